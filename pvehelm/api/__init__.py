@@ -1,0 +1,1 @@
+"""Knows Proxmox: schema, formats, kinds, client."""

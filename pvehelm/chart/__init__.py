@@ -1,0 +1,1 @@
+"""Knows files and templates, never Proxmox."""

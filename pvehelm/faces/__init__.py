@@ -1,0 +1,1 @@
+"""What people and programs talk to; each face builds a Context and calls actions."""

@@ -1,0 +1,1 @@
+"""Joins charts and the API: plan, apply, store."""

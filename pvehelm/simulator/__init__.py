@@ -1,0 +1,1 @@
+"""A Proxmox API in a box."""
