@@ -1,0 +1,244 @@
+"""What a kind of resource is: how its manifest is checked, lowered, read, compared and turned into calls.
+
+One vocabulary for the planner, whatever the shape of the API behind it:
+
+* *fields in normal form*: ``{native name: value}`` where a property string is a map of its sub-keys, a ``-list``
+  format is a list and everything else the plain value; ``None`` asks for the field to be unset.
+* a *leaf* is the unit of ownership: ``memory``, or one sub-key of a property string, ``net0.bridge``.
+* a *step* is one call of the API as data. Texts in it may hold ``${vmid:VirtualMachine/web}`` (the identifier of a
+  guest that does not exist yet) and ``${secret://...}``; both are replaced last, before the wire.
+
+``api.kinds`` makes the kinds from the schema and ``kinds.toml``; guests are lowered by hand in ``api.guests``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, Protocol
+
+from pvehelm.api.schema import Facts, Operation, Schema
+from pvehelm.errors import Problem
+
+Fields = Mapping[str, Any]
+Key = Mapping[str, Any]
+# Reads ``GET path`` with parameters; one plan asks the server once for the same thing, however often it is called.
+# None stands for "not there" where the server says so by an error.
+Get = Callable[..., Awaitable[Any]]
+
+
+class Effect(IntEnum):
+    """What a change means for what runs; the worst of several counts."""
+
+    live = 0
+    reboot = 1
+    recreate = 2
+    data_loss = 3
+
+    def __str__(self) -> str:
+        return self.name.replace("_", " ")
+
+
+class Manifest(Protocol):
+    """What a kind reads of a resource (``chart.manifest.Resource`` is one)."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def namespace(self) -> str | None: ...
+    @property
+    def spec(self) -> Mapping[str, Any]: ...
+    @property
+    def ref(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of a spec, for validation, ``explain`` and the docs."""
+
+    name: str
+    facts: Facts
+    required: bool = False
+    create_only: bool = False
+    write_only: bool = False
+    effect: Effect = Effect.live
+    friendly: bool = False
+    subkeys: Mapping[str, Facts] = field(default_factory=dict)
+    references: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One call as data: concrete path, parameters, and the leaves that are on the server once it succeeded."""
+
+    method: str
+    path: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    writes: tuple[str, ...] = ()
+    note: str = ""
+    # What brings the object into being (its success is what ownership begins with) or ends it.
+    creates: bool = False
+    deletes: bool = False
+    # Where one answer of the call belongs, e.g. the secret of a new token: a ``secret://release/...`` reference.
+    keep: Mapping[str, str] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        row: dict[str, Any] = {"method": self.method, "path": self.path, "params": dict(self.params)}
+        row |= {k: v for k, v in (("writes", list(self.writes)), ("note", self.note), ("keep", dict(self.keep))) if v}
+        row |= {k: True for k, v in (("creates", self.creates), ("deletes", self.deletes)) if v}
+        return row
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> Step:
+        return cls(**{**row, "writes": tuple(row.get("writes", ()))})
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A resource lowered: what the plan compares with live."""
+
+    ref: str
+    kind: str
+    name: str
+    namespace: str | None
+    key: Key
+    fields: Fields
+    # Inputs of the creation alone: clone source, OS template, initial password. Never compared.
+    once: Fields = field(default_factory=dict)
+    # References of other resources ("Kind/name") that must be there first.
+    needs: tuple[str, ...] = ()
+    # Why this needs --allow-privileged; empty for most.
+    privileged: tuple[str, ...] = ()
+    # leaf or field -> path in the spec, so that problems found after lowering still point at the manifest.
+    origins: Mapping[str, tuple[str | int, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """An object as the server has it: its identity and its configured fields in normal form (pending ones applied)."""
+
+    key: Key
+    fields: Fields
+    # Leaves that wait for a restart, with the value that still runs.
+    pending: Mapping[str, Any] = field(default_factory=dict)
+    # What only the kind itself needs between reading and writing (digest, raw rows, status).
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Kind:
+    """One kind. Subclasses differ by the shape of the API they speak to; the planner sees only this."""
+
+    name: str
+    plural: str
+    short: tuple[str, ...] = ()
+    namespaced: bool = False
+    privileged: bool = False
+    evidence: str = "schema"
+    schema: Schema
+
+    def fields(self) -> Mapping[str, Field]:
+        """Every field of a spec by name (``net[n]`` for numbered ones)."""
+        raise NotImplementedError
+
+    def validate(self, resource: Manifest) -> list[tuple[tuple[str | int, ...], Problem]]:
+        """All problems of a manifest, each with the path in it (``("spec", "memory")``). Offline."""
+        raise NotImplementedError
+
+    def lower(self, resource: Manifest, resolve: Callable[[str], str]) -> Wanted:
+        """The resource in normal form. ``resolve("VirtualMachine/web")`` gives its VMID or its placeholder."""
+        raise NotImplementedError
+
+    async def read(self, key: Key, get: Get) -> Live | None:
+        """What the server has under ``key``, or None. Existence comes from list endpoints."""
+        raise NotImplementedError
+
+    def same(self, leaf: str, wanted: Any, live: Any) -> bool:
+        """Whether two values of a leaf mean the same (``formats.same`` with the leaf's facts)."""
+        raise NotImplementedError
+
+    def effect(self, leaf: str, before: Any, after: Any, live: Live) -> Effect:
+        """What changing the leaf does to what runs."""
+        raise NotImplementedError
+
+    def refusal(self, leaf: str, before: Any, after: Any, live: Live) -> str:
+        """Why the leaf can't be changed in place ('' when it can); ``create-only`` asks for a replacement."""
+        raise NotImplementedError
+
+    def create(self, wanted: Wanted, context: Mapping[str, Any]) -> list[Step]:
+        """The steps that bring the object into being. ``context`` is what ``prepare`` found."""
+        raise NotImplementedError
+
+    async def prepare(self, wanted: Wanted, get: Get) -> tuple[Mapping[str, Any], list[Problem]]:
+        """What a creation needs to know of the server (clone source, next id), and what is missing there."""
+        return {}, []
+
+    def update(self, live: Live, changes: Mapping[str, Any], wanted: Wanted | None) -> list[Step]:
+        """The steps that bring ``changes`` (leaf -> new value, None to unset) upon a live object."""
+        raise NotImplementedError
+
+    def delete(self, live: Live) -> list[Step]:
+        """The steps that remove the object."""
+        raise NotImplementedError
+
+    def losses(self, live: Live) -> list[str]:
+        """The data that dies with the object, for the confirmation (``scsi0 local-lvm:vm-100-disk-0 50G``)."""
+        return []
+
+
+def leaves(fields: Fields) -> dict[str, Any]:
+    """``{"net0": {"bridge": "vmbr0"}, "memory": 1}`` -> ``{"net0.bridge": "vmbr0", "memory": 1}``."""
+    flat: dict[str, Any] = {}
+    for name, value in fields.items():
+        if isinstance(value, Mapping):
+            flat.update((f"{name}.{sub}", inner) for sub, inner in value.items())
+            if not value:
+                flat[name] = {}
+        else:
+            flat[name] = value
+    return flat
+
+
+def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of ``leaves``."""
+    fields: dict[str, Any] = {}
+    for leaf, value in flat.items():
+        name, dot, sub = leaf.partition(".")
+        if dot:
+            inner = fields.setdefault(name, {})
+            if isinstance(inner, dict):
+                inner[sub] = value
+        else:
+            fields[name] = value
+    return fields
+
+
+def get_leaf(fields: Fields, leaf: str) -> Any:
+    """The value of a leaf in nested fields, None when it is not set."""
+    name, dot, sub = leaf.partition(".")
+    value = fields.get(name)
+    if not dot:
+        return value
+    return value.get(sub) if isinstance(value, Mapping) else None
+
+
+def placeholders(value: Any) -> Iterator[str]:
+    """References of guests still without an identifier in a value: ``${vmid:REF}`` -> ``REF``."""
+    if isinstance(value, str):
+        start = 0
+        while (start := value.find("${vmid:", start)) >= 0:
+            end = value.find("}", start)
+            yield value[start + 7 : end]
+            start = end
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from placeholders(inner)
+    elif isinstance(value, Sequence):
+        for inner in value:
+            yield from placeholders(inner)
+
+
+def operation_of(schema: Schema, method: str, path: str) -> Operation | None:
+    return schema.find(method, path)
