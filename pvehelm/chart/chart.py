@@ -1,0 +1,256 @@
+"""The chart: metadata, values, templates, files and the charts it contains."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pvehelm.chart.files import Budget, read_archive, read_directory
+from pvehelm.chart.metadata import Dependency, Maintainer, Metadata
+from pvehelm.chart.metadata import read as read_metadata
+from pvehelm.chart.yaml import Document, Mark, Marks, Path_, load_all
+from pvehelm.errors import InvalidError, NotFoundError, Problem
+
+__all__ = ["Chart", "Dependency", "Maintainer", "Metadata", "load", "load_archive"]
+
+_NO_MARKS = Marks(Mark(1, 1), None)
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A loaded chart. Nothing in it is changed after loading; make changed copies with ``dataclasses.replace``.
+
+    ``templates`` maps ``templates/vm.yaml`` to its text, ``files`` everything that templates may read, ``raw`` every
+    packed file. ``dependencies`` are the charts in ``charts/`` as they lie there; values say which count (values.py).
+    ``path`` is what the user gave (a subchart: below that), for messages, ``alias`` the name it goes by in its parent.
+    """
+
+    metadata: Metadata
+    values: dict[str, Any]
+    values_text: str
+    values_marks: Mapping[Path_, Mark] = field(repr=False)
+    schema: dict[str, Any] | None
+    schema_text: str = field(repr=False)
+    templates: Mapping[str, str] = field(repr=False)
+    files: Mapping[str, bytes] = field(repr=False)
+    raw: Mapping[str, bytes] = field(repr=False)
+    dependencies: tuple[Chart, ...]
+    digest: str
+    path: str
+    warnings: tuple[Problem, ...] = ()
+    alias: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name it goes by: its alias where its parent gives one."""
+        return self.alias or self.metadata.name
+
+    @property
+    def version(self) -> str:
+        return self.metadata.version
+
+    @property
+    def is_library(self) -> bool:
+        return self.metadata.type == "library"
+
+    def file(self, path: str) -> str:
+        """``path`` within the chart as messages name it."""
+        return f"{self.path}/{path}" if self.path else path
+
+
+def load(path: str | os.PathLike[str]) -> Chart:
+    """The chart in a directory or a ``.tgz``. Raises NotFoundError, or InvalidError with every problem."""
+    place = Path(path)
+    shown = str(path)
+    if place.is_dir():
+        budget = Budget()
+        if not (place / "Chart.yaml").exists():
+            raise InvalidError(f"{shown} is not a chart", [_missing(shown, place)])
+        raw = read_directory(place, budget)
+        return _finish(raw, shown.rstrip("/") or "/", budget)
+    if not place.exists():
+        raise NotFoundError(f"there is no chart at {shown}", hint="give a chart's directory or its .tgz")
+    if not place.is_file():
+        raise InvalidError(f"{shown} is not a chart", [Problem(shown, "is neither a directory nor a file")])
+    if place.name == "Chart.yaml":
+        raise InvalidError(f"{shown} is not a chart", [Problem(shown, "give the directory that Chart.yaml is in")])
+    try:
+        with place.open("rb") as file:
+            data = file.read(Budget.total + 1)
+    except OSError as error:
+        raise InvalidError(f"{shown} cannot be read", [Problem(shown, f"cannot be read: {error.strerror}")]) from error
+    return load_archive(data, name=shown)
+
+
+def load_archive(data: bytes, *, name: str) -> Chart:
+    """The chart in the bytes of a ``.tgz``; ``name`` stands for it in messages. Raises InvalidError."""
+    budget = Budget()
+    if len(data) > budget.total:
+        raise InvalidError(f"{name} is not a chart", [Problem(name, "the archive is larger than a chart may be")])
+    raw = read_archive(data, name=name, budget=budget)
+    return _finish(raw, name, budget)
+
+
+def digest_of(raw: Mapping[str, bytes]) -> str:
+    """``sha256:<hex>`` over paths and contents: the same for a directory and for the package made of it."""
+    whole = hashlib.sha256()
+    for path in sorted(raw):
+        whole.update(f"{hashlib.sha256(raw[path]).hexdigest()}  {path}\n".encode())
+    return "sha256:" + whole.hexdigest()
+
+
+def _finish(raw: Mapping[str, bytes], path: str, budget: Budget) -> Chart:
+    problems = budget.problems
+    chart = None if problems and not raw else _build(raw, path, budget)
+    if problems or chart is None:
+        raise InvalidError(f"{path} is not a valid chart", list(dict.fromkeys(problems)))
+    return chart
+
+
+def _build(raw: Mapping[str, bytes], path: str, budget: Budget) -> Chart | None:
+    """The chart of some files; None when there is no usable Chart.yaml. Problems go to the budget."""
+    build = _Builder(raw, path, budget)
+    metadata, warnings = build.metadata()
+    values, text, marks = build.values()
+    schema, schema_text = build.schema()
+    templates, files = build.split()
+    subcharts = build.subcharts()
+    if metadata is None:
+        return None
+    return Chart(
+        metadata,
+        values,
+        text,
+        marks,
+        schema,
+        schema_text,
+        templates,
+        files,
+        raw,
+        subcharts,
+        digest_of(raw),
+        path,
+        warnings,
+    )
+
+
+class _Builder:
+    def __init__(self, raw: Mapping[str, bytes], path: str, budget: Budget) -> None:
+        self.raw = raw
+        self.path = path
+        self.budget = budget
+
+    def bad(self, path: str, what: str, hint: str = "") -> None:
+        self.budget.problems.append(Problem(f"{self.path}/{path}", what, hint))
+
+    def text(self, path: str) -> str:
+        """A text file's content; what is not UTF-8 is a problem."""
+        content = self.raw.get(path, b"")
+        try:
+            return content.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            line = content.count(b"\n", 0, error.start) + 1
+            self.budget.problems.append(
+                Problem(f"{self.path}/{path}:{line}", "the file is not UTF-8 text", "save it as UTF-8")
+            )
+            return ""
+
+    def documents(self, path: str) -> tuple[str, list[Document]]:
+        text = self.text(path)
+        try:
+            return text, load_all(text, file=f"{self.path}/{path}")
+        except InvalidError as error:
+            self.budget.problems.extend(error.problems)
+            return text, []
+
+    def metadata(self) -> tuple[Metadata | None, tuple[Problem, ...]]:
+        if "Chart.yaml" not in self.raw:
+            self.budget.problems.append(_missing(self.path, None))
+            return None, ()
+        try:
+            return read_metadata(self.text("Chart.yaml"), file=f"{self.path}/Chart.yaml")
+        except InvalidError as error:
+            self.budget.problems.extend(error.problems)
+            return None, ()
+
+    def values(self) -> tuple[dict[str, Any], str, Mapping[Path_, Mark]]:
+        text, documents = self.documents("values.yaml")
+        documents = [document for document in documents if document.data is not None]
+        if len(documents) > 1:
+            second = documents[1].start
+            self.bad(f"values.yaml:{second.line}", "a second document starts here", "values.yaml holds one map")
+        if not documents:
+            return {}, text, _NO_MARKS
+        data = documents[0].data
+        if not isinstance(data, dict):
+            self.bad(f"values.yaml:{documents[0].start.line}", "values are a map, with keys at the left margin")
+            return {}, text, _NO_MARKS
+        return data, text, documents[0].marks
+
+    def schema(self) -> tuple[dict[str, Any] | None, str]:
+        import json
+
+        name = "values.schema.json"
+        if name not in self.raw:
+            return None, ""
+        text = self.text(name)
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            self.bad(f"{name}:{error.lineno}:{error.colno}", f"not JSON: {error.msg}")
+            return None, text
+        except (ValueError, RecursionError):
+            self.bad(name, "not JSON that can be read: nested too deep, or a number too long")
+            return None, text
+        if isinstance(data, bool):
+            data = {} if data else {"not": {}}
+        if not isinstance(data, dict):
+            self.bad(name, "a schema is a JSON object")
+            return None, text
+        return data, text
+
+    def split(self) -> tuple[dict[str, str], dict[str, bytes]]:
+        templates, files = {}, {}
+        for path, content in self.raw.items():
+            if path.startswith("templates/"):
+                templates[path] = self.text(path)
+            elif path.startswith("charts/"):
+                if path.endswith(".prov"):
+                    files[path] = content
+            elif path not in ("Chart.yaml", "Chart.lock", "values.yaml", "values.schema.json"):
+                files[path] = content
+        return templates, files
+
+    def subcharts(self) -> tuple[Chart, ...]:
+        groups: dict[str, dict[str, bytes]] = {}
+        found = []
+        for path, content in self.raw.items():
+            folder, name, rest = (*path.split("/", 2), "", "")[:3]
+            if folder != "charts" or not name or name.startswith(("_", ".")):
+                continue
+            if rest:
+                groups.setdefault(name, {})[rest] = content
+            elif name.endswith(".tgz"):
+                place = f"{self.path}/{path}"
+                before = len(self.budget.problems)
+                below = read_archive(content, name=place, budget=self.budget)
+                self.budget.nested -= 1
+                if below and before == len(self.budget.problems):
+                    found.append(_build(below, place, self.budget))
+        for name, below in groups.items():
+            if not name.endswith(".tgz"):
+                found.append(_build(below, f"{self.path}/charts/{name}", self.budget))
+        return tuple(sorted((chart for chart in found if chart), key=lambda chart: (chart.name, chart.version)))
+
+
+def _missing(path: str, place: Path | None) -> Problem:
+    hint = "a chart is a directory with a Chart.yaml; 'pvehelm create NAME' makes one"
+    if place is not None:
+        near = sorted(entry.name for entry in place.iterdir() if entry.name.lower() in ("chart.yaml", "chart.yml"))
+        if near:
+            hint = f"rename {near[0]} to Chart.yaml"
+    return Problem(path, "Chart.yaml is missing", hint)

@@ -1,0 +1,219 @@
+"""The files of a chart, out of a directory or an archive, within bounds that no honest chart meets."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pvehelm.chart import ignore
+from pvehelm.errors import InvalidError, Problem
+
+MAX_TOTAL = 100 << 20
+MAX_FILE = 5 << 20
+MAX_FILES = 10_000
+MAX_RATIO = 200
+RATIO_FREE = 10 << 20
+MAX_NESTED = 10
+
+_MIB = 1 << 20
+_DRIVE = re.compile(r"[A-Za-z]:")
+_ODD = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
+
+
+@dataclass
+class Budget:
+    """What one chart may still hold, counted over its subcharts' archives too."""
+
+    total: int = MAX_TOTAL
+    files: int = MAX_FILES
+    nested: int = 0
+    problems: list[Problem] = field(default_factory=list)
+
+    def take(self, where: str, size: int) -> bool:
+        """Account for one file; False (and a problem, once) when it is beyond a bound."""
+        if size > MAX_FILE:
+            self.problems.append(
+                Problem(where, f"the file has {size / _MIB:.1f} MiB, a chart's may have {MAX_FILE // _MIB}")
+            )
+            return False
+        self.files -= 1
+        self.total -= size
+        if self.files == -1:
+            self.problems.append(Problem(where, f"a chart may have {MAX_FILES:,} files, and this is one more"))
+        if self.total < 0 <= self.total + size:
+            self.problems.append(Problem(where, f"with this file the chart exceeds {MAX_TOTAL // _MIB} MiB"))
+        return self.files >= 0 and self.total >= 0
+
+
+def read_directory(root: Path, budget: Budget) -> dict[str, bytes]:
+    """The files below ``root`` that ``.helmignore`` leaves, by path relative to it, sorted."""
+    rules = None
+    listed = root / ".helmignore"
+    if listed.is_file():
+        text = _bounded(listed, MAX_FILE).decode("utf-8", "replace")
+        try:
+            rules = ignore.parse(text, file=str(listed))
+        except InvalidError as error:
+            budget.problems.extend(error.problems)
+    walk = _Walk(root, Path(os.path.realpath(root)), ignore.with_defaults(rules), budget)
+    walk.folder(root, "", ())
+    return dict(sorted(walk.found.items()))
+
+
+class _Walk:
+    def __init__(self, root: Path, real: Path, rules: ignore.Rules, budget: Budget) -> None:
+        self.root = root
+        self.real = real
+        self.rules = rules
+        self.budget = budget
+        self.found: dict[str, bytes] = {}
+
+    def bad(self, path: str, what: str, hint: str = "") -> None:
+        # A name may hold bytes that are no text; a message must be printable all the same.
+        where = str(self.root / path).encode("utf-8", "backslashreplace").decode()
+        self.budget.problems.append(Problem(where, what, hint))
+
+    def folder(self, folder: Path, prefix: str, above: tuple[str, ...]) -> None:
+        real = os.path.realpath(folder)
+        if real in above:
+            self.bad(prefix, "the link leads back to a folder that it is in", "remove it, or name it in .helmignore")
+            return
+        try:
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError as error:
+            self.bad(prefix, f"cannot be read: {error.strerror}")
+            return
+        for entry in entries:
+            path = f"{prefix}{entry.name}"
+            try:
+                self.entry(entry, path, (*above, real))
+            except OSError as error:
+                self.bad(path, f"cannot be read: {error.strerror}")
+            if self.budget.files < 0 or self.budget.total < 0:
+                return
+
+    def entry(self, entry: os.DirEntry[str], path: str, above: tuple[str, ...]) -> None:
+        try:
+            directory = entry.is_dir()
+        except OSError:  # a loop of links
+            directory = False
+        if self.rules.ignores(path, directory=directory):
+            return
+        if _ODD.search(path):
+            self.bad(path, "the name holds characters that a chart's files may not have")
+            return
+        if entry.is_symlink():
+            target = Path(os.path.realpath(entry.path))
+            if self.real != target and self.real not in target.parents:
+                self.bad(path, "the link leads out of the chart", "copy the file in, or name it in .helmignore")
+                return
+        if directory:
+            self.folder(Path(entry.path), f"{path}/", above)
+            return
+        mode = entry.stat().st_mode
+        if not stat.S_ISREG(mode):
+            self.bad(path, "is no regular file", "remove it, or name it in .helmignore")
+        elif self.budget.take(str(self.root / path), entry.stat().st_size):
+            content = _bounded(Path(entry.path), MAX_FILE)
+            self.found[path] = content
+
+
+def _bounded(path: Path, limit: int) -> bytes:
+    # The size was asked for a moment ago; a file that grows meanwhile must not be read without end.
+    with path.open("rb") as file:
+        return file.read(limit + 1)[:limit]
+
+
+def read_archive(data: bytes, *, name: str, budget: Budget) -> dict[str, bytes]:
+    """The files of a packaged chart by path below its top folder, sorted. Problems go to the budget."""
+    import io
+    import tarfile
+
+    budget.nested += 1
+    if budget.nested > MAX_NESTED:
+        budget.problems.append(Problem(name, f"archives within archives, more than {MAX_NESTED}"))
+        return {}
+    found: dict[str, bytes] = {}
+    try:
+        plain = _gunzip(data, budget.total + RATIO_FREE)
+        with tarfile.open(fileobj=io.BytesIO(plain), mode="r:") as archive:
+            for count, member in enumerate(archive):
+                if count > 2 * MAX_FILES:
+                    raise ValueError(f"more than {2 * MAX_FILES:,} entries")
+                path = _member_path(member, found, name, budget)
+                if path is None:
+                    continue
+                if not budget.take(f"{name}:{path}", member.size):
+                    if budget.files < 0 or budget.total < 0:
+                        break
+                    continue
+                content = archive.extractfile(member)
+                found[path] = content.read(MAX_FILE) if content else b""
+                if len(found[path]) != member.size:
+                    raise ValueError(f"{path} is cut off")
+    except (tarfile.TarError, zlib.error, EOFError, ValueError, OverflowError, RecursionError) as error:
+        hint = "a chart's package is made with 'pvehelm package'"
+        budget.problems.append(Problem(name, f"not a chart archive: {error}", hint))
+    if not found and not budget.problems:
+        budget.problems.append(Problem(name, "the archive holds no files"))
+    return dict(sorted(found.items()))
+
+
+def _member_path(member: object, found: dict[str, bytes], name: str, budget: Budget) -> str | None:
+    """Where a member belongs below the top folder; None for folders and for what is refused (with a problem)."""
+    import tarfile
+
+    assert isinstance(member, tarfile.TarInfo)
+    shown = member.name.encode("utf-8", "backslashreplace").decode()
+    parts = member.name.split("/")
+    what = ""
+    if member.isdir():
+        return None
+    if member.issym() or member.islnk():
+        what = "is a link; a chart's archive holds files only"
+    elif not member.isreg() or member.issparse():
+        what = "is no regular file"
+    elif _ODD.search(member.name) or _DRIVE.match(member.name) or any(_DRIVE.match(part) for part in parts[:2]):
+        what = "has a name that a chart's files may not have"
+    elif member.name.startswith("/"):
+        what = "has an absolute path"
+    elif ".." in parts:
+        what = "leads out of the archive"
+    elif member.size < 0:
+        what = "has a negative size"
+    parts = [part for part in parts if part not in ("", ".")]
+    if not what and len(parts) < 2:
+        what = "stands outside the chart's folder"
+    path = "/".join(parts[1:])
+    if not what and path in found:
+        what = "is in the archive twice"
+    if what:
+        budget.problems.append(Problem(f"{name}:{shown}", what))
+        return None
+    return path
+
+
+def _gunzip(data: bytes, limit: int) -> bytes:
+    """The decompressed bytes. Raises ValueError beyond ``limit`` bytes or a bomb's ratio, zlib.error for other data."""
+    if data[:2] != b"\x1f\x8b":
+        raise ValueError("it is not compressed with gzip")
+    out = bytearray()
+    rest = data
+    while rest[:2] == b"\x1f\x8b":
+        stream = zlib.decompressobj(wbits=31)
+        while not stream.eof:
+            piece = stream.decompress(rest, 1 << 20)
+            rest = stream.unconsumed_tail
+            if not piece and not rest and not stream.eof:
+                raise ValueError("it is cut off")
+            out += piece
+            if len(out) > limit:
+                raise ValueError(f"it holds more than {limit // _MIB} MiB")
+            if len(out) > RATIO_FREE and len(out) > MAX_RATIO * len(data):
+                raise ValueError(f"it grows more than {MAX_RATIO}-fold, as decompression bombs do")
+        rest = stream.unused_data
+    return bytes(out)

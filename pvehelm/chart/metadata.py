@@ -1,0 +1,254 @@
+"""The metadata: what Chart.yaml says about a chart (Helm's v2 fields, and ``engine``)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pvehelm.chart.suggest import suggest
+from pvehelm.chart.yaml import Marks, Path_, load_all
+from pvehelm.errors import InvalidError, Problem
+
+ENGINES = ("jinja2", "gotpl")
+TYPES = ("application", "library")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,249}\Z")
+ALIAS = re.compile(r"[A-Za-z0-9_-]+\Z")
+SEMVER = re.compile(
+    r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)"
+    r"(?:-((?:0|[1-9]\d*|\d*[A-Za-z-][0-9A-Za-z-]*)(?:\.(?:0|[1-9]\d*|\d*[A-Za-z-][0-9A-Za-z-]*))*))?"
+    r"(?:\+([0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*))?\Z",
+    re.ASCII,
+)
+
+_TEXT, _TRUTH, _TEXTS, _MAP, _LIST = "a text", "true or false", "a list of texts", "a map of texts", "a list"
+_FIELDS = {
+    "apiVersion": _TEXT,
+    "name": _TEXT,
+    "version": _TEXT,
+    "kubeVersion": _TEXT,
+    "description": _TEXT,
+    "type": _TEXT,
+    "keywords": _TEXTS,
+    "home": _TEXT,
+    "sources": _TEXTS,
+    "dependencies": _LIST,
+    "maintainers": _LIST,
+    "icon": _TEXT,
+    "appVersion": _TEXT,
+    "deprecated": _TRUTH,
+    "annotations": _MAP,
+    "condition": _TEXT,
+    "tags": _TEXT,
+    "engine": _TEXT,
+}
+_DEPENDENCY = {
+    "name": _TEXT,
+    "version": _TEXT,
+    "repository": _TEXT,
+    "condition": _TEXT,
+    "tags": _TEXTS,
+    "enabled": _TRUTH,
+    "import-values": _LIST,
+    "alias": _TEXT,
+}
+_MAINTAINER = {"name": _TEXT, "email": _TEXT, "url": _TEXT}
+
+
+@dataclass(frozen=True)
+class Dependency:
+    """A chart that this one needs. ``import_values`` holds texts and maps of ``child`` and ``parent``."""
+
+    name: str
+    version: str = ""
+    repository: str = ""
+    condition: str = ""
+    tags: tuple[str, ...] = ()
+    import_values: tuple[str | Mapping[str, str], ...] = ()
+    alias: str = ""
+
+    @property
+    def key(self) -> str:
+        """The name its values stand under."""
+        return self.alias or self.name
+
+
+@dataclass(frozen=True)
+class Maintainer:
+    name: str
+    email: str = ""
+    url: str = ""
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """Chart.yaml. ``raw`` is the document as written, for those who print or index it."""
+
+    name: str
+    version: str
+    api_version: str = "v2"
+    description: str = ""
+    type: str = "application"
+    kube_version: str = ""
+    keywords: tuple[str, ...] = ()
+    home: str = ""
+    sources: tuple[str, ...] = ()
+    dependencies: tuple[Dependency, ...] = ()
+    maintainers: tuple[Maintainer, ...] = ()
+    icon: str = ""
+    app_version: str = ""
+    deprecated: bool = False
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    condition: str = ""
+    tags: str = ""
+    engine: str = "jinja2"
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+def read(text: str, *, file: str) -> tuple[Metadata, tuple[Problem, ...]]:
+    """The metadata of a Chart.yaml and the warnings about it. Raises InvalidError with every problem."""
+    documents = load_all(text, file=file)
+    data = documents[0].data if documents else None
+    if not isinstance(data, dict):
+        what = "Chart.yaml is empty" if data is None else "Chart.yaml is a map of fields"
+        raise InvalidError(f"{file} is not valid", [Problem(file, what, "it needs apiVersion, name and version")])
+    reader = _Reader(file, documents[0].marks)
+    metadata = reader.metadata(data)
+    if reader.problems:
+        raise InvalidError(f"{file} is not valid", reader.problems)
+    return metadata, tuple(reader.warnings)
+
+
+class _Reader:
+    def __init__(self, file: str, marks: Marks) -> None:
+        self.file = file
+        self.marks = marks
+        self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
+
+    def at(self, path: Path_) -> str:
+        mark = self.marks.nearest(path)
+        return f"{self.file}:{mark.line}:{mark.column}"
+
+    def bad(self, path: Path_, what: str, hint: str = "") -> None:
+        self.problems.append(Problem(self.at(path), what, hint))
+
+    def fields(self, data: Any, known: Mapping[str, str], path: Path_, noun: str) -> dict[str, Any]:
+        """The known fields of a map that have their type; everything else becomes a problem or a warning."""
+        if not isinstance(data, dict):
+            self.bad(path, f"{noun} is a map")
+            return {}
+        out = {}
+        for key, value in data.items():
+            if key not in known:
+                meant = suggest(key, known)
+                hint = f"did you mean {meant!r}?" if meant else "it has no effect"
+                self.warnings.append(Problem(self.at((*path, key)), f"unknown field {key!r} in {noun}", hint))
+            elif value is not None:
+                if _fits(value, known[key]):
+                    out[key] = _clean(value)
+                else:
+                    plain = isinstance(value, (bool, int, float)) and known[key] == _TEXT
+                    hint = f'quote it: {key}: "{value}"' if plain else ""
+                    self.bad((*path, key), f"{key} must be {known[key]}, not {value!r}", hint)
+        return out
+
+    def metadata(self, data: dict[str, Any]) -> Metadata:
+        known = self.fields(data, _FIELDS, (), "Chart.yaml")
+        for key in ("apiVersion", "name", "version"):
+            if not data.get(key):
+                self.bad(() if key not in data else (key,), f"{key} is missing in Chart.yaml")
+        if known.get("apiVersion", "v2") not in ("v1", "v2"):
+            self.bad(("apiVersion",), f"apiVersion {known['apiVersion']!r} is not known", 'use "v2"')
+        if known.get("name") and not NAME.match(known["name"]):
+            self.bad(("name",), f"name {known['name']!r} is no chart name", "letters, digits, '-', '_' and '.'")
+        if known.get("version") and not SEMVER.match(known["version"]):
+            self.bad(("version",), f"version {known['version']!r} is no semantic version", "for example 1.2.3")
+        for key, words in (("type", TYPES), ("engine", ENGINES)):
+            if known.get(key) and known[key] not in words:
+                self.bad((key,), f"{key} {known[key]!r} is not one of {', '.join(words)}")
+        self.names(known)
+        return Metadata(
+            name=known.get("name", ""),
+            version=known.get("version", ""),
+            api_version=known.get("apiVersion", "v2"),
+            description=known.get("description", ""),
+            type=known.get("type") or "application",
+            kube_version=known.get("kubeVersion", ""),
+            keywords=tuple(known.get("keywords", ())),
+            home=known.get("home", ""),
+            sources=tuple(known.get("sources", ())),
+            dependencies=self.dependencies(known.get("dependencies", [])),
+            maintainers=self.maintainers(known.get("maintainers", [])),
+            icon=known.get("icon", ""),
+            app_version=known.get("appVersion", ""),
+            deprecated=known.get("deprecated", False),
+            annotations=known.get("annotations", {}),
+            condition=known.get("condition", ""),
+            tags=known.get("tags", ""),
+            engine=known.get("engine") or "jinja2",
+            raw=data,
+        )
+
+    def names(self, known: Mapping[str, Any]) -> None:
+        """Two dependencies under one key would share their values."""
+        seen: dict[str, int] = {}
+        for index, item in enumerate(known.get("dependencies", ())):
+            key = (item.get("alias") or item.get("name")) if isinstance(item, dict) else None
+            if isinstance(key, str) and seen.setdefault(key, index) != index:
+                self.bad(("dependencies", index), f"two dependencies are named {key!r}", "give one of them an alias")
+
+    def dependencies(self, items: list[Any]) -> tuple[Dependency, ...]:
+        out = []
+        for index, item in enumerate(items):
+            path: Path_ = ("dependencies", index)
+            known = self.fields(item, _DEPENDENCY, path, "a dependency")
+            name, alias = known.get("name", ""), known.get("alias", "")
+            if isinstance(item, dict) and not item.get("name"):
+                self.bad(path, "a dependency needs a name")
+            elif name and not NAME.match(name):
+                self.bad((*path, "name"), f"name {name!r} is no chart name")
+            if alias and not ALIAS.match(alias):
+                self.bad((*path, "alias"), f"alias {alias!r} is no name", "letters, digits, '-' and '_'")
+            imports = known.get("import-values", [])
+            for place, entry in enumerate(imports):
+                whole = isinstance(entry, dict) and all(isinstance(entry.get(k), str) for k in ("child", "parent"))
+                if not isinstance(entry, str) and not whole:
+                    self.bad((*path, "import-values", place), "a text, or a map with child and parent, is expected")
+            out.append(
+                Dependency(
+                    name,
+                    known.get("version", ""),
+                    known.get("repository", ""),
+                    known.get("condition", ""),
+                    tuple(known.get("tags", ())),
+                    tuple(imports),
+                    alias,
+                )
+            )
+        return tuple(out)
+
+    def maintainers(self, items: list[Any]) -> tuple[Maintainer, ...]:
+        out = []
+        for index, item in enumerate(items):
+            known = self.fields(item, _MAINTAINER, ("maintainers", index), "a maintainer")
+            out.append(Maintainer(known.get("name", ""), known.get("email", ""), known.get("url", "")))
+        return tuple(out)
+
+
+def _fits(value: Any, shape: str) -> bool:
+    if shape == _TEXT:
+        return isinstance(value, str)
+    if shape == _TRUTH:
+        return isinstance(value, bool)
+    if shape == _MAP:
+        return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
+    return isinstance(value, list) and (shape == _LIST or all(isinstance(text, str) for text in value))
+
+
+def _clean(value: Any) -> Any:
+    """A text on one line without what cannot be printed, as Helm stores it."""
+    if isinstance(value, str):
+        return "".join(char for char in re.sub(r"\s", " ", value) if char.isprintable())
+    return value
