@@ -69,7 +69,9 @@ def decode(source: bytes) -> list[dict[str, Any]]:
     text = source.decode("utf-8", "replace")
     start = re.search(r"=\s*(?=\[)|\A\s*(?=\[)", text)
     if start is None:
-        raise InvalidError("not an apidoc.js: no array of API paths in it", hint="a node serves it as /pve-docs/api-viewer/apidoc.js")
+        raise InvalidError(
+            "not an apidoc.js: no array of API paths in it", hint="a node serves it as /pve-docs/api-viewer/apidoc.js"
+        )
     try:
         tree, _ = json.JSONDecoder().raw_decode(text, start.end())
     except json.JSONDecodeError as error:
@@ -141,7 +143,9 @@ def _operation(path: str, method: str, info: Mapping[str, Any], pool: _Pool) -> 
         if "oneOf" in part:
             row["selector"] = {"name": part["type-property"], "facts": pool.add(_facts(part["type-property-schema"]))}
             row["variants"] = {
-                variant["instance-type"]: {name: pool.add(_facts(facts)) for name, facts in variant["properties"].items()}
+                variant["instance-type"]: {
+                    name: pool.add(_facts(facts)) for name, facts in variant["properties"].items()
+                }
                 for variant in part["oneOf"]
             }
     if properties:

@@ -1,0 +1,1095 @@
+"""Virtual machines and containers: the only kinds that are lowered by hand.
+
+A guest is addressed by its VMID, which the server's cluster shares between both kinds; its node is where it happens
+to run. What is configured and what still waits for a restart come from one read, ``.../pending``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from pvehelm.api import formats
+from pvehelm.api.kind import Effect, Field, Get, Key, Kind, Live, Manifest, Step, Wanted, get_leaf, leaves
+from pvehelm.api.lowering import (
+    ELSEWHERE,
+    MIB,
+    VOLUME_KEY,
+    Lowering,
+    Path,
+    collapse,
+    is_secret,
+    is_volume,
+    memory_of,
+    size_of,
+    ssh_keys,
+    ssh_keys_text,
+)
+from pvehelm.api.schema import Facts, Param, Schema
+from pvehelm.errors import Problem
+
+POWER = ("running", "stopped", "unmanaged")
+# Leaves that the server can't show: they are compared with what was last written, not with live.
+RECORDED = ("started", "node", "cipassword")
+# Server-made or otherwise not a matter of a manifest.
+HIDDEN = (
+    "digest",
+    "meta",
+    "vmgenid",
+    "smbios1",
+    "lock",
+    "parent",
+    "snaptime",
+    "vmstate",
+    "runningmachine",
+    "runningcpu",
+)
+# What a running guest takes over at once; everything else waits for its next start (research: proxmox 4.3).
+LIVE = {
+    "qemu": {
+        *("description", "hookscript", "migrate_downtime", "migrate_speed", "name", "onboot", "protection", "shares"),
+        *("startup", "tags", "vmstatestorage", "cpuunits", "cpulimit", "agent", "balloon", "pool", "node", "power"),
+        *("started", "template"),
+    },
+    "lxc": {
+        *("description", "onboot", "startup", "protection", "hostname", "hookscript", "cores", "tags", "cpulimit"),
+        *("cpuunits", "memory", "swap", "pool", "node", "power", "started"),
+    },
+}
+HOTPLUG = {"qemu": ("net", "scsi", "virtio", "unused"), "lxc": ("net",)}
+THROTTLES = re.compile(r"(bps|iops|mbps)(_|\Z)")
+PRIVILEGED = ("args", "hookscript")
+MARK = re.compile(r"\n?<!-- pvehelm release=(\S+) object=(\S+) vmid=(\S+) -->\s*\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The hidden last line of a guest's description that says whose it is."""
+
+    uid: str
+    ref: str
+    vmid: str
+
+    def __str__(self) -> str:
+        return f"<!-- pvehelm release={self.uid} object={self.ref} vmid={self.vmid} -->"
+
+
+def split_mark(description: str) -> tuple[str, Mark | None]:
+    """A description without its mark, and the mark."""
+    found = MARK.search(description or "")
+    if not found:
+        return (description or "").removesuffix("\n"), None
+    return description[: found.start()].removesuffix("\n"), Mark(found[1], found[2], found[3])
+
+
+class GuestKind(Kind):
+    """What both kinds of guests share."""
+
+    flavour: str
+    namespaced = True
+    evidence = "recorded"
+    settles = True
+    name_field: str
+    friendly: tuple[str, ...]
+
+    def __init__(self, schema: Schema) -> None:
+        self.schema = schema
+        base = f"/nodes/{{node}}/{self.flavour}"
+        self.post = schema.operation("POST", base)
+        self.put = schema.operation("PUT", f"{base}/{{vmid}}/config")
+
+    @cached_property
+    def params(self) -> Mapping[str, Param]:
+        """Every settable field by its API name."""
+        found = {**self.post.params, **self.put.params}
+        return {name: param for name, param in found.items() if name not in ("node", "vmid")}
+
+    def fields(self) -> Mapping[str, Field]:
+        found: dict[str, Field] = {}
+        for name, facts in self.friendly_facts().items():
+            found[name] = Field(
+                name, facts, friendly=True, subkeys=facts.get("properties", {}), create_only=bool(facts.get("once"))
+            )
+        for name, param in self.params.items():
+            if name in ELSEWHERE or name in found or name == "vmid":
+                continue
+            effect = Effect.live if self._is_live(name.replace("[n]", "0"), "") else Effect.reboot
+            found[name] = Field(
+                name,
+                param.facts,
+                create_only=name not in self.put.params,
+                write_only=name in ("cipassword", "password"),
+                effect=effect,
+                subkeys=formats.subkeys(param.facts) or {},
+            )
+        return found
+
+    def friendly_facts(self) -> Mapping[str, Facts]:
+        raise NotImplementedError
+
+    # -- manifest -> normal form -------------------------------------------------------------------------------
+
+    def validate(self, resource: Manifest) -> list[tuple[Path, Problem]]:
+        return self._lower(resource, lambda ref: None).problems
+
+    def lower(self, resource: Manifest, resolve: Callable[[str], str | None]) -> Wanted:
+        low = self._lower(resource, resolve)
+        spec = resource.spec
+        key: dict[str, Any] = {"vmid": int(spec["vmid"]) if spec.get("vmid") else None, "node": spec.get("node")}
+        needs = list(dict.fromkeys(low.needs))
+        if resource.namespace and resource.namespace != "default":
+            needs.insert(0, f"Pool/{resource.namespace}")
+            low.fields["pool"] = resource.namespace
+        return Wanted(
+            ref=resource.ref,
+            kind=self.name,
+            name=resource.name,
+            namespace=resource.namespace,
+            key=key,
+            fields=low.fields,
+            once=low.once,
+            needs=tuple(needs),
+            privileged=tuple(low.privileged),
+            origins=low.origins,
+        )
+
+    def _lower(self, resource: Manifest, resolve: Callable[[str], str | None]) -> Lowering:
+        low = Lowering(self, self.flavour, self.params, resource, friendly=self.friendly)
+        problems = formats.check_value({"type": "string", "format": "dns-name"}, resource.name, name="name")
+        for _, what in problems:
+            low.problem(("metadata", "name"), f"a guest's name is a DNS name: {what}", "letters, digits and hyphens")
+        low.put(self.name_field, resource.name, ("metadata", "name"))
+        spec = resource.spec
+        if not spec.get("node"):
+            low.problem(("spec", "node"), "a guest needs a node to be created on", "node: NAME")
+        elif isinstance(spec["node"], str):
+            low.put("node", spec["node"], ("spec", "node"))
+        else:
+            low.problem(("spec", "node"), "expected the name of a node")
+        vmid = spec.get("vmid")
+        if vmid is not None and not (isinstance(vmid, int) and not isinstance(vmid, bool) and 100 <= vmid <= 999999999):
+            low.problem(("spec", "vmid"), f"{vmid!r} is no VMID", "100 to 999999999, or leave it out and one is found")
+        for name, value in spec.items():
+            path: Path = ("spec", name)
+            if name in ("node", "vmid"):
+                continue
+            handle = (
+                getattr(self, f"_spec_{re.sub('[^a-z]', '', str(name).lower())}", None)
+                if name in self.friendly
+                else None
+            )
+            if handle is not None:
+                handle(low, value, path, resolve)
+            else:
+                low.native(str(name), value, path)
+        for name in PRIVILEGED:
+            if low.fields.get(name) is not None:
+                low.privileged.append(name)
+        self._complete(low, spec)
+        return low
+
+    def _complete(self, low: Lowering, spec: Mapping[str, Any]) -> None:
+        """What follows from the spec as a whole."""
+
+    def _map(
+        self, low: Lowering, value: Any, path: Path, table: Mapping[str, str], label: str
+    ) -> Iterator[tuple[str, Any, Path]]:
+        """The entries of a friendly map with their native leaves; unknown keys are problems."""
+        from pvehelm.api.schema import suggest
+
+        if not isinstance(value, Mapping):
+            low.problem(path, f"expected a map of {', '.join(table)}")
+            return
+        for key, inner in value.items():
+            if key not in table:
+                low.problem(
+                    (*path, key),
+                    f"unknown key {key!r} of {label}",
+                    suggest(str(key), table) or "one of " + ", ".join(table),
+                )
+                continue
+            yield table[key], inner, (*path, key)
+
+    def _native_leaf(self, low: Lowering, leaf: str, value: Any, path: Path) -> None:
+        """A friendly entry that is one native field or one sub-key of it."""
+        name, dot, sub = leaf.partition(".")
+        if not dot:
+            low.native(name, value, path)
+            return
+        low.property_string(name, low.facts(name) or {}, {sub: value}, path)
+
+    def _spec_memory(self, low: Lowering, value: Any, path: Path, resolve: Any) -> None:
+        if not isinstance(value, Mapping):
+            low.native("memory", memory_of(value), path)
+            return
+        for leaf, inner, where in self._map(low, value, path, self.memory_keys, "memory"):
+            low.native(leaf, memory_of(inner), where)
+
+    memory_keys: Mapping[str, str] = {}
+    cpu_keys: Mapping[str, str] = {}
+
+    def _spec_cpu(self, low: Lowering, value: Any, path: Path, resolve: Any) -> None:
+        if not isinstance(value, Mapping):
+            low.native("cpu", value, path)
+            return
+        for leaf, inner, where in self._map(low, value, path, self.cpu_keys, "cpu"):
+            if isinstance(inner, list):
+                inner = ";".join(map(str, inner))
+            self._native_leaf(low, leaf, inner, where)
+
+    def _spec_networks(self, low: Lowering, value: Any, path: Path, resolve: Any) -> None:
+        low.slots(value, path, "net", low.network)
+
+    def _spec_power(self, low: Lowering, value: Any, path: Path, resolve: Any) -> None:
+        if value not in POWER:
+            low.problem(path, f"power is {value!r}", "running, stopped or unmanaged; left out: started once")
+        elif value != "unmanaged":
+            low.put("power", value, path)
+
+    def _start_once(self, low: Lowering, spec: Mapping[str, Any]) -> None:
+        if "power" not in spec and not low.fields.get("template"):
+            low.fields["started"] = True
+            low.origins["started"] = ("spec",)
+
+    # -- live --------------------------------------------------------------------------------------------------
+
+    async def read(self, key: Key, get: Get) -> Live | None:
+        """The guest with VMID ``key["vmid"]``, wherever it runs; None when there is none of this kind."""
+        if not key.get("vmid"):
+            return None
+        row = next((r for r in await guests(get) if str(r.get("vmid")) == str(key["vmid"])), None)
+        if row is None or row["type"] != self.flavour:
+            return None
+        node, vmid = row["node"], int(row["vmid"])
+        rows = await get(f"/nodes/{node}/{self.flavour}/{vmid}/pending")
+        return self._live(row, rows, await self._status(get, node, vmid))
+
+    async def _status(self, get: Get, node: str, vmid: int) -> str:
+        # The cluster's list is up to ten seconds late; the node's own is exact and one request for all its guests.
+        rows = await get(f"/nodes/{node}/{self.flavour}")
+        return next((str(r.get("status", "")) for r in rows or [] if str(r.get("vmid")) == str(vmid)), "unknown")
+
+    def _live(self, row: Mapping[str, Any], rows: Any, status: str) -> Live:
+        configured: dict[str, Any] = {}
+        running: dict[str, Any] = {}
+        for entry in rows:
+            name = entry["key"]
+            if "value" in entry:
+                running[name] = entry["value"]
+            if "pending" in entry:
+                configured[name] = entry["pending"]
+            elif not entry.get("delete") and "value" in entry:
+                configured[name] = entry["value"]
+        text, mark = split_mark(str(configured.get("description", "")))
+        fields = self.normal(configured)
+        now = leaves(self.normal(running))
+        wanted = leaves(fields)
+        pending = {leaf: now.get(leaf) for leaf in now.keys() | wanted.keys() if now.get(leaf) != wanted.get(leaf)}
+        if text:
+            fields["description"] = text
+        else:
+            fields.pop("description", None)
+        fields["power"] = "running" if status in ("running", "paused") else "stopped"
+        fields["node"] = row["node"]
+        if row.get("pool"):
+            fields["pool"] = row["pool"]
+        extra = {"digest": configured.get("digest"), "status": status, "raw": configured, "mark": mark}
+        return Live({"vmid": int(row["vmid"]), "node": row["node"]}, fields, pending, extra)
+
+    def normal(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """A configuration as the server shows it, in normal form."""
+        fields: dict[str, Any] = {}
+        for name, value in config.items():
+            param = self._param(name)
+            if name in HIDDEN or param is None:
+                continue
+            facts = param.facts
+            if name == "description":
+                fields[name] = split_mark(str(value))[0]
+            elif name == "sshkeys":
+                fields[name] = ssh_keys(value)
+            elif known := formats.subkeys(facts):
+                fields[name] = self._normal_string(name, facts, known, str(value))
+            elif name == "tags" or str(facts.get("format", "")).endswith("-list"):
+                fields[name] = formats.split_list(str(value))
+            else:
+                fields[name] = value
+        if any(self._is_cloud_init(value) for value in config.values()):
+            fields["cloudInitDrive"] = True
+        return fields
+
+    def _normal_string(self, name: str, facts: Facts, known: Mapping[str, Facts], value: str) -> Any:
+        from pvehelm.errors import InvalidError
+
+        try:
+            parsed = formats.parse(facts["format"], value)
+        except InvalidError:
+            # Older or newer servers may write what this schema does not know; it can still be shown and kept.
+            return value
+        if is_volume(self.flavour, name):
+            volume = str(parsed.get(VOLUME_KEY[self.flavour], ""))
+            storage, colon, _ = volume.partition(":")
+            if colon and not volume.startswith("/"):
+                parsed["storage"] = storage
+        return collapse(parsed, known)
+
+    def _param(self, name: str) -> Param | None:
+        found = self.put.param(name) or self.post.param(name)
+        return found if name not in ("node", "vmid", "digest", "delete") else None
+
+    @staticmethod
+    def _is_cloud_init(value: Any) -> bool:
+        return bool(
+            re.search(r"(^|[:/-])(vm-\d+-)?cloudinit(\.|,|\Z)", str(value).split(",", 1)[0] + ",")
+        ) and ":" in str(value)
+
+    # -- comparing ---------------------------------------------------------------------------------------------
+
+    def recorded(self, leaf: str) -> bool:
+        """Whether a leaf is compared with what was last written, because live can't or shall not tell."""
+        return leaf in RECORDED
+
+    def same(self, leaf: str, wanted: Any, live: Any) -> bool:
+        name, dot, sub = leaf.partition(".")
+        if wanted is None or live is None:
+            return wanted is None and live is None
+        if name in ("power", "node", "pool", "started", "cloudInitDrive"):
+            return bool(wanted == live)
+        if name == "sshkeys":
+            return ssh_keys(wanted) == ssh_keys(live)
+        if name == "description":
+            return str(wanted).removesuffix("\n") == str(live).removesuffix("\n")
+        param = self._param(name)
+        if param is None:
+            return bool(wanted == live)
+        if not dot:
+            known = formats.subkeys(param.facts)
+            if known and not isinstance(wanted, Mapping):
+                default = next((facts for facts in known.values() if facts.get("default_key")), None)
+                return formats.same(default or param.facts, wanted, live)
+            return formats.same(param.facts, wanted, live)
+        if sub == "storage":
+            return bool(wanted == live)
+        if sub == "size":
+            return size_of(str(wanted)) == size_of(str(live))
+        if sub == VOLUME_KEY[self.flavour] and str(wanted).endswith(":cloudinit"):
+            return self._is_cloud_init(live) and str(live).startswith(str(wanted).split(":")[0] + ":")
+        return formats.same((formats.subkeys(param.facts) or {}).get(sub, {}), wanted, live)
+
+    def effect(self, leaf: str, before: Any, after: Any, live: Live) -> Effect:
+        if leaf == "power":
+            return Effect.live
+        if live.extra.get("status") != "running":
+            return Effect.live
+        name, _, sub = leaf.partition(".")
+        if sub == "size" and before is not None or sub == "storage":
+            return Effect.live
+        return (
+            Effect.live
+            if self._is_live(name, sub, slot_is_new=name not in live.fields or after is None)
+            else Effect.reboot
+        )
+
+    def _is_live(self, name: str, sub: str, *, slot_is_new: bool = True) -> bool:
+        if name in LIVE[self.flavour]:
+            return True
+        stem = re.sub(r"\d+\Z", "", name)
+        if stem == "net":
+            return True
+        if self.flavour == "lxc":
+            return stem in ("mp", "dev") and slot_is_new
+        if stem in HOTPLUG[self.flavour]:
+            return slot_is_new or bool(THROTTLES.match(sub))
+        return False
+
+    def refusal(self, leaf: str, before: Any, after: Any, live: Live) -> str:
+        name, _, sub = leaf.partition(".")
+        if sub == "size" and before is not None and after is not None and size_of(str(after)) < size_of(str(before)):
+            return f"{name} can't shrink from {before} to {after}; the server only grows disks"
+        if sub == "size" and before is not None and after is None:
+            return ""
+        if name == "template" and before and not after:
+            return "create-only"
+        if self.flavour == "lxc" and name == "unprivileged":
+            return "create-only"
+        if name in self.params and name not in self.put.params and name not in ("pool",):
+            return "create-only"
+        return ""
+
+    # -- writing -----------------------------------------------------------------------------------------------
+
+    def _base(self, key: Key, ref: str = "") -> str:
+        vmid = key.get("vmid") or f"${{vmid:{ref}}}"
+        return f"/nodes/{key['node']}/{self.flavour}/{vmid}"
+
+    def _described(self, text: Any, uid: str, ref: str, vmid: Any = None) -> str:
+        mark = str(Mark(uid, ref, str(vmid) if vmid else f"${{vmid:{ref}}}"))
+        return f"{str(text).rstrip()}\n{mark}" if text else mark
+
+    def _wire(self, name: str, value: Any) -> Any:
+        """One field's normal form as the wire wants it (whole value; property strings complete)."""
+        if name == "sshkeys":
+            return value if is_secret(value) else ssh_keys_text(value)
+        if isinstance(value, list):
+            return (";" if name == "tags" else ",").join(map(str, value))
+        if isinstance(value, Mapping):
+            param = self._param(name)
+            given = {k: v for k, v in value.items() if v is not None}
+            return formats.print_(param.facts["format"] if param else {}, given)
+        return value
+
+    def _volume(self, name: str, options: Mapping[str, Any], current: Mapping[str, Any]) -> str:
+        """A drive or mount point for the wire: the volume it has, or a new one to allocate."""
+        key = VOLUME_KEY[self.flavour]
+        given = {k: v for k, v in options.items() if k not in ("storage", "size") and v is not None}
+        if key not in given:
+            if current.get(key):
+                given[key] = current[key]
+            else:
+                size = size_of(str(options["size"])) / (1024 * MIB) if options.get("size") else 0
+                if options.get("import-from"):
+                    size = 0
+                given[key] = f"{options.get('storage')}:{size:g}"
+        param = self._param(name)
+        return formats.print_(param.facts["format"] if param else {}, given)
+
+    def _net(self, name: str, given: dict[str, Any]) -> dict[str, Any]:
+        if self.flavour == "qemu":
+            given.setdefault("model", "virtio")
+        else:
+            given.setdefault("name", f"eth{name.removeprefix('net')}")
+        return given
+
+    def _compose(self, name: str, whole: Mapping[str, Any], current: Any) -> Any:
+        """The complete wire value of a field that is made of sub-keys, from its leaves after the change."""
+        if is_volume(self.flavour, name):
+            return self._volume(name, whole, current if isinstance(current, Mapping) else {})
+        if re.fullmatch(r"net\d+", name):
+            whole = self._net(name, dict(whole))
+        return self._wire(name, whole)
+
+    def _initial(self, wanted: Wanted, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Fields of a creation call."""
+        params: dict[str, Any] = {}
+        for name, value in fields.items():
+            if value is None or name in (
+                "power",
+                "started",
+                "node",
+                "pool",
+                "template",
+                "description",
+                "cloudInitDrive",
+            ):
+                continue
+            if isinstance(value, Mapping):
+                extra = {
+                    leaf.partition(".")[2]: inner for leaf, inner in wanted.once.items() if leaf.startswith(f"{name}.")
+                }
+                params[name] = self._compose(name, {**value, **extra}, {})
+            else:
+                params[name] = self._wire(name, value)
+        return params
+
+    def update(self, live: Live, changes: Mapping[str, Any], wanted: Wanted | None) -> list[Step]:
+        """Steps for ``changes`` (leaf -> value or None): configuration first, then moves, growth, power, placement."""
+        base = self._base(live.key)
+        sets: dict[str, Any] = {}
+        drops: list[str] = []
+        written: list[str] = []
+        after: list[Step] = []
+        by_name: dict[str, dict[str, Any]] = {}
+        for leaf, value in changes.items():
+            name, dot, sub = leaf.partition(".")
+            if name in ("power", "started", "node", "pool", "template"):
+                continue
+            if dot:
+                by_name.setdefault(name, {})[sub] = value
+            else:
+                written.append(leaf)
+                if name == "cloudInitDrive":
+                    if value:
+                        slot, storage = self._cloud_init_slot(live, wanted)
+                        sets[slot] = f"{storage}:cloudinit"
+                elif name == "description":
+                    mark = live.extra.get("mark")
+                    text = self._described(value, mark.uid, mark.ref, mark.vmid) if mark else (value or "")
+                    (sets.__setitem__("description", text) if text else drops.append("description"))
+                elif value is None:
+                    drops.append(name)
+                else:
+                    sets[name] = self._wire(name, value)
+        for name, subs in by_name.items():
+            self._update_parts(live, name, subs, wanted, sets, drops, written, after, base)
+        steps: list[Step] = []
+        if sets or drops:
+            params = dict(sets)
+            if drops:
+                params["delete"] = ",".join(drops)
+            if live.extra.get("digest"):
+                params["digest"] = live.extra["digest"]
+            steps.append(Step("PUT", f"{base}/config", params, tuple(written), "configure"))
+        steps += after
+        if changes.get("pool"):
+            params = {"poolid": changes["pool"], "vms": live.key["vmid"], "allow-move": 1}
+            steps.append(Step("PUT", "/pools", params, ("pool",), f"move to pool {changes['pool']}"))
+        elif "pool" in changes and live.fields.get("pool"):
+            params = {"poolid": live.fields["pool"], "vms": live.key["vmid"], "delete": 1}
+            steps.append(Step("PUT", "/pools", params, ("pool",), "leave the pool"))
+        if changes.get("template"):
+            steps.append(Step("POST", f"{base}/template", {}, ("template",), "convert to a template"))
+        steps += self._migration(live, changes)
+        if changes.get("node"):
+            base = self._base({**live.key, "node": changes["node"]})
+        power = changes.get("power") or ("running" if changes.get("started") else None)
+        status = live.extra.get("status")
+        if power == "running" and "started" in changes and status == "running":
+            steps.append(Step("", "", {}, ("started",), "already running"))
+        elif power == "running":
+            steps.append(
+                Step(
+                    "POST", f"{base}/status/start", {}, tuple(n for n in ("power", "started") if n in changes), "start"
+                )
+            )
+        elif power == "stopped":
+            steps.append(
+                Step("POST", f"{base}/status/shutdown", {"forceStop": 1, "timeout": 60}, ("power",), "shut down")
+            )
+        return steps
+
+    def _migration(self, live: Live, changes: Mapping[str, Any]) -> list[Step]:
+        target = changes.get("node")
+        if not target:
+            return []
+        if target == live.key["node"]:
+            return [Step("", "", {}, ("node",), "already there")]
+        params: dict[str, Any] = {"target": target}
+        if live.extra.get("status") == "running":
+            params |= {"online": 1} if self.flavour == "qemu" else {"restart": 1}
+        if self.flavour == "qemu" and live.extra.get("status") == "running":
+            params["with-local-disks"] = 1
+        return [Step("POST", f"{self._base(live.key)}/migrate", params, ("node",), f"migrate to {target}")]
+
+    def _update_parts(
+        self,
+        live: Live,
+        name: str,
+        subs: Mapping[str, Any],
+        wanted: Wanted | None,
+        sets: dict[str, Any],
+        drops: list[str],
+        written: list[str],
+        after: list[Step],
+        base: str,
+    ) -> None:
+        current = live.fields.get(name)
+        current = dict(current) if isinstance(current, Mapping) else {}
+        volume = is_volume(self.flavour, name)
+        desired = wanted.fields.get(name) if wanted else None
+        if all(value is None for value in subs.values()) and not isinstance(desired, Mapping):
+            # Nothing of this slot is wanted any more and ownership did not begin on a slot of somebody else's.
+            drops.append(name)
+            written.extend(f"{name}.{sub}" for sub in subs)
+            return
+        whole = {**current, **subs}
+        plain = {sub: value for sub, value in subs.items() if not (volume and current and sub in ("size", "storage"))}
+        if plain or not current:
+            if volume and not current and wanted:
+                whole |= {k.partition(".")[2]: v for k, v in wanted.once.items() if k.startswith(f"{name}.")}
+            value = self._compose(name, {k: v for k, v in whole.items() if v is not None}, current)
+            sets[name] = value
+            written.extend(f"{name}.{sub}" for sub in (plain if current else subs))
+        if volume and current:
+            if subs.get("storage"):
+                key, action = ("disk", "move_disk") if self.flavour == "qemu" else ("volume", "move_volume")
+                params = {key: name, "storage": subs["storage"], "delete": 1}
+                after.append(
+                    Step("POST", f"{base}/{action}", params, (f"{name}.storage",), f"move {name} to {subs['storage']}")
+                )
+            elif "storage" in subs:
+                written.append(f"{name}.storage")
+            if subs.get("size"):
+                params = {"disk": name, "size": formats.format_size(size_of(str(subs["size"])))}
+                after.append(Step("PUT", f"{base}/resize", params, (f"{name}.size",), f"grow {name} to {subs['size']}"))
+            elif "size" in subs:
+                written.append(f"{name}.size")
+
+    def _cloud_init_slot(self, live: Live, wanted: Wanted | None) -> tuple[str, str]:
+        """A free slot for the cloud-init drive, and its storage: the asked-for one, else that of the boot disk."""
+        taken = set(live.extra.get("raw", live.fields)) | set(wanted.fields if wanted else ())
+        slot = next(s for s in ("ide2", "ide0", "ide3", "ide1", "sata5", "sata4", "scsi30") if s not in taken)
+        return slot, self._cloud_init_storage(live.fields, wanted)
+
+    def _cloud_init_storage(self, fields: Mapping[str, Any], wanted: Wanted | None) -> str:
+        if wanted and wanted.once.get("cloudinit.storage"):
+            return str(wanted.once["cloudinit.storage"])
+        for source in (wanted.fields if wanted else {}, fields):
+            for name, value in source.items():
+                if is_volume("qemu", name) and isinstance(value, Mapping) and value.get("storage"):
+                    return str(value["storage"])
+        return "local-lvm"
+
+    def delete(self, live: Live) -> list[Step]:
+        base = self._base(live.key)
+        steps = []
+        if live.extra.get("status") in ("running", "paused"):
+            steps.append(Step("POST", f"{base}/status/stop", {}, (), "stop"))
+        return [*steps, Step("DELETE", base, {}, (), "destroy", deletes=True)]
+
+    def losses(self, live: Live) -> list[str]:
+        found = []
+        for name, value in sorted(live.fields.items()):
+            if is_volume(self.flavour, name) and isinstance(value, Mapping):
+                volume = str(value.get(VOLUME_KEY[self.flavour], ""))
+                if ":" in volume and value.get("media") != "cdrom":
+                    found.append(f"{name} {volume} {value.get('size', '')}".rstrip())
+        return found
+
+    def mark(self, live: Live, uid: str, ref: str) -> list[Step]:
+        """Put the ownership mark on an existing guest, keeping its text; ``uid`` '' takes the mark away."""
+        text = live.fields.get("description", "")
+        params: dict[str, Any] = {"description": self._described(text, uid, ref, live.key["vmid"]) if uid else text}
+        if not params["description"]:
+            params = {"delete": "description"}
+        if live.extra.get("digest"):
+            params["digest"] = live.extra["digest"]
+        return [
+            Step("PUT", f"{self._base(live.key)}/config", params, (), "mark as owned" if uid else "take the mark away")
+        ]
+
+    # -- what a creation needs ---------------------------------------------------------------------------------
+
+    async def prepare(self, wanted: Wanted, get: Get) -> tuple[Mapping[str, Any], list[Problem]]:
+        problems: list[Problem] = []
+        everything = await resources(get)
+        nodes = {r["node"]: r for r in everything if r["type"] == "node"}
+        node = str(wanted.key.get("node"))
+        if node not in nodes:
+            problems.append(Problem("node", f"there is no node {node!r}", f"nodes: {', '.join(sorted(nodes))}"))
+        elif nodes[node].get("status", "online") != "online":
+            problems.append(Problem("node", f"node {node!r} is {nodes[node]['status']}"))
+        for row in everything:
+            if row["type"] not in ("qemu", "lxc"):
+                continue
+            if wanted.key.get("vmid") and str(row.get("vmid")) == str(wanted.key["vmid"]):
+                problems.append(
+                    Problem("vmid", f"VMID {wanted.key['vmid']} is taken by {row.get('name') or row['id']}")
+                )
+            elif row.get("name") == wanted.name and (row.get("pool") or "default") == (wanted.namespace or "default"):
+                problems.append(
+                    Problem(
+                        "",
+                        f"a guest named {wanted.name!r} is there already (VMID {row['vmid']}) and is not this release's",
+                        f"rename one of them, or take it over with --take-ownership {wanted.ref} and spec.vmid: {row['vmid']}",
+                    )
+                )
+        if node in nodes:
+            problems += await self._missing_places(wanted, get, everything, node)
+        return {"resources": everything}, problems
+
+    async def _missing_places(self, wanted: Wanted, get: Get, everything: list[Any], node: str) -> list[Problem]:
+        problems = []
+        here = {r["storage"] for r in everything if r["type"] == "storage" and r["node"] == node}
+        for name, value in wanted.fields.items():
+            if not isinstance(value, Mapping):
+                continue
+            storage = value.get("storage")
+            if is_volume(self.flavour, name) and storage and storage not in here and not is_secret(storage):
+                hint = f"storages there: {', '.join(sorted(here))}"
+                problems.append(Problem(f"{name}.storage", f"there is no storage {storage!r} on node {node}", hint))
+            bridge = value.get("bridge")
+            if re.fullmatch(r"net\d+", name) and bridge and not is_secret(bridge):
+                bridges = {r["iface"] for r in await get(f"/nodes/{node}/network", type="any_bridge") or []}
+                if bridge not in bridges:
+                    hint = f"bridges there: {', '.join(sorted(bridges))}"
+                    problems.append(Problem(f"{name}.bridge", f"there is no bridge {bridge!r} on node {node}", hint))
+        return problems
+
+
+async def resources(get: Get) -> list[Any]:
+    """Everything the cluster lists: nodes, storages, guests, pools. One request a plan."""
+    return list(await get("/cluster/resources") or [])
+
+
+async def guests(get: Get) -> list[Any]:
+    return [row for row in await resources(get) if row.get("type") in ("qemu", "lxc")]
+
+
+class VirtualMachineKind(GuestKind):
+    name = "VirtualMachine"
+    plural = "virtualmachines"
+    short = ("vm", "vms", "qemu")
+    flavour = "qemu"
+    name_field = "name"
+    friendly = ("cpu", "memory", "agent", "disks", "networks", "cloudInit", "template", "isTemplate", "power")
+    cpu_keys = {
+        **{"cores": "cores", "sockets": "sockets", "type": "cpu.cputype", "flags": "cpu.flags", "limit": "cpulimit"},
+        **{"units": "cpuunits", "vcpus": "vcpus", "numa": "numa", "affinity": "affinity"},
+    }
+    memory_keys = {"size": "memory", "minimum": "balloon", "balloon": "balloon", "shares": "shares"}
+    cloud_keys = {
+        **{"user": "ciuser", "password": "cipassword", "sshKeys": "sshkeys", "nameserver": "nameserver"},
+        **{"searchDomain": "searchdomain", "searchdomain": "searchdomain", "upgrade": "ciupgrade", "type": "citype"},
+        **{"custom": "cicustom", "ip": "ipconfig0.ip", "gateway": "ipconfig0.gw", "ip6": "ipconfig0.ip6"},
+        **{"gateway6": "ipconfig0.gw6", "ipConfigs": "ipconfig", "storage": "storage"},
+    }
+
+    def friendly_facts(self) -> Mapping[str, Facts]:
+        text: Facts = {"type": "string", "optional": 1}
+        number: Facts = {"type": "integer", "optional": 1}
+
+        def native(table: Mapping[str, str]) -> dict[str, Facts]:
+            return {
+                key: (self.params[leaf.partition(".")[0]].facts if leaf.partition(".")[0] in self.params else text)
+                for key, leaf in table.items()
+            }
+
+        return {
+            "node": {"type": "string", "format": "pve-node"},
+            "vmid": {**number, "minimum": 100, "maximum": 999999999},
+            "template": {**text, "once": 1},
+            "isTemplate": {"type": "boolean", "optional": 1},
+            "cpu": {"type": "object", "optional": 1, "properties": native(self.cpu_keys)},
+            "memory": {"type": "integer", "optional": 1, "minimum": 16, "properties": native(self.memory_keys)},
+            "agent": {
+                "type": "boolean",
+                "optional": 1,
+                "properties": formats.subkeys(self.params["agent"].facts) or {},
+            },
+            "disks": {
+                "type": "array",
+                "optional": 1,
+                "properties": {
+                    "slot": text,
+                    "storage": {"type": "string"},
+                    "size": {"type": "string", "format": "disk-size"},
+                }
+                | {"importFrom": {**text, "once": 1}}
+                | {
+                    k: v
+                    for k, v in (formats.subkeys(self.params["scsi[n]"].facts) or {}).items()
+                    if "alias" not in v and k != "size"
+                },
+            },
+            "networks": {
+                "type": "array",
+                "optional": 1,
+                "properties": {"slot": text}
+                | {k: v for k, v in (formats.subkeys(self.params["net[n]"].facts) or {}).items() if "alias" not in v},
+            },
+            "cloudInit": {"type": "object", "optional": 1, "properties": native(self.cloud_keys)},
+            "power": {"type": "string", "optional": 1, "enum": list(POWER)},
+        }
+
+    def _spec_agent(self, low: Lowering, value: Any, path: Path, resolve: Any) -> None:
+        if isinstance(value, Mapping) and "enabled" not in value:
+            value = {"enabled": True, **value}
+        elif isinstance(value, bool):
+            value = {"enabled": value}
+        low.native("agent", value, path)
+
+    def _spec_template(self, low: Lowering, value: Any, path: Path, resolve: Callable[[str], str | None]) -> None:
+        if not isinstance(value, str | int) or isinstance(value, bool) or not value:
+            low.problem(path, "expected the name (or VMID) of a template to clone")
+            return
+        low.once["template"] = value
+        low.origins["once.template"] = path
+        low.needs.append(f"VirtualMachine/{value}")
+        placeholder = resolve(f"VirtualMachine/{value}")
+        if placeholder:
+            low.once["template.vmid"] = placeholder
+
+    def _spec_istemplate(self, low: Lowering, value: Any, path: Path, resolve: Any) -> None:
+        if not isinstance(value, bool):
+            low.problem(path, "expected true or false")
+        elif value:
+            low.put("template", 1, path)
+
+    def _spec_disks(self, low: Lowering, value: Any, path: Path, resolve: Any) -> None:
+        def disk(slot: str, inner: Any, where: Path) -> None:
+            if not is_volume("qemu", slot) or low.facts(slot) is None:
+                low.problem(
+                    (*where, "slot"),
+                    f"there is no disk slot {slot!r}",
+                    "scsi0-30, virtio0-15, sata0-5, ide0-3, efidisk0, tpmstate0",
+                )
+                return
+            low.volume(slot, inner, where)
+
+        low.slots(value, path, "scsi", disk)
+        if isinstance(value, list) and value and isinstance(value[0], Mapping) and not value[0].get("slot"):
+            low.once["boot"] = "scsi0"
+
+    def _spec_cloudinit(self, low: Lowering, value: Any, path: Path, resolve: Any) -> None:
+        if value is None:
+            return
+        for leaf, inner, where in self._map(low, value, path, self.cloud_keys, "cloudInit"):
+            if leaf == "storage":
+                low.once["cloudinit.storage"] = inner
+            elif leaf == "ipconfig":
+                low.slots(inner, where, "ipconfig", lambda slot, config, at: self._ip_config(low, slot, config, at))
+            elif leaf == "sshkeys" and inner is not None:
+                low.put("sshkeys", inner if is_secret(inner) else ssh_keys(inner), where)
+            elif leaf == "ciupgrade":
+                low.native(leaf, inner, where)
+            elif leaf.startswith("ipconfig0."):
+                low.property_string("ipconfig0", low.facts("ipconfig0") or {}, {leaf.partition(".")[2]: inner}, where)
+            else:
+                low.native(leaf, inner, where)
+        if isinstance(value, Mapping):
+            low.put("cloudInitDrive", True, path)
+
+    def _ip_config(self, low: Lowering, slot: str, value: Any, path: Path) -> None:
+        names = {"gateway": "gw", "gateway6": "gw6"}
+        plain = (
+            {names.get(str(k), str(k)): v for k, v in value.items() if k != "slot"}
+            if isinstance(value, Mapping)
+            else value
+        )
+        low.native(slot, plain, path)
+
+    def _complete(self, low: Lowering, spec: Mapping[str, Any]) -> None:
+        self._start_once(low, spec)
+        if "template" in low.once:
+            return
+        for name, value in low.fields.items():
+            if is_volume("qemu", name) and isinstance(value, Mapping) and value.get("media") != "cdrom":
+                new = "file" not in value and f"{name}.import-from" not in low.once
+                if (
+                    new
+                    and value.get("storage")
+                    and not value.get("size")
+                    and not name.startswith(("efidisk", "tpmstate"))
+                ):
+                    low.problem(
+                        low.origins.get(f"{name}.storage", ("spec",)), f"the new disk {name} needs a size", "size: 32G"
+                    )
+                if new and not value.get("storage"):
+                    low.problem(
+                        low.origins.get(f"{name}.size", ("spec",)),
+                        f"the new disk {name} needs a storage",
+                        "storage: local-lvm",
+                    )
+
+    def refine(self, wanted: Wanted, fields: Mapping[str, Any]) -> Wanted:
+        """Disk 0 without a slot means the boot disk, which a template may have elsewhere than at scsi0."""
+        if wanted.once.get("boot") != "scsi0" or "template" not in wanted.once or "scsi0" in fields:
+            return wanted
+        slot = boot_disk(fields)
+        if not slot or slot in wanted.fields:
+            return wanted
+        renamed = {slot if name == "scsi0" else name: value for name, value in wanted.fields.items()}
+        origins = {re.sub(r"\Ascsi0(?=\.|\Z)", slot, leaf): path for leaf, path in wanted.origins.items()}
+        return replace(wanted, fields=renamed, origins=origins)
+
+    async def prepare(self, wanted: Wanted, get: Get) -> tuple[Mapping[str, Any], list[Problem]]:
+        context, problems = await super().prepare(wanted, get)
+        if "template" not in wanted.once or wanted.once.get("template.vmid"):
+            return context, problems
+        name, node = wanted.once["template"], wanted.key.get("node")
+        machines = [row for row in context["resources"] if row.get("type") == "qemu"]
+        found = [row for row in machines if row.get("name") == name or str(row.get("vmid")) == str(name)]
+        found.sort(key=lambda row: (row["node"] != node, not row.get("template"), row["vmid"]))
+        if not found:
+            templates = sorted(str(row.get("name")) for row in machines if row.get("template"))
+            hint = f"templates: {', '.join(templates)}" if templates else "there is no template at all"
+            return context, [*problems, Problem("template", f"there is no template {name!r}", hint)]
+        source = found[0]
+        config = await get(f"/nodes/{source['node']}/qemu/{source['vmid']}/config")
+        return {**context, "source": source, "config": self.normal(config)}, problems
+
+    def create(self, wanted: Wanted, context: Mapping[str, Any]) -> list[Step]:
+        vmid: Any = wanted.key.get("vmid") or f"${{vmid:{wanted.ref}}}"
+        described = self._described(
+            wanted.fields.get("description"), context["uid"], wanted.ref, wanted.key.get("vmid")
+        )
+        pool = {"pool": wanted.fields["pool"]} if wanted.fields.get("pool") else {}
+        if "template" not in wanted.once:
+            params = {"vmid": vmid, "description": described, **pool, **self._initial(wanted, wanted.fields)}
+            if wanted.fields.get("cloudInitDrive"):
+                slot = next(s for s in ("ide2", "ide0", "ide3", "ide1", "sata5") if s not in params)
+                params[slot] = f"{self._cloud_init_storage({}, wanted)}:cloudinit"
+            return [Step("POST", f"/nodes/{wanted.key['node']}/qemu", params, (), "create", creates=True)]
+        source = context.get("source")
+        if source is None:
+            placeholder = wanted.once["template.vmid"]
+            ref = f"VirtualMachine/{wanted.once['template']}"
+            source = {"vmid": placeholder, "node": f"${{node:{ref}}}", "template": 1}
+        config = context.get("config", {})
+        params = {"newid": vmid, "name": wanted.name, "description": described, **pool}
+        boot = boot_disk(config) or "scsi0"
+        disk = wanted.fields.get(boot)
+        storage = disk.get("storage") if isinstance(disk, Mapping) else None
+        if storage or not source.get("template"):
+            params["full"] = 1
+        if storage:
+            params["storage"] = storage
+        if source["node"] != wanted.key["node"] and self._shared(context, config):
+            params["target"] = wanted.key["node"]
+        path = f"/nodes/{source['node']}/qemu/{source['vmid']}/clone"
+        return [Step("POST", path, params, (), f"clone {wanted.once['template']}", creates=True)]
+
+    def _shared(self, context: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
+        """Whether every volume of the clone source can be reached from another node."""
+        shared = {r["storage"] for r in context.get("resources", ()) if r.get("type") == "storage" and r.get("shared")}
+        used = {
+            value["storage"]
+            for name, value in config.items()
+            if is_volume("qemu", name) and isinstance(value, Mapping) and value.get("storage")
+        }
+        return used <= shared
+
+
+def boot_disk(fields: Mapping[str, Any]) -> str:
+    """The slot of the disk a machine boots from: the first disk of ``boot: order=``, else the first disk at all."""
+    disks = [
+        name
+        for name, value in fields.items()
+        if re.fullmatch(r"(scsi|virtio|sata|ide)\d+", name)
+        and isinstance(value, Mapping)
+        and value.get("media") != "cdrom"
+        and "cloudinit" not in str(value.get("file"))
+    ]
+    order = str(get_leaf(fields, "boot.order") or fields.get("boot") or "").removeprefix("order=")
+    return next((slot for slot in re.split("[;,]", order) if slot in disks), min(disks, default="", key=_bus_order))
+
+
+def _bus_order(slot: str) -> tuple[int, int]:
+    found = re.fullmatch(r"([a-z]+)(\d+)", slot)
+    return (("scsi", "virtio", "sata", "ide").index(found[1]), int(found[2])) if found else (9, 0)
+
+
+class ContainerKind(GuestKind):
+    name = "Container"
+    plural = "containers"
+    short = ("ct", "cts", "lxc")
+    flavour = "lxc"
+    name_field = "hostname"
+    friendly = ("cpu", "memory", "networks", "rootfs", "mounts", "image", "password", "sshKeys", "isTemplate", "power")
+    cpu_keys = {"cores": "cores", "limit": "cpulimit", "units": "cpuunits"}
+    memory_keys = {"size": "memory", "swap": "swap"}
+
+    def friendly_facts(self) -> Mapping[str, Facts]:
+        text: Facts = {"type": "string", "optional": 1}
+        volume = {"storage": {"type": "string"}, "size": {"type": "string", "format": "disk-size"}}
+
+        def options(name: str) -> dict[str, Facts]:
+            return {
+                k: v
+                for k, v in (formats.subkeys(self.params[name].facts) or {}).items()
+                if "alias" not in v and k != "size"
+            }
+
+        return {
+            "node": {"type": "string", "format": "pve-node"},
+            "vmid": {"type": "integer", "optional": 1, "minimum": 100, "maximum": 999999999},
+            "image": {"type": "string", "once": 1},
+            "cpu": {
+                "type": "object",
+                "optional": 1,
+                "properties": {k: self.params[v].facts for k, v in self.cpu_keys.items()},
+            },
+            "memory": {
+                "type": "integer",
+                "optional": 1,
+                "properties": {k: self.params[v].facts for k, v in self.memory_keys.items()},
+            },
+            "rootfs": {"type": "object", "properties": volume | options("rootfs")},
+            "mounts": {
+                "type": "object",
+                "optional": 1,
+                "properties": volume | {"path": {"type": "string"}} | options("mp[n]"),
+            },
+            "networks": {"type": "array", "optional": 1, "properties": {"slot": text} | options("net[n]")},
+            "password": {**text, "once": 1, "minLength": 5},
+            "sshKeys": {"type": "array", "optional": 1, "once": 1},
+            "power": {"type": "string", "optional": 1, "enum": list(POWER)},
+        }
+
+    def _spec_rootfs(self, low: Lowering, value: Any, path: Path, resolve: Any) -> None:
+        low.volume("rootfs", value, path)
+
+    def _spec_mounts(self, low: Lowering, value: Any, path: Path, resolve: Any) -> None:
+        def mount(slot: str, inner: Any, where: Path) -> None:
+            if not re.fullmatch(r"mp\d+", slot):
+                low.problem(where, f"there is no mount slot {slot!r}", "mp0 to mp255")
+                return
+            low.volume(slot, inner, where)
+            if isinstance(inner, Mapping) and not (inner.get("path") or inner.get("mp")):
+                low.problem(where, f"{slot} needs a path in the container", "path: /srv/data")
+
+        low.slots(value, path, "mp", mount)
+
+    def _spec_image(self, low: Lowering, value: Any, path: Path, resolve: Any) -> None:
+        if not isinstance(value, str) or not value:
+            low.problem(path, "expected the volume of an OS template", "storage:vztmpl/NAME.tar.zst")
+            return
+        low.once["ostemplate"] = value
+        low.origins["once.ostemplate"] = path
+        low.needs.append(f"volume:{value}")
+
+    def _spec_password(self, low: Lowering, value: Any, path: Path, resolve: Any) -> None:
+        low.check("password", self.params["password"].facts, value, path)
+        low.once["password"] = value
+
+    def _spec_sshkeys(self, low: Lowering, value: Any, path: Path, resolve: Any) -> None:
+        low.once["ssh-public-keys"] = value if is_secret(value) else "\n".join(ssh_keys(value))
+
+    def _spec_istemplate(self, low: Lowering, value: Any, path: Path, resolve: Any) -> None:
+        if value:
+            low.put("template", 1, path)
+
+    def _complete(self, low: Lowering, spec: Mapping[str, Any]) -> None:
+        self._start_once(low, spec)
+        if "ostemplate" not in low.once and "image" not in spec:
+            low.problem(("spec", "image"), "a container needs an image", "image: local:vztmpl/NAME.tar.zst")
+        if not isinstance(low.fields.get("rootfs"), Mapping):
+            if "rootfs" not in spec:
+                low.problem(
+                    ("spec", "rootfs"), "a container needs a rootfs", "rootfs: { storage: local-lvm, size: 8G }"
+                )
+        elif not low.fields["rootfs"].get("size") and not low.fields["rootfs"].get("volume"):
+            low.problem(("spec", "rootfs"), "the new rootfs needs a size", "size: 8G")
+
+    def refine(self, wanted: Wanted, fields: Mapping[str, Any]) -> Wanted:
+        return wanted
+
+    async def _missing_places(self, wanted: Wanted, get: Get, everything: list[Any], node: str) -> list[Problem]:
+        problems = await super()._missing_places(wanted, get, everything, node)
+        image = str(wanted.once.get("ostemplate", ""))
+        storage, colon, rest = image.partition(":")
+        here = {r["storage"] for r in everything if r["type"] == "storage" and r["node"] == node}
+        if not colon or storage not in here:
+            problems.append(
+                Problem(
+                    "image",
+                    f"there is no storage {storage!r} on node {node}",
+                    f"storages there: {', '.join(sorted(here))}",
+                )
+            )
+        elif rest.startswith("vztmpl/"):
+            rows = await get(f"/nodes/{node}/storage/{storage}/content", content="vztmpl")
+            volumes = [row["volid"] for row in rows or []]
+            if image not in volumes:
+                problems.append(
+                    Problem(
+                        "image",
+                        f"there is no OS template {image!r} on node {node}",
+                        f"there: {', '.join(volumes) or 'none'}",
+                    )
+                )
+        return problems
+
+    def create(self, wanted: Wanted, context: Mapping[str, Any]) -> list[Step]:
+        vmid: Any = wanted.key.get("vmid") or f"${{vmid:{wanted.ref}}}"
+        described = self._described(
+            wanted.fields.get("description"), context["uid"], wanted.ref, wanted.key.get("vmid")
+        )
+        pool = {"pool": wanted.fields["pool"]} if wanted.fields.get("pool") else {}
+        initial = self._initial(wanted, wanted.fields)
+        once = {name: value for name, value in wanted.once.items() if "." not in name and value is not None}
+        params = {"vmid": vmid, "description": described, **pool, **once, **initial}
+        return [Step("POST", f"/nodes/{wanted.key['node']}/lxc", params, (), "create", creates=True)]
