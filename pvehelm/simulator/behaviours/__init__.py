@@ -1,0 +1,1 @@
+"""What the schema does not say: one module a noun, each registering its handlers when imported."""

@@ -1,0 +1,336 @@
+"""Guests of both kinds: finding, locks, digests, and configurations with what is pending.
+
+A document of the collections ``qemu`` and ``lxc`` (key: VMID)::
+
+    {"node", "status" (stopped | running | paused), "config": {key: value as GET shows it}, "pending": {...},
+     "delete": {key: force}, "snapshots": {name: {...}}, "firewall": {...}, "started": seconds}
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pvehelm.api.schema import Operation
+from pvehelm.simulator import tasks
+from pvehelm.simulator.behaviours import properties
+from pvehelm.simulator.core import Call, Failure
+from pvehelm.simulator.state import State
+
+KINDS = ("qemu", "lxc")
+LABEL = {"qemu": "VM", "lxc": "CT"}
+FOLDER = {"qemu": "qemu-server", "lxc": "lxc"}
+SERVICE = {"qemu": "vm", "lxc": "ct"}
+MASK = "**********"
+# Parameters of a configuration call that are no options of a guest.
+CONTROLS = frozenset(
+    {"node", "vmid", "digest", "delete", "revert", "force", "skiplock", "background_delay", "import-working-storage"}
+)
+
+
+@dataclass
+class Guest:
+    """One guest's document, loaded; ``save`` writes it back."""
+
+    state: State
+    kind: str
+    vmid: str
+    doc: dict[str, Any]
+
+    @property
+    def node(self) -> str:
+        return str(self.doc["node"])
+
+    @property
+    def config(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.doc["config"]
+        return found
+
+    @property
+    def pending(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.doc.setdefault("pending", {})
+        return found
+
+    @property
+    def deleted(self) -> dict[str, int]:
+        if not isinstance(self.doc.get("delete"), dict):
+            self.doc["delete"] = dict.fromkeys(self.doc.get("delete") or (), 0)
+        found: dict[str, int] = self.doc["delete"]
+        return found
+
+    @property
+    def snapshots(self) -> dict[str, dict[str, Any]]:
+        found: dict[str, dict[str, Any]] = self.doc.setdefault("snapshots", {})
+        return found
+
+    @property
+    def running(self) -> bool:
+        return self.doc.get("status", "stopped") != "stopped"
+
+    @property
+    def template(self) -> bool:
+        return bool(self.config.get("template"))
+
+    @property
+    def label(self) -> str:
+        return f"{LABEL[self.kind]} {self.vmid}"
+
+    @property
+    def name(self) -> str:
+        if self.kind == "qemu":
+            return str(self.config.get("name") or f"VM {self.vmid}")
+        return str(self.config.get("hostname") or f"CT{self.vmid}")
+
+    def save(self) -> None:
+        self.state.collection(self.kind)[self.vmid] = self.doc
+
+    def remove(self) -> None:
+        del self.state.collection(self.kind)[self.vmid]
+
+    def configured(self) -> dict[str, Any]:
+        """The configuration with what is pending applied: what a GET shows."""
+        found = {key: value for key, value in self.config.items() if key not in self.deleted}
+        return {**found, **self.pending}
+
+    def digest(self, call: Call) -> str:
+        return call.digest([self.config, self.pending, self.deleted, self.snapshots])
+
+    # -- refusals ----------------------------------------------------------------------------------------------
+
+    def lock(self, now: float) -> str | None:
+        """The lock that is set, or the one a running task holds."""
+        return self.config.get("lock") or tasks.busy(self.state, self.vmid, now)
+
+    def check_lock(self, call: Call) -> None:
+        held = self.lock(call.now)
+        if held:
+            raise Failure(500, f"{LABEL[self.kind]} is locked ({held})")
+
+    def check_protection(self, what: str) -> None:
+        if self.config.get("protection"):
+            raise Failure(500, f"{what} - protection mode enabled")
+
+    def check_digest(self, call: Call) -> None:
+        sent = call.args.get("digest")
+        if sent and sent != self.digest(call):
+            if self.kind == "qemu":
+                raise Failure(500, "checksum mismatch (file change by other user?)")
+            raise Failure(500, "detected modified configuration - file changed by other user? Try again.")
+
+
+def anywhere(state: State, vmid: str) -> Guest | None:
+    """The guest with this id on any node, of either kind."""
+    for kind in KINDS:
+        doc = state.collection(kind).get(vmid)
+        if doc is not None:
+            return Guest(state, kind, vmid, doc)
+    return None
+
+
+def all_guests(state: State, *kinds: str) -> Iterator[Guest]:
+    for kind in kinds or KINDS:
+        for vmid, doc in state.collection(kind).items():
+            yield Guest(state, kind, vmid, doc)
+
+
+def load(call: Call, kind: str, vmid: str | None = None, *, plain: bool = False) -> Guest:
+    """The guest on the call's node. Raises Failure when it is not there (``plain``: in the other of the two wordings)."""
+    vmid = str(int(vmid or call.args["vmid"]))
+    doc = call.state.collection(kind).get(vmid)
+    if doc is None or doc["node"] != call.node:
+        if plain:
+            raise Failure(500, f"unable to find configuration file for {LABEL[kind]} {vmid} on node '{call.node}'")
+        raise Failure(500, f"Configuration file 'nodes/{call.node}/{FOLDER[kind]}/{vmid}.conf' does not exist")
+    return Guest(call.state, kind, vmid, doc)
+
+
+def in_task(work: Callable[[tasks.TaskLog], None]) -> Callable[[tasks.TaskLog], None]:
+    """What refuses a call in the foreground ends a task in the background."""
+
+    def run(log: tasks.TaskLog) -> None:
+        try:
+            work(log)
+        except Failure as failure:
+            text = failure.message.strip()
+            if failure.errors:
+                text = "; ".join([text, *(f"{key}: {value}" for key, value in failure.errors.items())])
+            raise tasks.TaskFailure(text) from None
+
+    return run
+
+
+def refuse_taken(call: Call, vmid: str, prefix: str = "") -> None:
+    """Raises Failure when a guest of either kind has the id."""
+    other = anywhere(call.state, vmid)
+    if other is not None:
+        raise Failure(500, f"{prefix}{other.label} already exists on node '{other.node}'")
+
+
+def check_pool(call: Call, pool: str | None) -> None:
+    if pool and pool not in call.state.collection("pools"):
+        raise Failure(403, f"Permission check failed (pool '{pool}' does not exist)")
+
+
+def join_pool(call: Call, pool: str | None, vmid: str) -> None:
+    if pool:
+        pools = call.state.collection("pools")
+        doc = pools[pool]
+        doc["vms"] = [*(v for v in doc.get("vms", ()) if str(v) != vmid), vmid]
+        pools[pool] = doc
+
+
+def pool_of(state: State, vmid: str) -> str | None:
+    for name, doc in state.collection("pools").items():
+        if vmid in map(str, doc.get("vms", ())):
+            return str(name)
+    return None
+
+
+def check_vm(call: Call, vmid: str, pool: str | None, privs: list[str], any: bool = False) -> None:
+    """The privileges on a guest, or on the pool that it is created in."""
+    if pool:
+        have = [call.may(f"/pool/{pool}", priv) for priv in privs]
+        if have and (True in have if any else all(have)):
+            return
+    call.require(f"/vms/{vmid}", privs, any=any)
+
+
+# -- values ----------------------------------------------------------------------------------------------------
+
+
+def options(operation: Operation) -> set[str]:
+    """The names of a guest's options, numbered ones as families (``net[n]``)."""
+    return {name for name in operation.params if name not in CONTROLS}
+
+
+def is_option(operation: Operation, name: str) -> bool:
+    param = operation.param(name)
+    if name in CONTROLS:
+        return False
+    if param is not None:
+        return True
+    return bool(re.fullmatch(r"unused\d+", name))
+
+
+def store_description(kind: str, text: str) -> str | None:
+    """A description as it comes back; None when nothing is left."""
+    if kind == "qemu":
+        return text.removesuffix("\n") or None
+    return (text.removesuffix("\n") + "\n") if text else None
+
+
+def store_tags(state: State, text: str) -> str:
+    style = str((state.value("cluster_options", None) or {}).get("tag-style") or "")
+    return (
+        properties.unique_tags(text, case_sensitive="case-sensitive=1" in style, ordered="ordering=config" in style)
+        or " "
+    )
+
+
+def random_mac(call: Call) -> str:
+    """A MAC address below the cluster's prefix."""
+    prefix = str((call.state.value("cluster_options", None) or {}).get("mac_prefix") or "BC:24:11").upper()
+    tail = uuid.uuid4().hex.upper()
+    octets = [*prefix.split(":"), *(tail[i : i + 2] for i in range(0, 12, 2))][:6]
+    return ":".join(octets)
+
+
+def shown(guest: Guest, config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration for a reader: what is secret is masked."""
+    return {key: (MASK if key == "cipassword" else value) for key, value in config.items()}
+
+
+def config_answer(call: Call, kind: str) -> dict[str, Any]:
+    """GET .../config: with pending values, those of a snapshot, or the running ones (``current``)."""
+    guest = load(call, kind)
+    name = call.args.get("snapshot")
+    if name:
+        found = guest.snapshots.get(name)
+        if found is None:
+            raise Failure(500, f"snapshot '{name}' does not exist")
+        config: Mapping[str, Any] = found
+    else:
+        config = guest.config if call.bool("current") else guest.configured()
+    answer = shown(guest, config)
+    held = None if name else guest.lock(call.now)
+    return {**answer, "digest": guest.digest(call), **({"lock": held} if held else {})}
+
+
+def pending_answer(call: Call, kind: str) -> list[dict[str, Any]]:
+    """GET .../pending: one row for each key."""
+    guest = load(call, kind)
+    rows: list[dict[str, Any]] = []
+    for key in sorted({*guest.config, *guest.pending, *guest.deleted}):
+        row: dict[str, Any] = {"key": key}
+        if key in guest.config:
+            row["value"] = MASK if key == "cipassword" else guest.config[key]
+        if key in guest.pending:
+            row["pending"] = MASK if key == "cipassword" else guest.pending[key]
+        if key in guest.deleted:
+            row["delete"] = 2 if guest.deleted[key] else 1
+        rows.append(row)
+    rows.append({"key": "digest", "value": guest.digest(call)})
+    return rows
+
+
+# -- leaving ---------------------------------------------------------------------------------------------------
+
+
+def is_ha_managed(state: State, guest: Guest) -> bool:
+    return f"{SERVICE[guest.kind]}:{guest.vmid}" in state.collection("ha_resources")
+
+
+def forget(call: Call, guest: Guest, purge: bool) -> None:
+    """Remove a guest and what hangs on it; with ``purge`` also its jobs and its HA membership."""
+    state = call.state
+    guest.remove()
+    pools = state.collection("pools")
+    for name, doc in pools.items():
+        if guest.vmid in map(str, doc.get("vms", ())):
+            pools[name] = {**doc, "vms": [v for v in doc["vms"] if str(v) != guest.vmid]}
+    acl = state.collection("acl")
+    for key, entry in acl.items():
+        if entry["path"] == f"/vms/{guest.vmid}":
+            del acl[key]
+    firewall = state.collection("firewall")
+    for key in list(firewall):
+        if key in (f"guest/{guest.vmid}", f"{guest.kind}/{guest.vmid}", f"vm/{guest.vmid}", guest.vmid):
+            del firewall[key]
+    if not purge:
+        return
+    service = f"{SERVICE[guest.kind]}:{guest.vmid}"
+    ha = state.collection("ha_resources")
+    if service in ha:
+        del ha[service]
+    rules = state.collection("ha_rules")
+    for key, rule in rules.items():
+        left = _without(rule.get("resources"), service)
+        if left is not None:
+            if left:
+                rules[key] = {**rule, "resources": left}
+            else:
+                del rules[key]
+    jobs = state.collection("backup_jobs")
+    for key, job in jobs.items():
+        left = _without(job.get("vmid"), guest.vmid)
+        if left is not None:
+            if left:
+                jobs[key] = {**job, "vmid": left}
+            else:
+                del jobs[key]
+    replication = state.collection("replication")
+    for key in list(replication):
+        if key.partition("-")[0] == guest.vmid:
+            del replication[key]
+
+
+def _without(value: Any, item: str) -> Any:
+    """A list (text or array) without an item; None when the item is not in it."""
+    listed = value if isinstance(value, list) else [w for w in re.split(r"[,;\s]+", str(value or "")) if w]
+    if item not in map(str, listed):
+        return None
+    left = [w for w in listed if str(w) != item]
+    return left if isinstance(value, list) else ",".join(map(str, left))

@@ -1,0 +1,81 @@
+"""Request bodies and queries, with the real server's habits.
+
+Form data is split at ``&`` and ``;``, a value ends at its second ``=``, a repeated key makes a list, bytes that are not
+UTF-8 become U+FFFD. JSON must be an object; null means "not sent".
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote_plus
+
+BODY_LIMIT = 512 * 1024
+_FORM = "application/x-www-form-urlencoded"
+
+
+class BodyError(Exception):
+    """The body cannot be read; answered with ``status`` and a plain text."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+def parse_form(text: str) -> dict[str, Any]:
+    """``a=1&a=2;b=x=y`` -> ``{"a": ["1", "2"], "b": "x"}``."""
+    found: dict[str, Any] = {}
+    for pair in re.split(r"[&;]", text):
+        if not pair:
+            continue
+        parts = pair.split("=")
+        name, value = _decode(parts[0]), _decode(parts[1]) if len(parts) > 1 else ""
+        if name not in found:
+            found[name] = value
+        elif isinstance(found[name], list):
+            found[name].append(value)
+        else:
+            found[name] = [found[name], value]
+    return found
+
+
+def _decode(text: str) -> str:
+    return unquote_plus(text, encoding="utf-8", errors="replace")
+
+
+def parse_body(method: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
+    """The parameters of a body. Raises BodyError."""
+    if "chunked" in headers.get("transfer-encoding", "").lower():
+        raise BodyError(501, "chunked transfer encoding not supported")
+    length = headers.get("content-length", "")
+    size = int(length) if length.isdigit() else len(body)
+    if not body and not size:
+        return {}
+    if method not in ("POST", "PUT"):
+        raise BodyError(501, f"unexpected content for method '{method}'")
+    if max(size, len(body)) > BODY_LIMIT:
+        raise BodyError(501, "for data too large")
+    kind = headers.get("content-type", "").split(";")[0].strip().lower()
+    if kind in ("", _FORM):
+        return parse_form(body.decode("utf-8", "replace"))
+    if kind == "application/json":
+        return _parse_json(body)
+    raise BodyError(506, f"upload 'Content-Type '{headers.get('content-type', '')}' not implemented")
+
+
+def _parse_json(body: bytes) -> dict[str, Any]:
+    text = body.decode("utf-8", "replace")
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        offset = getattr(error, "pos", 0)
+        raise BodyError(
+            500,
+            "malformed JSON string, neither tag, array, object, number, string or atom, "
+            f'at character offset {offset} (before "{text[offset : offset + 20] or "(end of string)"}")',
+        ) from None
+    if not isinstance(value, dict):
+        raise BodyError(500, "Not a HASH reference")
+    return {str(name): item for name, item in value.items() if item is not None}

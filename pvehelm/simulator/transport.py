@@ -1,0 +1,51 @@
+"""The simulator in process: an httpx transport, so that the real client code runs unchanged."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+
+from pvehelm.simulator.core import Request, Simulator
+
+PREFIX = "/api2/json"
+
+
+class SimulatorTransport(httpx.AsyncBaseTransport):
+    """Answers from a Simulator; sets the ``reason_phrase`` extension as a socket would.
+
+    A dropped connection is httpx.RemoteProtocolError, a delay longer than the read timeout httpx.ReadTimeout.
+    """
+
+    def __init__(self, simulator: Simulator) -> None:
+        self.simulator = simulator
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        body = await request.aread()
+        raw_path = request.url.raw_path.decode("ascii")
+        path, _, query = raw_path.partition("?")
+        if not path.startswith(PREFIX):
+            return httpx.Response(404, content=b"", request=request)
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in request.headers.raw}
+        outcome = await asyncio.to_thread(
+            self.simulator.process, Request(request.method, path[len(PREFIX) :] or "/", query, headers, body)
+        )
+        if outcome.delay:
+            await self._wait(outcome.delay, request)
+        if outcome.response is None:
+            raise httpx.RemoteProtocolError("Server disconnected without sending a response.", request=request)
+        answer = outcome.response
+        return httpx.Response(
+            answer.status,
+            headers=answer.headers,
+            content=answer.body,
+            extensions={"reason_phrase": answer.reason.encode("utf-8"), "http_version": b"HTTP/1.1"},
+            request=request,
+        )
+
+    async def _wait(self, delay: float, request: httpx.Request) -> None:
+        timeout = (request.extensions.get("timeout") or {}).get("read")
+        if timeout is not None and delay > timeout:
+            await asyncio.sleep(timeout)
+            raise httpx.ReadTimeout("no answer in time", request=request)
+        await asyncio.sleep(delay)
