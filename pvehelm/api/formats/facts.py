@@ -1,0 +1,35 @@
+"""The data file behind the formats, read once when first needed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+
+@cache
+def _data() -> Mapping[str, Any]:
+    text = files("pvehelm.api").joinpath("data/formats.json").read_text(encoding="utf-8")
+    data: dict[str, Any] = json.loads(text)
+    return data
+
+
+@cache
+def words(name: str) -> frozenset[str]:
+    """One of the word lists: ``cpu_models``, ``cpu_flags``, ``privileges``, ``services``, ``timezones``..."""
+    return frozenset(_data()[name])
+
+
+@cache
+def protocol_words() -> frozenset[str]:
+    """IP protocols by name and by number, as text."""
+    table: Mapping[str, int] = _data()["protocols"]
+    return frozenset(table) | {str(number) for number in table.values()}
+
+
+def property_string(name: str) -> Mapping[str, Mapping[str, Any]] | None:
+    """Sub-definitions of the named property string, or None if ``name`` is not one."""
+    found: Mapping[str, Mapping[str, Any]] | None = _data()["property_strings"].get(name)
+    return found
