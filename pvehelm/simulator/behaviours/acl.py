@@ -1,0 +1,153 @@
+"""Roles and ACL entries."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pvehelm.simulator.core import Call, handler
+from pvehelm.simulator.permissions import normalise
+from pvehelm.simulator.roles import built_in, role_privileges
+
+_NAME = r"[\w.\-]+"
+_PATH = re.compile(
+    rf"""/(?:
+      access(?:/groups(?:/{_NAME})?|/realm(?:/{_NAME})?)?
+    | nodes(?:/{_NAME})?
+    | pool(?:/{_NAME}){{0,3}}
+    | sdn(?:/(?:controllers|dns|fabrics|ipams|prefix-lists|route-maps)(?:/{_NAME})?
+          |/zones(?:/{_NAME}(?:/{_NAME}(?:/[1-9][0-9]{{0,3}})?)?)?)?
+    | storage(?:/{_NAME})?
+    | vms(?:/[1-9][0-9]{{2,}})?
+    | mapping(?:/(?:hwrng|cpu(?:/{_NAME})?|dir(?:/{_NAME})?|pci(?:/{_NAME})?|usb(?:/{_NAME})?
+          |notifications(?:/{_NAME})?))?
+    )?""",
+    re.VERBOSE | re.ASCII,
+)
+
+
+@handler("GET", "/access/roles")
+def roles(call: Call) -> Any:
+    fixed = [
+        {"roleid": role, "privs": ",".join(sorted(privs)), "special": 1}
+        for role, privs in built_in(call.sim.release).items()
+    ]
+    own = [
+        {"roleid": role, "privs": ",".join(sorted(document.get("privs", ())))}
+        for role, document in call.state.collection("roles").items()
+    ]
+    return fixed + own
+
+
+@handler("GET", "/access/roles/{roleid}")
+def get_role(call: Call) -> Any:
+    role = call.str("roleid")
+    privs = role_privileges(call.state, role, call.sim.release)
+    if privs is None:
+        call.fail(f"role '{role}' does not exist")
+    return dict.fromkeys(sorted(privs), 1)
+
+
+@handler("POST", "/access/roles")
+def create_role(call: Call) -> None:
+    role = call.str("roleid")
+    if role.lower().startswith("pve"):
+        call.bad(roleid="cannot use role ID starting with the (case-insensitive) 'PVE' namespace")
+    if role_privileges(call.state, role, call.sim.release) is not None:
+        call.fail(f"create role failed: role '{role}' already exists")
+    call.state.collection("roles")[role] = {"privs": sorted(set(call.list("privs")))}
+
+
+@handler("PUT", "/access/roles/{roleid}")
+def update_role(call: Call) -> None:
+    role = call.str("roleid")
+    if role in built_in(call.sim.release):
+        call.fail(f"auto-generated role '{role}' cannot be modified")
+    found = call.state.collection("roles").get(role)
+    if found is None:
+        call.fail(f"update role failed: role '{role}' does not exist")
+    if call.has("privs"):
+        kept = found.get("privs", []) if call.bool("append") else []
+        found["privs"] = sorted({*kept, *call.list("privs")})
+    call.state.collection("roles")[role] = found
+
+
+@handler("DELETE", "/access/roles/{roleid}")
+def delete_role(call: Call) -> None:
+    role = call.str("roleid")
+    if role in built_in(call.sim.release):
+        call.fail(f"auto-generated role '{role}' cannot be deleted")
+    if role not in call.state.collection("roles"):
+        call.fail(f"delete role failed: role '{role}' does not exist")
+    del call.state.collection("roles")[role]
+    entries = call.state.collection("acl")
+    for key, entry in entries.items():
+        if entry["roleid"] == role:
+            del entries[key]
+
+
+@handler("GET", "/access/acl")
+def listed(call: Call) -> Any:
+    see_all = call.may("/access", "Sys.Audit", "Permissions.Modify")
+    return [
+        entry
+        for entry in call.state.collection("acl").values()
+        if see_all or call.rights.check(["perm-modify", entry["path"]], call.who, {}) is None
+    ]
+
+
+@handler("PUT", "/access/acl")
+def update(call: Call) -> None:
+    subjects = [
+        (kind, subject)
+        for kind, name in (("group", "groups"), ("user", "users"), ("token", "tokens"))
+        for subject in call.list(name)
+    ]
+    if not any(call.has(name) for name in ("groups", "users", "tokens")):
+        text = "either 'users', 'groups' or 'tokens' is required."
+        call.bad(groups=text, users=text, tokens=text)
+    path = normalise(call.str("path"))
+    if _PATH.fullmatch(path) is None:
+        call.bad(path=f"invalid ACL path '{call.str('path')}'")
+    _check_roles(call, path)
+    entries = call.state.collection("acl")
+    for role in call.list("roles"):
+        for kind, subject in subjects:
+            key = "\t".join((path, kind, subject, role))
+            if call.bool("delete"):
+                entries.pop(key, None)
+                continue
+            _check_subject(call, kind, subject)
+            entries[key] = {
+                "path": path,
+                "type": kind,
+                "ugid": subject,
+                "roleid": role,
+                "propagate": int(call.bool("propagate", True)),
+            }
+
+
+def _check_roles(call: Call, path: str) -> None:
+    have = call.rights.of(call.who, path)
+    for role in call.list("roles"):
+        privs = role_privileges(call.state, role, call.sim.release)
+        if privs is None:
+            call.fail(f"ACL update failed: role '{role}' does not exist")
+        allowed = call.is_root or "Permissions.Modify" in have or privs <= have.keys()
+        if not allowed:
+            call.fail(
+                "ACL update failed: 400 Parameter verification failed.\n"
+                f"role: Cannot {'remove' if call.bool('delete') else 'add'} role '{role}' - "
+                "requires 'Permissions.Modify' or superset of privileges."
+            )
+
+
+def _check_subject(call: Call, kind: str, subject: str) -> None:
+    if kind == "token":
+        user, _, token = subject.partition("!")
+        if user not in call.state.collection("users"):
+            call.fail(f"ACL update failed: user '{user}' does not exist")
+        if subject not in call.state.collection("tokens"):
+            call.fail(f"ACL update failed: no such token '{token}' for user '{user}'")
+    elif subject not in call.state.collection("users" if kind == "user" else "groups"):
+        call.fail(f"ACL update failed: {kind} '{subject}' does not exist")
