@@ -1,0 +1,320 @@
+"""The client: sends a call, logs in when needed, and repeats only what may be repeated.
+
+What a call looks like and what an answer means is decided in ``exchange`` (pure), who we are in ``auth`` (flows without
+input or output), and bytes move in ``transport``. What is left here is when to send, once more or not at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import httpx
+
+from pvehelm.api.auth import Auth, TicketAuth, TokenAuth
+from pvehelm.api.exchange import Answer, Request, build, encode, interpret, interpret_answer, quote
+from pvehelm.api.tls import TLS, CertificateError, fingerprint_of_pem, normal_fingerprint, probe_fingerprint
+from pvehelm.api.transport import StreamTransport, Timeouts
+from pvehelm.errors import ApiError, AuthError, InvalidError, PvehelmError, TransportError
+
+__all__ = [
+    "Answer",
+    "Auth",
+    "CertificateError",
+    "Client",
+    "Request",
+    "Retries",
+    "StreamTransport",
+    "TLS",
+    "TicketAuth",
+    "Timeouts",
+    "TokenAuth",
+    "build",
+    "encode",
+    "fingerprint_of_pem",
+    "interpret",
+    "interpret_answer",
+    "normal_fingerprint",
+    "not_executed",
+    "probe_fingerprint",
+    "quote",
+]
+
+PASSING = frozenset({502, 503, 504, 595, 596, 597, 599})
+"""Statuses that say something about the way to the node, not about the call."""
+
+# Said before the work begins: the lock around a configuration file was not had. A storage's lock is taken in the midst
+# of work, and a command's time-out ("command '...' failed: got timeout") ends it.
+_LOCK_NOT_HAD = re.compile(
+    r"(?:can't lock file '(?!/var/lock/pve-manager/pve-storage-)[^'\n]*' - )?got timeout"
+    r"|cfs-lock 'file-[^'\n]*' error: got lock request timeout"
+)
+_SECRET_NAME = re.compile(r"passw|secret|token-?value|private|^key$|-key$|^ticket$|^data$|^value$", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """How often and how long a call is repeated that may be: at most ``attempts`` in all, with full jitter below
+    ``first * 2**n`` and ``cap`` seconds between them, and none begun later than ``total`` seconds after the first."""
+
+    attempts: int = 5
+    first: float = 0.25
+    cap: float = 5.0
+    total: float = 60.0
+
+    def delays(self, rng: random.Random) -> Iterator[float]:
+        """The pauses, in seconds."""
+        for n in range(self.attempts - 1):
+            yield rng.uniform(0.0, min(self.cap, self.first * 2.0**n))
+
+
+def not_executed(error: PvehelmError) -> bool:
+    """Does the error prove that the server has not begun to do what it was asked?"""
+    if isinstance(error, TransportError):
+        return not error.sent
+    if isinstance(error, ApiError):
+        return error.status == 500 and _LOCK_NOT_HAD.fullmatch(error.reason) is not None
+    return False
+
+
+class Client:
+    """One cluster's API, for one event loop.
+
+    ``base_url``: ``https://HOST:8006``, or just ``HOST`` (8006 is meant), ``HOST:PORT``. ``hosts``: more nodes of the
+    cluster, taken in turn when one cannot be connected to. ``transport``: what moves the bytes (the client closes it).
+    ``sleep``, ``clock`` (seconds since the epoch) and ``rng`` are there to be replaced in tests.
+
+    Every call raises ApiError (AuthError for 401), TransportError or InvalidError. After ``TransportError.sent`` of a
+    write the server may have done it: look for the task or the object, then decide.
+    ``requests_made`` counts what was sent, by method.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        auth: Auth,
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+        tls: TLS | None = None,
+        timeouts: Timeouts | None = None,
+        max_connections: int = 12,
+        retries: Retries | None = None,
+        hosts: Sequence[str] = (),
+        sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
+        clock: Callable[[], float] = time.time,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._bases = [normal_base(url) for url in (base_url, *hosts)]
+        self.auth = auth
+        self.timeouts = timeouts or Timeouts()
+        self.retries = retries or Retries()
+        self.sleep, self.clock = sleep, clock
+        self.requests_made: Counter[str] = Counter()
+        self._rng = rng or random.Random()
+        self._transport = transport or StreamTransport(tls=tls, timeouts=self.timeouts, max_connections=max_connections)
+        self._slots = asyncio.Semaphore(max_connections)
+        self._logging_in = asyncio.Lock()
+        self._at = 0
+
+    def __repr__(self) -> str:
+        return f"Client({self.base_url!r}, {self.auth!r})"
+
+    @property
+    def base_url(self) -> str:
+        """The address in use: the last one that could be connected to."""
+        return self._bases[self._at]
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._transport.aclose()
+
+    async def get(self, path: str, params: Mapping[str, Any] | None = None) -> Any:
+        return await self.request("GET", path, params)
+
+    async def post(self, path: str, params: Mapping[str, Any] | None = None) -> Any:
+        return await self.request("POST", path, params)
+
+    async def put(self, path: str, params: Mapping[str, Any] | None = None) -> Any:
+        return await self.request("PUT", path, params)
+
+    async def delete(self, path: str, params: Mapping[str, Any] | None = None) -> Any:
+        return await self.request("DELETE", path, params)
+
+    async def version(self) -> dict[str, Any]:
+        """``{"version": "9.2.11", "release": "9.2", "repoid": ...}``"""
+        data = await self.get("/version")
+        if not isinstance(data, dict):
+            raise TransportError("GET /version: the answer is not one of the Proxmox VE API", sent=True)
+        return data
+
+    async def request(self, method: str, path: str, params: Mapping[str, Any] | None = None) -> Any:
+        """The ``data`` of the answer. ``path`` begins below ``/api2/json``; put names into it with ``quote``."""
+        return (await self.exchange(method, path, params)).data
+
+    call = request
+
+    async def exchange(self, method: str, path: str, params: Mapping[str, Any] | None = None) -> Answer:
+        """Like ``request``, with what stands beside ``data`` (``total``, ``changes``)."""
+        request = Request(method.upper(), path, dict(params or {}))
+        began = self.clock()
+        tried_hosts = 1
+        delays = self.retries.delays(self._rng)
+        while True:
+            try:
+                return await self._authenticated(request)
+            except (ApiError, TransportError) as error:
+                if not self._repeatable(request, error):
+                    raise
+                if isinstance(error, TransportError) and not error.sent and tried_hosts < len(self._bases):
+                    tried_hosts += 1
+                    continue
+                delay = next(delays, None)
+                if delay is None or self.clock() - began + delay > self.retries.total:
+                    raise
+                tried_hosts = 1
+                await self.sleep(delay)
+
+    def _repeatable(self, request: Request, error: ApiError | TransportError) -> bool:
+        if isinstance(error, CertificateError):
+            return False
+        if not_executed(error):
+            return True
+        if not request.reads:
+            return False
+        return isinstance(error, TransportError) or error.status in PASSING
+
+    async def _authenticated(self, request: Request) -> Answer:
+        """Send with credentials; after a 401 log in once more, if that may help, and send once more.
+
+        The server checks who asks before it does anything, so this is safe for writes as well.
+        """
+        again = False
+        while True:
+            await self._login()
+            generation = self.auth.generation
+            try:
+                return await self._send(request, self.auth.headers(request.method))
+            except AuthError as error:
+                if again or not self.auth.rejected(generation):
+                    raise AuthError(
+                        error.status,
+                        error.reason,
+                        error.errors,
+                        method=request.method,
+                        path=request.path,
+                        hint=self.auth.hint(error.reason),
+                    ) from None
+                again = True
+
+    async def _login(self) -> None:
+        if not self.auth.due(self.clock()):
+            return
+        async with self._logging_in:
+            now = self.clock()
+            if not self.auth.due(now):
+                return
+            flow = self.auth.login(now)
+            try:
+                request = next(flow)
+                while True:
+                    try:
+                        answer = await self._send(request, {})
+                    except ApiError as error:
+                        request = flow.throw(error)
+                    else:
+                        request = flow.send(answer.data)
+            except StopIteration:
+                return
+            except (ApiError, TransportError) as error:
+                passing = isinstance(error, TransportError) or error.status in PASSING
+                if passing and not isinstance(error, CertificateError) and self.auth.usable(now):
+                    return
+                raise
+
+    async def _send(self, request: Request, headers: Mapping[str, str]) -> Answer:
+        """One attempt. Everything that goes wrong becomes an error of ours that names the call and hides secrets."""
+        at = self._at
+        try:
+            message = build(request, headers, self._bases[at])
+            async with self._slots:
+                self.requests_made[request.method] += 1
+                status, reason, fields, body = await self._move(message)
+            return interpret_answer(status, reason, fields, body)
+        except CertificateError as error:
+            raise CertificateError(
+                error.message, sent=False, method=request.method, path=request.path, hint=error.hint
+            ) from error
+        except TransportError as error:
+            if not error.sent and self._at == at:
+                self._at = (at + 1) % len(self._bases)
+            raise TransportError(
+                error.message, sent=error.sent, method=request.method, path=request.path, hint=error.hint
+            ) from error
+        except ApiError as error:
+            kind = AuthError if isinstance(error, AuthError) else ApiError
+            raise kind(
+                error.status,
+                self._hide(error.reason, request),
+                {name: self._hide(text, request) for name, text in error.errors.items()},
+                method=request.method,
+                path=request.path,
+                hint=error.hint,
+            ) from None
+
+    async def _move(self, message: httpx.Request) -> tuple[int, str, Mapping[str, str], bytes]:
+        """Through the transport, whichever it is: httpx's exceptions become TransportError."""
+        try:
+            async with asyncio.timeout(self.timeouts.total):
+                response = await self._transport.handle_async_request(message)
+                try:
+                    body = await response.aread()
+                finally:
+                    await response.aclose()
+                return response.status_code, response.reason_phrase, response.headers, body
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol) as error:
+            raise TransportError(f"cannot connect to {message.url.netloc.decode()}: {error}", sent=False) from error
+        except (httpx.TimeoutException, TimeoutError) as error:
+            hint = "the node is busy or hangs; what was asked may still be done"
+            raise TransportError("no answer in time", sent=True, hint=hint) from error
+        except (httpx.HTTPError, httpx.StreamError, OSError) as error:
+            raise TransportError(f"the answer was lost: {error or type(error).__name__}", sent=True) from error
+
+    def _hide(self, text: str, request: Request) -> str:
+        text = self.auth.hide(text)
+        for name, value in request.params.items():
+            if isinstance(value, str) and len(value) >= 4 and _SECRET_NAME.search(name):
+                text = text.replace(value, "********")
+        return text
+
+
+def normal_base(url: str) -> str:
+    """``https://HOST:PORT`` of an address as people write it. Raises InvalidError."""
+    shown = repr(url) if "@" not in url else "this text (with an @)"
+    text = url.strip().rstrip("/").removesuffix("/api2/json").rstrip("/")
+    if "://" not in text:
+        bare_port = re.search(r":\d+$", text) if text.count(":") == 1 or "]" in text else None
+        if text.count(":") > 1 and "[" not in text:
+            text = f"[{text}]"
+        text = f"https://{text}" + ("" if bare_port else ":8006")
+    try:
+        parsed = httpx.URL(text)
+    except (httpx.InvalidURL, ValueError) as error:
+        raise InvalidError(f"{shown} is no address: {error}") from None
+    if parsed.scheme not in ("https", "http") or not parsed.host or parsed.userinfo or parsed.query or parsed.fragment:
+        raise InvalidError(f"{shown} is no address of a node", hint="https://HOST:8006, without user or password in it")
+    return str(parsed).rstrip("/")
