@@ -25,6 +25,14 @@ Path_ = tuple[str | int, ...]
 Tree = dict[str, tuple[int, int, Any]] | list[tuple[int, int, Any]]
 
 
+def dotted(path: Path_) -> str:
+    """A path as people write it: ``disks[0].size``."""
+    text = ""
+    for step in path:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
+    return text
+
+
 @dataclass(frozen=True, slots=True)
 class Mark:
     """A position in a text; line and column count from 1."""

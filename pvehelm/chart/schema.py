@@ -1,0 +1,263 @@
+"""The schema: values checked against ``values.schema.json``, and what it marks ``x-sensitive`` hidden."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pvehelm.chart.chart import Chart
+from pvehelm.chart.suggest import suggest
+from pvehelm.chart.yaml import Path_, dotted
+from pvehelm.errors import Problem
+
+HIDDEN = "<sensitive>"
+_REFERENCE = re.compile(r"secret://\S+\Z")
+_HOLDS_REFERENCE = re.compile(r"\Asecret://|\$\{secret://")
+# What a schema says of the text itself cannot be known of a reference, which stands for another text.
+_OF_TEXT = frozenset({"pattern", "format", "minLength", "maxLength", "enum", "const", "contentEncoding"})
+_MAX_DEPTH = 60
+
+
+def validate(chart: Chart, values: Mapping[str, Any], *, sources: Mapping[Path_, str] | None = None) -> list[Problem]:
+    """Every problem that the schemas of a chart and its subcharts find in coalesced ``values``.
+
+    ``sources`` says where the user's values come from (``values.origins``); a default's place is known from the
+    chart. ``where`` is that place, else ``values: PATH``. Nothing outside the schema is ever fetched.
+    """
+    return list(_validate(chart, values, (), [], sources or {}))
+
+
+def check(schema: Any, where: str) -> list[Problem]:
+    """What is wrong with the schema itself."""
+    validator = _validator(schema, where)
+    return [validator] if isinstance(validator, Problem) else []
+
+
+def redact(values: Any, schema: Mapping[str, Any] | None) -> Any:
+    """The values with every field that the schema marks ``x-sensitive`` hidden. New objects.
+
+    A null stays, and so does a plain ``secret://`` reference, which says where a secret is but not what it is.
+    """
+    return _hide(values, set(_sensitive(values, schema, schema)), ())
+
+
+def redact_all(chart: Chart, values: Mapping[str, Any]) -> Any:
+    """:func:`redact` with the chart's schema and its subcharts', each on the values under its name."""
+    return _hide(values, _sensitive_all(chart, values, ()), ())
+
+
+def _validate(
+    chart: Chart,
+    values: Any,
+    prefix: Path_,
+    above: Sequence[tuple[Path_, Chart]],
+    sources: Mapping[Path_, str],
+) -> Iterator[Problem]:
+    charts = [*above, (prefix, chart)]
+    if chart.schema is not None:
+        validator = _validator(chart.schema, chart.file("values.schema.json"))
+        if isinstance(validator, Problem):
+            yield validator
+        else:
+            seen = _own(chart, values)
+            hidden = set(_sensitive(seen, chart.schema, chart.schema))
+            for error in validator.iter_errors(seen):
+                problem = _problem(error, chart.schema, seen, hidden, prefix, charts, sources)
+                if problem is not None:
+                    yield problem
+    for sub in chart.dependencies:
+        below = values.get(sub.name) if isinstance(values, Mapping) else None
+        if isinstance(below, Mapping):
+            yield from _validate(sub, below, (*prefix, sub.name), charts, sources)
+
+
+def _own(chart: Chart, values: Mapping[str, Any]) -> dict[str, Any]:
+    """What a schema should see: ``global`` and the subcharts' values only where it speaks of them.
+
+    Both are put there by pvehelm, and a schema that allows no further properties did not mean them.
+    """
+    spoken = (chart.schema or {}).get("properties")
+    spoken = spoken if isinstance(spoken, dict) else {}
+    foreign = {"global", *(sub.name for sub in chart.dependencies)} - set(spoken)
+    return {key: value for key, value in values.items() if key not in foreign}
+
+
+def _validator(schema: Any, where: str) -> Any:
+    """The compiled schema, or the Problem that it has."""
+    import jsonschema_rs
+
+    def refuse(uri: str) -> Any:
+        raise ValueError(f"{uri} is outside the chart, and schemas are not fetched; put it under $defs")
+
+    try:
+        return jsonschema_rs.validator_for(schema, retriever=refuse)
+    except jsonschema_rs.ValidationError as error:
+        text = error.message
+        if "retrieving it failed" in text:
+            return Problem(where, text.partition("failed: ValueError: ")[2] or text)
+        place = "/".join(str(step) for step in error.instance_path)
+        return Problem(where, f"not a valid schema: {text}" + (f" (at {place})" if place else ""))
+    except (ValueError, RecursionError) as error:
+        return Problem(where, f"not a valid schema: {error}")
+
+
+def _problem(
+    error: Any,
+    schema: Mapping[str, Any],
+    values: Any,
+    hidden: set[Path_],
+    prefix: Path_,
+    charts: Sequence[tuple[Path_, Chart]],
+    sources: Mapping[Path_, str],
+) -> Problem | None:
+    path: Path_ = tuple(error.instance_path)
+    value = _at(values, path)
+    rule = str(error.kind.name)
+    if rule in _OF_TEXT and isinstance(value, str) and _HOLDS_REFERENCE.search(value):
+        return None
+    hint = ""
+    what = error.message
+    extra = getattr(error.kind, "unexpected", None)
+    if rule in ("additionalProperties", "unevaluatedProperties") and extra:
+        known = list(_properties(schema, error.schema_path))
+        meant = [suggest(name, known) for name in extra]
+        what = "unknown " + ("value " if len(extra) == 1 else "values ") + ", ".join(map(repr, extra))
+        hint = "did you mean " + ", ".join(repr(name) for name in meant if name) + "?" if any(meant) else ""
+        hint = hint or ("known are " + ", ".join(sorted(known)[:20]) if known else "")
+        path = (*path, extra[0]) if len(extra) == 1 else path
+    elif rule == "required":
+        what = f"{error.kind.property!r} is required"
+    elif any(path[: len(secret)] == secret for secret in hidden):
+        what = f"the value (sensitive, so not shown) breaks the schema's {rule!r}"
+    elif rule in ("anyOf", "oneOf"):
+        context = getattr(error.kind, "context", [])
+        reasons = list(dict.fromkeys(branch[0].message for branch in context if branch))
+        what += f": {'; or '.join(reasons[:4])}" if reasons and len(str(reasons)) < 600 else ""
+    if len(what) > 800:
+        what = what[:400] + " ... " + what[-300:]
+    whole = (*prefix, *path)
+    name = dotted(whole) or "the values"
+    place = _place(whole, charts, sources)
+    return Problem(place or f"values: {name}", f"{name}: {what}" if place else what, hint)
+
+
+def _place(path: Path_, charts: Sequence[tuple[Path_, Chart]], sources: Mapping[Path_, str]) -> str:
+    """Where the value at ``path``, or the nearest one above it, was written; "" when nowhere."""
+    for end in range(len(path), 0, -1):
+        part = path[:end]
+        if part in sources:
+            return sources[part]
+        for prefix, chart in charts:
+            own = part[len(prefix) :]
+            if own and part[: len(prefix)] == prefix and own in chart.values_marks:
+                mark = chart.values_marks[own]
+                return f"{chart.file('values.yaml')}:{mark.line}:{mark.column}"
+    return ""
+
+
+def _properties(schema: Any, keyword_path: Sequence[str | int]) -> Iterator[str]:
+    """The names that the part of the schema which refused a property does know."""
+    part: Any = schema
+    for step in list(keyword_path)[:-1]:
+        if isinstance(part, Mapping) and isinstance(part.get("$ref"), str) and step not in part:
+            part = _resolve(part["$ref"], schema)
+        if step == "$ref" and isinstance(part, Mapping):
+            part = _resolve(part.get("$ref"), schema)
+            continue
+        try:
+            part = part[step]
+        except (KeyError, IndexError, TypeError):
+            return
+    if isinstance(part, Mapping) and isinstance(part.get("properties"), Mapping):
+        yield from part["properties"]
+
+
+# -- what is sensitive -----------------------------------------------------------------------------------------------
+
+
+def _sensitive_all(chart: Chart, values: Any, prefix: Path_) -> set[Path_]:
+    found = {prefix + path for path in _sensitive(values, chart.schema, chart.schema)}
+    for sub in chart.dependencies:
+        if isinstance(values, Mapping) and sub.name in values:
+            found |= _sensitive_all(sub, values[sub.name], (*prefix, sub.name))
+    return found
+
+
+def _sensitive(value: Any, schema: Any, root: Any, path: Path_ = (), depth: int = 0) -> Iterator[Path_]:
+    """The paths of ``value`` that some part of the schema which may apply marks ``x-sensitive``."""
+    if not isinstance(schema, Mapping) or depth > _MAX_DEPTH:
+        return
+    if schema.get("x-sensitive") is True:
+        yield path
+        return
+    for word in ("$ref", "$dynamicRef"):
+        if isinstance(schema.get(word), str):
+            yield from _sensitive(value, _resolve(schema[word], root), root, path, depth + 1)
+    # A branch that does not apply may hide too much; showing a secret would be worse.
+    for word in ("allOf", "anyOf", "oneOf"):
+        parts = schema.get(word)
+        for part in parts if isinstance(parts, list) else ():
+            yield from _sensitive(value, part, root, path, depth + 1)
+    for word in ("if", "then", "else"):
+        yield from _sensitive(value, schema.get(word), root, path, depth + 1)
+    branches = schema.get("dependentSchemas")
+    for part in branches.values() if isinstance(branches, Mapping) else ():
+        yield from _sensitive(value, part, root, path, depth + 1)
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            for part in _parts(schema, key):
+                yield from _sensitive(item, part, root, (*path, key), depth + 1)
+    elif isinstance(value, list):
+        first = schema.get("prefixItems")
+        for index, item in enumerate(value):
+            parts = [schema.get("items"), schema.get("contains"), schema.get("unevaluatedItems")]
+            if isinstance(first, list) and index < len(first):
+                parts.append(first[index])
+            for part in parts:
+                yield from _sensitive(item, part, root, (*path, index), depth + 1)
+
+
+def _parts(schema: Mapping[str, Any], key: str) -> Iterator[Any]:
+    """The schemas that a map's schema may have for one key; patterns are taken to match, as they may be slow to try."""
+    properties, patterns = schema.get("properties"), schema.get("patternProperties")
+    if isinstance(patterns, Mapping):
+        yield from patterns.values()
+    if isinstance(properties, Mapping) and key in properties:
+        yield properties[key]
+    else:
+        yield schema.get("additionalProperties")
+        yield schema.get("unevaluatedProperties")
+
+
+def _resolve(reference: Any, root: Any) -> Any:
+    """What a reference within the schema (``#/$defs/x``) points at; None for others."""
+    if not isinstance(reference, str) or not reference.startswith("#"):
+        return None
+    part = root
+    for step in reference[1:].split("/")[1:]:
+        step = step.replace("~1", "/").replace("~0", "~")
+        try:
+            part = part[int(step)] if isinstance(part, list) else part[step]
+        except (KeyError, IndexError, TypeError, ValueError):
+            return None
+    return part
+
+
+def _hide(value: Any, hidden: set[Path_], path: Path_) -> Any:
+    if path in hidden and value is not None and not (isinstance(value, str) and _REFERENCE.match(value)):
+        return HIDDEN
+    if isinstance(value, Mapping):
+        return {key: _hide(item, hidden, (*path, key)) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_hide(item, hidden, (*path, index)) for index, item in enumerate(value)]
+    return value
+
+
+def _at(value: Any, path: Path_) -> Any:
+    for step in path:
+        try:
+            value = value[step]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return value
