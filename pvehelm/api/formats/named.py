@@ -13,7 +13,7 @@ from typing import Any
 
 from pvehelm.api.formats import facts, network
 from pvehelm.api.formats.schedule import check_calendar_event
-from pvehelm.api.formats.units import split_list
+from pvehelm.api.formats.units import split_commas, split_list
 
 Check = Callable[[str], str | None]
 
@@ -21,7 +21,6 @@ _NODE = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 _REALM = r"[A-Za-z][A-Za-z0-9._-]+"
 _USER = rf"[^\s:/]+@{_REALM}"
 _STORAGE = r"[A-Za-z][A-Za-z0-9._-]*[A-Za-z0-9]"
-_VOLUME = re.compile(rf"{_STORAGE}:.+")
 _ENTITY = r"[A-Za-z0-9._-]+"
 _SDN_SHORT = r"[A-Za-z][A-Za-z0-9]{0,6}[A-Za-z0-9]"
 _USB_HOST = r"(?:0x)?[0-9A-Fa-f]{4}:(?:0x)?[0-9A-Fa-f]{4}|\d+-\d+(?:\.\d+)*|[Ss][Pp][Ii][Cc][Ee]"
@@ -112,11 +111,6 @@ def _pattern_check(pattern: str, what: str) -> Check:
     return check
 
 
-def _perl_split(text: str) -> list[str]:
-    """Split at commas; empty items at the end do not count, as on the server."""
-    return text.rstrip(",").split(",") if text.strip(",") else []
-
-
 def _user(text: str) -> str | None:
     if len(text) > 64:
         return "a user id has at most 64 characters"
@@ -144,7 +138,7 @@ def _hotplug(text: str) -> str | None:
 
 
 def _cpuset(text: str) -> str | None:
-    for part in _perl_split(text):
+    for part in split_commas(text):
         match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
         if not match:
             return f"'{part}' is no CPU or range of CPUs"

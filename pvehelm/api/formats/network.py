@@ -178,7 +178,8 @@ def _check_protocol(text: str) -> str | None:
 
 
 def _check_conntrack_helper(text: str) -> str | None:
-    return None if text in facts.words("conntrack_helpers") else f"unknown connection tracking helper '{text}'"
+    wrong = [item for item in text.split(",") if item not in facts.words("conntrack_helpers")]
+    return f"unknown connection tracking helper '{wrong[0]}'" if wrong else None
 
 
 CHECKS: dict[str, Callable[[str], str | None]] = {

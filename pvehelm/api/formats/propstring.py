@@ -135,11 +135,16 @@ def resolve(definition: Definition, obj: Mapping[str, Any]) -> tuple[dict[str, A
             continue
         if value is None:
             continue
-        if carrier is not None and carrier not in obj:
-            result[carrier] = key
-        elif carrier is not None or (real != key and real in obj):
-            problems.append(Problem(key, f"'{key}' and '{carrier or real}' say the same"))
+        clash = next(
+            (name for name in (carrier, real) if name and name != key and (name in obj or name in result)), None
+        )
+        if clash:
+            problems.append(
+                Problem(key, f"'{key}' says again what is already said for '{clash}'", "leave one of them out")
+            )
             continue
+        if carrier is not None:
+            result[carrier] = key
         result[real] = wire_text(sub, value)
     return result, problems
 

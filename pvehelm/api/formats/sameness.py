@@ -49,6 +49,9 @@ def same(param: Facts, wanted: Any, live: Any) -> bool:
     if kind == "object" and isinstance(wanted, Mapping) and isinstance(live, Mapping):
         members = param.get("properties") or {}
         return all(same(members.get(key, {}), wanted.get(key), live.get(key)) for key in {*wanted, *live})
+    if kind == "string" and {type(wanted), type(live)} == {str, list}:
+        # A list that the schema calls a plain string (registered-tags).
+        return bool(_list_key("string-list", wanted) == _list_key("string-list", live))
     if isinstance(wanted, Mapping | list | tuple) or isinstance(live, Mapping | list | tuple):
         return _same_structures(wanted, live)
     return bool(_scalar_key(param, wanted) == _scalar_key(param, live))
@@ -57,7 +60,9 @@ def same(param: Facts, wanted: Any, live: Any) -> bool:
 def _is_nothing(value: Any) -> bool:
     if isinstance(value, str):
         return not value or value.isspace()
-    return value is None or (isinstance(value, list | tuple | Mapping | set | frozenset) and not value)
+    if isinstance(value, Mapping):
+        return all(item is None for item in value.values())
+    return value is None or (isinstance(value, list | tuple | set | frozenset) and not value)
 
 
 def _negligible(param: Facts, value: Any) -> bool:
@@ -66,7 +71,7 @@ def _negligible(param: Facts, value: Any) -> bool:
         return True
     if param.get("type") != "boolean" or "default" not in param:
         return False
-    return parse_boolean(str(wire_text(param, value))) is False and parse_boolean(str(param["default"])) is False
+    return parse_boolean(wire_text(param, value)) is False and parse_boolean(str(param["default"])) is False
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -136,7 +141,7 @@ def _scalar_key(param: Facts, value: Any, subkey: str | None = None) -> Any:
         return _list_key(fmt, text) if named.is_list(fmt) else _text_key(fmt, text)
     if subkey is not None and subkey not in _ORDERED_SUBKEYS and ";" in text:
         return frozenset(text.split(";"))
-    return text.strip("\n")
+    return _plain(text)
 
 
 def _text_key(fmt: str, text: str) -> Any:
@@ -148,7 +153,13 @@ def _text_key(fmt: str, text: str) -> Any:
             return text
     if fmt in _COMMA_SETS:
         return frozenset(_address(item) for item in text.split(","))
-    return text.strip("\n")
+    return _plain(text)
+
+
+def _plain(text: str) -> str:
+    # Containers and node settings come back with a newline that nobody sent; one-line texts are trimmed.
+    text = text.rstrip("\n")
+    return text if "\n" in text else text.strip()
 
 
 def _address(text: str) -> Any:

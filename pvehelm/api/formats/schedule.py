@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import re
 
+from pvehelm.api.formats.units import split_commas
+
 _NAMES = frozenset(
     {
         "minutely",
@@ -39,18 +41,16 @@ def _day(word: str) -> int | None:
 
 
 def _weekdays(text: str) -> str | None:
-    for part in text.split(","):
+    for part in split_commas(text):
         first, dots, last = part.partition("..")
         start, end = _day(first), _day(last) if dots else _day(first)
-        if start is None or end is None:
+        if start is None or end is None:  # a range may run over the end of the week
             return f"'{part}' is no day of the week or range of days (mon..fri)"
-        if end < start:
-            return f"the range '{part}' ends before it begins"
     return None
 
 
 def _fields(text: str, low: int, high: int, noun: str) -> str | None:
-    for part in text.split(","):
+    for part in split_commas(text):
         if match := _FIELD.fullmatch(part):
             start, step = match[1], match[2]
             if start != "*" and not low <= int(start) <= high:

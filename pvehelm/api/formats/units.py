@@ -59,8 +59,13 @@ def split_list(text: str) -> list[str]:
     return re.sub("[,;]", " ", text).split()
 
 
+def split_commas(text: str) -> list[str]:
+    """The items between commas; empty ones at the end do not count, as on the server."""
+    return text.rstrip(",").split(",") if text.strip(",") else []
+
+
 def wire_text(param: Mapping[str, Any], value: Any) -> str:
-    """How a Python value is spelled for ``param``: booleans as 0 or 1 (or a word of the enumeration), no needless ``.0``.
+    """How a Python value is spelled for ``param``: booleans as 0 or 1 (or the enumeration's word), no ``.0``.
 
     Lists become items joined by ``;``, the separator inside property strings.
     """
