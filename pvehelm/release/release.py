@@ -1,0 +1,207 @@
+"""What the store keeps about a release: its key, its revisions, and the inventory of what it owns now.
+
+Everything here is plain data with ``to_json``/``from_json`` (JSON-able dictionaries; unknown keys are ignored, missing
+ones take their defaults, so that an older and a newer pvehelm can share what they write).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from typing import Any, Self
+
+
+class Status(StrEnum):
+    """Helm's words. The last four are never stored: a release *shows* them while a live lease works on it."""
+
+    deployed = "deployed"
+    failed = "failed"
+    superseded = "superseded"
+    uninstalled = "uninstalled"
+    uninstalling = "uninstalling"
+    pending_install = "pending-install"
+    pending_upgrade = "pending-upgrade"
+    pending_rollback = "pending-rollback"
+
+    @property
+    def stored(self) -> bool:
+        """Whether a revision may be stored with this status."""
+        return self in _STORED
+
+    @property
+    def pending(self) -> bool:
+        """Whether somebody works on the release at this moment."""
+        return self not in _STORED
+
+
+_STORED = frozenset({Status.deployed, Status.failed, Status.superseded, Status.uninstalled})
+
+
+def _known(cls: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    return {one.name: data[one.name] for one in fields(cls) if one.name in data}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ReleaseKey:
+    """What a release is found by. ``cluster`` is the fingerprint of the cluster's root CA, or the simulator's own id."""
+
+    cluster: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+    @property
+    def scope(self) -> str:
+        """The lease scope of every verb that changes this release."""
+        return f"release:{self.cluster}/{self.namespace}/{self.name}"
+
+    def to_json(self) -> dict[str, str]:
+        return {"cluster": self.cluster, "namespace": self.namespace, "name": self.name}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        return cls(**_known(cls, data))
+
+
+@dataclass
+class Owned:
+    """One object that a release owns.
+
+    ``identifier`` addresses the object (``{"vmid": 101, "node": "pve1"}``, ``{"storage": "x"}``); a guest's node is where it
+    was, not who it is. ``fields`` maps leaf paths (``memory``, ``net0.bridge``) to the value last written; ``found`` to the
+    value that was there when ownership of that leaf began (no key: it was not set). ``created`` says that this release made
+    the object (else it was adopted); ``metadata`` is lifecycle, ignoreChanges, needs... as last applied; ``uid`` the mark.
+    """
+
+    ref: str
+    kind: str
+    name: str
+    namespace: str | None
+    identifier: Mapping[str, Any]
+    fields: dict[str, Any] = field(default_factory=dict)
+    found: dict[str, Any] = field(default_factory=dict)
+    created: bool = True
+    metadata: dict[str, Any] = field(default_factory=dict)
+    uid: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self.__dict__, "identifier": dict(self.identifier)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        return cls(**_known(cls, data))
+
+
+@dataclass
+class Inventory:
+    """What a release owns now: ``Kind/name`` -> Owned. Every journal outcome updates it; revisions never do."""
+
+    entries: dict[str, Owned] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __iter__(self) -> Iterator[Owned]:
+        return iter(self.entries.values())
+
+    def __contains__(self, ref: object) -> bool:
+        return ref in self.entries
+
+    def get(self, ref: str) -> Owned | None:
+        return self.entries.get(ref)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"entries": {ref: owned.to_json() for ref, owned in self.entries.items()}}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        return cls({ref: Owned.from_json(one) for ref, one in data.get("entries", {}).items()})
+
+
+@dataclass
+class Revision:
+    """One entry of a release's history.
+
+    ``user_values`` are what the user gave, ``values`` what was computed from them; ``plan`` is the plan's JSON; ``events``
+    the journal's outcome and task logs, kept with failed revisions; times are unix seconds; ``user`` is ``who@host``;
+    ``rollback_of`` names the revision that was restored. ``complete`` is False where the store was asked for the summary
+    only: then user_values, values, manifest, plan, notes and events are empty, and the revision can't be written back.
+    """
+
+    number: int
+    status: Status = Status.failed
+    chart_name: str = ""
+    chart_version: str = ""
+    app_version: str = ""
+    chart_digest: str = ""
+    chart_origin: str = ""
+    user_values: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
+    manifest: str = ""
+    plan: dict[str, Any] | None = None
+    notes: str = ""
+    description: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
+    created: float = 0.0
+    updated: float = 0.0
+    user: str = ""
+    rollback_of: int | None = None
+    events: list[dict[str, Any]] = field(default_factory=list)
+    pvehelm_version: str = ""
+    complete: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self.__dict__, "status": str(self.status)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        known = _known(cls, data)
+        known["status"] = Status(known.get("status", Status.failed))
+        return cls(**known)
+
+
+@dataclass
+class Release:
+    """A release as ``list`` and ``status`` show it: ``current`` is its newest revision.
+
+    ``uid`` is new for every release and marks its guests; ``created`` is when it was first deployed; ``deployed`` the number
+    of the revision that is deployed, if any; ``working`` the verb of a live process that works on it (else empty).
+    """
+
+    key: ReleaseKey
+    uid: str
+    current: Revision
+    created: float = 0.0
+    deployed: int | None = None
+    working: str = ""
+    worker: str = ""
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return self.current.labels
+
+    @property
+    def status(self) -> Status:
+        """The stored status, or what a live process is doing right now. Nothing here ever needs unsticking."""
+        if self.working == "uninstall" and self.current.status is not Status.uninstalled:
+            return Status.uninstalling
+        if self.working in ("install", "upgrade", "rollback") and self.current.status is Status.failed:
+            return Status(f"pending-{self.working}")
+        return self.current.status
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **self.__dict__,
+            "key": self.key.to_json(),
+            "current": self.current.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        known = _known(cls, data)
+        known["key"] = ReleaseKey.from_json(known["key"])
+        known["current"] = Revision.from_json(known["current"])
+        return cls(**known)
