@@ -99,7 +99,10 @@ def check_format(fmt: Mapping[str, Any] | str, text: str) -> str | None:
         problems = _parse(fmt, text, rules=True)[1]
         return "format error\n" + "\n".join(map(str, problems)) if problems else None
     check = named.find(str(fmt))
-    return check(text) if check else None
+    try:
+        return check(text) if check else None
+    except ValueError:  # Python refuses to read numbers of more than 4300 digits
+        return "there is a number out of all proportion"
 
 
 def validate_format(fmt: str, value: str) -> str | None:
@@ -158,7 +161,7 @@ def _fleecing(obj: _Parsed) -> tuple[_Parsed, str | None]:
 
 def _prune(obj: _Parsed) -> tuple[_Parsed, str | None]:
     kept = {key: value for key, value in obj.items() if key != "keep-all"}
-    if not any(int(value) > 0 for value in kept.values()):
+    if not any(float(value) > 0 for value in kept.values()):
         return {"keep-all": 1}, None
     return kept, "keep-all cannot be combined with other keep options" if obj.get("keep-all") else None
 

@@ -135,7 +135,7 @@ def _scalar_key(param: Facts, value: Any, subkey: str | None = None) -> Any:
         flag = parse_boolean(text)
         return text if flag is None else flag
     if kind in ("integer", "number") and is_number(text):
-        return int(text) if is_integer(text) else float(text.replace(" ", ""))
+        return int(text) if is_integer(text) and len(text) < 100 else float(text.replace(" ", ""))
     fmt = param.get("format")
     if isinstance(fmt, str):
         return _list_key(fmt, text) if named.is_list(fmt) else _text_key(fmt, text)

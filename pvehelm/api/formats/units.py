@@ -38,7 +38,10 @@ def parse_size(text: str) -> int:
     if not match:
         raise ValueError(f"'{text}' is no size; write a number with an optional unit K, M, G or T")
     number, unit = match[1], _UNITS[match[2] or ""]
-    return int(number) * unit if number.isdigit() else int(float(number) * unit)
+    try:
+        return int(number) * unit if number.isdecimal() else int(float(number) * unit)
+    except OverflowError:
+        raise ValueError(f"'{text}' is no size: out of all proportion") from None
 
 
 def format_size(size: int) -> str:
