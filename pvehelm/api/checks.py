@@ -1,0 +1,311 @@
+"""Checking a manifest against a kind made from the schema: every problem at once, each with its path."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pvehelm.api import formats, rows, scopes, values
+from pvehelm.api.kind import Manifest
+from pvehelm.api.schema import Facts, suggest
+from pvehelm.api.table import in_release
+from pvehelm.api.typeoptions import known_options, options_of
+from pvehelm.errors import InvalidError, Problem
+
+if TYPE_CHECKING:
+    from pvehelm.api.generic import SchemaKind
+
+Path = tuple[str | int, ...]
+Found = list[tuple[Path, Problem]]
+_INDEXED = re.compile(r".*\[(\d+)\]\Z")
+
+
+def show(path: Path) -> str:
+    """``("spec", "rules", 0, "action")`` -> ``spec.rules[0].action``."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
+
+
+class Checks:
+    """One run over one manifest."""
+
+    def __init__(self, kind: SchemaKind, resource: Manifest) -> None:
+        self.kind = kind
+        self.resource = resource
+        self.spec: Mapping[str, Any] = resource.spec if isinstance(resource.spec, Mapping) else {}
+        self.found: Found = []
+        self.place = ""
+
+    def report(self, path: Path, what: str, hint: str = "") -> None:
+        self.found.append((path, Problem(f"{self.resource.ref}: {show(path)}", what, hint)))
+
+    def run(self) -> Found:
+        if not isinstance(self.resource.spec, Mapping):
+            self.report(("spec",), f"has to be a map, not {type(self.resource.spec).__name__}")
+            return self.found
+        self._name()
+        if not self._scope():
+            return self.found
+        allowed, needed = self._by_type()
+        for name, value in self.spec.items():
+            if self.kind.scoped and name == "scope":
+                continue
+            path: Path = ("spec", name)
+            if self._is_known(path, str(name), allowed):
+                self._field(path, str(name), value)
+        self._completeness(needed)
+        self.kind.check_more(self)
+        return self.found
+
+    # -- parts -------------------------------------------------------------------------------------------------
+
+    def _name(self) -> None:
+        kind, name = self.kind, self.resource.name
+        if kind.table.name_pattern and not kind.table.name_pattern.fullmatch(name):
+            self.report(("metadata", "name"), f"'{name}' has to have the form {kind.table.name_template}")
+        elif kind.id_facts:
+            for _, what in formats.check_value(kind.id_facts, name, name=kind.id_names[0]):
+                self.report(("metadata", "name"), f"'{name}': {what}")
+
+    def _scope(self) -> bool:
+        if not self.kind.scoped:
+            return True
+        path: Path = ("spec", "scope")
+        forms = "cluster, node/NAME, VirtualMachine/NAME, Container/NAME, a VMID or vnet/NAME"
+        if "scope" not in self.spec:
+            self.report(("spec",), "scope is required", f"one of {forms}")
+            return False
+        given = self.spec["scope"]
+        scope = scopes.parse(given)
+        if scope is None:
+            self.report(path, f"'{given}' is no scope", f"one of {forms}")
+            return False
+        place = "vm" if scope.type == "guest" else scope.type
+        if place not in self.kind.places:
+            words = ", ".join("a guest" if p == "vm" else p for p in self.kind.places if p != "ct")
+            self.report(path, f"{self.kind.name} does not exist at '{given}'", f"it belongs to {words}")
+            return False
+        self.place = scope.type
+        return True
+
+    def _by_type(self) -> tuple[set[str] | None, set[str]]:
+        """What the chosen type allows (None: everything) and needs."""
+        kind = self.kind
+        type_ = str(self.spec.get(kind.table.type_field, ""))
+        create = kind.shape(self.place).create
+        if create is not None and create.selector:
+            variant = create.variants.get(type_)
+            if variant is None:
+                return None, set()
+            own = set(create.params) | set(variant) | {create.selector.name}
+            return own, {name for name, param in variant.items() if param.required}
+        facts = options_of(kind.table.type_options, type_) if kind.table.type_options else None
+        if facts is None:
+            return None, set()
+        unwatched = set(kind.shape(self.place).params) - known_options(kind.table.type_options)
+        return {*facts["options"], *unwatched, kind.table.type_field}, set(facts["required"])
+
+    def _is_known(self, path: Path, name: str, allowed: set[str] | None) -> bool:
+        kind = self.kind
+        rule = kind.table.fields.get(name)
+        if rule and not in_release(kind.schema.release, rule.since, rule.until):
+            when = f"since {rule.since}" if rule.since else f"before {rule.until}"
+            self.report(path, f"Proxmox VE {kind.schema.release} does not have it", f"only {when}")
+            return False
+        if not kind.accepts(name, self.place):
+            hint = kind.table.hints.get(name) or suggest(name, kind.spec_names(self.place))
+            self.report(path, f"{kind.name} has no field '{name}'", hint)
+            return False
+        if allowed is not None and kind.wire_name(name) not in allowed and kind.shape(self.place).param(name):
+            type_ = self.spec.get(kind.table.type_field)
+            self.report(path, f"{name} is not for type {type_}", f"type {type_} takes {', '.join(sorted(allowed))}")
+            return False
+        wire = kind.wire_name(name)
+        if wire != name and wire in self.spec:
+            self.report(path, f"{name} and {wire} are the same thing; keep one")
+        return True
+
+    def _field(self, path: Path, name: str, value: Any) -> None:
+        kind = self.kind
+        below = kind.table.children
+        if below and name == below.field:
+            self._rows(path, value)
+        elif value is None:
+            if name in kind.required(self.place):
+                self.report(path, f"{name} is required and can't be unset")
+        elif kind.rule(name).guest:
+            self._guests(path, name, value)
+        else:
+            self.value(path, kind.facts(name, self.place), value, checked=not kind.rule(name).unchecked)
+
+    def _completeness(self, needed: set[str]) -> None:
+        kind = self.kind
+        given = {kind.wire_name(str(name)) for name, value in self.spec.items() if value is not None}
+        type_ = self.spec.get(kind.table.type_field)
+        for name in sorted(kind.required(self.place)):
+            if kind.wire_name(name) not in given and name not in self.spec:
+                self.report(("spec",), f"{name} is required")
+        for name in sorted(needed - kind.required(self.place)):
+            if name not in given:
+                self.report(("spec",), f"{name} is required for type {type_}")
+        shape = kind.shape(self.place)
+        for name in sorted(given):
+            needs = shape.facts(name).get("requires")
+            if needs and needs not in given and shape.param(str(needs)) and str(needs) not in kind.table.drop:
+                self.report(("spec", name), f"{name} needs {needs} beside it")
+        one_of = kind.table.one_of
+        switched = {name for name in given if self.spec.get(name) not in (False, 0, "0")}
+        if one_of and not switched & set(one_of):
+            words = " or ".join(self.spec_word(name) for name in one_of)
+            self.report(("spec",), f"one of {words} is required")
+        for first, second in kind.table.conflicts:
+            if first in switched and second in switched:
+                one, other = self.spec_word(first), self.spec_word(second)
+                self.report(("spec", other), f"{one} and {other} exclude each other")
+
+    def spec_word(self, wire: str) -> str:
+        """The name a person knows a parameter by."""
+        return self.kind.table_name(wire)
+
+    # -- values ------------------------------------------------------------------------------------------------
+
+    def value(self, path: Path, facts: Facts, value: Any, *, checked: bool = True) -> None:
+        """All problems of one value."""
+        if values.is_open(value):
+            return
+        known = formats.subkeys(facts)
+        if known is not None and isinstance(value, Mapping) and not values.is_list(facts):
+            self._map(path, facts, known, value)
+            return
+        if isinstance(value, Mapping) and not values.is_list(facts):
+            self.report(path, "a map does not fit here")
+            return
+        if isinstance(value, list | tuple) and not values.is_list(facts):
+            self.report(path, "a list does not fit here")
+            return
+        if values.has_open(value):
+            return
+        if known is not None and not values.is_list(facts):
+            lowered: Any = values.word(facts, value) if isinstance(value, bool) else str(value)
+        else:
+            lowered = values.normal(facts, value)
+        if values.is_array(facts) or not isinstance(lowered, list):
+            pass
+        elif not lowered:
+            return
+        if not checked:
+            return
+        for key, what in formats.check_value(facts, lowered, name=str(path[-1])):
+            index = _INDEXED.fullmatch(key)
+            inner = (
+                value[int(index[1])] if index and isinstance(value, Sequence) and not isinstance(value, str) else None
+            )
+            shown = value if inner is None else inner
+            where: Path = (*path, int(index[1])) if inner is not None and index else path
+            self.report(where, f"'{_plain(shown)}': {what}", _allowed(facts, shown))
+
+    def _map(self, path: Path, facts: Facts, known: Mapping[str, Facts], value: Mapping[str, Any]) -> None:
+        aliases = {key for key, sub in known.items() if sub.get("alias") or sub.get("keyAlias")}
+        bad = False
+        for key, inner in value.items():
+            if key not in known:
+                bad = True
+                hint = suggest(str(key), [name for name in known if name not in aliases])
+                self.report((*path, key), f"unknown key '{key}'", hint or f"it takes {', '.join(sorted(known))}")
+            elif inner is not None and not isinstance(inner, Mapping | list | tuple):
+                before = len(self.found)
+                self.value((*path, key), known[key], inner)
+                bad = bad or len(self.found) > before
+        for key, sub in known.items():
+            if not sub.get("optional") and not sub.get("alias") and value.get(key) is None:
+                bad = True
+                self.report(path, f"{key} is required in it")
+        if bad or values.has_open(value):
+            return
+        try:
+            text = formats.print_(facts["format"], values.normal(facts, value))
+        except InvalidError as error:
+            for problem in error.problems or (Problem("", error.message),):
+                self.report(path, problem.what, problem.hint)
+            return
+        for _, what in formats.check_value(facts, text, name=str(path[-1])):
+            self.report(path, what)
+
+    def _guests(self, path: Path, name: str, value: Any) -> None:
+        rule, facts = self.kind.rule(name), self.kind.facts(name, self.place)
+        listed = value if isinstance(value, list | tuple) else values.normal({"format": "string-list"}, str(value))
+        if len(listed) > 1 and not values.is_list(facts):
+            self.report(path, "one guest is meant here")
+        for index, item in enumerate(listed):
+            where: Path = (*path, index) if isinstance(value, list | tuple) else path
+            text = str(item)
+            if values.is_open(text) or scopes.is_guest_ref(text):
+                continue
+            if rule.guest == "sid" and re.fullmatch(r"(vm|ct):[1-9][0-9]{2,8}", text):
+                continue
+            self.report(where, f"'{text}' is no guest", "VirtualMachine/NAME, Container/NAME or a VMID")
+
+    def _rows(self, path: Path, value: Any) -> None:
+        below = self.kind.table.children
+        assert below is not None
+        if value is None:
+            return
+        if not isinstance(value, list | tuple):
+            self.report(path, f"{below.field} is a list")
+            return
+        facts = self.kind.row_facts(self.place)
+        for index, row in enumerate(value):
+            where: Path = (*path, index)
+            if below.shape == "keyed" and isinstance(row, str):
+                row = {below.id: row}
+            if not isinstance(row, Mapping):
+                self.report(where, "each of them is a map")
+                continue
+            for name, inner in row.items():
+                if name not in facts:
+                    self.report((*where, name), f"unknown key '{name}'", suggest(str(name), facts))
+                elif inner is not None and isinstance(inner, Mapping):
+                    self.report((*where, name), "a map does not fit here")
+                elif inner is not None:
+                    self.value((*where, name), facts[name], rows.prepared(facts[name], inner))
+            for name, sub in facts.items():
+                if not sub.get("optional") and row.get(name) is None:
+                    self.report(where, f"{name} is required")
+            for name, needs in below.requires.items():
+                if row.get(name) is not None and row.get(needs) is None:
+                    self.report((*where, name), f"{name} needs {needs} beside it")
+            place = self.place or "group"
+            for key, what, hint in rows.problems(row, below, "vm" if place == "guest" else place):
+                self.report((*where, key) if key in row else where, what, hint)
+        if below.shape == "keyed":
+            self._repeated(path, value, below.id)
+
+    def _repeated(self, path: Path, value: Sequence[Any], key: str) -> None:
+        seen: dict[str, int] = {}
+        for index, row in enumerate(value):
+            given = row.get(key) if isinstance(row, Mapping) else row
+            if given is None:
+                continue
+            canonical = rows.canonical_cidr(str(given))
+            if canonical in seen:
+                self.report((*path, index), f"'{given}' is there twice (as number {seen[canonical] + 1} of the list)")
+            seen.setdefault(canonical, index)
+
+
+def _plain(value: Any) -> Any:
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def _allowed(facts: Facts, value: Any) -> str:
+    """What would have been right, where the facts say it in a few words."""
+    enum = [str(item) for item in facts.get("enum") or ()]
+    if enum:
+        close = suggest(str(value), enum)
+        return close or f"one of {', '.join(enum)}"
+    low, high = facts.get("minimum"), facts.get("maximum")
+    if low is not None and high is not None:
+        return f"from {low} to {high}"
+    return f"{low} or more" if low is not None else f"{high} or less" if high is not None else ""

@@ -1,0 +1,211 @@
+"""The kinds of one release: made from its schema, named and corrected by ``kinds.toml``, guests written by hand."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from pvehelm.api.kind import Field, Kind, Manifest
+from pvehelm.api.schema import Facts, Schema, suggest
+from pvehelm.api.table import Table
+from pvehelm.errors import NotFoundError, Problem
+
+Path = tuple[str | int, ...]
+
+
+class Kinds:
+    """The registry of one release."""
+
+    def __init__(self, schema: Schema) -> None:
+        self.schema = schema
+        self._tables = tables()
+        self._made: dict[str, Kind] = {}
+        self._words: dict[str, str] = {}
+        for table in self._tables.values():
+            for word in (table.name, table.plural or f"{table.name}s", *table.short):
+                self._words.setdefault(word.lower(), table.name)
+
+    @classmethod
+    def load(cls, schema: Schema) -> Kinds:
+        """The kinds of a schema's release; the same object for the same schema."""
+        if schema not in _LOADED:
+            _LOADED[schema] = cls(schema)
+        return _LOADED[schema]
+
+    def names(self) -> tuple[str, ...]:
+        """Every kind that the release has, in the order of ``kinds.toml``."""
+        return tuple(name for name, table in self._tables.items() if self._has(table))
+
+    def __iter__(self) -> Iterator[Kind]:
+        return (self._kind(name) for name in self.names())
+
+    def __contains__(self, name: str) -> bool:
+        found = self._words.get(name.lower())
+        return found is not None and self._has(self._tables[found])
+
+    def get(self, name: str) -> Kind:
+        """A kind by name, plural or short name, in any case.
+
+        Raises NotFoundError with a suggestion, or naming the releases that have the kind when this one lacks it.
+        """
+        found = self._words.get(name.lower())
+        if found is None:
+            close = suggest(name.lower(), self._words)
+            known = [self._tables[self._words[word]].name for word in self._words if f"'{word}'" in close]
+            hint = f"did you mean '{known[0]}'?" if known else "pvehelm api-resources lists the kinds"
+            raise NotFoundError(f"there is no kind '{name}'", hint=hint)
+        table = self._tables[found]
+        if not self._has(table):
+            raise NotFoundError(f"Proxmox VE {self.schema.release} has no kind {found}", hint=_when(table))
+        return self._kind(found)
+
+    def validate(self, resources: Iterable[Manifest]) -> list[tuple[Manifest, Path, Problem]]:
+        """All problems of all manifests at once, each with the path in its manifest; unknown kinds included."""
+        found: list[tuple[Manifest, Path, Problem]] = []
+        for resource in resources:
+            try:
+                kind = self.get(resource.kind)
+                if kind.name != resource.kind:
+                    raise NotFoundError(f"there is no kind '{resource.kind}'", hint=f"write kind: {kind.name}")
+            except NotFoundError as error:
+                problem = Problem(f"{resource.ref}: kind", error.message, error.hint)
+                found.append((resource, ("kind",), problem))
+                continue
+            found += [(resource, path, problem) for path, problem in kind.validate(resource)]
+        return found
+
+    def _has(self, table: Table) -> bool:
+        if not table.has_release(self.schema.release):
+            return False
+        if table.strategy == "guest":
+            return True
+        kind: Any = self._kind(table.name)
+        return bool(kind.places) and kind.shape(kind.places[0]).index is not None
+
+    def _kind(self, name: str) -> Kind:
+        if name not in self._made:
+            self._made[name] = self._make(self._tables[name])
+        return self._made[name]
+
+    def _make(self, table: Table) -> Kind:
+        if table.strategy == "guest":
+            from pvehelm.api import guests
+
+            made: Kind = {"VirtualMachine": guests.VirtualMachineKind, "Container": guests.ContainerKind}[table.name](
+                self.schema
+            )
+            made.short = made.short or table.short
+            return made
+        from pvehelm.api.strategies import STRATEGIES
+
+        return STRATEGIES[table.strategy](table, self.schema)
+
+
+_LOADED: dict[Schema, Kinds] = {}
+
+
+@cache
+def tables() -> Mapping[str, Table]:
+    """``kinds.toml``, read once."""
+    text = resources.files("pvehelm.api").joinpath("kinds.toml").read_text(encoding="utf-8")
+    return {name: Table.make(name, row) for name, row in tomllib.loads(text).items()}
+
+
+def _when(table: Table) -> str:
+    if table.since and table.until:
+        return f"{table.name} is there from {table.since} until before {table.until}"
+    if table.since:
+        return f"{table.name} needs Proxmox VE {table.since} or later"
+    if table.until:
+        return f"{table.name} is gone since Proxmox VE {table.until}"
+    return ""
+
+
+# -- explaining -----------------------------------------------------------------------------------------------
+
+
+def explain(kind: Kind, path: str | None = None) -> dict[str, Any]:
+    """What a kind, or one field of it (``net0.bridge``), is: plain data for ``explain`` and the docs.
+
+    ``{"kind", "plural", "short", "evidence", "privileged", "fields": [ROW, ...]}``, or with a path
+    ``{"kind", "path", ...ROW, "fields": [ROW of the keys below]}``. A ROW has ``name type required create_only effect``
+    and, where there is something to say, ``format enum minimum maximum minLength maxLength pattern index references
+    write_only friendly``. Raises NotFoundError for an unknown field, with a suggestion.
+    """
+    fields = kind.fields()
+    if not path:
+        return {
+            "kind": kind.name,
+            "plural": kind.plural,
+            "short": list(kind.short),
+            "evidence": kind.evidence,
+            "privileged": kind.privileged,
+            "namespaced": kind.namespaced,
+            "fields": [_row(field) for field in sorted(fields.values(), key=lambda field: field.name)],
+        }
+    parts = [part for part in path.removeprefix("spec.").split(".") if part]
+    name = _field_name(parts[0], fields)
+    if name is None:
+        hint = suggest(parts[0], fields)
+        raise NotFoundError(f"{kind.name} has no field '{parts[0]}'", hint=hint)
+    field = fields[name]
+    below = dict(field.subkeys) or _row_keys(field.facts)
+    found = {"kind": kind.name, "path": ".".join(parts), **_row(field)}
+    for part in parts[1:]:
+        if part not in below:
+            raise NotFoundError(f"{kind.name}.{parts[0]} has no key '{part}'", hint=suggest(part, below))
+        found = {
+            "kind": kind.name,
+            "path": ".".join(parts),
+            **_facts_row(part, below[part]),
+            "effect": str(field.effect),
+        }
+        below = {}
+    found["evidence"] = kind.evidence
+    found["fields"] = [_facts_row(key, facts) for key, facts in sorted(below.items())]
+    return found
+
+
+def _field_name(name: str, fields: Mapping[str, Field]) -> str | None:
+    if name in fields:
+        return name
+    family = f"{name.rstrip('0123456789')}[n]"
+    return family if family in fields else None
+
+
+def _row_keys(facts: Facts) -> dict[str, Facts]:
+    items = facts.get("items")
+    properties = items.get("properties") if isinstance(items, Mapping) else None
+    return dict(properties) if isinstance(properties, Mapping) else {}
+
+
+def _row(field: Field) -> dict[str, Any]:
+    row = _facts_row(field.name, field.facts)
+    row["required"] = field.required
+    row["create_only"] = field.create_only
+    row["effect"] = str(field.effect)
+    for key in ("write_only", "friendly"):
+        if getattr(field, key):
+            row[key] = True
+    if field.references:
+        row["references"] = list(field.references)
+    if field.subkeys:
+        row["keys"] = sorted(field.subkeys)
+    return row
+
+
+def _facts_row(name: str, facts: Facts) -> dict[str, Any]:
+    row: dict[str, Any] = {"name": name, "type": facts.get("type", "string")}
+    named = facts.get("format")
+    if isinstance(named, str):
+        row["format"] = named
+    elif named:
+        row["format"] = "property string"
+    for key in ("enum", "minimum", "maximum", "minLength", "maxLength", "pattern", "index", "requires", "places"):
+        if facts.get(key) is not None:
+            row[key] = facts[key]
+    row["required"] = not facts.get("optional")
+    return row

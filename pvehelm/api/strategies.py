@@ -1,0 +1,577 @@
+"""The shapes of the API behind the kinds: how each is read and turned into calls. ``kinds.toml`` chooses.
+
+* ``Item``: a collection with members; created, changed and removed one by one.
+* ``Singleton``: settings that are always there.
+* ``RuleList``: the ordered list of a scope.
+* ``Entries``: an access entry, one row per subject (AccessControl).
+* ``Download``: made by a verb, seen in a list (Image).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from pvehelm.api import rows, scopes, values
+from pvehelm.api.generic import SchemaKind, Shape, ask
+from pvehelm.api.kind import Get, Key, Live, Step, Wanted, leaves
+from pvehelm.api.schema import Operation
+from pvehelm.errors import Problem
+
+
+class Item(SchemaKind):
+    """A member of a collection, perhaps with rows below it (SecurityGroup, IPSet)."""
+
+    # -- reading -----------------------------------------------------------------------------------------------
+
+    async def read(self, key: Key, get: Get) -> Live | None:
+        """See Kind.read."""
+        place, where = await self._where(key, get)
+        if where is None:
+            return None
+        shape, known = self.shape(place), {**key, **where}
+        if shape.index is None:
+            return None
+        listed = await ask(get, self._path(shape.index, known), self.table.index_params)
+        row = self._find(listed or [], known)
+        if row is None:
+            return None
+        found = dict(row)
+        if self.table.read == "item" and shape.item is not None:
+            item = await ask(get, self._path(shape.item, known), self._item_params(shape.item, known))
+            item = item[0] if isinstance(item, list) and item else item
+            if isinstance(item, Mapping):
+                found |= item
+        found |= self._memberships(found)
+        fields = self.live_fields(found, place)
+        extra: dict[str, Any] = {"digest": found["digest"]} if "digest" in found else {}
+        if self.table.children:
+            fields[self.table.children.field] = await self._read_rows(place, known, get, extra)
+        return Live(key=self._live_key(key, where, row), fields=fields, extra=extra)
+
+    async def _where(self, key: Key, get: Get) -> tuple[str, dict[str, str] | None]:
+        """The place of a key and its path variables; None for those while they do not exist."""
+        if not self.scoped:
+            return "", {}
+        where = await scopes.place(key, get)
+        scope = scopes.parse(key["scope"])
+        place = scope.type if scope else "cluster"
+        return (where or {}).get("guest") or place, where
+
+    def _find(self, listed: list[Mapping[str, Any]], key: Key) -> Mapping[str, Any] | None:
+        """The row of a list that the key means. Names of the firewall are the same in either case."""
+        for row in listed:
+            if all(_same_id(row.get(name), key.get(name), fold=self.scoped) for name in self._row_names(row)):
+                return row
+        return None
+
+    def _row_names(self, row: Mapping[str, Any]) -> list[str]:
+        names = [*self.id_names, *(rule.wire or name for name, rule in self.table.fields.items() if rule.identity)]
+        own = [name for name in names if name in row]
+        return own or names
+
+    def _live_key(self, key: Key, where: Mapping[str, str], row: Mapping[str, Any]) -> dict[str, Any]:
+        # The server's spelling (vm:100 where the key has 100) addresses best.
+        return {**key, **where, **{name: row[name] for name in self._row_names(row) if name in key}}
+
+    def _item_params(self, operation: Operation, key: Key) -> dict[str, Any]:
+        sent = dict(self.table.get_params)
+        for name in self.id_names:
+            if name not in operation.path_names and name in operation.params:
+                sent[name] = key[name]
+        return sent
+
+    def _memberships(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """The members that a membership field stands for, out of the ``members`` of the item."""
+        found: dict[str, Any] = {}
+        for name, rule in self.table.fields.items():
+            if rule.membership:
+                wire = rule.wire or name
+                members = row.get("members") or []
+                found[wire] = sorted({str(member[wire]) for member in members if member.get(wire)})
+        return found
+
+    async def _read_rows(self, place: str, key: Key, get: Get, extra: dict[str, Any]) -> list[rows.Row]:
+        below = self.table.children
+        assert below is not None
+        listed = await ask(get, scopes.fill(self.template(place, below.path), key)) or []
+        if below.shape == "ordered":
+            listed = sorted(listed, key=lambda row: int(row.get("pos", 0)))
+        if listed and listed[0].get("digest"):
+            extra["rows_digest"] = str(listed[0]["digest"])
+        facts = self.row_facts(place)
+        return [rows.live_row(facts, row, below.shape) for row in listed]
+
+    # -- writing -----------------------------------------------------------------------------------------------
+
+    def create(self, wanted: Wanted, context: Mapping[str, Any]) -> list[Step]:
+        """See Kind.create."""
+        place, key = self._target(wanted.key, context)
+        shape = self.shape(place)
+        assert shape.create is not None
+        below = self.table.children
+        given = {name: value for name, value in wanted.fields.items() if value is not None}
+        separate = {name for name in given if self.rule(name).membership or (below and name == below.field)}
+        fields = {name: value for name, value in given.items() if name not in separate}
+        step = Step(
+            shape.create.method,
+            self._path(shape.create, key),
+            self._named(shape.create, key) | self._sent(fields, place),
+            writes=tuple(leaves(fields)),
+            note=f"create {self.name} {wanted.name}",
+            creates=True,
+            keep=self._kept(wanted),
+        )
+        steps = [step]
+        for name in sorted(separate):
+            steps += self._separate(place, key, name, [], given[name], {}, fresh=True)
+        return steps
+
+    def update(self, live: Live, changes: Mapping[str, Any], wanted: Wanted | None) -> list[Step]:
+        """See Kind.update."""
+        place, key = self._target(live.key, {})
+        below = self.table.children
+        steps: list[Step] = []
+        plain: dict[str, Any] = {}
+        for leaf, value in changes.items():
+            name = leaf.partition(".")[0]
+            rule = self.rule(name)
+            if rule.setter:
+                steps.append(self._set(name, value, key))
+            elif rule.membership or (below and name == below.field):
+                steps += self._separate(place, key, name, live.fields.get(name) or [], value or [], live.extra)
+            else:
+                plain[leaf] = value
+        if plain:
+            steps.insert(0, self._update_step(live, plain, wanted, place, key))
+        return steps
+
+    def _update_step(self, live: Live, changes: Mapping[str, Any], wanted: Wanted | None, place: str, key: Key) -> Step:
+        shape = self.shape(place)
+        assert shape.update is not None
+        after = merged(live.fields, changes)
+        sent = {name: value for name, value in after.items() if value is not None}
+        unset = sorted(name for name, value in after.items() if value is None)
+        desired = {**live.fields, **{k: v for k, v in (wanted.fields if wanted else {}).items() if v is not None}}
+        for name in self._companions(shape.update, shape, {*sent, *unset}, desired):
+            sent.setdefault(name, desired[name])
+        params = self._named(shape.update, key) | self._sent(sent, place)
+        if self.table.rename:
+            params["rename"] = key[self.id_names[0]]
+        if unset and shape.update.param("delete") is not None and not self.table.rename:
+            params["delete"] = ",".join(unset)
+        elif unset:
+            params |= dict.fromkeys(unset, "")
+        if self.table.digest == "own" and live.extra.get("digest"):
+            params["digest"] = live.extra["digest"]
+        method, path = shape.update.method, self._path(shape.update, key)
+        return Step(method, path, params, writes=tuple(changes), note=f"change {self.name}")
+
+    def _companions(self, update: Operation, shape: Shape, touched: set[str], desired: Mapping[str, Any]) -> list[str]:
+        """What has to be sent along: what the update always asks for, and what a touched field requires."""
+        always = [name for name, param in update.params.items() if param.required]
+        if update.selector:
+            always.append(update.selector.name)
+        needed = [str(shape.facts(name).get("requires") or "") for name in touched]
+        return [name for name in dict.fromkeys([*always, *needed]) if name in desired and name not in touched]
+
+    def delete(self, live: Live) -> list[Step]:
+        """See Kind.delete. Rows below go first, from the bottom."""
+        place, key = self._target(live.key, {})
+        shape = self.shape(place)
+        assert shape.delete is not None
+        steps: list[Step] = []
+        below = self.table.children
+        if below and below.shape == "ordered":
+            path = scopes.fill(self.template(place, below.path), key)
+            listed = live.fields.get(below.field) or []
+            steps = [Step("DELETE", f"{path}/{at}", note="remove a rule") for at in reversed(range(len(listed)))]
+        sent = {**self._named(shape.delete, key), **self.table.delete_params}
+        path = self._path(shape.delete, key)
+        return [*steps, Step(shape.delete.method, path, sent, note=f"remove {self.name}", deletes=True)]
+
+    # -- parts of calls ----------------------------------------------------------------------------------------
+
+    def _target(self, key: Key, context: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """The place and every path variable of a key; what is not known yet is a placeholder."""
+        found = dict(key)
+        if not self.scoped:
+            return "", found
+        scope = scopes.parse(key["scope"]) or scopes.Scope("cluster")
+        if scope.is_guest:
+            found.setdefault("vmid", f"${{vmid:{scope.ref}}}")
+            found.setdefault("node", context.get("node") or f"${{node:{scope.ref}}}")
+        elif scope.name:
+            found[scope.type] = scope.name
+        guest = found.get("guest") or context.get("guest") or scope.type
+        return str(guest), found
+
+    @staticmethod
+    def _path(operation: Operation, key: Key) -> str:
+        return scopes.fill(operation.path, key)
+
+    def _named(self, operation: Operation, key: Key) -> dict[str, Any]:
+        """The parts of the key that a call carries as parameters."""
+        names = [*self.id_names, *(rule.wire or name for name, rule in self.table.fields.items() if rule.identity)]
+        return {name: key[name] for name in names if name not in operation.path_names and name in key}
+
+    def _sent(self, fields: Mapping[str, Any], place: str) -> dict[str, Any]:
+        return {name: values.wire(self.facts(name, place), value) for name, value in fields.items()}
+
+    def _kept(self, wanted: Wanted) -> dict[str, str]:
+        """Where answers of the creation belong; without a reference in the manifest, under the object's own name."""
+        own = f"secret://release/{re.sub(r'[^A-Za-z0-9.-]+', '-', wanted.name).strip('-')}"
+        return {answer: str(wanted.once.get(name) or own) for answer, name in self.table.keep.items()}
+
+    def _set(self, name: str, value: Any, key: Key) -> Step:
+        """A field that has an operation of its own."""
+        rule = self.rule(name)
+        verb, path = rule.setter.split(" ", 1)
+        sent = {**{part: key[part] for part in self.id_names}, rule.wire or name: value if value is not None else ""}
+        return Step(verb, path, sent, writes=(name,), note=f"set {name}")
+
+    def _separate(
+        self,
+        place: str,
+        key: Key,
+        name: str,
+        before: Any,
+        after: Any,
+        extra: Mapping[str, Any],
+        *,
+        fresh: bool = False,
+    ) -> list[Step]:
+        """Memberships and rows below, which have calls of their own."""
+        below = self.table.children
+        if below and name == below.field:
+            path = scopes.fill(self.template(place, below.path), key)
+            if below.shape == "keyed":
+                steps = rows.keyed_steps(path, below.id, before, after)
+            else:
+                digest = str(extra.get("rows_digest", ""))
+                steps = rows.ordered_steps(path, before, after, digest=digest, careful=not fresh)
+        else:
+            steps = self._member_steps(place, key, name, before, after)
+        if steps:
+            last = steps[-1]
+            steps[-1] = Step(last.method, last.path, last.params, writes=(name,), note=last.note)
+        return steps
+
+    def _member_steps(self, place: str, key: Key, name: str, before: Any, after: Any) -> list[Step]:
+        operation = self.shape(place).update
+        assert operation is not None
+        path, named = self._path(operation, key), self._named(operation, key)
+        added = [item for item in after if item not in before]
+        gone = [item for item in before if item not in after]
+        steps = [Step(operation.method, path, {**named, name: ",".join(added)}, note="add members")] if added else []
+        if gone:
+            sent = {**named, name: ",".join(gone), "delete": 1}
+            steps.append(Step(operation.method, path, sent, note="remove members"))
+        return steps
+
+    async def prepare(self, wanted: Wanted, get: Get) -> tuple[Mapping[str, Any], list[Problem]]:
+        """See Kind.prepare: where a guest's scope is. A missing guest that another resource makes is no problem."""
+        if not self.scoped:
+            return {}, []
+        where = await scopes.place(wanted.key, get)
+        scope = scopes.parse(wanted.key["scope"])
+        if where is None and scope and scope.type == "guest":
+            return {}, [Problem(f"{wanted.ref}: spec.scope", f"there is no guest {scope.name} in the cluster")]
+        return where or {}, []
+
+
+class Singleton(Item):
+    """Settings that are always there: written by one PUT, given back by unsetting what was set."""
+
+    always_there = True
+
+    async def read(self, key: Key, get: Get) -> Live | None:
+        """See Kind.read; None only while the guest or node it belongs to does not exist."""
+        place, where = await self._where(key, get)
+        shape = self.shape(place)
+        if where is None or shape.index is None:
+            return None
+        row = await ask(get, self._path(shape.index, {**key, **where}))
+        if not isinstance(row, Mapping):
+            return None
+        extra: dict[str, Any] = {"vacant": True}
+        if row.get("digest"):
+            extra["digest"] = row["digest"]
+        return Live(key={**key, **where}, fields=self.live_fields(row, place), extra=extra)
+
+    def create(self, wanted: Wanted, context: Mapping[str, Any]) -> list[Step]:
+        """See Kind.create: the settings of something that comes into being in the same plan."""
+        place, key = self._target(wanted.key, context)
+        fields = {name: value for name, value in wanted.fields.items() if value is not None}
+        live = Live(key=key | ({"guest": place} if place in ("vm", "ct") else {}), fields={})
+        step = self._update_step(live, leaves(fields), wanted, place, key)
+        return [Step(step.method, step.path, step.params, step.writes, f"set {self.name}", creates=True)]
+
+    def delete(self, live: Live) -> list[Step]:
+        """Unsets every field in ``live.fields``: pass a Live that holds only what is owned."""
+        if not live.fields:
+            return []
+        place, key = self._target(live.key, {})
+        step = self._update_step(live, dict.fromkeys(live.fields), None, place, key)
+        return [Step(step.method, step.path, step.params, note=f"unset {self.name}", deletes=True)]
+
+
+class RuleList(Singleton):
+    """The whole ordered list of a scope."""
+
+    async def read(self, key: Key, get: Get) -> Live | None:
+        """See Kind.read; an empty list is there, and vacant."""
+        place, where = await self._where(key, get)
+        below = self.table.children
+        if where is None or below is None or self.shape(place).index is None:
+            return None
+        extra: dict[str, Any] = {}
+        listed = await self._read_rows(place, {**key, **where}, get, extra)
+        extra["vacant"] = not listed
+        return Live(key={**key, **where}, fields={below.field: listed}, extra=extra)
+
+    def create(self, wanted: Wanted, context: Mapping[str, Any]) -> list[Step]:
+        """See Kind.create."""
+        place, key = self._target(wanted.key, context)
+        below = self.table.children
+        assert below is not None
+        steps = self._separate(place, key, below.field, [], wanted.fields.get(below.field) or [], {}, fresh=True)
+        if steps:
+            first = steps[0]
+            steps[0] = Step(first.method, first.path, first.params, first.writes, first.note, creates=True)
+        return steps
+
+    def delete(self, live: Live) -> list[Step]:
+        """See Kind.delete: the list is emptied, from the bottom."""
+        below = self.table.children
+        assert below is not None
+        steps = self.update(live, {below.field: []}, None)
+        if steps:
+            last = steps[-1]
+            steps[-1] = Step(last.method, last.path, last.params, note=last.note, deletes=True)
+        return steps
+
+
+class Entries(Item):
+    """The entries of one path and role: each listed subject is a leaf whose value is ``propagate``.
+
+    ``fields`` is ``{"users": {"joe@pve": 1}, "groups": {...}, "tokens": {...}}``; other subjects on the same path and
+    role belong to others and stay.
+    """
+
+    always_there = True
+    SUBJECTS: ClassVar[Mapping[str, str]] = {"users": "user", "groups": "group", "tokens": "token"}
+
+    def lower(self, resource: Any, resolve: Any) -> Wanted:
+        """See Kind.lower."""
+        plain = super().lower(resource, resolve)
+        given = plain.fields.get("propagate")
+        spread = 1 if given is None else given
+        fields = {name: dict.fromkeys(plain.fields.get(name) or [], spread) for name in self.SUBJECTS}
+        needs = [*plain.needs, *_acl_path_needs(str(resource.spec.get("path", "")))]
+        path = "/" + "/".join(part for part in str(plain.key["path"]).split("/") if part)
+        return Wanted(
+            ref=plain.ref,
+            kind=plain.kind,
+            name=plain.name,
+            namespace=plain.namespace,
+            key={"path": path, "role": plain.key["role"]},
+            fields={name: subjects for name, subjects in fields.items() if subjects},
+            needs=tuple(dict.fromkeys(needs)),
+            privileged=plain.privileged,
+            origins={name: ("spec", name) for name in self.SUBJECTS},
+        )
+
+    async def read(self, key: Key, get: Get) -> Live | None:
+        """See Kind.read: always there, entry by entry."""
+        found: dict[str, dict[str, int]] = {}
+        words = {word: name for name, word in self.SUBJECTS.items()}
+        for row in await get("/access/acl") or []:
+            if row.get("path") == key["path"] and row.get("roleid") == key["role"] and row.get("type") in words:
+                spread = int(str(row.get("propagate", 1) or 0))
+                found.setdefault(words[row["type"]], {})[str(row["ugid"])] = spread
+        return Live(key=key, fields=found, extra={"vacant": True})
+
+    def same(self, leaf: str, wanted: Any, live: Any) -> bool:
+        """See Kind.same."""
+        if wanted in (None, {}) or live in (None, {}):
+            return wanted in (None, {}) and live in (None, {})
+        return str(int(wanted)) == str(int(live))
+
+    def refusal(self, leaf: str, before: Any, after: Any, live: Live) -> str:
+        return "create-only" if leaf in ("path", "role") else ""
+
+    def create(self, wanted: Wanted, context: Mapping[str, Any]) -> list[Step]:
+        """See Kind.create."""
+        steps = self.update(Live(wanted.key, {}), leaves(wanted.fields), wanted)
+        if steps:
+            first = steps[0]
+            steps[0] = Step(first.method, first.path, first.params, first.writes, first.note, creates=True)
+        return steps
+
+    def update(self, live: Live, changes: Mapping[str, Any], wanted: Wanted | None) -> list[Step]:
+        """See Kind.update: one call for all subjects that get the same, one for those that go."""
+        groups: dict[Any, dict[str, list[str]]] = {}
+        written: dict[Any, list[str]] = {}
+        for leaf, value in changes.items():
+            name, dot, subject = leaf.partition(".")
+            if not dot or value == {}:
+                continue
+            groups.setdefault(value, {}).setdefault(name, []).append(subject)
+            written.setdefault(value, []).append(leaf)
+        steps: list[Step] = []
+        # Giving comes before taking.
+        for value in sorted(groups, key=lambda value: value is None):
+            subjects = {name: ",".join(listed) for name, listed in sorted(groups[value].items())}
+            sent = {"path": live.key["path"], "roles": live.key["role"], **subjects}
+            sent |= {"delete": 1} if value is None else {"propagate": int(value)}
+            note = "take the role away" if value is None else "give the role"
+            steps.append(Step("PUT", "/access/acl", sent, writes=tuple(written[value]), note=note))
+        return steps
+
+    def delete(self, live: Live) -> list[Step]:
+        """Takes the role from every subject in ``live.fields``: pass a Live that holds only what is owned."""
+        steps = self.update(live, dict.fromkeys(leaves(live.fields)), None)
+        if steps:
+            last = steps[-1]
+            steps[-1] = Step(last.method, last.path, last.params, note=last.note, deletes=True)
+        return steps
+
+
+class Download(Item):
+    """A file of a storage, made by ``download-url`` and seen in the storage's content."""
+
+    EXTENSIONS: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "iso": (r"\.(?:iso|img)\Z", ".iso or .img"),
+        "vztmpl": (r"\.tar\.(?:gz|xz|zst|bz2)\Z", ".tar.gz, .tar.xz, .tar.zst or .tar.bz2"),
+        "import": (r"\.(?:ova|ovf|qcow2|raw|vmdk)\Z", ".qcow2, .raw, .vmdk, .ova or .ovf"),
+    }
+
+    def check_more(self, checks: Any) -> None:
+        """The checksum's form, and the ending that each content has to have."""
+        from pvehelm.api import formats
+
+        spec = checks.spec
+        checksum = spec.get("checksum")
+        if isinstance(checksum, str) and not values.is_open(checksum):
+            algorithm, colon, hexed = checksum.partition(":")
+            facts = self.shape().facts("checksum-algorithm")
+            if not colon:
+                checks.report(("spec", "checksum"), "has the form ALGORITHM:HEX", "for example sha256:...")
+            elif formats.check_value(facts, algorithm, name="checksum"):
+                words = ", ".join(facts.get("enum", ()))
+                checks.report(("spec", "checksum"), f"'{algorithm}' is no algorithm", f"one of {words}")
+            elif not re.fullmatch(r"[0-9a-fA-F]+|\.\.\.", hexed):
+                checks.report(("spec", "checksum"), "what follows the algorithm has to be hexadecimal")
+        ending = self.EXTENSIONS.get(str(spec.get("content")))
+        name = spec.get("filename")
+        if ending and isinstance(name, str) and not re.search(ending[0], name, re.IGNORECASE):
+            checks.report(("spec", "filename"), f"'{name}' does not end like {spec['content']}", ending[1])
+
+    def required(self, place: str = "") -> set[str]:
+        # The node may be any that has the storage.
+        return super().required(place) - {"node"}
+
+    async def read(self, key: Key, get: Get) -> Live | None:
+        """See Kind.read."""
+        for node in await self._nodes(key, get):
+            path = scopes.fill("/nodes/{node}/storage/{storage}/content", {**key, "node": node})
+            for row in await ask(get, path, {"content": key["content"]}) or []:
+                if row.get("volid") == _volume(key):
+                    return Live(key={**key, "node": node}, fields={}, extra={"size": row.get("size")})
+        return None
+
+    async def _nodes(self, key: Key, get: Get) -> list[str]:
+        """The nodes to ask: the key's own, else every one that is online and has the storage."""
+        if key.get("node"):
+            return [str(key["node"])]
+        listed = await get("/cluster/resources", type="storage") or []
+        return sorted(
+            str(row["node"])
+            for row in listed
+            if row.get("storage") == key["storage"] and row.get("status", "available") == "available"
+        )
+
+    async def prepare(self, wanted: Wanted, get: Get) -> tuple[Mapping[str, Any], list[Problem]]:
+        """See Kind.prepare: which node downloads."""
+        nodes = await self._nodes(wanted.key, get)
+        if nodes:
+            return {"node": nodes[0]}, []
+        storage = wanted.key["storage"]
+        return {}, [Problem(f"{wanted.ref}: spec.storage", f"no node has a storage '{storage}' that is available")]
+
+    def create(self, wanted: Wanted, context: Mapping[str, Any]) -> list[Step]:
+        """See Kind.create: a task that downloads."""
+        key = {"node": context.get("node"), **wanted.key}
+        sent = {name: value for name, value in wanted.fields.items() if value is not None}
+        if ":" in str(sent.get("checksum", "")):
+            sent["checksum-algorithm"], _, sent["checksum"] = str(sent["checksum"]).partition(":")
+        step = Step(
+            "POST",
+            scopes.fill("/nodes/{node}/storage/{storage}/download-url", key),
+            {"content": key["content"], "filename": key["filename"], **self._sent(sent, "")},
+            writes=tuple(leaves(wanted.fields)),
+            note=f"download {_volume(key)}",
+            creates=True,
+        )
+        return [step]
+
+    def update(self, live: Live, changes: Mapping[str, Any], wanted: Wanted | None) -> list[Step]:
+        return []
+
+    def delete(self, live: Live) -> list[Step]:
+        """See Kind.delete."""
+        path = scopes.fill(
+            "/nodes/{node}/storage/{storage}/content/{volume}", {**live.key, "volume": _volume(live.key)}
+        )
+        return [Step("DELETE", path, note=f"remove {_volume(live.key)}", deletes=True)]
+
+    def losses(self, live: Live) -> list[str]:
+        return [_volume(live.key)]
+
+
+STRATEGIES: Mapping[str, type[SchemaKind]] = {
+    "item": Item,
+    "singleton": Singleton,
+    "list": RuleList,
+    "entries": Entries,
+    "verb": Download,
+}
+
+
+def merged(fields: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that ``changes`` (leaf -> value, None to unset) touch, as they are afterwards; None for unset ones."""
+    after: dict[str, Any] = {}
+    for leaf, value in changes.items():
+        name, dot, sub = leaf.partition(".")
+        if not dot:
+            after[name] = value if value != {} else None
+            continue
+        if not isinstance(after.get(name), dict):
+            before = fields.get(name)
+            after[name] = dict(before) if isinstance(before, Mapping) else {}
+        if value is None:
+            after[name].pop(sub, None)
+        else:
+            after[name][sub] = value
+    return {name: value if value != {} else None for name, value in after.items()}
+
+
+def _same_id(one: Any, other: Any, *, fold: bool) -> bool:
+    left, right = str(one), str(other)
+    if fold:
+        left, right = left.lower(), right.lower()
+    # A bare VMID means the HA resource of that guest, whatever its type.
+    return left == right or left.partition(":")[2] == right
+
+
+def _volume(key: Key) -> str:
+    return f"{key['storage']}:{key['content']}/{key['filename']}"
+
+
+def _acl_path_needs(path: str) -> list[str]:
+    """What an access path names: ``/pool/x`` a Pool, ``/storage/x`` a Storage."""
+    head, _, rest = path.strip("/").partition("/")
+    kind = {"pool": "Pool", "storage": "Storage"}.get(head)
+    return [f"{kind}/{rest}"] if kind and rest else []

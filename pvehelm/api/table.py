@@ -1,0 +1,157 @@
+"""One table of ``kinds.toml``: what the schema does not say about a kind, as data.
+
+Every key is described at the head of ``kinds.toml``; an unknown key is an error, so that a typo is no silent default.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from pvehelm.api.schema import version_key
+from pvehelm.errors import InvalidError
+
+STRATEGIES = ("item", "singleton", "list", "entries", "verb", "guest")
+
+
+@dataclass(frozen=True)
+class FieldRule:
+    """Corrections of one field of a spec."""
+
+    wire: str = ""
+    required: bool = False
+    create_only: bool = False
+    # A secret the server never shows; a plain value it does not show either.
+    write_only: bool = False
+    recorded: bool = False
+    # Part of what addresses the object: in the key, not among the fields.
+    identity: bool = False
+    # Sent with the creation and never compared.
+    once: bool = False
+    # The value holds guests: "vmid" (100), "sid" (vm:100).
+    guest: str = ""
+    # Kinds the value names.
+    references: tuple[str, ...] = ()
+    # What the server means when the field is not there.
+    absent: Any = None
+    # Values the server treats alike: written -> stored.
+    alike: Mapping[str, str] = field(default_factory=dict)
+    # The two words a YAML boolean stands for where no enumeration says so.
+    words: tuple[str, ...] = ()
+    # Facts of a field that no parameter of the schema describes, or that correct it.
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    # Another operation that sets the field: "PUT /access/password".
+    setter: str = ""
+    # The field is a set that the update operation adds to, and removes from with delete=1.
+    membership: bool = False
+    # Releases that have the field.
+    since: str = ""
+    until: str = ""
+    # A text that means the field is never a problem of formats (checked elsewhere).
+    unchecked: bool = False
+
+
+@dataclass(frozen=True)
+class Children:
+    """Rows below an item that are one list of it: the rules of a group, the entries of a set."""
+
+    field: str
+    shape: str = "ordered"
+    id: str = ""
+    path: str = ""
+    item: str = ""
+    # rule type -> scopes that have it
+    types: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    requires: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A kind's table."""
+
+    name: str
+    strategy: str
+    plural: str = ""
+    short: tuple[str, ...] = ()
+    path: str = ""
+    create: str = ""
+    update: str = ""
+    delete: str = ""
+    index: str = ""
+    get: str = ""
+    id: str = ""
+    name_template: str = ""
+    read: str = "list"
+    index_params: Mapping[str, Any] = field(default_factory=dict)
+    get_params: Mapping[str, Any] = field(default_factory=dict)
+    delete_params: Mapping[str, Any] = field(default_factory=dict)
+    scopes: tuple[str, ...] = ()
+    evidence: str = "schema"
+    privileged: bool = False
+    since: str = ""
+    until: str = ""
+    drop: tuple[str, ...] = ()
+    hints: Mapping[str, str] = field(default_factory=dict)
+    required: tuple[str, ...] = ()
+    one_of: tuple[str, ...] = ()
+    conflicts: tuple[tuple[str, str], ...] = ()
+    type_options: str = ""
+    type_field: str = "type"
+    digest: str = ""
+    rename: bool = False
+    nested: str = ""
+    parent: str = ""
+    keep: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""
+    fields: Mapping[str, FieldRule] = field(default_factory=dict)
+    children: Children | None = None
+
+    @classmethod
+    def make(cls, name: str, row: Mapping[str, Any]) -> Table:
+        """A table from TOML. Raises InvalidError naming what is unknown in it."""
+        given: dict[str, Any] = {key.replace("-", "_"): value for key, value in row.items()}
+        rules = {
+            key: _dataclass(FieldRule, rule, f"{name}.fields.{key}") for key, rule in row.get("fields", {}).items()
+        }
+        below = row.get("children")
+        given |= {"name": name, "fields": rules}
+        given["children"] = _dataclass(Children, below, f"{name}.children") if below else None
+        made: Table = _dataclass(cls, given, name)
+        if made.strategy not in STRATEGIES:
+            raise InvalidError(f"kinds.toml: {name}: unknown strategy {made.strategy!r}")
+        return made
+
+    def has_release(self, release: str) -> bool:
+        """Whether a release (``9.2``) has the kind."""
+        return in_release(release, self.since, self.until)
+
+    @cached_property
+    def name_pattern(self) -> re.Pattern[str] | None:
+        """How ``metadata.name`` splits into several path variables (``{userid}!{tokenid}``)."""
+        if not self.name_template:
+            return None
+        parts = re.split(r"\{([^}]+)\}", self.name_template)
+        text = "".join(f"(?P<{part}>.+)" if index % 2 else re.escape(part) for index, part in enumerate(parts))
+        return re.compile(text)
+
+
+def in_release(release: str, since: str, until: str) -> bool:
+    version = version_key(release)
+    return (not since or version >= version_key(since)) and (not until or version < version_key(until))
+
+
+def _dataclass(cls: Any, row: Mapping[str, Any], where: str) -> Any:
+    known = {found.name for found in dataclasses.fields(cls)}
+    given = {key.replace("-", "_"): value for key, value in row.items()}
+    unknown = sorted(set(given) - known)
+    if unknown:
+        raise InvalidError(f"kinds.toml: {where}: unknown key {', '.join(unknown)}")
+    return cls(**{key: _frozen(value) for key, value in given.items()})
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
