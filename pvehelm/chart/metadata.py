@@ -23,7 +23,7 @@ SEMVER = re.compile(
 )
 
 _TEXT, _TRUTH, _TEXTS, _MAP, _LIST = "a text", "true or false", "a list of texts", "a map of texts", "a list"
-_FIELDS = {
+FIELDS = {
     "apiVersion": _TEXT,
     "name": _TEXT,
     "version": _TEXT,
@@ -155,7 +155,7 @@ class _Reader:
         return out
 
     def metadata(self, data: dict[str, Any]) -> Metadata:
-        known = self.fields(data, _FIELDS, (), "Chart.yaml")
+        known = self.fields(data, FIELDS, (), "Chart.yaml")
         for key in ("apiVersion", "name", "version"):
             if not data.get(key):
                 self.bad(() if key not in data else (key,), f"{key} is missing in Chart.yaml")
