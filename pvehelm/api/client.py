@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 
 from pvehelm.api.auth import Auth, TicketAuth, TokenAuth
-from pvehelm.api.exchange import Answer, Request, build, encode, interpret, interpret_answer, quote
+from pvehelm.api.exchange import PASSING, Answer, Request, build, encode, interpret, interpret_answer, quote
 from pvehelm.api.tls import TLS, CertificateError, fingerprint_of_pem, normal_fingerprint, probe_fingerprint
 from pvehelm.api.transport import StreamTransport, Timeouts
 from pvehelm.errors import ApiError, AuthError, InvalidError, PvehelmError, TransportError
@@ -46,9 +46,6 @@ __all__ = [
     "probe_fingerprint",
     "quote",
 ]
-
-PASSING = frozenset({502, 503, 504, 595, 596, 597, 599})
-"""Statuses that say something about the way to the node, not about the call."""
 
 # Said before the work begins: the lock around a configuration file was not had. A storage's lock is taken in the midst
 # of work, and a command's time-out ("command '...' failed: got timeout") ends it.
@@ -117,6 +114,8 @@ class Client:
         self.retries = retries or Retries()
         self.sleep, self.clock = sleep, clock
         self.requests_made: Counter[str] = Counter()
+        # By node: what the waits for its tasks share (api.task).
+        self.boards: dict[str, Any] = {}
         self._rng = rng or random.Random()
         self._transport = transport or StreamTransport(tls=tls, timeouts=self.timeouts, max_connections=max_connections)
         self._slots = asyncio.Semaphore(max_connections)

@@ -22,6 +22,8 @@ BODY_LIMIT = 512 * 1024
 """Bytes of a request body that a node accepts."""
 LINE_LIMIT = 8 * 1024
 """Bytes of a request line that a node accepts."""
+PASSING = frozenset({502, 503, 504, 595, 596, 597, 599})
+"""Statuses that say something about the way to the node, not about the call."""
 
 _IN_QUERY = frozenset({"GET", "DELETE"})
 _METHODS = frozenset({"GET", "POST", "PUT", "DELETE"})
