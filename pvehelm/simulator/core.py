@@ -28,6 +28,7 @@ from pvehelm.simulator.tasks import TaskFailure, TaskLog
 __all__ = ["BODY_LIMIT", "Call", "Failure", "Outcome", "Request", "Response", "Simulator", "TaskFailure", "TaskLog"]
 
 REASONS = {400: "Parameter verification failed.", 403: "Permission check failed"}
+MODIFIED = "detected modified configuration - file changed by other user? Try again."
 _IGNORED = "_dc"
 
 
@@ -59,10 +60,13 @@ class Outcome:
 
 
 class Failure(Exception):
-    """Ends a request with an error answer; ``errors`` names parameters."""
+    """Ends a request with an error answer; ``errors`` names parameters, ``keep`` keeps what was done until then."""
 
-    def __init__(self, status: int, message: str, errors: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, status: int, message: str, errors: Mapping[str, str] | None = None, *, keep: bool = False
+    ) -> None:
         super().__init__(message)
+        self.keep = keep
         self.status = status
         self.message = message
         self.errors = dict(errors) if errors else None
@@ -178,7 +182,7 @@ class Call:
         """Whether the caller has one of ``privs`` at ``path``."""
         return self.rights.may(self.who, path, *privs)
 
-    def check_digest(self, current: str, message: str = "detected modified configuration - file changed by other user? Try again.") -> None:
+    def check_digest(self, current: str, message: str = MODIFIED) -> None:
         """500 when the caller sent another digest than ``current``."""
         sent = self.args.get("digest")
         if sent and sent != current:
@@ -312,7 +316,10 @@ class Simulator:
             self.state.rollback()
             return _text_error(error.status, str(error))
         except Failure as failure:
-            self.state.rollback()
+            if failure.keep:
+                self.state.commit()
+            else:
+                self.state.rollback()
             return _error(failure, empty=failure.status == 595)
         except BaseException:
             self.state.rollback()
