@@ -239,7 +239,7 @@ PRINTED = [
     ("POST /nodes/{node}/qemu scsi0", {"file": "st1:a=b"}, "file=st1:a=b"),
     ("POST /nodes/{node}/qemu agent", {"enabled": "yes", "guest-fsfreeze": False}, "1,freeze-fs=0"),
     ("POST /nodes/{node}/qemu boot", {"order": ["scsi0", "net0"]}, "order=scsi0;net0"),
-    ("POST /nodes/{node}/qemu startup", {"order": 1, "up": 30}, "1,up=30"),
+    ("POST /nodes/{node}/qemu startup", {"up": 30, "order": 0}, "order=0,up=30"),
 ]
 
 

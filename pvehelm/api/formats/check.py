@@ -131,6 +131,9 @@ def _parse(fmt: Mapping[str, Any] | str, text: str, *, rules: bool) -> tuple[_Pa
     definition = propstring.definition_of(fmt)
     parsed, problems = propstring.decode(definition, text)
     problems += _check_members(definition, parsed)
+    if fmt == "pve-startup-order" and text in ("", "0"):
+        # The server reads both as nothing; "order=0" is the way to be the first.
+        return parsed, [Problem("", "give at least one of order, up and down", "order=0 means the very first")]
     rule = RULES.get(fmt) if rules and isinstance(fmt, str) else None
     if rule and not problems:
         parsed, message = rule(parsed)
@@ -183,14 +186,9 @@ def _vm_cpu(obj: _Parsed) -> tuple[_Parsed, str | None]:
     return obj, problem
 
 
-def _startup(obj: _Parsed) -> tuple[_Parsed, str | None]:
-    return obj, None if obj else "give at least one of order, up and down"
-
-
 RULES: dict[str, Callable[[_Parsed], tuple[_Parsed, str | None]]] = {
     "backup-fleecing": _fleecing,
     "prune-backups": _prune,
     "pve-cpu-conf": _cpu,
-    "pve-startup-order": _startup,
     "pve-vm-cpu-conf": _vm_cpu,
 }

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 
 @cache
 def _data() -> Mapping[str, Any]:
-    text = files("pvehelm.api").joinpath("data/formats.json").read_text(encoding="utf-8")
-    data: dict[str, Any] = json.loads(text)
+    path = Path(__file__).parents[1] / "data" / "formats.json"
+    data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return data
 
 

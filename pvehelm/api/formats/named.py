@@ -49,7 +49,7 @@ _PATTERNS: dict[str, tuple[str, str]] = {
     "pve-ha-node": (rf"{_NODE}(?::\d+)?", "NODE or NODE:PRIORITY"),
     "pve-ha-resource-id": (r"[a-z]+:\S+", "an HA resource (vm:100, ct:101)"),
     "pve-ha-resource-or-vm-id": (r"[a-z]+:\S+|\d+", "an HA resource (vm:100) or a VMID"),
-    "pve-iface": (r"[A-Za-z][A-Za-z0-9_]{1,20}(?:[:.]\d+)?", "the name of a network interface"),
+    "pve-iface": (network.INTERFACE, "the name of a network interface"),
     "pve-node": (_NODE, "the name of a node"),
     "pve-phys-bits": (r"host|[89]|[1-5][0-9]|6[0-4]", "host or a number from 8 to 64"),
     "pve-poolid": (
@@ -69,7 +69,7 @@ _PATTERNS: dict[str, tuple[str, str]] = {
     "pve-sdn-controller-id": (r"[A-Za-z][A-Za-z0-9_-]{0,62}[A-Za-z0-9]", "an SDN controller id"),
     "pve-sdn-dns-id": (r"[A-Za-z][A-Za-z0-9]*[A-Za-z0-9]", "an SDN DNS id (letters and digits)"),
     "pve-sdn-fabric-id": (
-        r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,6}[A-Za-z0-9])?",
+        r"[A-Za-z0-9][A-Za-z0-9-]{0,6}[A-Za-z0-9]?",
         "an SDN fabric id (up to 8 letters, digits, -)",
     ),
     "pve-sdn-ipam-id": (r"[A-Za-z][A-Za-z0-9]*[A-Za-z0-9]", "an SDN IPAM id (letters and digits)"),
@@ -212,6 +212,8 @@ def _id_pair(check: Check) -> Check:
     """A mapping SOURCE:TARGET, a default TARGET, or 1 for "the same name"; separated like a list."""
 
     def check_pair(text: str) -> str | None:
+        if text in ("", "0"):  # counts as "no mapping"
+            return None
         sources: set[str] = set()
         identity, default = False, False
         for item in split_list(text):

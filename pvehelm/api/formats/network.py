@@ -17,7 +17,8 @@ _ALIAS = r"[A-Za-z][A-Za-z0-9_-]+"
 _FW_ALIAS = re.compile(rf"(?:dc/|guest/)?{_ALIAS}")
 _FW_IPSET = re.compile(rf"\+(?:dc/|guest/|sdn/)?{_ALIAS}")
 _PORT_RANGE = re.compile(r"(\d+):(\d+)")
-_HOST = r"[A-Za-z0-9.-]+"
+_HOST = r"(?:[^\W_]|[.-])+"
+INTERFACE = r"[A-Za-z][A-Za-z0-9_]{1,20}(?:[:.]\d+)?"
 _HOST_PORT = re.compile(rf"{_HOST}(?::\d+)?")
 _BRACKETED = re.compile(r"\[([^\]]+)\](?::\d+)?")
 _PORT_AFTER_DOT = re.compile(r"(.+:.*?)(?:\.(\d+))?")
@@ -80,7 +81,7 @@ def _is_ip_with_interface(text: str) -> bool:
     address, percent, interface = text.partition("%")
     if not percent:
         return is_ip(text)
-    return address.lower().startswith("fe80:") and is_ipv6(address) and re.fullmatch(r"[^\s%/]+", interface) is not None
+    return address.startswith("fe80:") and is_ipv6(address) and re.fullmatch(INTERFACE, interface) is not None
 
 
 def _is_portal(text: str) -> bool:

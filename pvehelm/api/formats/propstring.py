@@ -7,7 +7,6 @@ macaddr).
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,8 @@ from pvehelm.errors import InvalidError, Problem
 
 SubKeys = Mapping[str, Mapping[str, Any]]
 _CACHE_LIMIT = 4096
+# The server reads a bare 0 as nothing.
+_NEVER_BARE = ("pve-startup-order",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,8 @@ def definition_of(fmt: Mapping[str, Any] | str) -> Definition:
 
 def unknown_key(definition: Definition, key: str) -> Problem:
     """The problem "no such sub-key", with the likeliest ones as a hint."""
+    import difflib
+
     near = difflib.get_close_matches(key, definition.keys, n=1)
     real = sorted(name for name, sub in definition.keys.items() if "alias" not in sub)
     hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(real)}"
@@ -165,6 +168,7 @@ def print_(fmt: Mapping[str, Any] | str, obj: Mapping[str, Any]) -> str:
     if problems:
         raise InvalidError("this does not fit the property string", problems)
     default = definition.default_key
+    bare = None if fmt in _NEVER_BARE else default
     order = [key for key in (default, *definition.required) if key in values]
     order += sorted(values.keys() - order)
     parts: list[str] = []
@@ -178,7 +182,7 @@ def print_(fmt: Mapping[str, Any] | str, obj: Mapping[str, Any]) -> str:
         if partner in values and definition.keys.get(text, {}).get("keyAlias") == key:
             parts.append(f"{text}={values[partner]}")
             done.add(partner)
-        elif key == default and "=" not in text and not text.isspace():
+        elif key == bare and "=" not in text and not text.isspace():
             parts.append(text)
         else:
             parts.append(f"{key}={text}")
