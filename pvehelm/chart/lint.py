@@ -12,7 +12,7 @@ from pvehelm.chart import schema
 from pvehelm.chart.chart import Chart, load
 from pvehelm.chart.dependencies import coalesce, enabled, missing
 from pvehelm.chart.versions import is_strict, satisfies
-from pvehelm.chart.yaml import load_all
+from pvehelm.chart.yaml import Path_, load_all
 from pvehelm.errors import InvalidError, NotFoundError, Problem
 
 Severity = Literal["error", "warning", "info"]
@@ -33,7 +33,11 @@ class Finding(Problem):
 
 
 def lint_path(
-    path: str | os.PathLike[str], values: Mapping[str, Any] | None = None
+    path: str | os.PathLike[str],
+    values: Mapping[str, Any] | None = None,
+    *,
+    sources: Mapping[Path_, str] | None = None,
+    subcharts: bool = False,
 ) -> tuple[Chart | None, list[Finding]]:
     """The chart at ``path`` (None when it does not load) and everything that is found."""
     try:
@@ -42,26 +46,37 @@ def lint_path(
         return None, [Finding(p.where, p.what, p.hint, "error") for p in error.problems]
     except NotFoundError as error:
         return None, [Finding(str(path), error.message, error.hint, "error")]
-    return chart, lint(chart, values or {})
+    return chart, lint(chart, values or {}, sources=sources, subcharts=subcharts)
 
 
-def lint(chart: Chart, values: Mapping[str, Any], *, subcharts: bool = False) -> list[Finding]:
-    """Everything that is found in a loaded chart with the user's ``values``, errors first."""
+def lint(
+    chart: Chart,
+    values: Mapping[str, Any],
+    *,
+    sources: Mapping[Path_, str] | None = None,
+    subcharts: bool = False,
+) -> list[Finding]:
+    """Everything that is found in a loaded chart with the user's ``values``, errors first.
+
+    ``sources`` says where the values come from (``values.origins``); ``subcharts`` lints those in ``charts/`` too.
+    """
     order = ("error", "warning", "info")
-    findings = list(_lint(chart, values, subcharts))
+    findings = list(_lint(chart, values, sources, subcharts))
     return sorted(findings, key=lambda finding: order.index(finding.severity))
 
 
-def _lint(chart: Chart, values: Mapping[str, Any], subcharts: bool) -> Iterator[Finding]:
+def _lint(
+    chart: Chart, values: Mapping[str, Any], sources: Mapping[Path_, str] | None, subcharts: bool
+) -> Iterator[Finding]:
     for problem in chart.warnings:
         yield Finding(problem.where, problem.what, problem.hint, "warning")
     yield from _metadata(chart)
     yield from _dependencies(chart)
     yield from _files(chart)
-    yield from _values(chart, values)
+    yield from _values(chart, values, sources)
     if subcharts:
         for sub in chart.dependencies:
-            yield from _lint(sub, {}, subcharts)
+            yield from _lint(sub, {}, None, subcharts)
 
 
 def _metadata(chart: Chart) -> Iterator[Finding]:
@@ -135,7 +150,7 @@ def _files(chart: Chart) -> Iterator[Finding]:
             yield Finding(chart.file(wrong), "the file is not read under this name", hint, "warning")
 
 
-def _values(chart: Chart, values: Mapping[str, Any]) -> Iterator[Finding]:
+def _values(chart: Chart, values: Mapping[str, Any], sources: Mapping[Path_, str] | None) -> Iterator[Finding]:
     if "values.yaml" not in chart.raw:
         yield Finding(chart.file("values.yaml"), "there is no values.yaml", "", "info")
     if chart.schema is not None:
@@ -154,7 +169,7 @@ def _values(chart: Chart, values: Mapping[str, Any]) -> Iterator[Finding]:
             if problem.what not in known:
                 yield Finding(problem.where, problem.what, problem.hint)
         return
-    for problem in schema.validate(tree, seen):
+    for problem in schema.validate(tree, seen, sources=sources):
         yield Finding(problem.where, problem.what, problem.hint)
 
 

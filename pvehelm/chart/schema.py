@@ -25,7 +25,7 @@ def validate(chart: Chart, values: Mapping[str, Any], *, sources: Mapping[Path_,
     ``sources`` says where the user's values come from (``values.origins``); a default's place is known from the
     chart. ``where`` is that place, else ``values: PATH``. Nothing outside the schema is ever fetched.
     """
-    return list(_validate(chart, values, (), [], sources or {}))
+    return list(_Check(values, sources or {}).chart(chart, values, (), []))
 
 
 def check(schema: Any, where: str) -> list[Problem]:
@@ -47,29 +47,52 @@ def redact_all(chart: Chart, values: Mapping[str, Any]) -> Any:
     return _hide(values, _sensitive_all(chart, values, ()), ())
 
 
-def _validate(
-    chart: Chart,
-    values: Any,
-    prefix: Path_,
-    above: Sequence[tuple[Path_, Chart]],
-    sources: Mapping[Path_, str],
-) -> Iterator[Problem]:
-    charts = [*above, (prefix, chart)]
-    if chart.schema is not None:
-        validator = _validator(chart.schema, chart.file("values.schema.json"))
-        if isinstance(validator, Problem):
-            yield validator
-        else:
-            seen = _own(chart, values)
-            hidden = set(_sensitive(seen, chart.schema, chart.schema))
-            for error in validator.iter_errors(seen):
-                problem = _problem(error, chart.schema, seen, hidden, prefix, charts, sources)
-                if problem is not None:
-                    yield problem
-    for sub in chart.dependencies:
-        below = values.get(sub.name) if isinstance(values, Mapping) else None
-        if isinstance(below, Mapping):
-            yield from _validate(sub, below, (*prefix, sub.name), charts, sources)
+class _Check:
+    """One validation: all the values, and where the user's come from."""
+
+    def __init__(self, values: Mapping[str, Any], sources: Mapping[Path_, str]) -> None:
+        self.values = values
+        self.sources = sources
+
+    def chart(
+        self, chart: Chart, values: Mapping[str, Any], prefix: Path_, above: Sequence[tuple[Path_, Chart]]
+    ) -> Iterator[Problem]:
+        """The problems of one chart's values, which stand at ``prefix``, and of its subcharts'."""
+        charts = [*above, (prefix, chart)]
+        if chart.schema is not None:
+            validator = _validator(chart.schema, chart.file("values.schema.json"))
+            if isinstance(validator, Problem):
+                yield validator
+            else:
+                seen = _own(chart, values)
+                hidden = set(_sensitive(seen, chart.schema, chart.schema))
+                for error in validator.iter_errors(seen):
+                    told = _tell(error, chart.schema, seen, hidden)
+                    if told is not None:
+                        path, what, hint = told
+                        name = dotted((*prefix, *path)) or "the values"
+                        place = self.place((*prefix, *path), charts)
+                        yield Problem(place or f"values: {name}", f"{name}: {what}" if place else what, hint)
+        for sub in chart.dependencies:
+            below = values.get(sub.name)
+            if isinstance(below, Mapping):
+                yield from self.chart(sub, below, (*prefix, sub.name), charts)
+
+    def place(self, path: Path_, charts: Sequence[tuple[Path_, Chart]]) -> str:
+        """Where the value at ``path``, or the nearest one above it, was written; "" when nobody knows."""
+        for end in range(len(path), 0, -1):
+            part = path[:end]
+            if part in self.sources:
+                return self.sources[part]
+            for prefix, chart in charts:
+                own = part[len(prefix) :]
+                if not own or part[: len(prefix)] != prefix or own not in chart.values_marks:
+                    continue
+                # A default's place is only meant while the value still is the default.
+                if _at(chart.values, own) == _at(self.values, part):
+                    mark = chart.values_marks[own]
+                    return f"{chart.file('values.yaml')}:{mark.line}:{mark.column}"
+        return ""
 
 
 def _own(chart: Chart, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,15 +125,8 @@ def _validator(schema: Any, where: str) -> Any:
         return Problem(where, f"not a valid schema: {error}")
 
 
-def _problem(
-    error: Any,
-    schema: Mapping[str, Any],
-    values: Any,
-    hidden: set[Path_],
-    prefix: Path_,
-    charts: Sequence[tuple[Path_, Chart]],
-    sources: Mapping[Path_, str],
-) -> Problem | None:
+def _tell(error: Any, schema: Mapping[str, Any], values: Any, hidden: set[Path_]) -> tuple[Path_, str, str] | None:
+    """A validation error as (path, what, hint); None for what cannot be known of a secret reference."""
     path: Path_ = tuple(error.instance_path)
     value = _at(values, path)
     rule = str(error.kind.name)
@@ -128,32 +144,14 @@ def _problem(
         path = (*path, extra[0]) if len(extra) == 1 else path
     elif rule == "required":
         what = f"{error.kind.property!r} is required"
-    elif any(path[: len(secret)] == secret for secret in hidden):
-        what = f"the value (sensitive, so not shown) breaks the schema's {rule!r}"
+    elif any(path[: len(secret)] == secret or secret[: len(path)] == path for secret in hidden):
+        # The message shows the value, and a map's would show the secrets in it.
+        what = f"the value (not shown: it is, or holds something, sensitive) breaks the schema's {rule!r}"
     elif rule in ("anyOf", "oneOf"):
         context = getattr(error.kind, "context", [])
         reasons = list(dict.fromkeys(branch[0].message for branch in context if branch))
         what += f": {'; or '.join(reasons[:4])}" if reasons and len(str(reasons)) < 600 else ""
-    if len(what) > 800:
-        what = what[:400] + " ... " + what[-300:]
-    whole = (*prefix, *path)
-    name = dotted(whole) or "the values"
-    place = _place(whole, charts, sources)
-    return Problem(place or f"values: {name}", f"{name}: {what}" if place else what, hint)
-
-
-def _place(path: Path_, charts: Sequence[tuple[Path_, Chart]], sources: Mapping[Path_, str]) -> str:
-    """Where the value at ``path``, or the nearest one above it, was written; "" when nowhere."""
-    for end in range(len(path), 0, -1):
-        part = path[:end]
-        if part in sources:
-            return sources[part]
-        for prefix, chart in charts:
-            own = part[len(prefix) :]
-            if own and part[: len(prefix)] == prefix and own in chart.values_marks:
-                mark = chart.values_marks[own]
-                return f"{chart.file('values.yaml')}:{mark.line}:{mark.column}"
-    return ""
+    return path, what if len(what) <= 800 else what[:400] + " ... " + what[-300:], hint
 
 
 def _properties(schema: Any, keyword_path: Sequence[str | int]) -> Iterator[str]:
