@@ -241,6 +241,10 @@ def split(text: str) -> list[str]:
     return [part for part in re.split(r"[,;\0\s]+", text.strip()) if part]
 
 
+# The schema describes what is below the root, not the root itself.
+_ROOT = Operation("GET", "/", "index", {}, permissions={"user": "all"}, returns={"type": "array", "links": ["{subdir}"]})
+
+
 class Simulator:
     """A Proxmox API in a box. ``latency`` is milliseconds added to every answer."""
 
@@ -330,6 +334,8 @@ class Simulator:
     def _execute(self, request: Request, path: str, fail_task: str | None) -> Response:
         resolved = self.schema.resolve("/" + "/".join(quote(part, safe="") for part in path.split("/") if part))
         operation = self.schema.find(request.method, resolved[0]) if resolved else None
+        if request.method == "GET" and not path.strip("/"):
+            operation, resolved = _ROOT, ("/", {})
         who = self._identify(request, operation)
         sent = parse_body(request.method, request.headers, request.body)
         if operation is None or resolved is None:

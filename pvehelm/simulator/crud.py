@@ -13,6 +13,14 @@ from typing import Any
 from pvehelm.api.schema import Operation, Schema
 from pvehelm.simulator.core import Call
 
+# Listings are written by hand on the real server: where they differ from the tree of paths.
+_HIDDEN = {
+    "/cluster/metrics": {"export"},
+    "/nodes/{node}/qemu/{vmid}/status": {"resume"},
+    "/nodes/{node}/qemu/{vmid}/firewall": {"log"},
+    "/nodes/{node}/lxc/{vmid}/firewall": {"log"},
+}
+_ADDED = {"/nodes/{node}/qemu/{vmid}": {"move"}, "/nodes/{node}/lxc/{vmid}": {"move"}}
 _CONTROL = {"digest", "delete", "force", "lock-token"}
 
 
@@ -23,6 +31,8 @@ def generic(call: Call) -> Any:
     if operation.method == "GET":
         listed = index(schema, operation)
         if listed is not None:
+            if operation.path == "/nodes/{node}/lxc/{vmid}" and call.str("vmid") not in call.state.collection("lxc"):
+                call.fail(f"Configuration file 'nodes/{call.node}/lxc/{call.str('vmid')}.conf' does not exist")
             return listed
     item = _item(operation.path) if _item(operation.path) in _collections(schema) else None
     if item is not None:
@@ -50,7 +60,9 @@ def index(schema: Schema, operation: Operation) -> list[dict[str, str]] | None:
 def _children(schema: Schema, path: str) -> list[str]:
     prefix = "/" if path == "/" else path + "/"
     names = {p[len(prefix) :].split("/")[0] for p in schema.paths if p.startswith(prefix) and p != path}
-    return [] if any(name.startswith("{") for name in names) else sorted(names)
+    if any(name.startswith("{") for name in names):
+        return []
+    return sorted((names - _HIDDEN.get(path, set())) | _ADDED.get(path, set()))
 
 
 @cache

@@ -107,7 +107,7 @@ def update(call: Call) -> None:
         text = "either 'users', 'groups' or 'tokens' is required."
         call.bad(groups=text, users=text, tokens=text)
     path = normalise(call.str("path"))
-    if _PATH.fullmatch(path) is None:
+    if not call.bool("delete") and _PATH.fullmatch(path) is None:
         call.bad(path=f"invalid ACL path '{call.str('path')}'")
     _check_roles(call, path)
     entries = call.state.collection("acl")

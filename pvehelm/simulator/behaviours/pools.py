@@ -193,7 +193,8 @@ def delete(call: Call) -> None:
     pools = call.state.collection("pools")
     held = [f"pool '{name}'" for name in pools if name.startswith(poolid + "/")]
     guests = [v for v in pool.get("vms", ()) if v in call.state.collection("qemu") or v in call.state.collection("lxc")]
-    held += [f"VM {vmid}" for vmid in guests] + [f"storage '{name}'" for name in pool.get("storage", ())]
+    storages = [name for name in pool.get("storage", ()) if name in call.state.collection("storage")]
+    held += [f"VM {vmid}" for vmid in guests] + [f"storage '{name}'" for name in storages]
     if held:
         call.fail(f"{prefix}pool '{poolid}' is not empty (contains {held[0]})")
     del pools[poolid]

@@ -1,0 +1,254 @@
+"""HA resources, HA status and, up to 8.x, HA groups. All resources share one digest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pvehelm.simulator.core import MODIFIED, Call, handler
+from pvehelm.simulator.crud import typed
+from pvehelm.simulator.state import State
+
+_OPTIONS = ("comment", "failback", "group", "max_relocate", "max_restart", "state")
+_ITEM = "/cluster/ha/resources/{sid}"
+
+
+def has_rules(call: Call) -> bool:
+    """Whether this release has rules in place of groups."""
+    return ("GET", "/cluster/ha/rules") in call.sim.schema
+
+
+def sid_of(state: State, text: str) -> str:
+    """``100`` -> ``vm:100`` or ``ct:100``."""
+    if ":" in text:
+        return text
+    return f"ct:{text}" if text in state.collection("lxc") else f"vm:{text}"
+
+
+def forget(state: State, vmid: str | int) -> None:
+    """Take a guest out of HA: its resource and its part in rules."""
+    for kind in ("vm", "ct"):
+        _remove(state, f"{kind}:{vmid}")
+
+
+def _remove(state: State, sid: str) -> None:
+    state.collection("ha_resources").pop(sid, None)
+    rules = state.collection("ha_rules")
+    for name, rule in rules.items():
+        if sid in rule["resources"]:
+            rule["resources"].remove(sid)
+            if rule["resources"]:
+                rules[name] = rule
+            else:
+                del rules[name]
+
+
+def _digest(call: Call) -> str:
+    return call.digest(dict(call.state.collection("ha_resources").items()))
+
+
+def _shown(call: Call, sid: str, document: dict[str, Any], digest: str) -> dict[str, Any]:
+    return {"sid": sid, "type": sid.partition(":")[0], **document, "digest": digest}
+
+
+def _take(call: Call, document: dict[str, Any], prefix: str) -> None:
+    for name in _OPTIONS:
+        if not call.has(name):
+            continue
+        if name == "group" and has_rules(call):
+            call.fail(f"{prefix}invalid parameter 'group': ha groups have been migrated to rules")
+        if name == "group" and call.str(name) not in call.state.collection("ha_groups"):
+            call.fail(f"{prefix}HA group '{call.str(name)}' does not exist")
+        value = typed(call.operation, name, call.args[name])
+        if value == "":
+            document.pop(name, None)
+        else:
+            document[name] = value
+
+
+@handler("GET", "/cluster/ha/resources")
+def listed(call: Call) -> Any:
+    digest = _digest(call)
+    wanted = call.str("type")
+    return [
+        _shown(call, sid, document, digest)
+        for sid, document in call.state.collection("ha_resources").items()
+        if wanted in ("", sid.partition(":")[0])
+    ]
+
+
+@handler("POST", "/cluster/ha/resources")
+def create(call: Call) -> None:
+    prefix = "create resource failed: "
+    sid = sid_of(call.state, call.str("sid"))
+    kind, _, vmid = sid.partition(":")
+    if has_rules(call) and call.has("group"):
+        call.fail(f"{prefix}invalid parameter 'group': ha groups have been migrated to rules")
+    if call.has("type") and call.str("type") != kind:
+        call.fail(f"{prefix}types does not match")
+    _check_guest(call, sid, kind, vmid)
+    resources = call.state.collection("ha_resources")
+    if sid in resources:
+        call.fail(f"{prefix}resource ID '{sid}' already defined")
+    document: dict[str, Any] = {}
+    _take(call, document, prefix)
+    resources[sid] = document
+
+
+def _check_guest(call: Call, sid: str, kind: str, vmid: str) -> None:
+    vm, ct = vmid in call.state.collection("qemu"), vmid in call.state.collection("lxc")
+    if not vm and not ct:
+        call.fail(f"resource '{sid}' does not exist in cluster")
+    if kind == "ct" and not ct:
+        call.fail(f"resource '{sid}' - guest with ID {vmid} is not a container")
+    if kind == "vm" and not vm:
+        call.fail(f"resource '{sid}' - guest with ID {vmid} is not a VM")
+
+
+def _find(call: Call, prefix: str = "") -> tuple[str, dict[str, Any]]:
+    sid = sid_of(call.state, call.str("sid"))
+    document = call.state.collection("ha_resources").get(sid)
+    if document is None:
+        call.fail(f"{prefix}no such resource '{sid}'")
+    return sid, document
+
+
+@handler("GET", _ITEM)
+def get(call: Call) -> Any:
+    sid, document = _find(call)
+    return _shown(call, sid, document, _digest(call))
+
+
+@handler("PUT", _ITEM)
+def update(call: Call) -> None:
+    prefix = "update resources config failed: "
+    sid, document = _find(call, prefix)
+    call.check_digest(_digest(call), prefix + MODIFIED)
+    for name in call.list("delete"):
+        if name not in _OPTIONS:
+            call.fail(f"{prefix}no such option '{name}'")
+        if call.has(name):
+            call.fail(f"{prefix}cannot set and delete property '{name}' at the same time!")
+        document.pop(name, None)
+    _take(call, document, prefix)
+    call.state.collection("ha_resources")[sid] = document
+
+
+@handler("DELETE", _ITEM)
+def delete(call: Call) -> None:
+    sid = sid_of(call.state, call.str("sid"))
+    if sid not in call.state.collection("ha_resources"):
+        call.fail(f"cannot delete service '{sid}', not HA managed!")
+    if call.bool("purge", True):
+        _remove(call.state, sid)
+    else:
+        del call.state.collection("ha_resources")[sid]
+
+
+@handler("POST", _ITEM + "/migrate", _ITEM + "/relocate")
+def move(call: Call) -> Any:
+    sid, _ = _find(call)
+    target = call.str("node")
+    if target not in call.state.collection("nodes"):
+        call.fail(f"no such cluster node '{target}'")
+    kind, _, vmid = sid.partition(":")
+    guests = call.state.collection("qemu" if kind == "vm" else "lxc")
+    guest = guests[vmid]
+    guest["node"] = target
+    guests[vmid] = guest
+    return {"sid": sid, "requested-node": target} if has_rules(call) else None
+
+
+# -- status ----------------------------------------------------------------------------------------------------
+
+
+@handler("GET", "/cluster/ha/status/current")
+def current(call: Call) -> Any:
+    nodes = [name for name, node in call.state.collection("nodes").items() if node["status"] == "online"]
+    if len(call.state.collection("nodes")) < 2:
+        return []
+    services = call.state.collection("ha_resources").items()
+    mode = "active" if services else "idle"
+    rows: list[dict[str, Any]] = [
+        {"id": "quorum", "type": "quorum", "node": nodes[0], "status": "OK", "quorate": 1},
+        {"id": "master", "type": "master", "node": nodes[0], "status": f"{nodes[0]} ({mode})", "timestamp": int(call.now)},
+    ]
+    rows += [
+        {"id": f"lrm:{n}", "type": "lrm", "node": n, "status": f"{n} ({mode})", "timestamp": int(call.now)} for n in nodes
+    ]
+    for sid, document in services:
+        kind, _, vmid = sid.partition(":")
+        guest = call.state.collection("qemu" if kind == "vm" else "lxc").get(vmid) or {}
+        node, state = guest.get("node", ""), document.get("state", "started")
+        rows.append(
+            {"id": f"service:{sid}", "type": "service", "sid": sid, "node": node, "state": state,
+             "crm_state": state, "request_state": state, "status": f"{sid} ({node}, {state})"}
+        )
+    return rows
+
+
+# -- groups (8.x) ----------------------------------------------------------------------------------------------
+
+
+_GONE = "ha groups have been migrated to rules"
+_GROUP = "/cluster/ha/groups/{group}"
+
+
+@handler("GET", "/cluster/ha/groups")
+def groups(call: Call) -> Any:
+    if has_rules(call):
+        call.fail(f"cannot index groups: {_GONE}")
+    found = call.state.collection("ha_groups").items()
+    digest = call.digest(dict(found))
+    return [{"group": name, "type": "group", **document, "digest": digest} for name, document in found]
+
+
+@handler("POST", "/cluster/ha/groups")
+def create_group(call: Call) -> None:
+    if has_rules(call):
+        call.fail(f"cannot create group: {_GONE}")
+    found = call.state.collection("ha_groups")
+    name = call.str("group")
+    if name in found:
+        call.fail(f"create ha group failed: ha group ID '{name}' already defined")
+    found[name] = _group_options(call)
+
+
+def _group_options(call: Call) -> dict[str, Any]:
+    names = ("comment", "nodes", "nofailback", "restricted")
+    return {n: typed(call.operation, n, call.args[n]) for n in names if call.has(n) and call.str(n) != ""}
+
+
+def _group(call: Call) -> dict[str, Any]:
+    if has_rules(call):
+        call.fail(f"cannot read group: {_GONE}")
+    document = call.state.collection("ha_groups").get(call.str("group"))
+    if document is None:
+        call.fail(f"no such ha group '{call.str('group')}'")
+    return document
+
+
+@handler("GET", _GROUP)
+def get_group(call: Call) -> Any:
+    document = _group(call)
+    digest = call.digest(dict(call.state.collection("ha_groups").items()))
+    return {"group": call.str("group"), "type": "group", **document, "digest": digest}
+
+
+@handler("PUT", _GROUP)
+def update_group(call: Call) -> None:
+    document = _group(call)
+    found = call.state.collection("ha_groups")
+    call.check_digest(call.digest(dict(found.items())), "update ha group failed: " + MODIFIED)
+    for name in call.list("delete"):
+        document.pop(name, None)
+    found[call.str("group")] = {**document, **_group_options(call)}
+
+
+@handler("DELETE", _GROUP)
+def delete_group(call: Call) -> None:
+    _group(call)
+    name = call.str("group")
+    users = [s for s, doc in call.state.collection("ha_resources").items() if doc.get("group") == name]
+    if users:
+        call.fail(f"delete ha group failed: ha group is used by service '{users[0]}'")
+    del call.state.collection("ha_groups")[name]
