@@ -70,7 +70,8 @@ def emit(value: Any, *, width: int | None = 80) -> str:
         elif isinstance(value, Mapping):
             send(ev.MappingStartEvent(None, None, True, flow_style=not value))
             for key in sorted((_key(key, path) for key in value), key=natural):
-                text(key)
+                # Plain, this key would merge when it is read back.
+                send(ev.ScalarEvent(None, None, (True, True), key, style='"' if key == "<<" else style(key)))
                 node(value[key] if key in value else _odd(value, key), (*path, key))
             send(ev.MappingEndEvent())
         elif isinstance(value, (list, tuple)):
