@@ -199,9 +199,6 @@ def _facts(raw: Mapping[str, Any]) -> dict[str, Any]:
             if value is None:
                 continue
         kept[name] = value
-    for old, new in (("min", "minimum"), ("max", "maximum")):
-        if old in raw and new not in kept:
-            kept[new] = _number(raw[old])
     if "default" in kept and not _usable_default(kept):
         del kept["default"]
     for name in ("items", "oneOf"):
