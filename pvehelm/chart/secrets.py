@@ -1,0 +1,168 @@
+"""The reference: ``secret://...`` in the user's values, opaque to templates and restored after parsing.
+
+Before rendering each reference becomes a token, a word of letters and digits that no chart can guess. Templates may
+place tokens anywhere (also inside longer text), but not look into them: what a function would make of a token is not
+what it would make of the secret. ``sensitive(value, "b64enc")`` defers such a change to the moment the secret is
+known: ``${secret://env/PW|b64enc}``.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets as entropy
+from collections.abc import Iterator
+from typing import Any
+
+from pvehelm.chart.functions.common import FunctionError
+from pvehelm.chart.yaml import Path_
+from pvehelm.errors import Problem
+
+#: Changes that can be made to a secret when it is resolved.
+DEFERRED = ("b64enc", "sha256sum", "trim", "quote", "urlquery", "upper", "lower")
+
+_WHOLE = re.compile(r"secret://\S+\Z")
+_INNER = re.compile(r"\$\{(secret://[^}\s]+)\}")
+_OWN_STORE = "secret://release/"
+
+
+class Tokens:
+    """The tokens of one rendering: made by ``hide``, turned back by ``restore``."""
+
+    def __init__(self) -> None:
+        self.word = "pvs" + entropy.token_hex(8) + "n"
+        self.references: list[str] = []
+        self._numbers: dict[str, int] = {}
+        self._pattern = re.compile(self.word + r"(\d+)z")
+
+    def __bool__(self) -> bool:
+        return bool(self.references)
+
+    def token(self, reference: str) -> str:
+        """The token of ``secret://...`` (with its deferred changes, if any)."""
+        number = self._numbers.setdefault(reference, len(self.references))
+        if number == len(self.references):
+            self.references.append(reference)
+        return f"{self.word}{number}z"
+
+    def hide(self, values: Any, user: Any) -> Any:
+        """A copy of ``values`` in which the references that ``user`` holds are tokens."""
+        found = {text for _, text in _texts(user) if _is_reference(text)}
+        return self._hidden(values, found) if found else values
+
+    def _hidden(self, value: Any, found: set[str]) -> Any:
+        if isinstance(value, str):
+            return self._text(value) if value in found else value
+        if isinstance(value, dict):
+            return {key: self._hidden(item, found) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self._hidden(item, found) for item in value]
+        return value
+
+    def _text(self, text: str) -> str:
+        if _WHOLE.match(text):
+            return self.token(text)
+        return _INNER.sub(lambda match: self.token(match[1]), text)
+
+    def restore(self, value: Any) -> Any:
+        """A copy of ``value`` with ``${secret://...}`` for each token. Raises FunctionError for mangled ones."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, dict):
+            return {self.restore(key): self.restore(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.restore(item) for item in value]
+        return value
+
+    def text(self, value: str) -> str:
+        """``restore`` of one text."""
+        if not self.references or self.word[:7].lower() not in value.lower():
+            return value
+        restored = self._pattern.sub(self._reference, value)
+        if self.word.lower() in restored.lower():
+            raise FunctionError(_TRANSFORMED)
+        return restored
+
+    def _reference(self, match: re.Match[str]) -> str:
+        number = int(match[1])
+        if number >= len(self.references):
+            raise FunctionError(_TRANSFORMED)
+        return "${" + self.references[number] + "}"
+
+    def guard(self, value: Any, depth: int = 2) -> None:
+        """Raises FunctionError when ``value`` is, or directly holds, a reference: it is about to be looked into."""
+        if not self.references:
+            return
+        if isinstance(value, str):
+            if self.word in value:
+                names = ", ".join(sorted({self.references[int(n)] for n in self._pattern.findall(value)}))
+                raise FunctionError(f"{names or 'a secret reference'} {_TRANSFORMED}")
+        elif depth and isinstance(value, (list, tuple)):
+            for item in value:
+                self.guard(item, depth - 1)
+        elif depth and isinstance(value, dict):
+            for item in value.values():
+                self.guard(item, depth - 1)
+
+    def sensitive(self, value: Any, *changes: Any) -> Any:
+        """``value`` with changes that are made when its secret is resolved; a plain text is changed at once."""
+        for change in changes:
+            if change not in DEFERRED:
+                raise FunctionError(f"sensitive cannot defer {change!r}; it knows {', '.join(DEFERRED)}")
+        text = str(value) if isinstance(value, str) else value
+        if isinstance(text, str) and self.word in text:
+            whole = self._pattern.fullmatch(text)
+            if not whole:
+                raise FunctionError("sensitive takes one reference alone; apply it to the value before joining it")
+            return self.token("|".join([self.references[int(whole[1])], *changes]))
+        from pvehelm.chart.functions import FUNCTIONS
+
+        for change in changes:
+            text = FUNCTIONS[change](text)
+        return text
+
+
+_TRANSFORMED = (
+    "is a reference to a secret, which is not known while templates run and so cannot be changed or compared; "
+    'sensitive(value, "b64enc") makes the change when the secret is resolved'
+)
+
+
+def _is_reference(text: str) -> bool:
+    return "secret://" in text and bool(_WHOLE.match(text) or _INNER.search(text))
+
+
+def foreign(value: Any) -> Iterator[tuple[Path_, str]]:
+    """The references in ``value`` that a chart may not make itself, with their paths.
+
+    ``secret://release/<name>``, the release's own store, is every chart's to use.
+    """
+    for path, text in _texts(value):
+        if "secret://" not in text:
+            continue
+        inner = _INNER.findall(text)
+        found = [text] if _WHOLE.match(text) else inner
+        for reference in found:
+            if not reference.startswith(_OWN_STORE):
+                yield path, reference
+
+
+def chart_problem(where: str, reference: str) -> Problem:
+    """The problem of a reference in a chart's own text or default values."""
+    return Problem(
+        where,
+        f"{reference}: references come from your values, not from a chart",
+        "give the reference in a values file or with --set; a chart may use only secret://release/<name>",
+    )
+
+
+def _texts(value: Any, path: Path_ = ()) -> Iterator[tuple[Path_, str]]:
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _texts(item, (*path, key))
+            if isinstance(key, str) and "secret://" in key:
+                yield path, key
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _texts(item, (*path, index))
