@@ -16,7 +16,7 @@ from typing import Any
 
 from pvehelm.api.schema import Operation
 from pvehelm.simulator import tasks
-from pvehelm.simulator.behaviours import properties
+from pvehelm.simulator.behaviours import backupjobs, firewall, ha, pools, properties
 from pvehelm.simulator.core import Call, Failure
 from pvehelm.simulator.state import State
 
@@ -121,6 +121,13 @@ class Guest:
             raise Failure(500, "detected modified configuration - file changed by other user? Try again.")
 
 
+def awake(doc: dict[str, Any], now: float) -> dict[str, Any]:
+    """A document as it is at ``now``: a machine that was coming up is up."""
+    if "starts" in doc and doc["starts"] <= now:
+        doc.update({"status": "running", "started": doc.pop("starts")})
+    return doc
+
+
 def anywhere(state: State, vmid: str) -> Guest | None:
     """The guest with this id on any node, of either kind."""
     for kind in KINDS:
@@ -130,10 +137,11 @@ def anywhere(state: State, vmid: str) -> Guest | None:
     return None
 
 
-def all_guests(state: State, *kinds: str) -> Iterator[Guest]:
+def all_guests(call: Call, *kinds: str) -> Iterator[Guest]:
+    """Every guest of the cluster (of these kinds)."""
     for kind in kinds or KINDS:
-        for vmid, doc in state.collection(kind).items():
-            yield Guest(state, kind, vmid, doc)
+        for vmid, doc in call.state.collection(kind).items():
+            yield Guest(call.state, kind, vmid, awake(doc, call.now))
 
 
 def load(call: Call, kind: str, vmid: str | None = None, *, plain: bool = False) -> Guest:
@@ -144,7 +152,7 @@ def load(call: Call, kind: str, vmid: str | None = None, *, plain: bool = False)
         if plain:
             raise Failure(500, f"unable to find configuration file for {LABEL[kind]} {vmid} on node '{call.node}'")
         raise Failure(500, f"Configuration file 'nodes/{call.node}/{FOLDER[kind]}/{vmid}.conf' does not exist")
-    return Guest(call.state, kind, vmid, doc)
+    return Guest(call.state, kind, vmid, awake(doc, call.now))
 
 
 def in_task(work: Callable[[tasks.TaskLog], None]) -> Callable[[tasks.TaskLog], None]:
@@ -170,23 +178,13 @@ def refuse_taken(call: Call, vmid: str, prefix: str = "") -> None:
 
 
 def check_pool(call: Call, pool: str | None) -> None:
-    if pool and pool not in call.state.collection("pools"):
-        raise Failure(403, f"Permission check failed (pool '{pool}' does not exist)")
+    if pool:
+        pools.check(call, pool)
 
 
 def join_pool(call: Call, pool: str | None, vmid: str) -> None:
     if pool:
-        pools = call.state.collection("pools")
-        doc = pools[pool]
-        doc["vms"] = [*(v for v in doc.get("vms", ()) if str(v) != vmid), vmid]
-        pools[pool] = doc
-
-
-def pool_of(state: State, vmid: str) -> str | None:
-    for name, doc in state.collection("pools").items():
-        if vmid in map(str, doc.get("vms", ())):
-            return str(name)
-    return None
+        pools.join(call.state, pool, vmid)
 
 
 def check_vm(call: Call, vmid: str, pool: str | None, privs: list[str], any: bool = False) -> None:
@@ -222,8 +220,13 @@ def store_description(kind: str, text: str) -> str | None:
     return (text.removesuffix("\n") + "\n") if text else None
 
 
+def cluster_option(state: State, name: str) -> Any:
+    """An option of the datacenter as it is stored, or None."""
+    return (state.value("cluster-options", None) or {}).get(name)
+
+
 def store_tags(state: State, text: str) -> str:
-    style = str((state.value("cluster_options", None) or {}).get("tag-style") or "")
+    style = str(cluster_option(state, "tag-style") or "")
     return (
         properties.unique_tags(text, case_sensitive="case-sensitive=1" in style, ordered="ordering=config" in style)
         or " "
@@ -232,7 +235,7 @@ def store_tags(state: State, text: str) -> str:
 
 def random_mac(call: Call) -> str:
     """A MAC address below the cluster's prefix."""
-    prefix = str((call.state.value("cluster_options", None) or {}).get("mac_prefix") or "BC:24:11").upper()
+    prefix = str(cluster_option(call.state, "mac_prefix") or "BC:24:11").upper()
     tail = uuid.uuid4().hex.upper()
     octets = [*prefix.split(":"), *(tail[i : i + 2] for i in range(0, 12, 2))][:6]
     return ":".join(octets)
@@ -287,50 +290,17 @@ def forget(call: Call, guest: Guest, purge: bool) -> None:
     """Remove a guest and what hangs on it; with ``purge`` also its jobs and its HA membership."""
     state = call.state
     guest.remove()
-    pools = state.collection("pools")
-    for name, doc in pools.items():
-        if guest.vmid in map(str, doc.get("vms", ())):
-            pools[name] = {**doc, "vms": [v for v in doc["vms"] if str(v) != guest.vmid]}
+    pools.leave(state, guest.vmid)
+    firewall.forget(state, guest.vmid)
     acl = state.collection("acl")
     for key, entry in acl.items():
         if entry["path"] == f"/vms/{guest.vmid}":
             del acl[key]
-    firewall = state.collection("firewall")
-    for key in list(firewall):
-        if key in (f"guest/{guest.vmid}", f"{guest.kind}/{guest.vmid}", f"vm/{guest.vmid}", guest.vmid):
-            del firewall[key]
     if not purge:
         return
-    service = f"{SERVICE[guest.kind]}:{guest.vmid}"
-    ha = state.collection("ha_resources")
-    if service in ha:
-        del ha[service]
-    rules = state.collection("ha_rules")
-    for key, rule in rules.items():
-        left = _without(rule.get("resources"), service)
-        if left is not None:
-            if left:
-                rules[key] = {**rule, "resources": left}
-            else:
-                del rules[key]
-    jobs = state.collection("backup_jobs")
-    for key, job in jobs.items():
-        left = _without(job.get("vmid"), guest.vmid)
-        if left is not None:
-            if left:
-                jobs[key] = {**job, "vmid": left}
-            else:
-                del jobs[key]
+    ha.forget(state, guest.vmid)
+    backupjobs.forget(call, guest.vmid)
     replication = state.collection("replication")
     for key in list(replication):
         if key.partition("-")[0] == guest.vmid:
             del replication[key]
-
-
-def _without(value: Any, item: str) -> Any:
-    """A list (text or array) without an item; None when the item is not in it."""
-    listed = value if isinstance(value, list) else [w for w in re.split(r"[,;\s]+", str(value or "")) if w]
-    if item not in map(str, listed):
-        return None
-    left = [w for w in listed if str(w) != item]
-    return left if isinstance(value, list) else ",".join(map(str, left))

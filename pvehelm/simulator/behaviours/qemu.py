@@ -1,0 +1,170 @@
+"""Virtual machines: create, list, state, template, delete."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from pvehelm.simulator.behaviours import drives, guests, lists, power, properties, qemuconfig, restore, volumes
+from pvehelm.simulator.behaviours.guests import Guest
+from pvehelm.simulator.core import Call, Failure, handler
+from pvehelm.simulator.tasks import TaskLog
+
+PATH = "/nodes/{node}/qemu"
+# What a creation takes besides the options of a VM.
+CREATION = frozenset(
+    "archive bwlimit force ha-managed import-working-storage live-restore pool start storage unique".split()
+)
+VERSION = "10.0.2"
+
+
+@handler("GET", PATH)
+def listed(call: Call) -> list[dict[str, Any]]:
+    return lists.of_node(call, "qemu")
+
+
+@handler("GET", PATH + "/{vmid}/status/current")
+def current(call: Call) -> dict[str, Any]:
+    return lists.current(call, guests.load(call, "qemu", plain=True))
+
+
+@handler("POST", PATH)
+def create(call: Call) -> str:
+    vmid, pool = str(call.int("vmid")), call.args.get("pool")
+    if pool and not call.may(f"/vms/{vmid}", "VM.Allocate") and not call.may(f"/pool/{pool}", "VM.Allocate"):
+        guests.check_pool(call, pool)
+    guests.check_pool(call, pool)
+    allowed = call.may(f"/vms/{vmid}", "VM.Allocate") or (pool and call.may(f"/pool/{pool}", "VM.Allocate"))
+    if not allowed:
+        raise Failure(403, "Permission check failed")
+    if call.args.get("archive"):
+        return restore.start(call, "qemu", vmid)
+    values = {
+        name: value for name, value in call.args.items() if name not in CREATION and name not in guests.CONTROLS
+    }
+    if "cdrom" in values:
+        values["ide2"] = values.pop("cdrom")
+    storage = call.str("storage")
+    operation = qemuconfig.config_operation(call)
+    qemuconfig.check_mapping_of_options(call, values, vmid)
+    for name in sorted(values):
+        if drives.is_drive(name):
+            drives.check_access(call, name, drives.parse(operation, name, str(values[name])), vmid, storage)
+    qemuconfig.check_rights(call, values, values, vmid, pool)
+    qemuconfig.check_bridges(call, values)
+    guests.refuse_taken(call, vmid, f"unable to create VM {vmid} - ")
+
+    def work(log: TaskLog) -> None:
+        try:
+            guest = make(call, vmid, values, storage)
+        except Failure as failure:
+            raise Failure(500, f"unable to create VM {vmid} - {failure.message}") from None
+        guests.join_pool(call, pool, vmid)
+        log(f"VM {vmid} created")
+        if call.bool("ha-managed"):
+            state = "started" if call.bool("start") else "stopped"
+            call.state.collection("ha_resources")[f"vm:{vmid}"] = {"type": "vm", "state": state}
+        if call.bool("start"):
+            power.start_soon(call, guest)
+
+    return call.task("qmcreate", vmid, guests.in_task(work), lock="create", vmid=vmid)
+
+
+def make(call: Call, vmid: str, values: Mapping[str, Any], storage: str) -> Guest:
+    """A new VM with its disks. Raises Failure."""
+    operation = qemuconfig.config_operation(call)
+    config: dict[str, Any] = {}
+    for name in sorted(values):
+        value = values[name]
+        if drives.is_drive(name):
+            if name in ("efidisk0", "tpmstate0") and str(value) == "none":
+                continue
+            config[name] = drives.realise(call, operation, vmid, call.node, name, str(value), config, storage)
+        elif name == "tags":
+            config[name] = guests.store_tags(call.state, str(value))
+        elif name == "description":
+            text = guests.store_description("qemu", str(value))
+            if text is not None:
+                config[name] = text
+        else:
+            config[name] = properties.typed(operation, name, value)
+    if "boot" not in config:
+        config["boot"] = drives.default_boot(operation, config)
+    smbios = str(config.get("smbios1") or "")
+    if "uuid=" not in smbios:
+        config["smbios1"] = ",".join(filter(None, [f"uuid={uuid.uuid4()}", smbios]))
+    config.setdefault("vmgenid", str(uuid.uuid4()))
+    config.setdefault("meta", f"creation-qemu={VERSION},ctime={int(call.now)}")
+    guest = Guest(call.state, "qemu", vmid, {"node": call.node, "status": "stopped", "config": config})
+    guest.doc.update({"pending": {}, "delete": {}, "snapshots": {}, "firewall": {}})
+    guest.save()
+    return guest
+
+
+@handler("POST", PATH + "/{vmid}/template")
+def to_template(call: Call) -> str:
+    guest = guests.load(call, "qemu", plain=True)
+    guest.check_lock(call)
+    if guest.snapshots:
+        raise Failure(500, "unable to create template, because VM contains snapshots")
+    disk = call.args.get("disk")
+    if guest.template and not disk:
+        raise Failure(500, "you can't convert a template to a template")
+    if guest.running:
+        raise Failure(500, "you can't convert a VM to template if VM is running")
+    if disk and disk not in guest.config:
+        raise Failure(500, f"disk '{disk}' does not exist")
+
+    def work(log: TaskLog) -> None:
+        guest.config["template"] = 1
+        operation = qemuconfig.config_operation(call)
+        for name in sorted(n for n in guest.config if drives.is_drive(n) and (not disk or n == disk)):
+            drive = drives.parse(operation, name, guest.config[name])
+            if drives.is_cdrom(drive) or drive["file"] == "none":
+                continue
+            if not lists.volume_can(call, drive["file"], guest.node, "template"):
+                raise Failure(500, f"volume '{drive['file']}' does not support template/clone")
+            drive["file"] = volumes.rename_owner(call.state, drive["file"], guest.node, guest.vmid, base=True)
+            guest.config[name] = drives.show(operation, name, drive)
+        guest.save()
+
+    return call.task("qmtemplate", guest.vmid, guests.in_task(work))
+
+
+@handler("DELETE", PATH + "/{vmid}")
+def delete(call: Call) -> str:
+    guest = guests.load(call, "qemu")
+    if call.bool("skiplock") and not call.is_root:
+        raise Failure(400, "Parameter verification failed.", {"skiplock": "Only root may use this option."})
+    guest.check_protection(f"can't remove VM {guest.vmid}")
+    if not call.bool("purge") and guests.is_ha_managed(call.state, guest):
+        raise Failure(500, f"unable to remove VM {guest.vmid} - used in HA resources and purge parameter not set.")
+    if guest.running:
+        raise Failure(500, f"VM {guest.vmid} is running - destroy failed")
+
+    def work(log: TaskLog) -> None:
+        if not call.bool("skiplock"):
+            guest.check_lock(call)
+        destroy(call, guest)
+
+    return call.task("qmdestroy", guest.vmid, guests.in_task(work))
+
+
+def destroy(call: Call, guest: Guest) -> None:
+    """Remove a guest with its disks; volumes of it that it does not name stay unless asked for."""
+    named = {
+        drives.file_of(str(value))
+        for config in (guest.config, guest.pending, *guest.snapshots.values())
+        for key, value in config.items()
+        if isinstance(value, str) and ":" in value
+    }
+    doomed = [
+        volume["volid"]
+        for volume in volumes.of_guest(call.state, guest.vmid, guest.node)
+        if volume["volid"] in named or call.bool("destroy-unreferenced-disks")
+    ]
+    # Clones of the guest's own base volumes go before them.
+    for volid in sorted(doomed, key=lambda v: "/base-" not in v.partition(":")[2], reverse=True):
+        volumes.remove(call.state, volid, guest.node)
+    guests.forget(call, guest, call.bool("purge"))

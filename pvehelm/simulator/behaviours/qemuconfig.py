@@ -1,0 +1,447 @@
+"""Changing the configuration of a VM: what is checked, what waits, what takes effect at once."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import unquote
+
+from pvehelm.api.schema import Operation
+from pvehelm.simulator.behaviours import drives, guests, properties, storages, volumes
+from pvehelm.simulator.behaviours.guests import Guest
+from pvehelm.simulator.core import Call, Failure, handler
+from pvehelm.simulator.tasks import TaskLog
+
+PATH = "/nodes/{node}/qemu/{vmid}/config"
+
+_RIGHTS = {
+    "VM.Config.CPU": "cpu cpulimit cpuunits numa smp sockets vcpus cores",
+    "VM.Config.Memory": "memory balloon shares allow-ksm",
+    "VM.Config.HWType": "acpi hotplug kvm machine scsihw smbios1 tablet vga watchdog audio0 rng0",
+    "VM.Config.Options": "agent autostart bios description keyboard localtime migrate_downtime migrate_speed name onboot"
+    " ostype protection reboot startdate startup tdf template tags",
+    "VM.PowerMgmt": "freeze",
+    "VM.Config.Disk": "boot bootdisk vmstatestorage",
+}
+_RIGHT_OF = {name: right for right, names in _RIGHTS.items() for name in names.split()}
+_CLOUDINIT = frozenset("cicustom cipassword citype ciuser ciupgrade nameserver searchdomain sshkeys".split())
+
+# Options that have no effect on the running machine, so they never wait.
+_AT_ONCE = frozenset(
+    "lock name onboot shares startup description protection vmstatestorage hookscript tags migrate_downtime"
+    " migrate_speed".split()
+)
+_LIVE = frozenset("cpuunits cpulimit agent".split())
+# Sub-options of a disk that a running machine cannot change.
+_FIXED_DISK = frozenset("aio cache detect_zeroes discard iothread media queues ro ssd size scsiblock serial wwn".split())
+_FIXED_NET = frozenset("model macaddr queues mtu host-tunnel".split())
+
+
+def config_operation(call: Call) -> Operation:
+    """Whose parameters are the options of a VM."""
+    return call.sim.schema.operation("PUT", PATH)
+
+
+# -- checks ----------------------------------------------------------------------------------------------------
+
+
+def check_rights(call: Call, names: Iterable[str], values: Mapping[str, Any], vmid: str, pool: str | None) -> None:
+    """403 or ``only root can set`` for options that the caller may not change."""
+    if call.is_root:
+        return
+    for name in sorted(names):
+        value = str(values.get(name, ""))
+        family = name.rstrip("0123456789")
+        if drives.is_drive(name) or name == "cdrom":
+            cdrom = "media=cdrom" in value or value.startswith(("none", "cdrom"))
+            guests.check_vm(call, vmid, pool, ["VM.Config.CDROM" if cdrom else "VM.Config.Disk"])
+        elif family == "unused":
+            guests.check_vm(call, vmid, pool, ["VM.Config.Disk"])
+        elif family in ("serial", "usb", "hostpci", "virtiofs") and name != family:
+            _check_device(call, name, family, value, vmid, pool)
+        elif family == "net":
+            guests.check_vm(call, vmid, pool, ["VM.Config.Network"])
+        elif name in _CLOUDINIT or family == "ipconfig":
+            guests.check_vm(call, vmid, pool, ["VM.Config.Cloudinit", "VM.Config.Network"], any=True)
+        elif family == "numa":
+            guests.check_vm(call, vmid, pool, ["VM.Config.CPU"])
+        elif name in _RIGHT_OF:
+            guests.check_vm(call, vmid, pool, [_RIGHT_OF[name]])
+            if name == "startup":
+                call.require("/", ["Sys.Modify"])
+        else:
+            raise Failure(500, f"only root can set '{name}' config")
+
+
+def _check_device(call: Call, name: str, family: str, value: str, vmid: str, pool: str | None) -> None:
+    mapped = next((part[8:] for part in value.split(",") if part.startswith("mapping=")), "")
+    if mapped:
+        call.require(f"/mapping/{'pci' if family == 'hostpci' else family}/{mapped}", ["Mapping.Use"])
+    elif family == "serial" and value not in ("", "socket"):
+        raise Failure(500, f"only root can modify '{name}' config for real devices")
+    elif family == "usb" and value and not re.search(r"(^|host=)spice", value):
+        raise Failure(500, f"only root can set '{name}' config for real devices")
+    elif family == "hostpci" and value:
+        raise Failure(500, f"only root can set '{name}' config for non-mapped devices")
+    guests.check_vm(call, vmid, pool, ["VM.Config.HWType"])
+
+
+def check_bridges(call: Call, values: Mapping[str, Any]) -> None:
+    """403 for a bridge that the caller may not use."""
+    if call.is_root:
+        return
+    for name, value in values.items():
+        if not re.fullmatch(r"net\d+", name):
+            continue
+        found = dict(part.partition("=")[::2] for part in str(value).split(","))
+        bridge = found.get("bridge")
+        if bridge:
+            vnet = call.state.collection("sdn_vnets").get(bridge) or {}
+            path = f"/sdn/zones/{vnet.get('zone', 'localnetwork')}/{bridge}"
+            call.require(f"{path}/{found['tag']}" if found.get("tag") else path, ["SDN.Use"])
+
+
+def check_mapping_of_options(call: Call, values: dict[str, Any], vmid: str) -> None:
+    """Bring options into the shape that is stored, and refuse what the schema cannot see."""
+    operation = config_operation(call)
+    for name in list(values):
+        value = values[name]
+        if drives.is_drive(name):
+            values[name] = drives.tidy(operation, name, str(value))
+        elif re.fullmatch(r"net\d+", name):
+            net = properties.split(str(value), drives.format_of(operation, name))
+            net.setdefault("macaddr", guests.random_mac(call))
+            values[name] = properties.join(net, drives.format_of(operation, name))
+        elif name == "cpuunits":
+            values[name] = min(max(int(value), 2), 262144)
+        elif name == "vmgenid" and str(value) == "1":
+            values[name] = str(uuid.uuid4())
+        elif name == "hookscript":
+            check_hookscript(call, str(value), errors=True)
+        elif name == "sshkeys":
+            check_ssh_keys(unquote(str(value)))
+
+
+def check_ssh_keys(text: str) -> None:
+    """Raises Failure unless every line is an OpenSSH public key or a comment."""
+    for line in text.splitlines():
+        line = line.strip()
+        kinds = r"(ssh-(rsa|dss|ed25519)|ecdsa-sha2-nistp\d+|sk-ssh-ed25519@openssh.com|sk-ecdsa-sha2-nistp256@openssh.com)"
+        if line and not line.startswith("#") and not re.search(rf"(^|\s){kinds}\s+[A-Za-z0-9+/]+=*(\s|$)", line):
+            raise Failure(500, "SSH public key validation error")
+
+
+def check_hookscript(call: Call, volid: str, *, errors: bool = False) -> None:
+    """Raises Failure unless the script is a snippet that exists."""
+    problem = ""
+    try:
+        storage, name = storages.split_volid(volid)
+        parsed = storages.parse_volume(storages.definition(call.state, storage), name)
+        if parsed["content"] != "snippets":
+            problem = f"'{volid}' is not in the snippets directory"
+        elif volumes.find(call.state, volid, call.node) is None:
+            problem = f"script '{volid}' does not exist"
+    except Failure as failure:
+        problem = failure.message
+    if problem and errors:
+        raise Failure(400, "Parameter verification failed.", {"hookscript": problem})
+    if problem:
+        raise Failure(500, problem)
+
+
+# -- the call --------------------------------------------------------------------------------------------------
+
+
+@handler("GET", PATH)
+def show(call: Call) -> Any:
+    return guests.config_answer(call, "qemu")
+
+
+@handler("GET", "/nodes/{node}/qemu/{vmid}/pending")
+def pending(call: Call) -> Any:
+    return guests.pending_answer(call, "qemu")
+
+
+@handler("PUT", PATH)
+def update(call: Call) -> None:
+    change(call)
+
+
+@handler("POST", PATH)
+def update_later(call: Call) -> str | None:
+    return change(call, background=True)
+
+
+def change(call: Call, background: bool = False, deletes: list[str] | None = None) -> str | None:
+    """The whole of a configuration call; returns a UPID when it works in the background."""
+    operation = config_operation(call)
+    values = {name: value for name, value in call.args.items() if name not in guests.CONTROLS}
+    if call.bool("skiplock") and not call.is_root:
+        raise Failure(400, "Parameter verification failed.", {"skiplock": "Only root may use this option."})
+    deleted = call.list("delete") if deletes is None else deletes
+    reverted = call.list("revert")
+    if not values and not deleted and not reverted:
+        raise Failure(500, "no options specified")
+    if "cdrom" in values:
+        values["ide2"] = values.pop("cdrom")
+    deleted = ["ide2" if name == "cdrom" else name for name in deleted]
+    _check_names(operation, values, deleted, reverted)
+    vmid = str(int(call.args["vmid"]))
+    check_mapping_of_options(call, values, vmid)
+    check_rights(call, deleted, {}, vmid, None)
+    check_rights(call, values, values, vmid, None)
+    check_bridges(call, values)
+    for name, text in values.items():
+        if drives.is_drive(name):
+            drives.check_access(call, name, drives.parse(operation, name, text), vmid)
+    guest = guests.load(call, "qemu")
+    guest.check_digest(call)
+    if not call.bool("skiplock"):
+        guest.check_lock(call)
+    _check_balloon(guest, values)
+    force = call.bool("force")
+    if not background:
+        apply(call, guest, values, deleted, reverted, force)
+        return None
+
+    def work(log: TaskLog) -> None:
+        names = [*values, *(f"delete {name}" for name in deleted)]
+        log("update VM " + f"{vmid}: " + " ".join(f"-{name}" for name in names))
+        apply(call, guest, values, deleted, reverted, force)
+
+    upid = call.task("qmconfig", vmid, guests.in_task(work))
+    # With a delay the answer waits that long, and a task that ends in time is none.
+    return upid if not call.args.get("background_delay") or _failed(call, upid) else None
+
+
+def _failed(call: Call, upid: str) -> bool:
+    return str(call.state.collection("tasks")[upid].get("exitstatus")) != "OK"
+
+
+def _check_names(operation: Operation, values: Mapping[str, Any], deleted: list[str], reverted: list[str]) -> None:
+    def refuse(key: str, what: str) -> None:
+        raise Failure(400, "Parameter verification failed.", {key: what})
+
+    for name in reverted:
+        if not guests.is_option(operation, name):
+            refuse("revert", f"unknown option '{name}'")
+        if name in values:
+            refuse("delete", f"you can't use '-{name}' and -revert {name}' at the same time")
+    for name in deleted:
+        if name in values:
+            refuse("delete", f"you can't use '-{name}' and -delete {name}' at the same time")
+        if name in reverted:
+            refuse("revert", f"you can't use '-delete {name}' and '-revert {name}' at the same time")
+        if not guests.is_option(operation, name):
+            refuse("delete", f"unknown option '{name}'")
+
+
+def _check_balloon(guest: Guest, values: Mapping[str, Any]) -> None:
+    if "memory" not in values and "balloon" not in values:
+        return
+    now = {**guest.configured(), **values}
+    memory = int(str(now.get("memory") or "512").removeprefix("current="))
+    balloon = int(now.get("balloon") or 0)
+    if balloon > memory:
+        raise Failure(500, "balloon value too large (must be smaller than assigned memory)")
+
+
+# -- the work --------------------------------------------------------------------------------------------------
+
+
+def apply(
+    call: Call,
+    guest: Guest,
+    values: Mapping[str, Any],
+    deleted: Iterable[str],
+    reverted: Iterable[str] = (),
+    force: bool = False,
+) -> None:
+    """Make everything pending, then let take effect what can. Raises Failure."""
+    operation = config_operation(call)
+    config, waiting = guest.config, guest.pending
+    for name in reverted:
+        _drop_pending(call, guest, name)
+        guest.deleted.pop(name, None)
+    order = drives.boot_devices(guest.configured().get("boot"))
+    for name in deleted:
+        value = guest.configured().get(name)
+        if value is None and name not in config:
+            continue
+        if name in order and "boot" not in deleted:
+            order.remove(name)
+            waiting["boot"] = drives.print_boot(order)
+        if name.startswith("unused"):
+            guest.check_protection(f"can't remove unused disk '{value}'")
+            _destroy_unused(call, guest, name)
+            continue
+        if drives.is_drive(name):
+            guest.check_protection(f"can't remove drive '{name}'")
+        _drop_pending(call, guest, name)
+        if name in config:
+            guest.deleted[name] = int(force)
+    for name in sorted(values):
+        value = values[name]
+        if waiting.get(name) == value:
+            continue
+        if drives.is_drive(name):
+            if name in waiting and name in values:
+                drives.give_up(guest.state, guest.vmid, guest.node, config, str(waiting.pop(name)))
+            if name in ("efidisk0", "tpmstate0") and str(value) == "none":
+                continue
+            known = {**guest.configured(), **values}
+            drive = drives.parse(operation, name, str(value))
+            others = {k: v for k, v in known.items() if k not in values or k < name}
+            stored = drives.realise(
+                call, operation, guest.vmid, guest.node, name, str(value), {**others, "template": guest.template}
+            )
+            waiting[name] = stored
+            if order and drives.is_cdrom(drive, real=True) and name not in order:
+                order.append(name)
+                if "boot" not in values:
+                    waiting["boot"] = drives.print_boot(order)
+        elif name == "tags":
+            waiting[name] = guests.store_tags(guest.state, str(value))
+        elif name == "description":
+            text = guests.store_description("qemu", str(value))
+            if text is None:
+                waiting.pop(name, None)
+                if name in config:
+                    guest.deleted[name] = 0
+                continue
+            waiting[name] = text
+        elif name == "boot":
+            _check_boot(guest, values, deleted, str(value))
+            waiting[name] = properties.typed(operation, name, value)
+        else:
+            waiting[name] = properties.typed(operation, name, value)
+        guest.deleted.pop(name, None)
+    for name in [name for name, value in waiting.items() if config.get(name) == value]:
+        del waiting[name]
+    if guest.running:
+        hotplug(call, guest)
+    else:
+        settle(guest)
+    guest.save()
+
+
+def _check_boot(guest: Guest, values: Mapping[str, Any], deleted: Iterable[str], boot: str) -> None:
+    known = {*guest.config, *guest.pending, *values} - set(deleted)
+    for device in drives.boot_devices(boot):
+        if device not in known:
+            raise Failure(500, f"invalid bootorder: device '{device}' does not exist'")
+
+
+def _drop_pending(call: Call, guest: Guest, name: str) -> None:
+    value = guest.pending.pop(name, None)
+    if value is not None and drives.is_drive(name):
+        drives.give_up(guest.state, guest.vmid, guest.node, guest.config, str(value))
+
+
+def _destroy_unused(call: Call, guest: Guest, name: str) -> None:
+    volid = drives.file_of(str(guest.config.pop(name, "")))
+    used = any(
+        drives.file_of(str(value)) == volid
+        for config in (guest.configured(), *guest.snapshots.values())
+        for key, value in config.items()
+        if drives.is_drive(key)
+    )
+    if volid and not used and drives.owned(guest.state, guest.vmid, guest.node, volid):
+        volumes.remove(guest.state, volid, guest.node)
+
+
+def settle(guest: Guest) -> None:
+    """Let everything that is pending take effect: the machine is off."""
+    for name in list(guest.deleted):
+        _take_away(guest, name)
+    for name in list(guest.pending):
+        _put_in(guest, name)
+
+
+def _take_away(guest: Guest, name: str) -> None:
+    force = bool(guest.deleted.pop(name))
+    value = guest.config.pop(name, None)
+    if value is not None and drives.is_drive(name):
+        drives.give_up(guest.state, guest.vmid, guest.node, guest.config, str(value), destroy=force)
+
+
+def _put_in(guest: Guest, name: str) -> None:
+    value = guest.pending.pop(name)
+    old = guest.config.get(name)
+    if drives.is_drive(name):
+        if old is not None and drives.file_of(str(old)) != drives.file_of(str(value)):
+            drives.give_up(guest.state, guest.vmid, guest.node, guest.config, str(old))
+        drives.not_unused(guest.config, drives.file_of(str(value)))
+    guest.config[name] = value
+
+
+def hotplug(call: Call, guest: Guest) -> None:
+    """Let take effect what a running machine can take."""
+    features = _hotplug_features(guest.config)
+    for name in list(guest.deleted):
+        if name in _AT_ONCE or name in _LIVE or _unpluggable(guest, name, features):
+            _take_away(guest, name)
+    for name in list(guest.pending):
+        if name in _AT_ONCE or name in _LIVE or _pluggable(call, guest, name, features):
+            _put_in(guest, name)
+
+
+def _hotplug_features(config: Mapping[str, Any]) -> set[str]:
+    text = str(config.get("hotplug", "1"))
+    if text == "0":
+        return set()
+    return {"network", "disk", "usb"} if text == "1" else set(storages.words(text))
+
+
+def _unpluggable(guest: Guest, name: str, features: set[str]) -> bool:
+    if name in ("vcpus", "memory"):
+        return {"vcpus": "cpu", "memory": "memory"}[name] in features
+    if name == "balloon":
+        return guest.config.get("balloon") != 0
+    if name == "hotplug":
+        return "memory" not in features
+    if re.fullmatch(r"net\d+", name):
+        return "network" in features
+    if re.fullmatch(r"usb\d+", name) or name == "tablet":
+        return "usb" in features and _modern(guest)
+    return "disk" in features and bool(re.fullmatch(r"(scsi|virtio)\d+", name))
+
+
+def _modern(guest: Guest) -> bool:
+    return str(guest.config.get("ostype", "")) in ("l26", "win8", "win10", "win11")
+
+
+def _pluggable(call: Call, guest: Guest, name: str, features: set[str]) -> bool:
+    new, old = str(guest.pending[name]), guest.config.get(name)
+    if name in ("vcpus", "memory"):
+        return {"vcpus": "cpu", "memory": "memory"}[name] in features
+    if name == "balloon":
+        return (guest.config.get("balloon") == 0) == (int(new) == 0)
+    if name == "hotplug":
+        return "memory" not in new and "memory" not in features
+    operation = config_operation(call)
+    fmt = drives.format_of(operation, name)
+    if re.fullmatch(r"net\d+", name):
+        return "network" in features or (old is not None and _same(new, str(old), fmt, _FIXED_NET))
+    if re.fullmatch(r"usb\d+", name) or name == "tablet":
+        return "usb" in features and _modern(guest)
+    if not drives.is_drive(name) or name in ("efidisk0", "tpmstate0"):
+        return False
+    drive = drives.parse(operation, name, new)
+    if drives.is_cloudinit(drive):
+        return False
+    if old is None:
+        return "disk" in features and bool(re.fullmatch(r"(scsi|virtio)\d+", name))
+    if drives.is_cdrom(drive) and drives.is_cdrom(drives.parse(operation, name, str(old))):
+        return True
+    if drives.file_of(str(old)) != drives.file_of(new):
+        return "disk" in features and bool(re.fullmatch(r"(scsi|virtio)\d+", name))
+    return _same(new, str(old), fmt, _FIXED_DISK)
+
+
+def _same(new: str, old: str, fmt: properties.Format, keys: frozenset[str]) -> bool:
+    """Whether two property strings agree in these keys."""
+    after, before = properties.split(new, fmt), properties.split(old, fmt)
+    return all(after.get(key) == before.get(key) for key in keys)

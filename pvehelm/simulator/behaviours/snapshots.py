@@ -1,0 +1,217 @@
+"""Snapshots of both kinds: take, list, describe, roll back, delete."""
+
+from __future__ import annotations
+
+import copy
+import re
+from typing import Any
+
+from pvehelm.simulator.behaviours import guests, lists, power, volumes
+from pvehelm.simulator.behaviours.guests import Guest
+from pvehelm.simulator.core import Call, Failure, handler
+from pvehelm.simulator.tasks import TaskLog
+
+VM = "/nodes/{node}/qemu/{vmid}/snapshot"
+CT = "/nodes/{node}/lxc/{vmid}/snapshot"
+_RESERVED = ("current", "pending", "vzdump")
+# What a snapshot has besides a configuration, and what it does not keep of one.
+_OWN = frozenset({"snaptime", "vmstate", "runningmachine", "runningcpu", "description", "parent"})
+_LEFT_OUT = frozenset({"lock", "description"})
+
+
+def _kind(call: Call) -> str:
+    return "lxc" if "/lxc/" in call.operation.path else "qemu"
+
+
+def _prefix(call: Call) -> str:
+    return "vz" if _kind(call) == "lxc" else "qm"
+
+
+def _snapshot(guest: Guest, name: str) -> dict[str, Any]:
+    found = guest.snapshots.get(name)
+    if found is None:
+        raise Failure(500, f"snapshot '{name}' does not exist")
+    return found
+
+
+@handler("GET", VM)
+def vm_list(call: Call) -> list[dict[str, Any]]:
+    return _list(call)
+
+
+@handler("GET", CT)
+def ct_list(call: Call) -> list[dict[str, Any]]:
+    return _list(call)
+
+
+def _list(call: Call) -> list[dict[str, Any]]:
+    guest = guests.load(call, _kind(call))
+    rows: list[dict[str, Any]] = []
+    for name, found in guest.snapshots.items():
+        row = {"name": name, "snaptime": found.get("snaptime", 0), "description": found.get("description", "")}
+        if guest.kind == "qemu":
+            row["vmstate"] = 1 if found.get("vmstate") else 0
+        rows.append({**row, **({"parent": found["parent"]} if found.get("parent") else {})})
+    now: dict[str, Any] = {
+        "name": "current",
+        "description": "You are here!",
+        "running": int(guest.running),
+        "digest": guest.digest(call),
+    }
+    if guest.config.get("parent"):
+        now["parent"] = guest.config["parent"]
+    return [*rows, now]
+
+
+@handler("POST", VM)
+def vm_take(call: Call) -> str:
+    return _take(call)
+
+
+@handler("POST", CT)
+def ct_take(call: Call) -> str:
+    return _take(call)
+
+
+def _take(call: Call) -> str:
+    name = call.str("snapname")
+    if name in _RESERVED:
+        raise Failure(500, f"unable to use snapshot name '{name}' (reserved name)")
+    vmid = str(call.int("vmid"))
+
+    def work(log: TaskLog) -> None:
+        guest = guests.load(call, _kind(call))
+        if guest.template:
+            raise Failure(500, "you can't take a snapshot if it's a template")
+        guest.check_lock(call)
+        if name in guest.snapshots:
+            raise Failure(500, f"snapshot name '{name}' already used")
+        for volid in lists.guest_volumes(call, guest).values():
+            if not lists.volume_can(call, volid, guest.node, "snapshot"):
+                raise Failure(500, "snapshot feature is not available")
+        taken = {k: v for k, v in guest.config.items() if k not in _LEFT_OUT and not k.startswith("unused")}
+        taken["snaptime"] = int(call.now)
+        text = guests.store_description(guest.kind, call.str("description"))
+        if text is not None:
+            taken["description"] = text
+        if call.bool("vmstate") and guest.running and guest.kind == "qemu":
+            taken["vmstate"] = _state_volume(call, guest, name)
+        guest.snapshots[name] = taken
+        guest.config["parent"] = name
+        guest.save()
+
+    return call.task(_prefix(call) + "snapshot", vmid, guests.in_task(work), lock="snapshot", vmid=vmid)
+
+
+def _state_volume(call: Call, guest: Guest, name: str) -> str:
+    """Where the memory of a running machine goes."""
+    storage = str(guest.config.get("vmstatestorage") or "")
+    if not storage:
+        storage = next((v.partition(":")[0] for v in lists.guest_volumes(call, guest).values()), "local")
+    size = 2 * lists.memory_of(guest) + 500 * volumes.MIB
+    volume = volumes.allocate(call.state, storage, guest.node, guest.vmid, size, call.now, "")
+    renamed = re.sub(r"-disk-\d+", f"-state-{name}", volume["volid"])
+    volumes.remove(call.state, volume["volid"], guest.node)
+    return volumes.put(call.state, guest.node, renamed, call.now, size=size)
+
+
+@handler("GET", VM + "/{snapname}/config")
+def vm_config(call: Call) -> dict[str, Any]:
+    return _config(call)
+
+
+@handler("GET", CT + "/{snapname}/config")
+def ct_config(call: Call) -> dict[str, Any]:
+    return _config(call)
+
+
+def _config(call: Call) -> dict[str, Any]:
+    guest = guests.load(call, _kind(call))
+    return guests.shown(guest, _snapshot(guest, call.str("snapname")))
+
+
+@handler("PUT", VM + "/{snapname}/config")
+def vm_describe(call: Call) -> None:
+    _describe(call)
+
+
+@handler("PUT", CT + "/{snapname}/config")
+def ct_describe(call: Call) -> None:
+    _describe(call)
+
+
+def _describe(call: Call) -> None:
+    guest = guests.load(call, _kind(call))
+    guest.check_lock(call)
+    found = _snapshot(guest, call.str("snapname"))
+    if call.has("description"):
+        found.pop("description", None)
+        text = guests.store_description(guest.kind, call.str("description"))
+        if text is not None:
+            found["description"] = text
+    guest.save()
+
+
+@handler("POST", VM + "/{snapname}/rollback")
+def vm_rollback(call: Call) -> str:
+    return _rollback(call)
+
+
+@handler("POST", CT + "/{snapname}/rollback")
+def ct_rollback(call: Call) -> str:
+    return _rollback(call)
+
+
+def _rollback(call: Call) -> str:
+    name, vmid = call.str("snapname"), str(call.int("vmid"))
+
+    def work(log: TaskLog) -> None:
+        guest = guests.load(call, _kind(call))
+        if guest.template:
+            raise Failure(500, "you can't rollback if vm is a template")
+        found = _snapshot(guest, name)
+        guest.check_lock(call)
+        kept = {k: v for k, v in guest.config.items() if k == "description" or k.startswith("unused")}
+        back = {k: v for k, v in copy.deepcopy(found).items() if k not in _OWN}
+        power.stop(guest)
+        guest.doc["config"] = {**back, **kept, "parent": name}
+        guest.doc.update({"pending": {}, "delete": {}})
+        if found.get("vmstate") or call.bool("start"):
+            guest.doc.update({"status": "running", "started": call.now})
+        guest.save()
+
+    return call.task(_prefix(call) + "rollback", vmid, guests.in_task(work), lock="rollback", vmid=vmid)
+
+
+@handler("DELETE", VM + "/{snapname}")
+def vm_delete(call: Call) -> str:
+    return _delete(call)
+
+
+@handler("DELETE", CT + "/{snapname}")
+def ct_delete(call: Call) -> str:
+    return _delete(call)
+
+
+def _delete(call: Call) -> str:
+    name, vmid = call.str("snapname"), str(call.int("vmid"))
+
+    def work(log: TaskLog) -> None:
+        guest = guests.load(call, _kind(call))
+        if guest.template:
+            raise Failure(500, "you can't delete a snapshot if it's a template")
+        found = _snapshot(guest, name)
+        guest.check_lock(call)
+        del guest.snapshots[name]
+        for child in (guest.config, *guest.snapshots.values()):
+            if child.get("parent") == name:
+                child.pop("parent")
+                if found.get("parent"):
+                    child["parent"] = found["parent"]
+        if found.get("vmstate"):
+            volumes.remove(call.state, str(found["vmstate"]), guest.node)
+        guest.save()
+
+    return call.task(_prefix(call) + "delsnapshot", vmid, guests.in_task(work), lock="snapshot-delete", vmid=vmid)
+
+
