@@ -314,6 +314,14 @@ def normal_base(url: str) -> str:
         parsed = httpx.URL(text)
     except (httpx.InvalidURL, ValueError) as error:
         raise InvalidError(f"{shown} is no address: {error}") from None
-    if parsed.scheme not in ("https", "http") or not parsed.host or parsed.userinfo or parsed.query or parsed.fragment:
+    odd = re.search(r"[\s%]", text)
+    if (
+        parsed.scheme not in ("https", "http")
+        or not parsed.host
+        or odd
+        or parsed.userinfo
+        or parsed.query
+        or parsed.fragment
+    ):
         raise InvalidError(f"{shown} is no address of a node", hint="https://HOST:8006, without user or password in it")
     return str(parsed).rstrip("/")

@@ -206,8 +206,6 @@ class Task:
             for line in lines:
                 yield line
             start += len(lines)
-            if lines:
-                pause = None
             if len(lines) >= _LOG_PAGE:
                 continue
             if ended:
@@ -233,7 +231,8 @@ class Task:
         rows = answer.data if isinstance(answer.data, list) else []
         lines = [str(row.get("t", "")) for row in rows if isinstance(row, dict)]
         # The server says so in place of a first line that is not there yet.
-        return [] if lines == [_EMPTY_LOG] and answer.total in (0, 1) else lines
+        empty = lines == [_EMPTY_LOG] and (answer.total or 0) <= max(start, 1)
+        return [] if empty else lines
 
     def _gone(self, error: ApiError) -> TaskError | None:
         return TaskError(str(self.upid), UNKNOWN) if error.status == 400 and "upid" in error.errors else None
