@@ -47,8 +47,9 @@ def _node(number: int, address: str, gateway: str, *, ports: tuple[str, ...]) ->
         "memory": (4 if number == 0 else 64) * GIB,
         "disk": 100 * GIB,
         "network": {
+            ports[0]: {"type": "eth", "method": "manual"},
             "vmbr0": _bridge(address, gateway, ports[0]),
-            **{port: {"type": "eth", "method": "manual"} for port in ports},
+            **{port: {"type": "eth", "method": "manual"} for port in ports[1:]},
         },
         "config": {},
         "ip": address.partition("/")[0],

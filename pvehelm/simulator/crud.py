@@ -16,6 +16,7 @@ from pvehelm.simulator.core import Call
 # Listings are written by hand on the real server: where they differ from the tree of paths.
 _HIDDEN = {
     "/cluster/metrics": {"export"},
+    "/nodes/{node}": {"execute", "vncwebsocket"},
     "/nodes/{node}/qemu/{vmid}/status": {"resume"},
     "/nodes/{node}/qemu/{vmid}/firewall": {"log"},
     "/nodes/{node}/lxc/{vmid}/firewall": {"log"},

@@ -1,0 +1,214 @@
+"""A node's own settings and its network interfaces (changes wait for a reload)."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Any
+
+from pvehelm.simulator.core import Call, handler
+from pvehelm.simulator.tasks import TaskLog
+
+_CONFIG = "/nodes/{node}/config"
+_NETWORK = "/nodes/{node}/network"
+_IFACE = _NETWORK + "/{iface}"
+
+
+def _node(call: Call) -> dict[str, Any]:
+    return call.state.collection("nodes")[call.node]
+
+
+def _save(call: Call, node: dict[str, Any]) -> None:
+    call.state.collection("nodes")[call.node] = node
+
+
+@handler("GET", _CONFIG)
+def get_config(call: Call) -> Any:
+    config = _node(call).get("config", {})
+    if not config:
+        return {}
+    description = config.get("description", "")
+    shown = {**config, "description": description.rstrip("\n") + "\n" if description else ""}
+    if call.has("property"):
+        shown = {name: value for name, value in shown.items() if name == call.str("property")}
+    return {**shown, "digest": call.digest(config)}
+
+
+@handler("PUT", _CONFIG)
+def set_config(call: Call) -> None:
+    node = _node(call)
+    config = node.get("config", {})
+    call.check_digest(call.digest(config))
+    for name in call.list("delete"):
+        config.pop(name, None)
+    for name in call.args:
+        if name not in ("node", "delete", "digest"):
+            config[name] = call.str(name)
+    node["config"] = {name: value for name, value in config.items() if value != ""}
+    _save(call, node)
+
+
+# -- network ---------------------------------------------------------------------------------------------------
+
+
+def _pending(node: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = node.get("network_pending") or node["network"]
+    return found
+
+
+def _shown(iface: dict[str, Any], priority: int) -> dict[str, Any]:
+    families = [family for family, key in (("inet", "address"), ("inet6", "address6")) if iface.get(key)]
+    shown = {"method": "manual", "method6": "manual", "priority": priority, **iface}
+    return {**shown, "families": families or ["inet"]}
+
+
+def _rows(node: dict[str, Any]) -> list[dict[str, Any]]:
+    rows = []
+    for position, (name, iface) in enumerate(_pending(node).items()):
+        row = {"iface": name, **_shown(iface, iface.get("priority", position + 3))}
+        if name in node["network"]:
+            row["active"] = 1
+        if iface["type"] == "eth":
+            row["exists"] = 1
+        rows.append(row)
+    return rows
+
+
+_FILTERS = {
+    "any_bridge": ("bridge", "OVSBridge", "vnet"),
+    "any_local_bridge": ("bridge", "OVSBridge"),
+    "include_sdn": ("bridge", "OVSBridge", "vnet"),
+}
+
+
+@handler("GET", _NETWORK)
+def interfaces(call: Call) -> Any:
+    node = _node(call)
+    if node.get("network_pending"):
+        call.beside["changes"] = "--- /etc/network/interfaces\n+++ /etc/network/interfaces.new\n"
+    rows = _rows(node)
+    wanted = call.str("type")
+    if wanted:
+        kinds = _FILTERS.get(wanted, (wanted,))
+        rows = [row for row in rows if row["type"] in kinds]
+        if wanted in ("any_bridge", "include_sdn"):
+            rows += [{"iface": vnet, "type": "vnet", "active": 1} for vnet in node.get("vnets", ())]
+        rows = [
+            row
+            for row in rows
+            if row["type"] == "eth" or call.may(f"/sdn/zones/localnetwork/{row['iface']}", "SDN.Audit", "SDN.Use")
+        ]
+    return rows
+
+
+@handler("GET", _IFACE)
+def get_interface(call: Call) -> Any:
+    for row in _rows(_node(call)):
+        if row["iface"] == call.str("iface"):
+            return {name: value for name, value in row.items() if name not in ("iface", "active", "exists")}
+    return call.bad(iface="interface does not exist")
+
+
+def _sent(call: Call) -> dict[str, Any]:
+    found = {
+        name: int(call.bool(name)) if name in ("autostart", "bridge_vlan_aware") else call.str(name)
+        for name in call.args
+        if name not in ("node", "iface", "delete")
+    }
+    if "comments" in found:
+        found["comments"] = found["comments"].rstrip("\n") + "\n"
+    for suffix in ("", "6"):
+        _address(call, found, suffix)
+    if found["type"] == "bridge":
+        found.setdefault("bridge_ports", "")
+        found |= {"bridge_stp": "off", "bridge_fd": "0"}
+    return found
+
+
+def _address(call: Call, found: dict[str, Any], suffix: str) -> None:
+    address, netmask, cidr = (f"{name}{suffix}" for name in ("address", "netmask", "cidr"))
+    if cidr in found:
+        found[address], _, found[netmask] = found[cidr].partition("/")
+    elif address in found:
+        if netmask not in found:
+            raise_for = {netmask: f"missing property - '{address}' requires this property"}
+            call.fail("Parameter verification failed.", 400, raise_for)
+        found[netmask] = str(ipaddress.ip_network(f"::/{found[netmask]}" if suffix else f"0.0.0.0/{found[netmask]}").prefixlen)
+        found[cidr] = f"{found[address]}/{found[netmask]}"
+    found[f"method{suffix}"] = "static" if found.get(address) else "manual"
+
+
+@handler("POST", _NETWORK)
+def create_interface(call: Call) -> None:
+    node = _node(call)
+    interfaces = dict(_pending(node))
+    name = call.str("iface")
+    if name in interfaces:
+        call.bad(iface="interface already exists")
+    used = [iface.get("priority", position + 3) for position, iface in enumerate(interfaces.values())]
+    interfaces[name] = {**_sent(call), "priority": max(used, default=2) + 1}
+    node["network_pending"] = interfaces
+    _save(call, node)
+
+
+@handler("PUT", _IFACE)
+def update_interface(call: Call) -> None:
+    node = _node(call)
+    interfaces = dict(_pending(node))
+    name = call.str("iface")
+    if name not in interfaces:
+        call.bad(iface="interface does not exist")
+    kept = dict(interfaces[name])
+    for gone in call.list("delete"):
+        kept.pop(gone, None)
+        if gone in ("address", "cidr"):
+            for part in ("address", "netmask", "cidr", "gateway"):
+                kept.pop(part, None)
+    sent = _sent(call)
+    for suffix in ("", "6"):
+        if not sent.get(f"address{suffix}"):
+            for part in ("address", "netmask", "cidr", "gateway"):
+                kept.pop(part + suffix, None)
+    interfaces[name] = {**kept, **{key: value for key, value in sent.items() if key not in kept or call.has(key) or key in _DERIVED}}
+    node["network_pending"] = interfaces
+    _save(call, node)
+
+
+_DERIVED = ("address", "netmask", "cidr", "method", "address6", "netmask6", "cidr6", "method6")
+
+
+@handler("DELETE", _IFACE)
+def delete_interface(call: Call) -> None:
+    node = _node(call)
+    interfaces = dict(_pending(node))
+    if call.str("iface") not in interfaces:
+        call.bad(iface="interface does not exist")
+    del interfaces[call.str("iface")]
+    node["network_pending"] = interfaces
+    _save(call, node)
+
+
+@handler("DELETE", _NETWORK)
+def revert(call: Call) -> None:
+    node = _node(call)
+    node.pop("network_pending", None)
+    _save(call, node)
+
+
+@handler("PUT", _NETWORK)
+def reload(call: Call) -> str:
+    def work(log: TaskLog) -> None:
+        node = _node(call)
+        node["network"] = _pending(node)
+        node.pop("network_pending", None)
+        set_bridges(node)
+        _save(call, node)
+        log("reloading network configuration")
+
+    return call.task("srvreload", "networking", work)
+
+
+def set_bridges(node: dict[str, Any]) -> None:
+    """Recompute what guests may be plugged into."""
+    own = [n for n, i in node["network"].items() if re.search("bridge", i["type"], re.IGNORECASE)]
+    node["bridges"] = [*own, *node.get("vnets", ())]

@@ -1,0 +1,104 @@
+"""Storage replication jobs. Nothing is copied; a job is listed on the node of its guest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pvehelm.simulator.core import MODIFIED, Call, handler
+from pvehelm.simulator.crud import typed
+
+_ITEM = "/cluster/replication/{id}"
+
+
+def _guest(call: Call, vmid: str) -> tuple[str, dict[str, Any]] | None:
+    for kind in ("qemu", "lxc"):
+        found = call.state.collection(kind).get(vmid)
+        if found is not None:
+            return kind, found
+    return None
+
+
+def _options(call: Call) -> dict[str, Any]:
+    skip = ("id", "delete", "digest")
+    return {name: typed(call.operation, name, value) for name, value in call.args.items() if name not in skip}
+
+
+def _shown(call: Call, job_id: str, job: dict[str, Any]) -> dict[str, Any]:
+    vmid, _, number = job_id.partition("-")
+    return {"id": job_id, "guest": int(vmid), "jobnum": int(number), **job}
+
+
+def _digest(call: Call) -> str:
+    return call.digest(dict(call.state.collection("replication").items()))
+
+
+@handler("GET", "/cluster/replication")
+def listed(call: Call) -> Any:
+    return [
+        _shown(call, job_id, job)
+        for job_id, job in call.state.collection("replication").items()
+        if call.may(f"/vms/{job_id.partition('-')[0]}", "VM.Audit")
+    ]
+
+
+@handler("POST", "/cluster/replication")
+def create(call: Call) -> None:
+    job_id = call.str("id")
+    vmid = job_id.partition("-")[0]
+    call.require(f"/vms/{vmid}", "VM.Replicate")
+    jobs = call.state.collection("replication")
+    prefix = "create replication job failed: "
+    if job_id in jobs:
+        call.fail(f"{prefix}replication job '{job_id}' already exists")
+    found = _guest(call, vmid)
+    if found is None:
+        call.fail(f"{prefix}Guest '{vmid}' does not exist.")
+    nodes = call.state.collection("nodes")
+    if call.str("target") not in nodes or len(nodes) < 2:
+        call.fail(f"{prefix}Target '{call.str('target')}' does not exist.")
+    if found[1]["node"] == call.str("target"):
+        call.fail(f"{prefix}Source '{found[1]['node']}' and target '{call.str('target')}' are the same.")
+    jobs[job_id] = {"source": found[1]["node"], **_options(call)}
+
+
+@handler("GET", _ITEM)
+def get(call: Call) -> Any:
+    call.require(f"/vms/{call.str('id').partition('-')[0]}", "VM.Audit")
+    job = call.state.collection("replication").get(call.str("id"))
+    if job is None:
+        call.fail(f"no such replication job '{call.str('id')}'")
+    return {**_shown(call, call.str("id"), job), "digest": _digest(call)}
+
+
+def _job(call: Call) -> dict[str, Any]:
+    call.require(f"/vms/{call.str('id').partition('-')[0]}", "VM.Replicate")
+    job = call.state.collection("replication").get(call.str("id"))
+    if job is None:
+        call.fail(f"no such job '{call.str('id')}'")
+    return job
+
+
+@handler("PUT", _ITEM)
+def update(call: Call) -> None:
+    job = _job(call)
+    call.check_digest(_digest(call), "update replication job failed: " + MODIFIED)
+    for name in call.list("delete"):
+        job.pop(name, None)
+    call.state.collection("replication")[call.str("id")] = {**job, **_options(call)}
+
+
+@handler("DELETE", _ITEM)
+def delete(call: Call) -> None:
+    _job(call)
+    del call.state.collection("replication")[call.str("id")]
+
+
+@handler("GET", "/nodes/{node}/replication")
+def on_node(call: Call) -> Any:
+    rows = []
+    for job_id, job in call.state.collection("replication").items():
+        vmid = job_id.partition("-")[0]
+        found = _guest(call, vmid)
+        if found and found[1]["node"] == call.node and call.may(f"/vms/{vmid}", "VM.Audit"):
+            rows.append({**_shown(call, job_id, job), "vmtype": found[0], "fail_count": 0, "last_sync": 0, "duration": 0})
+    return rows

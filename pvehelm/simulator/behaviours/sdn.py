@@ -1,0 +1,484 @@
+"""SDN: zones, vnets, subnets, controllers, IPAM and DNS plugins. Changes wait until they are applied.
+
+The configuration is in the collections ``sdn_zones`` and so on; what was applied last is the setting ``sdn-running``.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import random
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from pvehelm.simulator.behaviours.nodeconfig import set_bridges
+from pvehelm.simulator.core import Call, handler
+from pvehelm.simulator.sections import Section, options
+from pvehelm.simulator.tasks import TaskLog
+
+_ZONE = "dns dnszone ipam mtu nodes reversedns"
+
+
+def _section(name: str, key: str, noun: str, table: Mapping[str, tuple[str, str]], **more: Any) -> Section:
+    return Section(
+        collection=f"sdn_{name}",
+        key=key,
+        options=options(table),
+        create=f"create sdn {noun} object failed: ",
+        update=f"update sdn {noun} object failed: ",
+        delete=f"delete sdn {noun} object failed: ",
+        exists=f"sdn {noun} object ID '{{id}}' already defined",
+        missing=more.pop("missing", "sdn '{id}' does not exist"),
+        **more,
+    )
+
+
+ZONES = _section(
+    "zones",
+    "zone",
+    "zone",
+    {
+        "simple": (f"{_ZONE} dhcp", ""),
+        "vlan": (f"{_ZONE} bridge bridge-disable-mac-learning", "bridge"),
+        "qinq": (f"{_ZONE} bridge bridge-disable-mac-learning tag vlan-protocol", "bridge tag"),
+        "vxlan": (f"{_ZONE} fabric peers vxlan-port", ""),
+        "evpn": (
+            f"{_ZONE} advertise-subnets bridge-disable-mac-learning controller disable-arp-nd-suppression exitnodes "
+            "exitnodes-local-routing exitnodes-primary mac rt-import secondary-controllers vrf-vxlan vxlan-port",
+            "controller vrf-vxlan",
+        ),
+        "faucet": ("controller dns dnszone dp-id ipam nodes reversedns", "controller dp-id"),
+    },
+)
+VNETS = _section(
+    "vnets", "vnet", "vnet", {"vnet": ("alias isolate-ports tag vlanaware zone", "zone")},
+    missing="sdn vnet '{id}' does not exist",
+)  # fmt: skip
+SUBNETS = _section(
+    "subnets", "subnet", "subnet",
+    {"subnet": ("dhcp-dns-server dhcp-range dnszoneprefix gateway snat vnet", "vnet")},
+)  # fmt: skip
+CONTROLLERS = _section(
+    "controllers",
+    "controller",
+    "controller",
+    {
+        "evpn": ("asn bgp-mode ebgp ebgp-multihop fabric loopback node nodes peer-group-name peers "
+                 "route-map-in route-map-out", "asn"),
+        "bgp": ("asn bgp-multipath-as-path-relax bgp-multipath-as-relax ebgp ebgp-multihop loopback node nodes peers "
+                "route-map-in route-map-out", "asn node peers"),
+        "isis": ("isis-domain isis-ifaces isis-net loopback node", "isis-domain isis-ifaces isis-net node"),
+        "faucet": ("", ""),
+    },
+)  # fmt: skip
+IPAMS = _section(
+    "ipams",
+    "ipam",
+    "zone",  # so it says
+    {
+        "pve": ("", ""),
+        "netbox": ("fingerprint token url", "token url"),
+        "phpipam": ("fingerprint section token url", "section token url"),
+    },
+)
+DNS = _section("dns", "dns", "dns", {"powerdns": ("fingerprint key reversemaskv6 reversev6mask ttl url", "key url")})
+_APPLIED = {"zones": ZONES, "vnets": VNETS, "subnets": SUBNETS, "controllers": CONTROLLERS}
+_TAG_LIMIT = {"vlan": 4096, "qinq": 4096, "vxlan": 16777216, "evpn": 16777216}
+
+
+def _bad(call: Call, prefix: str, name: str, text: str) -> NoReturn:
+    """A parameter error raised under the lock: 500 with everything in the message."""
+    call.fail(f"{prefix}400 Parameter verification failed.\n{name}: {text}")
+
+
+def _documents(call: Call, section: Section) -> dict[str, dict[str, Any]]:
+    return dict(call.state.collection(section.collection).items())
+
+
+# -- what is shown ---------------------------------------------------------------------------------------------
+
+
+def _subnet(id: str, document: Mapping[str, Any]) -> dict[str, Any]:
+    zone, network, mask = id.rsplit("-", 2)
+    return {
+        **document,
+        "id": id,
+        "subnet": id,
+        "zone": zone,
+        "network": network,
+        "mask": mask,
+        "cidr": f"{network}/{mask}",
+        "dhcp-range": document.get("dhcp-range", []),
+    }
+
+
+def _shown(section: Section, id: str, document: Mapping[str, Any]) -> dict[str, Any]:
+    return _subnet(id, document) if section is SUBNETS else section.shown(id, document)
+
+
+def _running(call: Call, section: Section) -> dict[str, dict[str, Any]]:
+    part = section.collection.removeprefix("sdn_")
+    found: dict[str, dict[str, Any]] = call.state.value("sdn-running", {}).get(part, {})
+    return found
+
+
+def _pending(section: Section, now: Mapping[str, Any], then: Mapping[str, Any]) -> list[dict[str, Any]]:
+    rows = []
+    for id in [*now, *(id for id in then if id not in now)]:
+        if id not in then:
+            document = now[id]
+            changes = {name: value for name, value in document.items() if name != "type"}
+            row = {section.key: id, "type": document["type"], "state": "new", "pending": changes}
+        elif id not in now:
+            row = {**_shown(section, id, then[id]), "state": "deleted", "pending": {}}
+        else:
+            changes = {name: value for name, value in now[id].items() if then[id].get(name) != value}
+            changes |= {name: "deleted" for name in then[id] if name not in now[id]}
+            row = _shown(section, id, then[id])
+            if changes:
+                row |= {"state": "changed", "pending": changes}
+        rows.append({**row, "digest": None})
+    return rows
+
+
+def _list(call: Call, section: Section) -> list[dict[str, Any]]:
+    now = _documents(call, section)
+    if call.bool("pending"):
+        return _pending(section, now, _running(call, section))
+    if call.bool("running"):
+        return [{**_shown(section, id, doc), "digest": None} for id, doc in _running(call, section).items()]
+    digest = section.digest(call)
+    return [{**_shown(section, id, document), "digest": digest} for id, document in now.items()]
+
+
+def _listed(call: Call, section: Section, path: str) -> list[dict[str, Any]]:
+    wanted = call.str("type")
+    return [
+        row
+        for row in _list(call, section)
+        if wanted in ("", row["type"]) and call.may(f"{path}/{row[section.key]}", "SDN.Audit", "SDN.Use", "SDN.Allocate")
+    ]
+
+
+def _one(call: Call, section: Section) -> dict[str, Any]:
+    id = call.str(section.key)
+    if call.bool("pending") or call.bool("running"):
+        for row in _list(call, section):
+            if row[section.key] == id:
+                return row
+    document = section.find(call, id)
+    return {**_shown(section, id, document), "digest": section.digest(call)}
+
+
+# -- zones, controllers, IPAM, DNS -----------------------------------------------------------------------------
+
+
+@handler("GET", "/cluster/sdn/zones")
+def zones(call: Call) -> Any:
+    return _listed(call, ZONES, "/sdn/zones")
+
+
+@handler("GET", "/cluster/sdn/zones/{zone}")
+def zone(call: Call) -> Any:
+    return _one(call, ZONES)
+
+
+def _check_zone(call: Call, document: Mapping[str, Any], prefix: str) -> None:
+    kind = document["type"]
+    if kind == "vxlan" and bool(document.get("peers")) == bool(document.get("fabric")):
+        _bad(call, prefix, "fabric", "must have exactly one of peers / fabric defined")
+    if kind == "evpn" and document["controller"] not in call.state.collection("sdn_controllers"):
+        call.fail(f"{prefix}controller {document['controller']} don't exist")
+    for name, collection in (("dns", "sdn_dns"), ("reversedns", "sdn_dns"), ("ipam", "sdn_ipams")):
+        wanted = document.get(name)
+        if wanted and wanted not in call.state.collection(collection) and wanted != "pve":
+            _bad(call, prefix, name, f"{wanted} don't exist")
+    if document.get("dnszone") and not document.get("dns"):
+        _bad(call, prefix, "dnszone", "missing dns server")
+
+
+@handler("POST", "/cluster/sdn/zones")
+def create_zone(call: Call) -> None:
+    document = ZONES.new(call, call.str("zone"), call.str("type"))
+    if document["type"] == "evpn" and not document.get("mac"):
+        document["mac"] = "BC:24:11:" + ":".join(f"{random.randrange(256):02X}" for _ in range(3))
+    _check_zone(call, document, ZONES.create)
+    ZONES.save(call, call.str("zone"), document)
+
+
+@handler("PUT", "/cluster/sdn/zones/{zone}")
+def update_zone(call: Call) -> None:
+    document = ZONES.changed(call, call.str("zone"))
+    _check_zone(call, document, ZONES.update)
+    ZONES.save(call, call.str("zone"), document)
+
+
+def _remove(call: Call, section: Section) -> None:
+    section.find(call, call.str(section.key), section.delete)
+    del call.state.collection(section.collection)[call.str(section.key)]
+
+
+@handler("DELETE", "/cluster/sdn/zones/{zone}")
+def delete_zone(call: Call) -> None:
+    name = call.str("zone")
+    for vnet, document in _documents(call, VNETS).items():
+        if document["zone"] == name:
+            call.fail(f"{ZONES.delete}zone {name} is used by vnet {vnet}")
+    _remove(call, ZONES)
+
+
+@handler("GET", "/cluster/sdn/controllers")
+def controllers(call: Call) -> Any:
+    return _listed(call, CONTROLLERS, "/sdn/controllers")
+
+
+@handler("GET", "/cluster/sdn/controllers/{controller}")
+def controller(call: Call) -> Any:
+    return _one(call, CONTROLLERS)
+
+
+@handler("POST", "/cluster/sdn/controllers")
+def create_controller(call: Call) -> None:
+    CONTROLLERS.save(call, call.str("controller"), CONTROLLERS.new(call, call.str("controller"), call.str("type")))
+
+
+@handler("PUT", "/cluster/sdn/controllers/{controller}")
+def update_controller(call: Call) -> None:
+    CONTROLLERS.save(call, call.str("controller"), CONTROLLERS.changed(call, call.str("controller")))
+
+
+@handler("DELETE", "/cluster/sdn/controllers/{controller}")
+def delete_controller(call: Call) -> None:
+    name = call.str("controller")
+    for used_by, document in _documents(call, ZONES).items():
+        if document.get("controller") == name:
+            call.fail(f"{CONTROLLERS.delete}controller {name} is used by {used_by}")
+    _remove(call, CONTROLLERS)
+
+
+_PLUGINS = {"ipams": IPAMS, "dns": DNS}
+
+
+def _plugin(call: Call) -> Section:
+    return _PLUGINS[call.operation.path.split("/")[3]]
+
+
+@handler("GET", "/cluster/sdn/ipams", "/cluster/sdn/dns")
+def plugins(call: Call) -> Any:
+    section = _plugin(call)
+    rows = _listed(call, section, "/sdn/" + call.operation.path.split("/")[3])
+    if section is IPAMS and not any(row["ipam"] == "pve" for row in rows):
+        rows.insert(0, {"ipam": "pve", "type": "pve", "digest": section.digest(call)})
+    return rows
+
+
+@handler("GET", "/cluster/sdn/ipams/{ipam}", "/cluster/sdn/dns/{dns}")
+def plugin(call: Call) -> Any:
+    section = _plugin(call)
+    if section is IPAMS and call.str("ipam") == "pve":
+        return {"ipam": "pve", "type": "pve", "digest": section.digest(call)}
+    return _one(call, section)
+
+
+@handler("POST", "/cluster/sdn/ipams", "/cluster/sdn/dns")
+def create_plugin(call: Call) -> None:
+    section = _plugin(call)
+    id = call.str(section.key)
+    if section is IPAMS and id == "pve":
+        call.fail(section.create + section.text(section.exists, id))
+    section.save(call, id, section.new(call, id, call.str("type")))
+
+
+@handler("PUT", "/cluster/sdn/ipams/{ipam}", "/cluster/sdn/dns/{dns}")
+def update_plugin(call: Call) -> None:
+    section = _plugin(call)
+    section.save(call, call.str(section.key), section.changed(call, call.str(section.key)))
+
+
+@handler("DELETE", "/cluster/sdn/ipams/{ipam}", "/cluster/sdn/dns/{dns}")
+def delete_plugin(call: Call) -> None:
+    section = _plugin(call)
+    id = call.str(section.key)
+    if section is IPAMS and id == "pve":  # built in: comes back at once
+        return
+    for used_by, document in _documents(call, ZONES).items():
+        if id in (document.get("ipam"), document.get("dns")) and document.get(section.key) == id:
+            call.fail(f"{section.delete}{section.key} {id} is used by {used_by}")
+    _remove(call, section)
+
+
+# -- vnets -----------------------------------------------------------------------------------------------------
+
+
+def _zone_path(call: Call, vnet: str) -> str:
+    document = call.state.collection("sdn_vnets").get(vnet)
+    if document is None:
+        call.fail(f"sdn vnet '{vnet}' does not exist")
+    return f"/sdn/zones/{document['zone']}/{vnet}"
+
+
+@handler("GET", "/cluster/sdn/vnets")
+def vnets(call: Call) -> Any:
+    rows = _list(call, VNETS)
+    return [
+        row
+        for row in rows
+        if call.may(
+            f"/sdn/zones/{row.get('zone') or row.get('pending', {}).get('zone')}/{row['vnet']}",
+            "SDN.Audit", "SDN.Use", "SDN.Allocate",
+        )
+    ]  # fmt: skip
+
+
+@handler("GET", "/cluster/sdn/vnets/{vnet}")
+def vnet(call: Call) -> Any:
+    call.require(_zone_path(call, call.str("vnet")), ["SDN.Audit", "SDN.Allocate"], any=True)
+    return _one(call, VNETS)
+
+
+def _check_vnet(call: Call, id: str, document: dict[str, Any], prefix: str) -> None:
+    zone = call.state.collection("sdn_zones").get(document["zone"])
+    if zone is None:
+        call.fail(f"{prefix}cannot lookup undefined type!")
+    kind, tag = zone["type"], document.get("tag")
+    if kind == "simple" and tag is not None:
+        _bad(call, prefix, "tag", "vlan tag is not allowed on simple zone")
+    limit = _TAG_LIMIT.get(kind)
+    if limit and tag is None:
+        _bad(call, prefix, "tag", "missing vlan tag" if limit == 4096 else "missing vxlan tag")
+    if limit and tag is not None and tag > limit:
+        _bad(call, prefix, "tag", f"{'vlan' if limit == 4096 else 'vxlan'} tag max value is {limit}")
+    for other, known in _documents(call, VNETS).items():
+        if other != id and tag is not None and known["zone"] == document["zone"] and known.get("tag") == tag:
+            _bad(call, prefix, "tag", f"tag {tag} already exist in vnet {other}")
+    if not str(document.get("alias", "")).isascii():
+        del document["alias"]  # accepted and lost
+
+
+@handler("POST", "/cluster/sdn/vnets")
+def create_vnet(call: Call) -> None:
+    document = VNETS.new(call, call.str("vnet"), "vnet")
+    _check_vnet(call, call.str("vnet"), document, VNETS.create)
+    VNETS.save(call, call.str("vnet"), document)
+
+
+@handler("PUT", "/cluster/sdn/vnets/{vnet}")
+def update_vnet(call: Call) -> None:
+    call.require(_zone_path(call, call.str("vnet")), "SDN.Allocate")
+    document = VNETS.changed(call, call.str("vnet"))
+    _check_vnet(call, call.str("vnet"), document, VNETS.update)
+    VNETS.save(call, call.str("vnet"), document)
+
+
+@handler("DELETE", "/cluster/sdn/vnets/{vnet}")
+def delete_vnet(call: Call) -> None:
+    name = call.str("vnet")
+    call.require(_zone_path(call, name), "SDN.Allocate")
+    if any(document["vnet"] == name for document in _documents(call, SUBNETS).values()):
+        _bad(call, VNETS.delete, "vnet", "Can't delete vnet if subnets exists")
+    _remove(call, VNETS)
+
+
+# -- subnets ---------------------------------------------------------------------------------------------------
+
+_SUBNETS = "/cluster/sdn/vnets/{vnet}/subnets"
+_SUBNET = _SUBNETS + "/{subnet}"
+
+
+@handler("GET", _SUBNETS)
+def subnets(call: Call) -> Any:
+    call.require(_zone_path(call, call.str("vnet")), ["SDN.Audit", "SDN.Allocate"], any=True)
+    return [
+        row
+        for row in _list(call, SUBNETS)
+        if (row.get("vnet") or row.get("pending", {}).get("vnet")) == call.str("vnet")
+    ]
+
+
+@handler("GET", _SUBNET)
+def subnet(call: Call) -> Any:
+    call.require(_zone_path(call, call.str("vnet")), ["SDN.Audit", "SDN.Allocate"], any=True)
+    return _one(call, SUBNETS)
+
+
+def _finish_subnet(call: Call, id: str, document: dict[str, Any], prefix: str) -> None:
+    zone, network, mask = id.rsplit("-", 2)
+    if document.get("dhcp-range"):
+        document["dhcp-range"] = [
+            dict(part.split("=", 1) for part in entry.split(",")) if isinstance(entry, str) else entry
+            for entry in document["dhcp-range"]
+        ]
+    net = ipaddress.ip_network(f"{network}/{mask}", strict=False)
+    gateway = document.get("gateway")
+    if gateway and ipaddress.ip_address(gateway) not in net:
+        _bad(call, prefix, "gateway", f"{gateway} is not in subnet {net}")
+    for entry in document.get("dhcp-range", []):
+        for side in ("start-address", "end-address"):
+            if side in entry and ipaddress.ip_address(entry[side]) not in net:
+                _bad(call, prefix, "dhcp-range", f"{entry[side]} is not in subnet {net}")
+    if document.get("dnszoneprefix") and not call.state.collection("sdn_zones")[zone].get("dnszone"):
+        return
+
+
+@handler("POST", _SUBNETS)
+def create_subnet(call: Call) -> None:
+    vnet = call.str("vnet")
+    call.require(_zone_path(call, vnet), "SDN.Allocate")
+    zone = call.state.collection("sdn_vnets")[vnet]["zone"]
+    cidr = ipaddress.ip_network(call.str("subnet"), strict=False)
+    id = f"{zone}-{cidr.network_address}-{cidr.prefixlen}"
+    document = {**SUBNETS.new(call, id, "subnet"), "vnet": vnet}
+    _finish_subnet(call, id, document, SUBNETS.create)
+    SUBNETS.save(call, id, document)
+
+
+@handler("PUT", _SUBNET)
+def update_subnet(call: Call) -> None:
+    call.require(_zone_path(call, call.str("vnet")), "SDN.Allocate")
+    document = SUBNETS.changed(call, call.str("subnet"))
+    _finish_subnet(call, call.str("subnet"), document, SUBNETS.update)
+    SUBNETS.save(call, call.str("subnet"), document)
+
+
+@handler("DELETE", _SUBNET)
+def delete_subnet(call: Call) -> None:
+    call.require(_zone_path(call, call.str("vnet")), "SDN.Allocate")
+    _remove(call, SUBNETS)
+
+
+# -- applying --------------------------------------------------------------------------------------------------
+
+
+@handler("PUT", "/cluster/sdn")
+def apply(call: Call) -> str:
+    def work(log: TaskLog) -> None:
+        call.state.set_value("sdn-running", {part: _documents(call, section) for part, section in _APPLIED.items()})
+        nodes = call.state.collection("nodes")
+        for name, node in nodes.items():
+            node["vnets"] = list(call.state.collection("sdn_vnets"))
+            set_bridges(node)
+            nodes[name] = node
+            log(f"{name}: reloading network config")
+
+    return call.task("reloadnetworkall", "", work)
+
+
+@handler("POST", "/cluster/sdn/rollback")
+def rollback(call: Call) -> None:
+    running = call.state.value("sdn-running", {})
+    for part, section in _APPLIED.items():
+        documents = call.state.collection(section.collection)
+        documents.clear()
+        for id, document in running.get(part, {}).items():
+            documents[id] = document
+
+
+@handler("POST", "/cluster/sdn/lock")
+def lock(call: Call) -> str:
+    import uuid
+
+    return str(uuid.uuid4())
+
+
+@handler("DELETE", "/cluster/sdn/lock")
+def unlock(call: Call) -> None:
+    return None
