@@ -278,6 +278,8 @@ class Client:
     async def _move(self, message: httpx.Request) -> tuple[int, str, Mapping[str, str], bytes]:
         """Through the transport, whichever it is: httpx's exceptions become TransportError."""
         try:
+            # httpx's own way to tell a transport; ours has been told when it was made.
+            message.extensions["timeout"] = {"connect": self.timeouts.connect, "read": self.timeouts.read}
             async with asyncio.timeout(self.timeouts.total):
                 response = await self._transport.handle_async_request(message)
                 try:
