@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 Path = tuple[str | int, ...]
 Found = list[tuple[Path, Problem]]
-_INDEXED = re.compile(r".*\[(\d+)\]\Z")
 
 
 def show(path: Path) -> str:
@@ -124,7 +123,7 @@ class Checks:
             self.report(path, f"{name} is not for type {type_}", f"type {type_} takes {', '.join(sorted(allowed))}")
             return False
         wire = kind.wire_name(name)
-        if wire != name and wire in self.spec:
+        if wire != name and wire in self.spec and wire not in kind.table.drop:
             self.report(path, f"{name} and {wire} are the same thing; keep one")
         return True
 
@@ -156,6 +155,13 @@ class Checks:
             needs = shape.facts(name).get("requires")
             if needs and needs not in given and shape.param(str(needs)) and str(needs) not in kind.table.drop:
                 self.report(("spec", name), f"{name} needs {needs} beside it")
+        self._contents(type_)
+        for name in kind.table.keep.values():
+            given_ = self.spec.get(name)
+            if given_ is not None and not str(given_).startswith("secret://release/"):
+                self.report(
+                    ("spec", name), "has to be a reference into the release's own store", "secret://release/NAME"
+                )
         one_of = kind.table.one_of
         switched = {name for name in given if self.spec.get(name) not in (False, 0, "0")}
         if one_of and not switched & set(one_of):
@@ -165,6 +171,18 @@ class Checks:
             if first in switched and second in switched:
                 one, other = self.spec_word(first), self.spec_word(second)
                 self.report(("spec", other), f"{one} and {other} exclude each other")
+
+    def _contents(self, type_: Any) -> None:
+        """A type of storage holds only some kinds of content."""
+        facts = options_of(self.kind.table.type_options, str(type_)) if self.kind.table.type_options else None
+        given = self.spec.get("content")
+        if not facts or "content" not in facts or given is None or values.has_open(given):
+            return
+        listed = values.normal(self.kind.facts("content"), given)
+        for index, item in enumerate(listed):
+            if item not in facts["content"] and not formats.check_value(self.kind.facts("content"), [item], name="x"):
+                path: Path = ("spec", "content", index) if isinstance(given, list) else ("spec", "content")
+                self.report(path, f"{type_} can't hold '{item}'", f"it holds {', '.join(facts['content'])}")
 
     def spec_word(self, wire: str) -> str:
         """The name a person knows a parameter by."""
@@ -192,20 +210,23 @@ class Checks:
             lowered: Any = values.word(facts, value) if isinstance(value, bool) else str(value)
         else:
             lowered = values.normal(facts, value)
-        if values.is_array(facts) or not isinstance(lowered, list):
-            pass
-        elif not lowered:
-            return
         if not checked:
             return
-        for key, what in formats.check_value(facts, lowered, name=str(path[-1])):
-            index = _INDEXED.fullmatch(key)
-            inner = (
-                value[int(index[1])] if index and isinstance(value, Sequence) and not isinstance(value, str) else None
-            )
-            shown = value if inner is None else inner
-            where: Path = (*path, int(index[1])) if inner is not None and index else path
-            self.report(where, f"'{_plain(shown)}': {what}", _allowed(facts, shown))
+        if isinstance(value, list | tuple):
+            before = len(self.found)
+            for index, item in enumerate(lowered):
+                self._item((*path, index), facts, item)
+            if len(self.found) > before or not lowered:
+                return
+        for _, what in formats.check_value(facts, lowered, name=str(path[-1])):
+            self.report(path, f"'{_plain(value)}': {what}", _allowed(facts, value))
+
+    def _item(self, path: Path, facts: Facts, item: str) -> None:
+        if not values.is_array(facts) and re.search(r"[\s,;]", item):
+            self.report(path, f"'{item}': one item of a list can't hold blanks, commas or semicolons")
+            return
+        for _, what in formats.check_value(facts, [item], name="item"):
+            self.report(path, f"'{item}': {what}", _allowed(facts, item))
 
     def _map(self, path: Path, facts: Facts, known: Mapping[str, Facts], value: Mapping[str, Any]) -> None:
         aliases = {key for key, sub in known.items() if sub.get("alias") or sub.get("keyAlias")}
@@ -259,6 +280,7 @@ class Checks:
         facts = self.kind.row_facts(self.place)
         for index, row in enumerate(value):
             where: Path = (*path, index)
+            given = row
             if below.shape == "keyed" and isinstance(row, str):
                 row = {below.id: row}
             if not isinstance(row, Mapping):
@@ -270,7 +292,8 @@ class Checks:
                 elif inner is not None and isinstance(inner, Mapping):
                     self.report((*where, name), "a map does not fit here")
                 elif inner is not None:
-                    self.value((*where, name), facts[name], rows.prepared(facts[name], inner))
+                    at = (*where, name) if isinstance(given, Mapping) else where
+                    self.value(at, facts[name], rows.prepared(facts[name], inner))
             for name, sub in facts.items():
                 if not sub.get("optional") and row.get(name) is None:
                     self.report(where, f"{name} is required")
@@ -279,7 +302,7 @@ class Checks:
                     self.report((*where, name), f"{name} needs {needs} beside it")
             place = self.place or "group"
             for key, what, hint in rows.problems(row, below, "vm" if place == "guest" else place):
-                self.report((*where, key) if key in row else where, what, hint)
+                self.report((*where, key) if isinstance(given, Mapping) and key in row else where, what, hint)
         if below.shape == "keyed":
             self._repeated(path, value, below.id)
 

@@ -3,8 +3,8 @@
 How the object is read and written is the strategy's matter (``api.strategies``); here is what all of them share.
 Beyond the contract of ``api.kind``:
 
-* ``Wanted.key`` and ``Live.key`` of a thing at several places hold ``scope`` (as in the manifest), for a guest's ``vmid``
-  (a number, or ``${vmid:REF}``) and, once read, ``node``. Paths hold ``${node:REF}`` while the node is not known.
+* ``Wanted.key`` and ``Live.key`` of a thing at several places hold ``scope`` (as in the manifest), of a guest's also
+  ``vmid`` (a number, or ``${vmid:REF}``) and, once read, ``node``; paths hold ``${node:REF}`` until it is known.
 * ``Wanted.needs`` may hold ``guest:REF``: every HAResource about that guest has to be there first.
 * ``Live.extra["vacant"]`` of what is always there: False where somebody else's rules are in the list already.
 * What the server never shows (write-only and recorded fields) is not in ``Live.fields``; ``same`` calls it equal then.

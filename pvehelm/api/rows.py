@@ -183,9 +183,9 @@ class _Rewrite:
         for index in reversed(range(len(self.wanted))):
             if index not in placed:
                 self._insert(index)
-        for position, (row, index) in enumerate(self.current):
-            if index is not None:
-                self._settle(position, row, index)
+        for position, (row, meant) in enumerate(self.current):
+            if meant is not None:
+                self._settle(position, row, meant)
         for position in reversed(range(len(self.current))):
             if self.current[position][1] is None:
                 self.call("DELETE", f"{self.path}/{position}", {}, "remove a rule")
@@ -195,7 +195,7 @@ class _Rewrite:
         row = self.wanted[index]
         sent = {**row, "enable": 0} if self.late else row
         # The place before the next wanted row that is there already, whatever is to go stands between.
-        below = (at for at, (_, other) in enumerate(self.current) if other is not None and other > index)
+        below = (at for at, (_, taken) in enumerate(self.current) if taken is not None and taken > index)
         target = next(below, len(self.current))
         self.call("POST", self.path, sent, "add a rule")
         if target > 0:
@@ -218,9 +218,11 @@ def _pairs(live: Sequence[Row], wanted: Sequence[Row]) -> dict[int, int]:
     """Index in live -> index in wanted of the rows that stay or are changed in place; increasing in both."""
     kept = _common([canonical(row) for row in live], [canonical(row) for row in wanted])
     found = dict(kept)
+    # A row that is wanted at another place stays as it is until its copy there is on.
+    moving = {canonical(row) for index, row in enumerate(wanted) if index not in found.values()}
     edges = [(-1, -1), *kept, (len(live), len(wanted))]
     for (above_live, above_wanted), (below_live, below_wanted) in pairwise(edges):
-        ours = range(above_live + 1, below_live)
+        ours = [i for i in range(above_live + 1, below_live) if canonical(live[i]) not in moving]
         theirs = range(above_wanted + 1, below_wanted)
         alike = _common([_family(live[i]) for i in ours], [_family(wanted[i]) for i in theirs])
         found |= {ours[one]: theirs[other] for one, other in alike}

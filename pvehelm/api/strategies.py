@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pvehelm.api import rows, scopes, values
 from pvehelm.api.generic import SchemaKind, Shape, ask
 from pvehelm.api.kind import Get, Key, Live, Step, Wanted, leaves
 from pvehelm.api.schema import Operation
 from pvehelm.errors import Problem
+
+if TYPE_CHECKING:
+    from pvehelm.api.checks import Checks
 
 
 class Item(SchemaKind):
@@ -48,6 +51,8 @@ class Item(SchemaKind):
         extra: dict[str, Any] = {"digest": found["digest"]} if "digest" in found else {}
         if self.table.children:
             fields[self.table.children.field] = await self._read_rows(place, known, get, extra)
+        if self._typed_lists:
+            extra["guests"] = await scopes.guests(get)
         return Live(key=self._live_key(key, where, row), fields=fields, extra=extra)
 
     async def _where(self, key: Key, get: Get) -> tuple[str, dict[str, str] | None]:
@@ -117,7 +122,7 @@ class Item(SchemaKind):
         step = Step(
             shape.create.method,
             self._path(shape.create, key),
-            self._named(shape.create, key) | self._sent(fields, place),
+            self._named(shape.create, key) | self._sent(fields, place, context),
             writes=tuple(leaves(fields)),
             note=f"create {self.name} {wanted.name}",
             creates=True,
@@ -153,26 +158,39 @@ class Item(SchemaKind):
         after = merged(live.fields, changes)
         sent = {name: value for name, value in after.items() if value is not None}
         unset = sorted(name for name, value in after.items() if value is None)
-        desired = {**live.fields, **{k: v for k, v in (wanted.fields if wanted else {}).items() if v is not None}}
+        desired = {name: value for name, value in live.fields.items() if name not in after}
+        desired |= {k: v for k, v in (wanted.fields if wanted else {}).items() if v is not None and k not in after}
         for name in self._companions(shape.update, shape, {*sent, *unset}, desired):
-            sent.setdefault(name, desired[name])
-        params = self._named(shape.update, key) | self._sent(sent, place)
+            sent[name] = desired[name]
+        params = self._named(shape.update, key) | self._sent(sent, place, live.extra)
         if self.table.rename:
             params["rename"] = key[self.id_names[0]]
-        if unset and shape.update.param("delete") is not None and not self.table.rename:
+        if unset and self._deletes(shape.update):
             params["delete"] = ",".join(unset)
-        elif unset:
-            params |= dict.fromkeys(unset, "")
+        else:
+            params |= {name: self._empty(name) for name in unset}
         if self.table.digest == "own" and live.extra.get("digest"):
             params["digest"] = live.extra["digest"]
         method, path = shape.update.method, self._path(shape.update, key)
         return Step(method, path, params, writes=tuple(changes), note=f"change {self.name}")
+
+    def _deletes(self, update: Operation) -> bool:
+        """Whether the update takes names to unset (elsewhere ``delete`` is a switch, or not there at all)."""
+        param = update.param("delete")
+        return param is not None and param.type != "boolean" and not self.table.unset and not self.table.rename
+
+    def _empty(self, name: str) -> Any:
+        """The value that stands for "not set" where there is no other way to say it."""
+        absent = self.rule(name).absent
+        return "" if absent is None else absent
 
     def _companions(self, update: Operation, shape: Shape, touched: set[str], desired: Mapping[str, Any]) -> list[str]:
         """What has to be sent along: what the update always asks for, and what a touched field requires."""
         always = [name for name, param in update.params.items() if param.required]
         if update.selector:
             always.append(update.selector.name)
+        if self.table.replaces:
+            always += [name for name in desired if shape.param(name) is not None and not self.is_create_only(name)]
         needed = [str(shape.facts(name).get("requires") or "") for name in touched]
         return [name for name in dict.fromkeys([*always, *needed]) if name in desired and name not in touched]
 
@@ -216,8 +234,20 @@ class Item(SchemaKind):
         names = [*self.id_names, *(rule.wire or name for name, rule in self.table.fields.items() if rule.identity)]
         return {name: key[name] for name in names if name not in operation.path_names and name in key}
 
-    def _sent(self, fields: Mapping[str, Any], place: str) -> dict[str, Any]:
-        return {name: values.wire(self.facts(name, place), value) for name, value in fields.items()}
+    @property
+    def _typed_lists(self) -> tuple[str, ...]:
+        """Fields that list guests with their types (``vm:100``)."""
+        listed = (name for name, rule in self.table.fields.items() if rule.guest == "sid" and not rule.identity)
+        return tuple(self.wire_name(name) for name in listed)
+
+    def _sent(self, fields: Mapping[str, Any], place: str, extra: Mapping[str, Any]) -> dict[str, Any]:
+        sent = {name: values.wire(self.facts(name, place), value) for name, value in fields.items()}
+        known = extra.get("guests") or {}
+        for name in self._typed_lists:
+            if isinstance(fields.get(name), list):
+                typed = [f"{known[item][1]}:{item}" if item in known else item for item in fields[name]]
+                sent[name] = ",".join(typed)
+        return sent
 
     def _kept(self, wanted: Wanted) -> dict[str, str]:
         """Where answers of the creation belong; without a reference in the manifest, under the object's own name."""
@@ -272,6 +302,8 @@ class Item(SchemaKind):
 
     async def prepare(self, wanted: Wanted, get: Get) -> tuple[Mapping[str, Any], list[Problem]]:
         """See Kind.prepare: where a guest's scope is. A missing guest that another resource makes is no problem."""
+        if self._typed_lists:
+            return {"guests": await scopes.guests(get)}, []
         if not self.scoped:
             return {}, []
         where = await scopes.place(wanted.key, get)
@@ -363,6 +395,19 @@ class Entries(Item):
     always_there = True
     SUBJECTS: ClassVar[Mapping[str, str]] = {"users": "user", "groups": "group", "tokens": "token"}
 
+    def check_more(self, checks: Checks) -> None:
+        """The path has to be one that access can be given on."""
+        path = checks.spec.get("path")
+        if not isinstance(path, str) or values.is_open(path):
+            return
+        parts = [part for part in path.split("/") if part]
+        roots = ("access", "mapping", "nodes", "pool", "sdn", "storage", "vms")
+        if parts and parts[0] not in roots:
+            hint = f"/ or one below {', '.join(f'/{root}' for root in roots)}"
+            checks.report(("spec", "path"), f"'{path}' is no path of access control", hint)
+        elif not re.fullmatch(r"[A-Za-z0-9._@!/-]*", path):
+            checks.report(("spec", "path"), f"'{path}' is no path of access control")
+
     def lower(self, resource: Any, resolve: Any) -> Wanted:
         """See Kind.lower."""
         plain = super().lower(resource, resolve)
@@ -371,6 +416,9 @@ class Entries(Item):
         fields = {name: dict.fromkeys(plain.fields.get(name) or [], spread) for name in self.SUBJECTS}
         needs = [*plain.needs, *_acl_path_needs(str(resource.spec.get("path", "")))]
         path = "/" + "/".join(part for part in str(plain.key["path"]).split("/") if part)
+        if path.startswith("/vms/") and scopes.is_guest_ref(path.removeprefix("/vms/")):
+            guest = path.removeprefix("/vms/")
+            path = f"/vms/{self._guest(guest, 'vmid', resolve, needs)}"
         return Wanted(
             ref=plain.ref,
             kind=plain.kind,
@@ -448,7 +496,7 @@ class Download(Item):
         "import": (r"\.(?:ova|ovf|qcow2|raw|vmdk)\Z", ".qcow2, .raw, .vmdk, .ova or .ovf"),
     }
 
-    def check_more(self, checks: Any) -> None:
+    def check_more(self, checks: Checks) -> None:
         """The checksum's form, and the ending that each content has to have."""
         from pvehelm.api import formats
 
@@ -510,7 +558,7 @@ class Download(Item):
         step = Step(
             "POST",
             scopes.fill("/nodes/{node}/storage/{storage}/download-url", key),
-            {"content": key["content"], "filename": key["filename"], **self._sent(sent, "")},
+            {"content": key["content"], "filename": key["filename"], **self._sent(sent, "", context)},
             writes=tuple(leaves(wanted.fields)),
             note=f"download {_volume(key)}",
             creates=True,

@@ -8,7 +8,8 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as default
 from functools import cached_property
 from typing import Any
 
@@ -39,11 +40,11 @@ class FieldRule:
     # What the server means when the field is not there.
     absent: Any = None
     # Values the server treats alike: written -> stored.
-    alike: Mapping[str, str] = field(default_factory=dict)
+    alike: Mapping[str, str] = default(default_factory=dict)
     # The two words a YAML boolean stands for where no enumeration says so.
     words: tuple[str, ...] = ()
     # Facts of a field that no parameter of the schema describes, or that correct it.
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = default(default_factory=dict)
     # Another operation that sets the field: "PUT /access/password".
     setter: str = ""
     # The field is a set that the update operation adds to, and removes from with delete=1.
@@ -65,8 +66,8 @@ class Children:
     path: str = ""
     item: str = ""
     # rule type -> scopes that have it
-    types: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    requires: Mapping[str, str] = field(default_factory=dict)
+    types: Mapping[str, Sequence[str]] = default(default_factory=dict)
+    requires: Mapping[str, str] = default(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -86,28 +87,30 @@ class Table:
     id: str = ""
     name_template: str = ""
     read: str = "list"
-    index_params: Mapping[str, Any] = field(default_factory=dict)
-    get_params: Mapping[str, Any] = field(default_factory=dict)
-    delete_params: Mapping[str, Any] = field(default_factory=dict)
+    index_params: Mapping[str, Any] = default(default_factory=dict)
+    get_params: Mapping[str, Any] = default(default_factory=dict)
+    delete_params: Mapping[str, Any] = default(default_factory=dict)
     scopes: tuple[str, ...] = ()
     evidence: str = "schema"
     privileged: bool = False
     since: str = ""
     until: str = ""
     drop: tuple[str, ...] = ()
-    hints: Mapping[str, str] = field(default_factory=dict)
+    hints: Mapping[str, str] = default(default_factory=dict)
     required: tuple[str, ...] = ()
     one_of: tuple[str, ...] = ()
     conflicts: tuple[tuple[str, str], ...] = ()
     type_options: str = ""
     type_field: str = "type"
     digest: str = ""
+    unset: str = ""
     rename: bool = False
+    replaces: bool = False
     nested: str = ""
     parent: str = ""
-    keep: Mapping[str, str] = field(default_factory=dict)
+    keep: Mapping[str, str] = default(default_factory=dict)
     note: str = ""
-    fields: Mapping[str, FieldRule] = field(default_factory=dict)
+    fields: Mapping[str, FieldRule] = default(default_factory=dict)
     children: Children | None = None
 
     @classmethod

@@ -1,0 +1,93 @@
+"""Every kind against the simulator: what was wanted is there afterwards, and the second plan is empty."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from pvehelm.api.kind import Kind, Live, Wanted, get_leaf, leaves
+from tests.api.kindlab import CASES, Lab, differences, manifest
+
+LIVES: list[dict[str, Any]] = yaml.safe_load((CASES / "live.yaml").read_text(encoding="utf-8"))
+RELEASES = ("9.2", "8.4")
+
+
+def cases() -> Iterator[Any]:
+    for case in LIVES:
+        for release in case.get("releases", RELEASES):
+            yield pytest.param(release, case, id=f"{release}-{case['kind']}-{case['name']}")
+
+
+class Story:
+    """An object on its way through its specs."""
+
+    def __init__(self, lab: Lab, kind: Kind) -> None:
+        self.lab = lab
+        self.kind = kind
+        self.owned: dict[str, Any] = {}
+
+    def read(self, wanted: Wanted) -> Live | None:
+        key = {name: self.lab.fill(value) for name, value in wanted.key.items()}
+        return asyncio.run(self.kind.read(key, self.lab.get))
+
+    def reach(self, name: str, spec: dict[str, Any]) -> Wanted:
+        resource = manifest(self.kind.name, name, spec)
+        assert self.kind.validate(resource) == []
+        wanted = self.lab.lower(self.kind, resource)
+        live = self.read(wanted)
+        if live is None:
+            context, problems = asyncio.run(self.kind.prepare(wanted, self.lab.get))
+            assert problems == []
+            steps = self.kind.create(wanted, context)
+        else:
+            changes = differences(self.kind, wanted, live, self.owned)
+            assert not [leaf for leaf, value in changes.items() if self.kind.refusal(leaf, None, value, live)]
+            steps = self.kind.update(live, changes, wanted) if changes else []
+            assert {leaf for step in steps for leaf in step.writes} == set(changes)
+        self.lab.run(steps)
+        gone = [leaf for leaf in self.owned if leaf not in leaves(wanted.fields) and self.kind.gives_back(leaf)]
+        self.owned = {leaf: value for leaf, value in leaves(wanted.fields).items() if value is not None}
+        self.check(wanted, gone)
+        return wanted
+
+    def check(self, wanted: Wanted, gone: list[str]) -> None:
+        live = self.read(wanted)
+        assert live is not None
+        for leaf, value in leaves(wanted.fields).items():
+            assert self.kind.same(leaf, value, get_leaf(live.fields, leaf)), (leaf, value, live.fields)
+        for leaf in gone:
+            assert self.kind.same(leaf, None, get_leaf(live.fields, leaf)), (leaf, live.fields)
+        assert differences(self.kind, wanted, live, self.owned) == {}
+
+    def end(self, wanted: Wanted) -> None:
+        live = self.read(wanted)
+        assert live is not None
+        if self.kind.always_there:
+            back: dict[str, Any] = {leaf: None for leaf in self.owned if get_leaf(live.fields, leaf) is not None}
+            self.lab.run(self.kind.update(live, back, None) if back else [])
+            after = self.read(wanted)
+            assert after is not None
+            assert not {leaf for leaf in self.owned if get_leaf(after.fields, leaf) not in (None, [])}
+        else:
+            steps = self.kind.delete(live)
+            assert [step.deletes for step in steps][-1]
+            self.lab.run(steps)
+            assert self.read(wanted) is None
+
+
+@pytest.mark.parametrize(("release", "case"), list(cases()))
+def test_a_life(release: str, case: dict[str, Any]) -> None:
+    lab = Lab(release)
+    if case.get("guests"):
+        lab.make_guests()
+    for given in case.get("setup", []):
+        Story(lab, lab.kinds.get(given["kind"])).reach(given["name"], given["spec"])
+    story = Story(lab, lab.kinds.get(case["kind"]))
+    wanted = story.reach(case["name"], case["spec"])
+    for spec in case.get("then", []):
+        wanted = story.reach(case["name"], spec)
+    story.end(wanted)
