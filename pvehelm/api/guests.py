@@ -352,6 +352,13 @@ class GuestKind(Kind):
         """Whether a leaf is compared with what was last written, because live can't or shall not tell."""
         return leaf in RECORDED
 
+    def write_only(self, leaf: str) -> bool:
+        return leaf == "cipassword"
+
+    def gives_back(self, leaf: str) -> bool:
+        name, _, sub = leaf.partition(".")
+        return name not in (*RECORDED, "power", "cloudInitDrive", self.name_field) and sub not in ("size", "storage")
+
     def same(self, leaf: str, wanted: Any, live: Any) -> bool:
         name, dot, sub = leaf.partition(".")
         if wanted is None or live is None:
@@ -471,6 +478,11 @@ class GuestKind(Kind):
             whole = self._net(name, dict(whole))
         return self._wire(name, whole)
 
+    def _created(self, wanted: Wanted) -> tuple[str, ...]:
+        """The leaves that a creation call brings; power and what follows from the rest come after it."""
+        later = ("power", "started", "template")
+        return tuple(leaf for leaf in leaves(wanted.fields) if leaf not in later)
+
     def _initial(self, wanted: Wanted, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Fields of a creation call."""
         params: dict[str, Any] = {}
@@ -588,12 +600,6 @@ class GuestKind(Kind):
         current = live.fields.get(name)
         current = dict(current) if isinstance(current, Mapping) else {}
         volume = is_volume(self.flavour, name)
-        desired = wanted.fields.get(name) if wanted else None
-        if all(value is None for value in subs.values()) and not isinstance(desired, Mapping):
-            # Nothing of this slot is wanted any more and ownership did not begin on a slot of somebody else's.
-            drops.append(name)
-            written.extend(f"{name}.{sub}" for sub in subs)
-            return
         whole = {**current, **subs}
         plain = {sub: value for sub, value in subs.items() if not (volume and current and sub in ("size", "storage"))}
         if plain or not current:
@@ -912,7 +918,7 @@ class VirtualMachineKind(GuestKind):
             if wanted.fields.get("cloudInitDrive"):
                 slot = next(s for s in ("ide2", "ide0", "ide3", "ide1", "sata5") if s not in params)
                 params[slot] = f"{self._cloud_init_storage({}, wanted)}:cloudinit"
-            return [Step("POST", f"/nodes/{wanted.key['node']}/qemu", params, (), "create", creates=True)]
+            return [Step("POST", f"/nodes/{wanted.key['node']}/qemu", params, self._created(wanted), "create", creates=True)]
         source = context.get("source")
         if source is None:
             placeholder = wanted.once["template.vmid"]
@@ -930,7 +936,8 @@ class VirtualMachineKind(GuestKind):
         if source["node"] != wanted.key["node"] and self._shared(context, config):
             params["target"] = wanted.key["node"]
         path = f"/nodes/{source['node']}/qemu/{source['vmid']}/clone"
-        return [Step("POST", path, params, (), f"clone {wanted.once['template']}", creates=True)]
+        writes = tuple(leaf for leaf in ("name", "description", "pool") if leaf in wanted.fields)
+        return [Step("POST", path, params, writes, f"clone {wanted.once['template']}", creates=True)]
 
     def _shared(self, context: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
         """Whether every volume of the clone source can be reached from another node."""
@@ -1092,4 +1099,4 @@ class ContainerKind(GuestKind):
         initial = self._initial(wanted, wanted.fields)
         once = {name: value for name, value in wanted.once.items() if "." not in name and value is not None}
         params = {"vmid": vmid, "description": described, **pool, **once, **initial}
-        return [Step("POST", f"/nodes/{wanted.key['node']}/lxc", params, (), "create", creates=True)]
+        return [Step("POST", f"/nodes/{wanted.key['node']}/lxc", params, self._created(wanted), "create", creates=True)]

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Protocol
 
-from pvehelm.api.schema import Facts, Operation, Schema
+from pvehelm.api.schema import Facts, Schema
 from pvehelm.errors import Problem
 
 Fields = Mapping[str, Any]
@@ -138,6 +138,11 @@ class Kind:
     privileged: bool = False
     evidence: str = "schema"
     schema: Schema
+    # A creation leaves more to do, which is found by reading the object once more (clones, above all).
+    settles: bool = False
+    # The object is part of the server (a settings singleton, a list of somebody's): never created nor deleted,
+    # its leaves are taken over one by one and given back at the end.
+    always_there: bool = False
 
     def fields(self) -> Mapping[str, Field]:
         """Every field of a spec by name (``net[n]`` for numbered ones)."""
@@ -147,8 +152,12 @@ class Kind:
         """All problems of a manifest, each with the path in it (``("spec", "memory")``). Offline."""
         raise NotImplementedError
 
-    def lower(self, resource: Manifest, resolve: Callable[[str], str]) -> Wanted:
-        """The resource in normal form. ``resolve("VirtualMachine/web")`` gives its VMID or its placeholder."""
+    def lower(self, resource: Manifest, resolve: Callable[[str], str | None]) -> Wanted:
+        """The resource in normal form.
+
+        ``resolve("VirtualMachine/web")`` gives the VMID as text, the placeholder ``${vmid:...}`` of a guest that is yet
+        to be made, or None for a name that means nothing here.
+        """
         raise NotImplementedError
 
     async def read(self, key: Key, get: Get) -> Live | None:
@@ -158,6 +167,22 @@ class Kind:
     def same(self, leaf: str, wanted: Any, live: Any) -> bool:
         """Whether two values of a leaf mean the same (``formats.same`` with the leaf's facts)."""
         raise NotImplementedError
+
+    def recorded(self, leaf: str) -> bool:
+        """Whether a leaf is compared with what was last written, because live can't or shall not tell."""
+        return False
+
+    def write_only(self, leaf: str) -> bool:
+        """Whether the server never shows the leaf: it is compared by a keyed hash of what was last written."""
+        return False
+
+    def gives_back(self, leaf: str) -> bool:
+        """Whether a leaf that is no longer desired returns to the value it was found with."""
+        return not self.recorded(leaf)
+
+    def refine(self, wanted: Wanted, fields: Fields) -> Wanted:
+        """``wanted`` in the light of what is there (the live object, or the source it will be cloned from)."""
+        return wanted
 
     def effect(self, leaf: str, before: Any, after: Any, live: Live) -> Effect:
         """What changing the leaf does to what runs."""
@@ -182,6 +207,10 @@ class Kind:
     def delete(self, live: Live) -> list[Step]:
         """The steps that remove the object."""
         raise NotImplementedError
+
+    def mark(self, live: Live, uid: str, ref: str) -> list[Step]:
+        """The steps that put the release's mark on an object (take it away when ``uid`` is ''); none for most kinds."""
+        return []
 
     def losses(self, live: Live) -> list[str]:
         """The data that dies with the object, for the confirmation (``scsi0 local-lvm:vm-100-disk-0 50G``)."""
@@ -238,7 +267,3 @@ def placeholders(value: Any) -> Iterator[str]:
     elif isinstance(value, Sequence):
         for inner in value:
             yield from placeholders(inner)
-
-
-def operation_of(schema: Schema, method: str, path: str) -> Operation | None:
-    return schema.find(method, path)

@@ -1,0 +1,157 @@
+"""Charts: render, check, show, scaffold, package."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pvehelm import __version__
+from pvehelm.actions import action
+from pvehelm.errors import InvalidError, Problem
+
+if TYPE_CHECKING:
+    from pvehelm.chart.chart import Chart
+    from pvehelm.chart.render import Rendered, ReleaseInfo
+    from pvehelm.chart.values import ValueFlag
+
+Lookup = Callable[[str, str], Any]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A chart with the values it will see, and the user's part of them."""
+
+    chart: Chart
+    user: Mapping[str, Any]
+    values: Mapping[str, Any]
+    sources: Mapping[tuple[str | int, ...], str] = field(default_factory=dict)
+
+
+def prepare(
+    chart: Chart,
+    flags: Sequence[ValueFlag] = (),
+    *,
+    recorded: Mapping[str, Any] | None = None,
+    skip_schema: bool = False,
+) -> Prepared:
+    """The user's values (recorded ones, then flags) over the chart's, checked against its schemas.
+
+    Raises InvalidError with every problem, at the file and line of the value where that is known.
+    """
+    from pvehelm.chart import values
+
+    if chart.metadata.engine == "gotpl":
+        raise InvalidError(
+            f"chart {chart.name} has engine: gotpl, which this pvehelm does not render yet",
+            [Problem(f"{chart.path}/Chart.yaml", "engine: gotpl is not supported", "write its templates in Jinja2 (engine: jinja2)")],
+        )
+    user = values.overlay(recorded or {}, values.from_flags(flags))
+    chart = values.enabled(chart, user)
+    whole = values.coalesce(chart, user)
+    sources = values.origins(flags)
+    problems = [] if skip_schema else values.validate(chart, whole, sources=sources)
+    if problems:
+        raise InvalidError(f"the values do not fit chart {chart.name}", problems, hint="pvehelm show values CHART prints its defaults")
+    return Prepared(chart, user, whole, sources)
+
+
+def rendered(
+    prepared: Prepared, release: ReleaseInfo, pve_version: str, kinds: Sequence[str], lookup: Lookup | None = None
+) -> Rendered:
+    """The chart rendered in a limited child process; resources without a namespace get the release's."""
+    from pvehelm.chart.render import Capabilities, render
+
+    capabilities = Capabilities(pve_version, tuple(kinds), __version__)
+    if prepared.chart.metadata.type == "library":
+        raise InvalidError(f"{prepared.chart.name} is a library chart and can't be installed by itself")
+    return render(
+        prepared.chart, dict(prepared.values), release, capabilities, lookup=lookup, user_values=dict(prepared.user)
+    )
+
+
+def offline(
+    prepared: Prepared, name: str, namespace: str, *, pve_version: str = "", is_upgrade: bool = False, revision: int = 1
+) -> Rendered:
+    """Rendered without a server: the kinds and version of the newest (or the given) schema; manifests validated."""
+    from pvehelm.api.kinds import Kinds
+    from pvehelm.api.schema import Schema
+    from pvehelm.chart.render import ReleaseInfo
+    from pvehelm.release.pipeline import require_valid
+
+    schema = Schema.load(pve_version)
+    kinds = Kinds.load(schema)
+    info = ReleaseInfo(name, namespace, revision, not is_upgrade, is_upgrade)
+    made = rendered(prepared, info, pve_version or schema.release, kinds.names())
+    require_valid(kinds, made.resources)
+    return made
+
+
+@action("local")
+def template(
+    chart: Chart,
+    flags: Sequence[ValueFlag] = (),
+    *,
+    name: str = "release-name",
+    namespace: str = "default",
+    pve_version: str = "",
+    is_upgrade: bool = False,
+    skip_schema: bool = False,
+    show_only: Sequence[str] = (),
+) -> str:
+    """Render a chart's manifests and print them, without a server."""
+    made = offline(prepare(chart, flags, skip_schema=skip_schema), name, namespace, pve_version=pve_version, is_upgrade=is_upgrade)
+    if not show_only:
+        wanted = made.files
+    else:
+        wanted = {path: text for path, text in made.files.items() if path in show_only or path.partition("/")[2] in show_only}
+        missing = [path for path in show_only if not any(p == path or p.partition("/")[2] == path for p in made.files)]
+        if missing:
+            raise InvalidError(f"no template {missing[0]!r} in the chart", hint=f"there are {', '.join(sorted(made.files))}")
+    parts = [f"---\n# Source: {path}\n{text.strip()}\n" for path, text in sorted(wanted.items()) if text.strip()]
+    return "".join(parts)
+
+
+@action("local")
+def lint(
+    chart: Chart, flags: Sequence[ValueFlag] = (), *, strict: bool = False, pve_version: str = "", skip_schema: bool = False
+) -> tuple[list[Any], bool]:
+    """Check a chart: metadata, values, schema, templates, manifests. Returns findings and whether it passed."""
+    from pvehelm.chart.lint import Finding, lint as static
+
+    findings = list(static(chart))
+    if not any(finding.severity == "error" for finding in findings):
+        try:
+            prepared = prepare(chart, flags, skip_schema=skip_schema)
+            if chart.metadata.type != "library":
+                offline(prepared, "release-name", "default", pve_version=pve_version)
+        except InvalidError as error:
+            problems = error.problems or (Problem(chart.path, str(error), error.hint),)
+            findings += [Finding("error", problem) for problem in problems]
+    bad = ("error", "warning") if strict else ("error",)
+    return findings, not any(finding.severity in bad for finding in findings)
+
+
+@action("local")
+def show(chart: Chart, what: str = "all") -> str:
+    """Show a chart's definition, values or README."""
+    parts = {"chart": chart.file("Chart.yaml"), "values": chart.values_text, "readme": chart.file("README.md")}
+    if what != "all":
+        return parts[what]
+    return "---\n".join(text if text.endswith("\n") else text + "\n" for text in parts.values() if text)
+
+
+@action("local")
+def create(name: str) -> Mapping[str, str]:
+    """Scaffold a chart: paths and contents of its files."""
+    from pvehelm.chart.scaffold import scaffold
+
+    return scaffold(name)
+
+
+@action("local")
+def package(chart: Chart) -> tuple[str, bytes]:
+    """Pack a chart into an archive that is the same everywhere: its file name and its bytes."""
+    from pvehelm.chart.package import package as pack
+
+    return f"{chart.metadata.name}-{chart.version}.tgz", pack(chart)

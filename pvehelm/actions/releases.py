@@ -1,0 +1,409 @@
+"""Releases: install, upgrade, rollback, uninstall, and looking at them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pvehelm.actions import action
+from pvehelm.errors import InvalidError, NotFoundError, Problem, RefusedError, UsageError
+from pvehelm.release.release import ReleaseKey, Status
+
+if TYPE_CHECKING:
+    from pvehelm.chart.chart import Chart
+    from pvehelm.chart.values import ValueFlag
+    from pvehelm.release.context import Context
+    from pvehelm.release.pipeline import Desire, Options, Result
+    from pvehelm.release.release import Release, Revision
+
+NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z")
+
+
+def check_name(name: str) -> str:
+    """Helm's rule for release names. Raises UsageError."""
+    if not NAME.match(name) or len(name) > 53:
+        raise UsageError(
+            f"{name!r} is no release name", hint="lower-case letters, digits, '-' and '.', at most 53 characters"
+        )
+    return name
+
+
+async def _desire(
+    ctx: Context,
+    key: ReleaseKey,
+    act: str,
+    chart: Chart,
+    flags: Sequence[ValueFlag],
+    *,
+    recorded: Mapping[str, Any],
+    revision: int,
+    origin: str,
+    description: str,
+    labels: Mapping[str, str],
+    skip_schema: bool,
+    allow_lookup: bool,
+) -> Desire:
+    import asyncio
+
+    from pvehelm.actions.charts import prepare, rendered
+    from pvehelm.chart.render import ReleaseInfo
+    from pvehelm.release.lookup import lookup_of
+    from pvehelm.release.pipeline import Desire
+
+    prepared = prepare(chart, flags, recorded=recorded, skip_schema=skip_schema)
+    await ctx.connect()
+    info = ReleaseInfo(key.name, key.namespace, revision, act == "install", act == "upgrade")
+    lookup = lookup_of(ctx, key, everything=allow_lookup)
+    # Off the loop: templates may look things up, which is a conversation of its own with the server.
+    made = await asyncio.to_thread(rendered, prepared, info, ctx.release, ctx.kinds.names(), lookup)
+    namespaced = {kind.name for kind in ctx.kinds if kind.namespaced}
+    resources = tuple(
+        replace(r, namespace=key.namespace) if r.kind in namespaced and not r.namespace else r for r in made.resources
+    )
+    from pvehelm.chart.manifest import to_text
+
+    record = {
+        "chart_name": chart.metadata.name,
+        "chart_version": chart.version,
+        "app_version": chart.metadata.app_version or "",
+        "chart_digest": chart.digest,
+        "chart_origin": origin,
+        "user_values": dict(prepared.user),
+        "values": dict(prepared.values),
+        "manifest": to_text(resources),
+        "labels": dict(labels),
+        "description": description,
+    }
+    return Desire(act, resources, record, made.notes)
+
+
+@action("write")
+async def install(
+    ctx: Context,
+    name: str,
+    chart: Chart,
+    flags: Sequence[ValueFlag] = (),
+    options: Options | None = None,
+    *,
+    origin: str = "",
+    description: str = "",
+    labels: Mapping[str, str] | None = None,
+    skip_schema: bool = False,
+    allow_lookup: bool = False,
+) -> Result:
+    """Install a chart as a new release."""
+    from pvehelm.release.pipeline import Options, run
+
+    key = ctx.key(check_name(name))
+    before = ctx.store.find(key)
+    if before is not None and _stands(ctx, key, before):
+        raise RefusedError(
+            f"release {name!r} is there already (revision {before.current.number}, {before.current.status})",
+            hint=f"pvehelm upgrade {name} CHART changes it, pvehelm uninstall {name} removes it",
+        )
+    desire = await _desire(
+        ctx,
+        key,
+        "install",
+        chart,
+        flags,
+        recorded={},
+        revision=before.current.number + 1 if before else 1,
+        origin=origin,
+        description=description,
+        labels=labels or {},
+        skip_schema=skip_schema,
+        allow_lookup=allow_lookup,
+    )
+    return await run(ctx, key, desire, options or Options())
+
+
+def _stands(ctx: Context, key: ReleaseKey, release: Release) -> bool:
+    """Whether a release is in the way of an install: anything but an uninstalled one and a first install that failed."""
+    if release.current.status is Status.uninstalled:
+        return False
+    from pvehelm.release.pipeline import last_deployed
+
+    return last_deployed(ctx, key) is not None
+
+
+@action("write")
+async def upgrade(
+    ctx: Context,
+    name: str,
+    chart: Chart,
+    flags: Sequence[ValueFlag] = (),
+    options: Options | None = None,
+    *,
+    install_if_missing: bool = False,
+    reset_values: bool = False,
+    origin: str = "",
+    description: str = "",
+    labels: Mapping[str, str] | None = None,
+    skip_schema: bool = False,
+    allow_lookup: bool = False,
+) -> Result:
+    """Upgrade a release to a chart and values: its new defaults, the recorded values, and the flags."""
+    from pvehelm.release.pipeline import Options, run
+
+    key = ctx.key(check_name(name))
+    before = ctx.store.find(key)
+    if before is None or before.current.status is Status.uninstalled:
+        if install_if_missing:
+            return await install(
+                ctx,
+                name,
+                chart,
+                flags,
+                options,
+                origin=origin,
+                description=description,
+                labels=labels,
+                skip_schema=skip_schema,
+                allow_lookup=allow_lookup,
+            )
+        if before is not None:
+            raise NotFoundError(f"release {name!r} was uninstalled", hint="pvehelm install, or upgrade --install")
+        ctx.store.get(key)
+    assert before is not None
+    recorded = {} if reset_values else before.current.user_values
+    desire = await _desire(
+        ctx,
+        key,
+        "upgrade",
+        chart,
+        flags,
+        recorded=recorded,
+        revision=before.current.number + 1,
+        origin=origin,
+        description=description,
+        labels={**before.current.labels, **(labels or {})},
+        skip_schema=skip_schema,
+        allow_lookup=allow_lookup,
+    )
+    result = await run(ctx, key, desire, options or Options())
+    history = sorted(recorded)
+    if history:
+        note = f"values from the history: {', '.join(history)} (--reset-values drops them)"
+        result.plan = replace(result.plan, notes=(*result.plan.notes, note))
+    return result
+
+
+@action("write")
+async def rollback(
+    ctx: Context, name: str, revision: int | None = None, options: Options | None = None, *, description: str = ""
+) -> Result:
+    """Roll a release back to an earlier revision (the one before the deployed one when none is named)."""
+    from pvehelm.release.pipeline import Options, rollback_desire, run
+
+    key = ctx.key(name)
+    release = ctx.store.get(key)
+    target = _target(ctx, key, release, revision)
+    desire = rollback_desire(target)
+    if description:
+        desire = replace(desire, record={**desire.record, "description": description})
+    return await run(ctx, key, desire, options or Options())
+
+
+def _target(ctx: Context, key: ReleaseKey, release: Release, revision: int | None) -> Revision:
+    if revision:
+        return revision_of(ctx, key, revision)
+    usable = [r for r in ctx.store.revisions(key) if r.status in (Status.superseded, Status.deployed)]
+    earlier = [r for r in usable if r.number < release.current.number]
+    if not earlier:
+        raise NotFoundError(f"release {key.name!r} has no earlier revision to go back to")
+    return ctx.store.revision(key, earlier[-1].number)
+
+
+def revision_of(ctx: Context, key: ReleaseKey, number: int = 0) -> Revision:
+    """One revision of a release, the current one for 0. Raises NotFoundError."""
+    return ctx.store.revision(key, number) if number else ctx.store.get(key).current
+
+
+@action("destroy")
+async def uninstall(
+    ctx: Context, name: str, options: Options | None = None, *, description: str = "", ignore_not_found: bool = False
+) -> Result | None:
+    """Remove a release and what it created."""
+    from pvehelm.release.pipeline import Desire, Options, run
+
+    key = ctx.key(name)
+    if ignore_not_found and ctx.store.find(key) is None:
+        return None
+    release = ctx.store.get(key)
+    if release.current.status is Status.uninstalled:
+        if options is not None and not options.keep_history and not options.dry_run:
+            ctx.store.delete(key)
+            return None
+        raise NotFoundError(f"release {name!r} is uninstalled already", hint="its history is kept; uninstall without --keep-history drops it")
+    current = release.current
+    record = {
+        "chart_name": current.chart_name,
+        "chart_version": current.chart_version,
+        "app_version": current.app_version,
+        "chart_digest": current.chart_digest,
+        "chart_origin": current.chart_origin,
+        "user_values": current.user_values,
+        "values": current.values,
+        "labels": current.labels,
+        "description": description,
+    }
+    return await run(ctx, key, Desire("uninstall", (), record), options or Options())
+
+
+@action("write")
+async def recover(ctx: Context, name: str, options: Options | None = None) -> Result:
+    """Finish or repair what was interrupted: bring the last recorded revision about."""
+    from pvehelm.release.pipeline import Options, rollback_desire, run
+
+    key = ctx.key(name)
+    release = ctx.store.get(key)
+    current = release.current
+    if current.status is Status.uninstalled:
+        raise NotFoundError(f"release {name!r} is uninstalled", hint="there is nothing to recover")
+    desire = rollback_desire(current)
+    description = f"Recovered revision {current.number}" if current.status is Status.failed else f"Repaired revision {current.number}"
+    record = {**desire.record, "description": description, "rollback_of": current.rollback_of}
+    return await run(ctx, key, replace(desire, action="recover", record=record), options or Options())
+
+
+@action("write")
+def unlock(ctx: Context, name: str) -> bool:
+    """Take the lease of a release from whoever holds it; True when somebody did."""
+    key = ctx.key(name)
+    return ctx.store.unlock(key.scope) is not None
+
+
+# -- looking ---------------------------------------------------------------------------------------------------
+
+
+@action("read", "list")
+def list_(
+    ctx: Context,
+    *,
+    all_namespaces: bool = False,
+    pattern: str = "",
+    selector: str = "",
+    statuses: Sequence[str] = (),
+    limit: int = 256,
+    reverse: bool = False,
+    by_date: bool = False,
+) -> list[Release]:
+    """List releases."""
+    releases = ctx.store.list(ctx.cluster, None if all_namespaces else ctx.namespace)
+    if pattern:
+        try:
+            wanted = re.compile(pattern)
+        except re.error as error:
+            raise UsageError(f"--filter {pattern!r} is no regular expression: {error}") from None
+        releases = [r for r in releases if wanted.search(r.key.name)]
+    if selector:
+        test = parse_selector(selector)
+        releases = [r for r in releases if test(r.current.labels)]
+    if statuses:
+        releases = [r for r in releases if str(r.current.status) in statuses]
+    else:
+        releases = [r for r in releases if r.current.status is not Status.uninstalled]
+    releases.sort(key=lambda r: r.current.updated if by_date else (r.key.name, r.key.namespace), reverse=reverse)
+    return releases[:limit] if limit else releases
+
+
+def parse_selector(text: str) -> Any:
+    """kubectl's label selector: ``a=b,c!=d,e in (f, g),h notin (i),j,!k``. Raises UsageError."""
+    tests: list[Any] = []
+    rest = text.strip()
+    term = re.compile(
+        r"\s*(?:(?P<key>[\w./-]+)\s+(?P<set>in|notin)\s*\((?P<values>[^)]*)\)"
+        r"|(?P<left>[\w./-]+)\s*(?P<op>==|=|!=)\s*(?P<right>[\w./-]*)|(?P<not>!)?\s*(?P<has>[\w./-]+))\s*(?:,|\Z)"
+    )
+    while rest:
+        found = term.match(rest)
+        if not found:
+            raise UsageError(f"-l {text!r} is no label selector", hint="for example env=prod,tier!=db,zone in (a, b)")
+        tests.append(_selector_test(found))
+        rest = rest[found.end() :]
+    return lambda labels: all(test(labels) for test in tests)
+
+
+def _selector_test(found: re.Match[str]) -> Any:
+    if found["set"]:
+        values = {value.strip() for value in found["values"].split(",")}
+        key, inside = found["key"], found["set"] == "in"
+        return lambda labels: (labels.get(key) in values) == inside
+    if found["op"]:
+        left, right, equal = found["left"], found["right"], found["op"] != "!="
+        return lambda labels: (labels.get(left) == right) == equal
+    has, negated = found["has"], bool(found["not"])
+    return lambda labels: (has in labels) != negated
+
+
+@action("read")
+def status(ctx: Context, name: str, revision: int = 0) -> tuple[Release, Revision]:
+    """A release and one of its revisions."""
+    key = ctx.key(name)
+    return ctx.store.get(key), revision_of(ctx, key, revision)
+
+
+@action("read")
+def history(ctx: Context, name: str, limit: int = 256) -> list[Revision]:
+    """The revisions of a release, oldest first."""
+    key = ctx.key(name)
+    ctx.store.get(key)
+    return list(ctx.store.revisions(key))[-limit:]
+
+
+# -- diff ------------------------------------------------------------------------------------------------------
+
+
+@action("read", "diff")
+async def diff_live(ctx: Context, name: str, options: Options | None = None) -> Result:
+    """What differs between a deployed release and the server."""
+    from pvehelm.release.pipeline import Options, last_deployed, rollback_desire, run
+
+    key = ctx.key(name)
+    release = ctx.store.get(key)
+    current = last_deployed(ctx, key) or release.current
+    desire = replace(rollback_desire(current), action="diff")
+    return await run(ctx, key, desire, replace(options or Options(), dry_run=True))
+
+
+@action("read", "diff-revisions")
+def diff_revisions(ctx: Context, name: str, first: int, second: int) -> str:
+    """A text diff of the manifests of two revisions."""
+    import difflib
+
+    key = ctx.key(name)
+    one, two = revision_of(ctx, key, first), revision_of(ctx, key, second)
+    lines = difflib.unified_diff(
+        one.manifest.splitlines(keepends=True),
+        two.manifest.splitlines(keepends=True),
+        f"{name} revision {first}",
+        f"{name} revision {second}",
+    )
+    return "".join(lines)
+
+
+def parse_labels(texts: Sequence[str]) -> dict[str, str]:
+    """``a=b,c=d`` as a map. Raises UsageError."""
+    labels: dict[str, str] = {}
+    for text in texts:
+        for part in filter(None, text.split(",")):
+            name, equals, value = part.partition("=")
+            if not equals or not re.fullmatch(r"[\w./-]+", name):
+                raise UsageError(f"--labels {text!r}: expected NAME=VALUE")
+            labels[name] = value
+    reserved = {"name", "owner", "status", "version"} & labels.keys()
+    if reserved:
+        raise UsageError(f"--labels: {', '.join(sorted(reserved))} is reserved")
+    return labels
+
+
+def generated_name(chart_name: str, clock: float) -> str:
+    """``web-app-1700000000``, as --generate-name makes it."""
+    stem = re.sub(r"[^a-z0-9-]", "-", chart_name.lower())[:40].strip("-")
+    return f"{stem}-{int(clock)}"
+
+
+__all__ = ["InvalidError", "Problem", "install", "list_", "rollback", "uninstall", "upgrade"]

@@ -1,0 +1,144 @@
+"""The root of the command line: which commands there are, and nothing of what they need until one is called."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from pvehelm.errors import PvehelmError
+
+# section -> command -> (module below pvehelm.faces.cli, function or Typer app, one line of help)
+COMMANDS: dict[str, dict[str, tuple[str, str, str]]] = {
+    "Releases": {
+        "install": ("releases", "install", "Install a chart as a release."),
+        "upgrade": ("releases", "upgrade", "Upgrade a release to a chart and values."),
+        "rollback": ("releases", "rollback", "Roll a release back to a revision."),
+        "uninstall": ("releases", "uninstall", "Remove a release and what it created."),
+        "diff": ("releases", "diff", "Show what differs: live, a chart, or two revisions."),
+        "recover": ("releases", "recover", "Finish or repair what was interrupted."),
+        "unlock": ("releases", "unlock", "Take a release's lease from whoever holds it."),
+        "list": ("looking", "list_", "List releases."),
+        "status": ("looking", "status", "Show a release."),
+        "history": ("looking", "history", "Show a release's revisions."),
+        "get": ("looking", "app", "Show values, manifest, notes or metadata of a release."),
+    },
+    "Charts": {
+        "template": ("charts", "template", "Render a chart without a server."),
+        "lint": ("charts", "lint", "Check a chart."),
+        "show": ("charts", "app", "Show a chart's definition, values or README."),
+        "create": ("charts", "create", "Scaffold a chart."),
+        "package": ("charts", "package", "Pack a chart into an archive."),
+    },
+    "Proxmox": {
+        "explain": ("cluster", "explain", "Explain a kind or one of its fields."),
+        "api-resources": ("cluster", "api_resources", "List the kinds of manifests."),
+        "api": ("cluster", "app", "Call the API directly."),
+        "schema": ("schema", "app", "Import and report API schemas."),
+        "simulator": ("simulator", "app", "Serve, reset and disturb the simulator."),
+    },
+    "Settings": {
+        "context": ("contexts", "app", "Choose the Proxmox host to work with."),
+        "env": ("settings", "env", "Show where pvehelm keeps things."),
+        "version": ("settings", "version", "Show the version."),
+        "completion": ("settings", "completion", "Print a shell completion script."),
+    },
+}
+ALIASES = {"ls": "list", "hist": "history", "un": "uninstall", "delete": "uninstall", "del": "uninstall", "ctx": "context"}
+EXIT_USAGE = 64
+EXIT_INTERRUPTED = 130
+
+
+class Lazy(TyperGroup):
+    """Commands by name; a command's module is imported when the command is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [name for section in COMMANDS.values() for name in section]
+
+    def get_command(self, ctx: Any, name: str) -> Any:
+        name = ALIASES.get(name, name)
+        entry = next((section[name] for section in COMMANDS.values() if name in section), None)
+        return load(name, *entry) if entry else None
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        for title, section in COMMANDS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, entry[2]) for name, entry in section.items()])
+
+
+def load(name: str, module: str, attribute: str, help_: str) -> Any:
+    """The click command of one entry of COMMANDS."""
+    found = getattr(import_module(f"pvehelm.faces.cli.{module}"), attribute)
+    if isinstance(found, typer.Typer):
+        return typer.main.get_command(found)
+    single = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=HELP)
+    single.command(name=name)(found)
+    made = typer.main.get_command(single)
+    made.name = name
+    return made
+
+
+HELP = {"help_option_names": ["-h", "--help"]}
+app = typer.Typer(
+    name="pvehelm",
+    cls=Lazy,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    context_settings=HELP,
+    help="Helm and kubectl for Proxmox VE.",
+)
+
+
+@app.callback()
+def root() -> None:
+    pass
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code. Errors are printed, never raised."""
+    arguments = sys.argv[1:] if argv is None else argv
+    try:
+        code = typer.main.get_command(app)(arguments, prog_name="pvehelm", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except PvehelmError as error:
+        from pvehelm.faces.output import error_text
+
+        error_text(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has seen enough.
+        sys.stdout = None  # type: ignore[assignment]
+        return 0
+    except OSError as error:
+        sys.stderr.write(f"Error: {error.strerror or error}{f': {error.filename}' if error.filename else ''}\n")
+        return 1
+    except Exception as error:
+        return _other(error)
+
+
+def _other(error: Exception) -> int:
+    show = getattr(error, "show", None)
+    if show is not None and hasattr(error, "exit_code"):
+        show()
+        return EXIT_USAGE if type(error).__name__ != "Abort" else 1
+    if type(error).__name__ == "Abort":
+        sys.stderr.write("aborted\n")
+        return 1
+    if type(error).__name__ == "Exit":
+        return int(getattr(error, "exit_code", 1))
+    import os
+    import traceback
+
+    if os.environ.get("PVEHELM_DEBUG"):
+        traceback.print_exc()
+    sys.stderr.write(f"Error: an unexpected {type(error).__name__}: {error}\n")
+    sys.stderr.write("  hint: this is a defect of pvehelm; PVEHELM_DEBUG=1 shows where it happened\n")
+    return 1

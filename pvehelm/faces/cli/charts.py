@@ -1,0 +1,151 @@
+"""template, lint, show, create, package: charts as files."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pvehelm.actions import charts as actions
+from pvehelm.errors import PvehelmError, UsageError
+from pvehelm.faces import output
+from pvehelm.faces.cli import options as o
+from pvehelm.faces.cli.command import Session, command
+
+PveVersion = Annotated[str, typer.Option("--pve-version", help="Render and check for this Proxmox VE version.", metavar="X.Y")]
+
+
+@command("namespace")
+def template(
+    session: Session,
+    names: Annotated[list[str], typer.Argument(help="A release name (optional) and the chart.", metavar="[RELEASE] CHART")],
+    values: o.Values = [],
+    set_: o.Set = [],
+    set_string: o.SetString = [],
+    set_file: o.SetFile = [],
+    set_json: o.SetJson = [],
+    set_literal: o.SetLiteral = [],
+    show_only: Annotated[list[str], typer.Option("-s", "--show-only", help="Only this template.", metavar="TEMPLATE")] = [],
+    output_dir: Annotated[str, typer.Option("--output-dir", help="Write files instead of printing.", metavar="DIR")] = "",
+    is_upgrade: Annotated[bool, typer.Option("--is-upgrade", help="Set Release.IsUpgrade.")] = False,
+    skip_schema: o.SkipSchema = False,
+    pve_version: PveVersion = "",
+) -> None:
+    """Render a chart without a server; the manifests are checked against the schema."""
+    if len(names) > 2:
+        raise UsageError("template takes a release name and a chart")
+    text = actions.template(
+        o.load_chart(names[-1]),
+        o.value_flags(),
+        name=names[0] if len(names) == 2 else "release-name",
+        namespace=session.namespace or "default",
+        pve_version=pve_version,
+        is_upgrade=is_upgrade,
+        skip_schema=skip_schema,
+        show_only=show_only,
+    )
+    if not output_dir:
+        sys.stdout.write(text)
+        return
+    for part in text.split("---\n# Source: ")[1:]:
+        path, _, body = part.partition("\n")
+        target = Path(output_dir, path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(body, encoding="utf-8")
+        sys.stdout.write(f"wrote {target}\n")
+
+
+@command("output")
+def lint(
+    session: Session,
+    paths: Annotated[list[str], typer.Argument(help="Charts.", metavar="CHART...")],
+    values: o.Values = [],
+    set_: o.Set = [],
+    set_string: o.SetString = [],
+    set_file: o.SetFile = [],
+    set_json: o.SetJson = [],
+    set_literal: o.SetLiteral = [],
+    strict: Annotated[bool, typer.Option("--strict", help="Fail on warnings too.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Only warnings and errors.")] = False,
+    skip_schema: o.SkipSchema = False,
+    pve_version: PveVersion = "",
+) -> int:
+    """Check charts: metadata, values, schema, templates, manifests."""
+    flags = o.value_flags()
+    failed, rows = 0, []
+    for path in paths:
+        try:
+            found, passed = actions.lint(o.load_chart(path), flags, strict=strict, pve_version=pve_version, skip_schema=skip_schema)
+            findings = [(finding.severity, finding.problem) for finding in found]
+        except PvehelmError as error:
+            findings, passed = [("error", problem) for problem in error.problems], False
+            if not findings:
+                raise
+        failed += not passed
+        if quiet:
+            findings = [(severity, problem) for severity, problem in findings if severity != "info"]
+        rows.append({"chart": path, "passed": passed, "findings": [_row(s, p) for s, p in findings]})
+        if session.output == "table":
+            on = output.colours_wanted(sys.stdout)
+            sys.stdout.write(f"==> Linting {path}\n")
+            for severity, problem in findings:
+                colour = {"error": "red", "warning": "yellow"}.get(severity, "dim")
+                sys.stdout.write(output.paint(f"[{severity.upper()}] ", colour, on) + output.problem_text(problem, on) + "\n")
+    if session.output != "table":
+        output.emit_data(rows, session.output)
+    else:
+        sys.stdout.write(f"\n{len(paths)} chart(s) linted, {failed} chart(s) failed\n")
+    return 1 if failed else 0
+
+
+def _row(severity: str, problem: object) -> dict[str, str]:
+    return {"severity": severity} | {name: getattr(problem, name) for name in ("where", "what", "hint")}
+
+
+@command()
+def create(session: Session, name: Annotated[str, typer.Argument(help="The new chart's folder.", metavar="NAME")]) -> None:
+    """Scaffold a chart that works as it is."""
+    folder = Path(name)
+    if folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder]):
+        raise PvehelmError(f"{folder} exists already", hint="choose another name, or remove it first")
+    for path, text in actions.create(folder.name).items():
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")
+    sys.stdout.write(f"Creating {folder}\n")
+
+
+@command()
+def package(
+    session: Session,
+    paths: Annotated[list[str], typer.Argument(help="Charts.", metavar="CHART...")],
+    destination: Annotated[str, typer.Option("-d", "--destination", help="Where to write.", metavar="DIR")] = ".",
+) -> None:
+    """Pack charts into archives that are the same everywhere."""
+    for path in paths:
+        name, data = actions.package(o.load_chart(path))
+        target = Path(destination, name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+        sys.stdout.write(f"Successfully packaged chart and saved it to: {target}\n")
+
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Show parts of a chart.")
+
+
+def _show(what: str, help_: str) -> None:
+    @app.command(what, help=help_)
+    @command()
+    def show(session: Session, path: o.ChartPath) -> None:
+        sys.stdout.write(actions.show(o.load_chart(path), what))
+
+
+for _what, _help in (
+    ("all", "Definition, values and README."),
+    ("chart", "The definition, Chart.yaml."),
+    ("values", "The default values."),
+    ("readme", "The README."),
+):
+    _show(_what, _help)

@@ -1,0 +1,166 @@
+"""From a function to a command: the flags all commands share, the session they open, how they end."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pvehelm.errors import PvehelmError, UsageError
+
+if TYPE_CHECKING:
+    from pvehelm.config import Config, ContextConfig
+    from pvehelm.release.context import Context
+
+Format = Annotated[str, typer.Option("-o", "--output", help="Output format: table, json or yaml.", metavar="FORMAT")]
+Namespace = Annotated[str, typer.Option("-n", "--namespace", help="Namespace (a resource pool).", metavar="NS")]
+ContextName = Annotated[str, typer.Option("--context", help="The context to use.", metavar="NAME")]
+Yes = Annotated[bool, typer.Option("-y", "--yes", help="Confirm what would be asked.")]
+COMMON: dict[str, tuple[Any, Any]] = {
+    "namespace": (Namespace, ""),
+    "context": (ContextName, ""),
+    "output": (Format, "table"),
+    "yes": (Yes, False),
+}
+FORMATS = ("table", "json", "yaml")
+
+
+@dataclass
+class Session:
+    """One call of the command line: the shared flags, and the Context once something asks for it."""
+
+    namespace: str = ""
+    context_name: str = ""
+    output: str = "table"
+    yes: bool = False
+    _context: Context | None = None
+    _config: Config | None = None
+    quiet: bool = field(default=False)
+
+    @property
+    def config(self) -> Config:
+        if self._config is None:
+            from pvehelm.config import load
+
+            self._config = load()
+        return self._config
+
+    @property
+    def settings(self) -> ContextConfig:
+        """The chosen context: flag, environment, file, else the simulator."""
+        return self.config.get(self.context_name)
+
+    @property
+    def context(self) -> Context:
+        if self._context is None:
+            from pvehelm.faces.build import build_context
+
+            self._context = build_context(self.settings, self.namespace, announce=not self.quiet)
+            self._context.confirm = self._confirm
+        return self._context
+
+    def watch(self) -> Context:
+        """The context with progress shown on stderr."""
+        from pvehelm.faces.output import Progress
+
+        self.context.emit = Progress(self.output)
+        return self.context
+
+    def _confirm(self, plan: Any) -> bool:
+        if self.yes:
+            return True
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            return False
+        from pvehelm.faces.output import plan_text
+
+        plan_text(plan, sys.stderr)
+        names = ", ".join(change.ref for change in plan.destroys)
+        return typer.confirm(f"This destroys {names}. Go on?", err=True)
+
+
+def command(*common: str) -> Callable[[Callable[..., Any]], Callable[..., None]]:
+    """Make a Typer command of ``f(session, ...)``; ``common`` names the shared flags it takes.
+
+    A coroutine is run to its end: the first interrupt lets what runs finish, the second stops at once.
+    An integer that comes back is the exit code.
+    """
+
+    def wrap(function: Callable[..., Any]) -> Callable[..., None]:
+        own = [p for p in inspect.signature(function, eval_str=True).parameters.values() if p.name != "session"]
+        shared = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=COMMON[name][1], annotation=COMMON[name][0])
+            for name in common
+        ]
+
+        def run(**given: Any) -> None:
+            session = Session(
+                namespace=given.pop("namespace", "") if "namespace" in common else "",
+                context_name=given.pop("context", "") if "context" in common else "",
+                output=given.pop("output", "table") if "output" in common else "table",
+                yes=given.pop("yes", False) if "yes" in common else False,
+            )
+            if session.output not in FORMATS:
+                raise UsageError(f"-o {session.output}: unknown format", hint=f"one of {', '.join(FORMATS)}")
+            result = function(session, **given)
+            if inspect.iscoroutine(result):
+                result = run_async(session, result)
+            elif session._context is not None and session._context._store is not None:
+                session._context._store.close()
+            if isinstance(result, int) and not isinstance(result, bool) and result:
+                raise typer.Exit(result)
+
+        parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + shared
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in parameters}
+        run.__name__, run.__doc__ = function.__name__, function.__doc__
+        return run
+
+    return wrap
+
+
+def run_async(session: Session, work: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine; SIGINT and SIGTERM once: start nothing more and finish what runs; twice: stop here."""
+
+    async def main() -> Any:
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+        assert task is not None
+
+        def interrupt() -> None:
+            ctx = session._context
+            if ctx is None or ctx.stop is None or not ctx.applying or ctx.stop.is_set():
+                task.cancel()
+                return
+            ctx.stop.set()
+            sys.stderr.write("\nStopping: what runs is finished first. Once more to stop at once.\n")
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, interrupt)
+        if session._context is not None:
+            session._context.stop = asyncio.Event()
+        try:
+            return await work
+        finally:
+            if session._context is not None:
+                await session._context.aclose()
+
+    try:
+        return asyncio.run(main())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+
+
+def read_text(path: str) -> str:
+    """A file's text (``-`` is stdin). Raises PvehelmError when it can't be read."""
+    try:
+        return sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise PvehelmError(f"can't read {path}: {reason}") from None

@@ -1,0 +1,166 @@
+"""list, status, history, get: what the store knows. None of it needs the server."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from pvehelm.actions import releases as actions
+from pvehelm.faces import output
+from pvehelm.faces.cli.command import Session, command
+
+Name = Annotated[str, typer.Argument(help="The release.", metavar="RELEASE")]
+Rev = Annotated[int, typer.Option("--revision", help="The revision; the newest when left out.", metavar="N")]
+
+
+@command("namespace", "context", "output")
+def list_(
+    session: Session,
+    all_namespaces: Annotated[bool, typer.Option("-A", "--all-namespaces", help="Of every namespace.")] = False,
+    pattern: Annotated[str, typer.Option("-f", "--filter", help="Names that match a regular expression.", metavar="REGEX")] = "",
+    selector: Annotated[str, typer.Option("-l", "--selector", help="Labels: env=prod,tier!=db.")] = "",
+    failed: Annotated[bool, typer.Option("--failed", help="Failed releases.")] = False,
+    deployed: Annotated[bool, typer.Option("--deployed", help="Deployed releases.")] = False,
+    uninstalled: Annotated[bool, typer.Option("--uninstalled", help="Uninstalled releases whose history was kept.")] = False,
+    short: Annotated[bool, typer.Option("-q", "--short", help="Names only.")] = False,
+    no_headers: Annotated[bool, typer.Option("--no-headers", help="No header line.")] = False,
+    reverse: Annotated[bool, typer.Option("-r", "--reverse", help="Reverse the order.")] = False,
+    by_date: Annotated[bool, typer.Option("-d", "--date", help="Sort by date.")] = False,
+    limit: Annotated[int, typer.Option("-m", "--max", help="At most so many (0: all).")] = 256,
+) -> None:
+    """List releases."""
+    chosen = {"failed": failed, "deployed": deployed, "uninstalled": uninstalled}
+    releases = actions.list_(
+        session.context,
+        all_namespaces=all_namespaces,
+        pattern=pattern,
+        selector=selector,
+        statuses=[name for name, on in chosen.items() if on],
+        limit=limit,
+        reverse=reverse,
+        by_date=by_date,
+    )
+    rows = [output.list_row(release) for release in releases]
+    if short:
+        names = [row["name"] for row in rows]
+        output.show(session.output, names, lambda: sys.stdout.writelines(f"{name}\n" for name in names))
+        return
+    heads = ("NAME", "NAMESPACE", "REVISION", "UPDATED", "STATUS", "CHART", "APP VERSION")
+    output.show(session.output, rows, lambda: output.table([list(row.values()) for row in rows], heads, header=not no_headers))
+
+
+@command("namespace", "context", "output")
+def status(session: Session, name: Name, revision: Rev = 0) -> None:
+    """Show a release."""
+    release, shown = actions.status(session.context, name, revision)
+    owned = session.context.store.inventory(release.key).entries
+
+    def people() -> None:
+        output.release_text(release, shown)
+        if revision:
+            return
+        rows = [(ref, _identifier(one.identifier)) for ref, one in sorted(owned.items())]
+        if rows:
+            sys.stdout.write("RESOURCES:\n")
+            output.table(rows, ("  KIND/NAME", "IDENTIFIER"))
+        if str(shown.status) == "failed":
+            sys.stdout.write(f"\npvehelm recover {name} finishes or repairs what was begun.\n")
+
+    data = output.release_row(release, shown)
+    data["resources"] = [{"ref": ref, "identifier": dict(one.identifier)} for ref, one in sorted(owned.items())]
+    output.show(session.output, data, people)
+
+
+def _identifier(identifier: object) -> str:
+    items = dict(identifier).items() if isinstance(identifier, dict) else ()
+    return ", ".join(f"{name}={value}" for name, value in items)
+
+
+@command("namespace", "context", "output")
+def history(
+    session: Session, name: Name, limit: Annotated[int, typer.Option("--max", help="At most so many.")] = 256
+) -> None:
+    """Show a release's revisions."""
+    rows = [output.history_row(revision) for revision in actions.history(session.context, name, limit)]
+    heads = ("REVISION", "UPDATED", "STATUS", "CHART", "APP VERSION", "DESCRIPTION")
+    fields = ("revision", "updated", "status", "chart", "app_version", "description")
+    output.show(session.output, rows, lambda: output.table([[row[f] for f in fields] for row in rows], heads))
+
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Show what a release consists of.")
+
+
+@app.command()
+@command("namespace", "context", "output")
+def values(
+    session: Session,
+    name: Name,
+    all_: Annotated[bool, typer.Option("-a", "--all", help="The computed values, not only the user's.")] = False,
+    revision: Rev = 0,
+) -> None:
+    """The user's values of a release."""
+    _, shown = actions.status(session.context, name, revision)
+    data = shown.values if all_ else shown.user_values
+
+    def people() -> None:
+        sys.stdout.write("COMPUTED VALUES:\n" if all_ else "USER-SUPPLIED VALUES:\n")
+        output.emit_data(data, "yaml")
+
+    output.show(session.output, data, people)
+
+
+@app.command()
+@command("namespace", "context")
+def manifest(session: Session, name: Name, revision: Rev = 0) -> None:
+    """The manifests of a release."""
+    sys.stdout.write(actions.status(session.context, name, revision)[1].manifest)
+
+
+@app.command()
+@command("namespace", "context")
+def notes(session: Session, name: Name, revision: Rev = 0) -> None:
+    """The notes of a release."""
+    text = actions.status(session.context, name, revision)[1].notes.strip()
+    sys.stdout.write(f"NOTES:\n{output.printable(text)}\n")
+
+
+@app.command()
+@command("namespace", "context", "output")
+def metadata(session: Session, name: Name, revision: Rev = 0) -> None:
+    """What is known about a release beside its contents."""
+    release, shown = actions.status(session.context, name, revision)
+    data = {
+        "name": release.key.name,
+        "namespace": release.key.namespace,
+        "revision": shown.number,
+        "status": str(shown.status),
+        "chart": shown.chart_name,
+        "version": shown.chart_version,
+        "appVersion": shown.app_version,
+        "chartDigest": shown.chart_digest,
+        "chartOrigin": shown.chart_origin,
+        "labels": shown.labels,
+        "deployedAt": output.rfc3339(shown.updated),
+        "deployedBy": shown.user,
+        "pvehelmVersion": shown.pvehelm_version,
+    }
+    output.show(session.output, data, lambda: sys.stdout.writelines(f"{k.upper()}: {v}\n" for k, v in data.items()))
+
+
+@app.command("all")
+@command("namespace", "context", "output")
+def all_(session: Session, name: Name, revision: Rev = 0) -> None:
+    """Everything about a release."""
+    release, shown = actions.status(session.context, name, revision)
+
+    def people() -> None:
+        output.release_text(release, shown)
+        sys.stdout.write("USER-SUPPLIED VALUES:\n")
+        output.emit_data(shown.user_values, "yaml")
+        sys.stdout.write("COMPUTED VALUES:\n")
+        output.emit_data(shown.values, "yaml")
+        sys.stdout.write(f"MANIFEST:\n{shown.manifest}")
+
+    output.show(session.output, output.release_row(release, shown) | {"values": shown.values}, people)

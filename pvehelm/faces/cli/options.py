@@ -1,0 +1,135 @@
+"""The flags that several commands share: values, charts, what is allowed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pvehelm.errors import UsageError
+
+if TYPE_CHECKING:
+    from pvehelm.chart.chart import Chart
+    from pvehelm.chart.values import ValueFlag
+    from pvehelm.release.pipeline import Options
+
+Strings = list[str]
+Values = Annotated[Strings, typer.Option("-f", "--values", help="Values from a YAML file ('-' is stdin); repeatable.", metavar="FILE")]
+Set = Annotated[Strings, typer.Option("--set", help="Set values: a.b=1,c={x,y}.", metavar="KEY=VALUE")]
+SetString = Annotated[Strings, typer.Option("--set-string", help="Set values as strings.", metavar="KEY=VALUE")]
+SetFile = Annotated[Strings, typer.Option("--set-file", help="Set values from files' contents.", metavar="KEY=PATH")]
+SetJson = Annotated[Strings, typer.Option("--set-json", help="Set values from JSON.", metavar="KEY=JSON")]
+SetLiteral = Annotated[Strings, typer.Option("--set-literal", help="Set a value taken as it is.", metavar="KEY=TEXT")]
+SkipSchema = Annotated[bool, typer.Option("--skip-schema-validation", help="Do not check values against the chart's schema.")]
+ChartPath = Annotated[str, typer.Argument(help="A chart's folder or archive.", metavar="CHART")]
+Name = Annotated[str, typer.Argument(help="The release.", metavar="RELEASE")]
+DryRun = Annotated[
+    str,
+    typer.Option("--dry-run", help="Plan only: 'server' against live, 'client' renders offline.", metavar="server|client"),
+]
+Atomic = Annotated[bool, typer.Option("--atomic", "--rollback-on-failure", help="On failure go back to the last deployed revision.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait until guests are in their power state.")]
+Timeout = Annotated[str, typer.Option("--timeout", help="Bound of the whole operation: 90s, 10m, 1h.", metavar="TIME")]
+Description = Annotated[str, typer.Option("--description", help="A description for the history.")]
+Labels = Annotated[Strings, typer.Option("-l", "--labels", help="Labels of the release: a=b,c=d.")]
+CreateNamespace = Annotated[bool, typer.Option("--create-namespace", help="Make the namespace's pool if it is missing.")]
+TakeOwnership = Annotated[Strings, typer.Option("--take-ownership", help="Take over an existing object.", metavar="KIND/NAME|all")]
+AllowDestroy = Annotated[Strings, typer.Option("--allow-destroy", help="Allow the loss of a protected object.", metavar="KIND/NAME")]
+AllowPrivileged = Annotated[Strings, typer.Option("--allow-privileged", help="Allow a privileged kind or key.", metavar="KIND|all")]
+AllowLookup = Annotated[bool, typer.Option("--allow-lookup", help="Let lookup() see objects beyond the release.")]
+HistoryMax = Annotated[int, typer.Option("--history-max", help="Revisions to keep (0: all).")]
+Replace = Annotated[Strings, typer.Option("--replace", help="Destroy and make again.", metavar="KIND/NAME")]
+Target = Annotated[Strings, typer.Option("--target", help="Plan only this and what it needs.", metavar="KIND/NAME")]
+KeepResources = Annotated[bool, typer.Option("--keep-resources", help="Forget the objects instead of deleting them.")]
+
+VALUE_FLAGS = {
+    "-f": "file",
+    "--values": "file",
+    "--set": "set",
+    "--set-string": "set-string",
+    "--set-file": "set-file",
+    "--set-json": "set-json",
+    "--set-literal": "set-literal",
+}
+
+
+def value_flags(argv: Sequence[str] | None = None) -> list[ValueFlag]:
+    """The value flags in the order of the command line, which Typer's lists lose; files are read here."""
+    from pvehelm.chart.strvals import file_path
+    from pvehelm.chart.values import ValueFlag
+    from pvehelm.faces.cli.command import read_text
+
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    flags: list[ValueFlag] = []
+    index = 0
+    while index < len(arguments):
+        argument = arguments[index]
+        index += 1
+        if argument == "--":
+            break
+        name, equals, text = argument.partition("=")
+        kind = VALUE_FLAGS.get(name)
+        if kind is None and argument.startswith("-f") and not argument.startswith("--") and len(argument) > 2:
+            kind, text = "file", argument[2:].removeprefix("=")
+        elif kind is not None and not equals:
+            if index >= len(arguments):
+                break
+            text = arguments[index]
+            index += 1
+        if kind is None:
+            continue
+        if kind == "file":
+            flags.append(ValueFlag("file", text, read_text(text)))
+        elif kind == "set-file":
+            flags.append(ValueFlag("set-file", text, read_text(file_path(text))))
+        else:
+            flags.append(ValueFlag(kind, text))  # type: ignore[arg-type]
+    return flags
+
+
+def load_chart(path: str) -> Chart:
+    from pvehelm.chart.chart import load
+
+    return load(path)
+
+
+def origin_of(path: str) -> str:
+    """Where a chart came from, for the record: a URL as it is, a path made absolute."""
+    from pathlib import Path
+
+    return path if "://" in path else str(Path(path).resolve())
+
+
+def seconds(text: str) -> float | None:
+    """``90``, ``90s``, ``1h30m`` in seconds; None for nothing. Raises UsageError."""
+    import re
+
+    if not text:
+        return None
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return float(text)
+    if not re.fullmatch(r"(\d+(\.\d+)?(ms|s|m|h))+", text):
+        raise UsageError(f"--timeout {text!r} is no time", hint="for example 90s, 10m or 1h30m")
+    factors = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
+    return sum(float(number) * factors[unit] for number, _, unit in re.findall(r"(\d+(\.\d+)?)(ms|s|m|h)", text))
+
+
+def allowed(ctx: Any, **given: Sequence[str]) -> Any:
+    """The Allowed of a command's flags, with what the context's policy allows."""
+    from pvehelm.release.plan import Allowed
+
+    return Allowed(
+        take_ownership=frozenset(given.get("take_ownership", ())),
+        destroy=frozenset(given.get("destroy", ())),
+        privileged=frozenset(given.get("privileged", ())) | ctx.allow_privileged,
+        replace=frozenset(given.get("replace", ())),
+        targets=frozenset(given.get("targets", ())),
+    )
+
+
+def options(**given: Any) -> Options:
+    from pvehelm.release.pipeline import Options
+
+    return Options(**given)

@@ -1,0 +1,95 @@
+"""schema import and schema report."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pvehelm.actions import cluster as actions
+from pvehelm.errors import PvehelmError
+from pvehelm.faces import output
+from pvehelm.faces.cli.command import Session, command
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Import and report API schemas.")
+APIDOC = "/pve-docs/api-viewer/apidoc.js"
+
+
+@app.command("import")
+@command("context")
+async def import_(
+    session: Session,
+    source: Annotated[str, typer.Argument(help="A file, a URL, or 'live' for the context's own node.", metavar="SOURCE")],
+    out: Annotated[str, typer.Option("--out", help="Where to write; the user's data directory when left out.", metavar="FILE")] = "",
+    release: Annotated[str, typer.Option("--pve-version", help="The version it describes.", metavar="X.Y")] = "",
+    insecure: Annotated[bool, typer.Option("--insecure", help="Do not verify the URL's certificate.")] = False,
+) -> None:
+    """Read an apidoc.js and write compact schema data: facts, no prose."""
+    from pvehelm.api import importer
+
+    data = await _read(session, source, insecure)
+    tree = importer.decode(data)
+    if source == "live" and not release:
+        ctx = session.context
+        await ctx.connect()
+        release = ctx.release
+    release = release or importer.guess_release(tree)
+    made = importer.import_tree(tree, release=release)
+    if out:
+        target = Path(out)
+    else:
+        from pvehelm.config import data_dir
+
+        target = data_dir() / "schema" / f"schema-{release}.json"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(importer.to_text(made), encoding="utf-8")
+    sys.stdout.write(f"{len(made['operations'])} operations of Proxmox VE {release} written to {target}\n")
+
+
+async def _read(session: Session, source: str, insecure: bool) -> bytes:
+    if source == "live":
+        settings = session.settings
+        if not settings.host:
+            raise PvehelmError("the simulator has no apidoc.js of its own", hint="it uses the shipped schemas; choose a real context")
+        source = f"https://{settings.host}:{settings.port}{APIDOC}"
+        from pvehelm.api.tls import TLS
+
+        tls = TLS(ca_file=settings.ca_file or None, fingerprint=settings.fingerprint or None)
+        return await _fetch(source, tls)
+    if source.startswith(("http://", "https://")):
+        from pvehelm.api.tls import TLS
+
+        if source.count("/") <= 3:
+            source = source.rstrip("/") + APIDOC
+        return await _fetch(source, TLS(insecure=insecure))
+    try:
+        return Path(source).read_bytes()
+    except OSError as error:
+        raise PvehelmError(f"can't read {source}: {error.strerror}") from None
+
+
+async def _fetch(url: str, tls: object) -> bytes:
+    from pvehelm.api.client import download
+
+    return await download(url, tls=tls)  # type: ignore[arg-type]
+
+
+@app.command()
+@command("output")
+def report(
+    session: Session,
+    release: Annotated[str, typer.Option("--pve-version", help="The version; the newest when left out.", metavar="X.Y")] = "",
+) -> None:
+    """Counts per section, verb, type and format."""
+    data = actions.schema_report(release=release)
+
+    def people() -> None:
+        for name in ("release", "operations", "paths", "parameters"):
+            sys.stdout.write(f"{name}: {data[name]}\n")
+        for name in ("section", "verb", "type", "format"):
+            sys.stdout.write("\n")
+            output.table([(key, count) for key, count in data[name].items()], (name.upper(), "COUNT"))
+
+    output.show(session.output, data, people)

@@ -1,0 +1,333 @@
+"""What people see: tables that fit, plans with colours, JSON and YAML for programs. Nothing heavy is imported here."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, TextIO
+
+from pvehelm.errors import Problem, PvehelmError
+
+if TYPE_CHECKING:
+    from pvehelm.release.event import Event
+    from pvehelm.release.plan import Change, Plan
+    from pvehelm.release.release import Release, Revision
+
+CODES = {"green": 32, "yellow": 33, "red": 31, "cyan": 36, "bold": 1, "dim": 2}
+COLOURS = {"create": "green", "update": "yellow", "replace": "red", "delete": "red", "forget": "dim", "keep": "dim"}
+EFFECTS = {"live": "", "reboot": "at next reboot", "recreate": "recreates", "data_loss": "DESTROYS DATA"}
+
+
+def colours_wanted(stream: TextIO, environ: Mapping[str, str] = os.environ) -> bool:
+    """``NO_COLOR`` off, ``FORCE_COLOR`` on, else what the stream is."""
+    if environ.get("NO_COLOR"):
+        return False
+    return bool(environ.get("FORCE_COLOR")) or stream.isatty() and environ.get("TERM") != "dumb"
+
+
+def paint(text: str, colour: str, on: bool) -> str:
+    return f"\x1b[{CODES[colour]}m{text}\x1b[0m" if on and colour else text
+
+
+def printable(text: str) -> str:
+    """Text from charts or servers without control characters that would drive the terminal."""
+    return "".join(c if c in "\n\t" or c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+
+
+# -- formats ---------------------------------------------------------------------------------------------------
+
+
+def emit_data(data: Any, how: str, stream: TextIO | None = None) -> None:
+    """``data`` as JSON or YAML."""
+    stream = stream or sys.stdout
+    if how == "json":
+        stream.write(json.dumps(data, indent=2 if stream.isatty() else None, default=str, ensure_ascii=False) + "\n")
+    else:
+        from pvehelm.chart.yaml import dump
+
+        text = dump(json.loads(json.dumps(data, default=str)))
+        stream.write(text if text.endswith("\n") else text + "\n")
+
+
+def table(rows: Sequence[Sequence[Any]], heads: Sequence[str], stream: TextIO | None = None, *, header: bool = True) -> None:
+    """Columns aligned; on a terminal the widest give way until the rows fit."""
+    stream = stream or sys.stdout
+    texts = [[printable(str(cell)).replace("\n", " ") for cell in row] for row in rows]
+    lines = [list(heads), *texts] if header else texts
+    if not lines:
+        return
+    widths = [max(len(line[i]) for line in lines) for i in range(len(heads))]
+    if stream.isatty():
+        room = shutil.get_terminal_size().columns
+        while sum(widths) + 3 * (len(widths) - 1) > room and max(widths) > 12:
+            widths[widths.index(max(widths))] -= 1
+    for line in lines:
+        cells = [cell if len(cell) <= width else cell[: width - 1] + "…" for cell, width in zip(line, widths, strict=True)]
+        stream.write("   ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip() + "\n")
+
+
+def show(how: str, data: Any, rows: Callable[[], None]) -> None:
+    """``data`` for programs, ``rows`` for people."""
+    if how in ("json", "yaml"):
+        emit_data(data, how)
+    else:
+        rows()
+
+
+def when(seconds: float) -> str:
+    """A time as Helm's lists print it."""
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M:%S.%f +0000 UTC") if seconds else ""
+
+
+def rfc3339(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat().replace("+00:00", "Z") if seconds else ""
+
+
+# -- releases (shapes as Helm prints them) ---------------------------------------------------------------------
+
+
+def chart_label(revision: Revision) -> str:
+    return f"{revision.chart_name}-{revision.chart_version}" if revision.chart_name else "-"
+
+
+def list_row(release: Release) -> dict[str, Any]:
+    current = release.current
+    return {
+        "name": release.key.name,
+        "namespace": release.key.namespace,
+        "revision": str(current.number),
+        "updated": when(current.updated),
+        "status": str(release.status),
+        "chart": chart_label(current),
+        "app_version": current.app_version,
+    }
+
+
+def history_row(revision: Revision) -> dict[str, Any]:
+    row = {
+        "revision": revision.number,
+        "updated": rfc3339(revision.updated),
+        "status": str(revision.status),
+        "chart": chart_label(revision),
+        "app_version": revision.app_version,
+        "description": revision.description,
+    }
+    return row | ({"rollback_revision": revision.rollback_of} if revision.rollback_of else {})
+
+
+def release_row(release: Release, revision: Revision) -> dict[str, Any]:
+    return {
+        "name": release.key.name,
+        "info": {
+            "first_deployed": rfc3339(release.created),
+            "last_deployed": rfc3339(revision.updated),
+            "deleted": rfc3339(revision.updated) if str(revision.status) == "uninstalled" else "",
+            "description": revision.description,
+            "status": str(release.status if revision.number == release.current.number else revision.status),
+            "notes": revision.notes,
+        },
+        "chart": {"metadata": {"name": revision.chart_name, "version": revision.chart_version, "appVersion": revision.app_version}},
+        "config": revision.user_values,
+        "manifest": revision.manifest,
+        "version": revision.number,
+        "namespace": release.key.namespace,
+        "labels": revision.labels,
+    }
+
+
+def release_text(release: Release, revision: Revision, stream: TextIO | None = None) -> None:
+    """The block that install, upgrade and status end with."""
+    stream = stream or sys.stdout
+    row = release_row(release, revision)
+    stream.write(f"NAME: {release.key.name}\n")
+    stream.write(f"LAST DEPLOYED: {datetime.fromtimestamp(revision.updated).strftime('%a %b %e %H:%M:%S %Y')}\n")
+    stream.write(f"NAMESPACE: {release.key.namespace}\nSTATUS: {row['info']['status']}\nREVISION: {revision.number}\n")
+    if revision.chart_name:
+        stream.write(f"CHART: {chart_label(revision)}\n")
+    stream.write(f"DESCRIPTION: {printable(revision.description)}\n")
+    if revision.notes.strip():
+        stream.write(f"NOTES:\n{printable(revision.notes.strip())}\n")
+
+
+# -- plans -----------------------------------------------------------------------------------------------------
+
+
+def value_text(value: Any) -> str:
+    if value is None:
+        return "(unset)"
+    if isinstance(value, Mapping) and set(value) == {"hmac"}:
+        return "<secret>"
+    if isinstance(value, str):
+        return json.dumps(printable(value), ensure_ascii=False) if not value or value != value.strip() or "\n" in value else printable(value)
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+HIDDEN_WORDS = ("password", "secret", "token", "cipassword")
+
+
+def field_value(leaf: str, value: Any) -> str:
+    """A leaf's value for people; what is secret by its name stays unseen unless it is only a reference."""
+    if value is not None and any(word in leaf.lower() for word in HIDDEN_WORDS) and "secret://" not in str(value):
+        return "<secret>"
+    return value_text(value)
+
+
+def plan_text(plan: Plan, stream: TextIO | None = None, *, unchanged: bool = False) -> None:
+    """A plan, one resource after the other, with the effect of every change."""
+    from pvehelm.release.plan import SIGNS
+
+    stream = stream or sys.stdout
+    on = colours_wanted(stream)
+    for change in plan.changes:
+        if not change.acts and not unchanged and str(change.op) != "forget":
+            continue
+        colour = COLOURS[str(change.op)]
+        mark = " (experimental kind)" if change.experimental else ""
+        tail = f"  {EFFECTS[change.effect.name]}" if change.effect.name not in ("live",) else ""
+        head = f"{SIGNS[change.op]} {change.ref}  {change.op}: {change.reason}{mark}"
+        stream.write(paint(head, colour, on) + paint(tail, "red" if change.effect.name == "data_loss" else "yellow", on) + "\n")
+        for row in _field_lines(change):
+            stream.write(paint(row, colour, on) + "\n")
+        for loss in change.losses:
+            stream.write(paint(f"    ! {loss} is destroyed", "red", on) + "\n")
+    waiting = [c for c in plan.changes if c.pending]
+    for change in waiting:
+        stream.write(paint(f"  {change.ref} waits for a restart: {', '.join(sorted(change.pending))}\n", "yellow", on))
+    for note in plan.notes:
+        stream.write(paint(f"  note: {note}\n", "dim", on))
+    stream.write(f"Plan: {plan.summary()}.\n")
+
+
+def _field_lines(change: Change) -> Iterable[str]:
+    if str(change.op) in ("create", "replace"):
+        for row in change.fields:
+            if row.after is not None:
+                yield f"    + {row.leaf}: {field_value(row.leaf, row.after)}"
+        return
+    for row in change.fields:
+        tail = f"   [{EFFECTS[row.effect.name]}]" if EFFECTS[row.effect.name] else ""
+        tail += f"   ({row.reason})" if row.reason else ""
+        before, after = field_value(row.leaf, row.before), field_value(row.leaf, row.after)
+        if isinstance(row.before, list) and isinstance(row.after, list):
+            yield f"    ~ {row.leaf}:{tail}"
+            yield from _list_lines(row.before, row.after)
+        elif row.after is None:
+            yield f"    - {row.leaf}: {before}{tail}"
+        elif row.before is None:
+            yield f"    + {row.leaf}: {after}{tail}"
+        else:
+            yield f"    ~ {row.leaf}: {before} -> {after}{tail}"
+
+
+def _list_lines(before: list[Any], after: list[Any]) -> Iterable[str]:
+    import difflib
+
+    one, two = [value_text(v) for v in before], [value_text(v) for v in after]
+    for line in difflib.ndiff(one, two):
+        if not line.startswith("?"):
+            yield f"        {line}"
+
+
+def plan_dict(plan: Plan) -> dict[str, Any]:
+    """A plan for programs, with what is secret by its name left out."""
+    data = plan.as_dict()
+    for change in data["changes"]:
+        for row in change["fields"]:
+            for side in ("before", "after"):
+                if row[side] is not None and field_value(row["leaf"], row[side]) == "<secret>":
+                    row[side] = "<secret>"
+        for step in change["steps"]:
+            for name in step["params"]:
+                if any(word in name.lower() for word in HIDDEN_WORDS) and "secret://" not in str(step["params"][name]):
+                    step["params"][name] = "<secret>"
+    return data
+
+
+# -- errors ----------------------------------------------------------------------------------------------------
+
+
+def error_text(error: PvehelmError, stream: TextIO | None = None) -> None:
+    """An error for people: what, where, what to do; every problem on its own lines."""
+    stream = stream or sys.stderr
+    on = colours_wanted(stream)
+    stream.write(paint("Error: ", "red", on) + printable(str(error)) + "\n")
+    for problem in error.problems:
+        stream.write("  " + problem_text(problem, on) + "\n")
+    if error.hint:
+        stream.write(paint(f"  hint: {printable(error.hint)}", "cyan", on) + "\n")
+
+
+def problem_text(problem: Problem, on: bool) -> str:
+    where = paint(printable(problem.where), "bold", on) + ": " if problem.where else ""
+    what = printable(problem.what).replace("\n", "\n    ")
+    hint = "\n    " + paint(f"hint: {printable(problem.hint)}", "cyan", on) if problem.hint else ""
+    return f"{where}{what}{hint}"
+
+
+# -- progress --------------------------------------------------------------------------------------------------
+
+
+class Progress:
+    """Events as they come: one live line for each running change on a terminal, plain lines elsewhere."""
+
+    SHOWN = ("change-started", "change-done", "change-failed", "change-skipped", "retry", "note")
+
+    def __init__(self, how: str = "table", stream: TextIO | None = None) -> None:
+        self.stream = stream or sys.stderr
+        self.how = how
+        self.live = self.stream.isatty() and how == "table" and os.environ.get("TERM") != "dumb"
+        self.running: dict[str, str] = {}
+        self.drawn = 0
+        self.done = 0
+        self.on = colours_wanted(self.stream)
+
+    def __call__(self, event: Event) -> None:
+        if self.how != "table":
+            self.stream.write(json.dumps(event.as_dict(), default=str) + "\n")
+            return
+        if event.type == "step":
+            self.running[event.ref] = event.message
+        elif event.type == "change-started":
+            self.running[event.ref] = event.message
+        elif event.type in ("change-done", "change-failed", "change-skipped"):
+            self.running.pop(event.ref, None)
+            self.done += event.type == "change-done"
+        line = self._line(event)
+        if self.live:
+            self._clear()
+            if line and event.type != "change-started":
+                self.stream.write(line + "\n")
+            self._draw()
+        elif line and event.type in self.SHOWN:
+            self.stream.write(line + "\n")
+        self.stream.flush()
+
+    def _line(self, event: Event) -> str:
+        message = printable(event.message)
+        if event.type == "change-started":
+            return f"{event.ref}: {message} ..."
+        if event.type == "change-done":
+            return paint(f"{event.ref}: {message} done", "green", self.on)
+        if event.type == "change-failed":
+            return paint(f"{event.ref}: failed: {message}", "red", self.on)
+        if event.type == "change-skipped":
+            return paint(f"{event.ref}: not begun: {message}", "yellow", self.on)
+        if event.type in ("retry", "note"):
+            return f"{event.ref}: {message}"
+        return ""
+
+    def _draw(self) -> None:
+        room = shutil.get_terminal_size().columns - 1
+        rows = list(self.running.items())[-8:]
+        for ref, message in rows:
+            self.stream.write(paint(f"  {ref}: {printable(message)}"[:room], "cyan", self.on) + "\n")
+        self.drawn = len(rows)
+
+    def _clear(self) -> None:
+        if self.drawn:
+            self.stream.write(f"\x1b[{self.drawn}A\x1b[J")
+            self.drawn = 0

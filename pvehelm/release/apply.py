@@ -1,0 +1,384 @@
+"""Do: run a plan as a graph. Intent is journalled before each call and its outcome after, with what is owned then.
+
+A change starts when everything it needs is done; independent ones run side by side, within caps for each node and each
+clone source. A failure stops what depends on it and nothing else. Being told to stop means: start nothing more, finish
+what runs. Whatever interrupts harder, the journal and the server together still say what happened; see ``recover``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pvehelm.api.client import Client
+from pvehelm.api.kind import Kind, Live, Step, Wanted, leaves
+from pvehelm.api.task import Task, is_upid
+from pvehelm.errors import ApiError, PvehelmError, TaskError, TransportError
+from pvehelm.release.event import Emit, Event
+from pvehelm.release.live import GUESTS, Reader
+from pvehelm.release.plan import Change, Op, Plan
+from pvehelm.release.lease import Lease
+from pvehelm.release.release import Inventory, Owned, ReleaseKey
+from pvehelm.release.secrets import Secrets
+from pvehelm.release.store import Store
+
+TAKEN = re.compile(r"already exists|config file already exists|already used", re.IGNORECASE)
+PLACEHOLDER = re.compile(r"\$\{(vmid|node):([^}]+)\}")
+
+
+@dataclass
+class Outcome:
+    """How a plan ended: refs by what became of their change."""
+
+    done: list[str] = field(default_factory=list)
+    failed: dict[str, PvehelmError] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    interrupted: bool = False
+
+    @property
+    def ok(self) -> bool:
+        return not self.failed and not self.skipped and not self.interrupted
+
+
+class Applier:
+    """One plan being applied."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        key: ReleaseKey,
+        revision: int,
+        client: Client,
+        store: Store,
+        lease: Lease,
+        kinds: Callable[[str], Kind],
+        inventory: Inventory,
+        secrets: Secrets,
+        emit: Emit,
+        keep_secret: Callable[[str, str], None],
+        stop: asyncio.Event | None = None,
+        parallel: int = 10,
+        per_node: int = 6,
+        per_source: int = 3,
+        sleep: Callable[[float], Any] = asyncio.sleep,
+    ) -> None:
+        self.plan = plan
+        self.key = key
+        self.revision = revision
+        self.client = client
+        self.store = store
+        self.lease = lease
+        self.kinds = kinds
+        self.secrets = secrets
+        self.emit = emit
+        self.keep_secret = keep_secret
+        self.stop = stop or asyncio.Event()
+        self.sleep = sleep
+        self.outcome = Outcome()
+        self.keys: dict[str, Mapping[str, Any]] = {ref: owned.identifier for ref, owned in inventory.entries.items()}
+        self.owned: dict[str, Owned] = dict(inventory.entries)
+        self._slots = asyncio.Semaphore(parallel)
+        self._node_slots: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(per_node))
+        self._source_slots: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(per_source))
+        self._allocating = asyncio.Lock()
+        self._next_vmid = 0
+        self._sequence = 0
+
+    async def run(self) -> Outcome:
+        """Apply every change; never raises for a failed one."""
+        todo = [change for change in self.plan.changes if change.op is not Op.keep or change.steps]
+        for change in self.plan.changes:
+            if change.key.get("vmid"):
+                self.keys.setdefault(change.ref, change.key)
+        ended: dict[str, asyncio.Event] = {change.ref: asyncio.Event() for change in todo}
+
+        async def one(change: Change) -> None:
+            try:
+                for need in change.needs:
+                    if need in ended:
+                        await ended[need].wait()
+                await self._guarded(change)
+            finally:
+                ended[change.ref].set()
+
+        async with asyncio.TaskGroup() as group:
+            for change in todo:
+                group.create_task(one(change))
+        return self.outcome
+
+    async def _guarded(self, change: Change) -> None:
+        broken = [need for need in change.needs if need in self.outcome.failed or need in self.outcome.skipped]
+        if broken or self.stop.is_set():
+            self.outcome.interrupted |= self.stop.is_set()
+            why = f"{broken[0]} failed" if broken else "interrupted"
+            self.outcome.skipped[change.ref] = why
+            self._tell("change-skipped", change.ref, why)
+            return
+        async with self._slots, self._node_slots[str(change.key.get("node"))], self._source_slots[self._source(change)]:
+            if self.stop.is_set():
+                self.outcome.interrupted = True
+                self.outcome.skipped[change.ref] = "interrupted"
+                self._tell("change-skipped", change.ref, "interrupted")
+                return
+            self._tell("change-started", change.ref, str(change.op))
+            try:
+                await self._change(change)
+            except PvehelmError as error:
+                self.outcome.failed[change.ref] = error
+                self._tell("change-failed", change.ref, self.secrets.redact(str(error)))
+            else:
+                self.outcome.done.append(change.ref)
+                self._tell("change-done", change.ref, str(change.op))
+
+    def _source(self, change: Change) -> str:
+        clone = next((step.path for step in change.steps if step.path.endswith("/clone")), None)
+        return clone or f"own:{change.ref}"
+
+    # -- one change --------------------------------------------------------------------------------------------
+
+    async def _change(self, change: Change) -> None:
+        steps = list(change.steps)
+        for index, step in enumerate(steps):
+            last = index == len(steps) - 1
+            if step.creates:
+                await self._create(change, step)
+            else:
+                await self._step(change, step, final=last and change.op in (Op.update, Op.keep))
+        if change.op is Op.forget and not steps:
+            self._record(change, "forget", forget=True)
+
+    async def _create(self, change: Change, step: Step) -> None:
+        kind, wanted = self.kinds(change.kind), change.wanted
+        assert wanted is not None
+        if change.kind in GUESTS and not wanted.key.get("vmid"):
+            await self._create_guest(change, step, wanted)
+        else:
+            key = {**wanted.key, **{k: self._fill(v) for k, v in wanted.key.items() if v is not None}}
+            if change.kind in GUESTS and not self.store.reserve(self.key.cluster, int(key["vmid"]), self.key, change.ref):
+                raise PvehelmError(f"VMID {key['vmid']} is reserved by another release", hint="choose another spec.vmid")
+            self.keys[change.ref] = key
+            await self._step(change, step, final=not kind.settles)
+        if kind.settles:
+            await self._settle(change, kind, wanted, step)
+
+    async def _create_guest(self, change: Change, step: Step, wanted: Wanted) -> None:
+        """Create under the next free VMID; somebody else may be faster, then take the one after."""
+        for _ in range(100):
+            vmid = await self._allocate(change.ref)
+            self.keys[change.ref] = {"vmid": vmid, "node": self._node_of(step, wanted)}
+            try:
+                await self._step(change, step, final=False)
+                return
+            except (ApiError, TaskError) as error:
+                self.store.unreserve(self.key.cluster, vmid)
+                if not TAKEN.search(str(error)):
+                    raise
+                self._tell("retry", change.ref, f"VMID {vmid} was taken meanwhile")
+        raise PvehelmError(f"{change.ref}: no free VMID found in 100 tries")
+
+    def _node_of(self, step: Step, wanted: Wanted) -> str:
+        """Where the guest will be right after creation: a clone stays with its source unless it has a target."""
+        if step.path.endswith("/clone") and "target" not in step.params:
+            return str(self._fill(step.path)).split("/")[2]
+        return str(wanted.key["node"])
+
+    async def _allocate(self, ref: str) -> int:
+        async with self._allocating:
+            if not self._next_vmid:
+                self._next_vmid = int(await self.client.get("/cluster/nextid"))
+                rows = await self.client.get("/cluster/resources", {"type": "vm"})
+                self._used = {int(row["vmid"]) for row in rows if row.get("vmid")}
+            while True:
+                vmid = self._next_vmid
+                self._next_vmid += 1
+                if vmid not in self._used and self.store.reserve(self.key.cluster, vmid, self.key, ref):
+                    return vmid
+
+    async def _settle(self, change: Change, kind: Kind, wanted: Wanted, created: Step) -> None:
+        """Bring what creation could not bring: read the new object and set what still differs."""
+        live = await kind.read(self.keys[change.ref], Reader(self.client))
+        if live is None:
+            raise PvehelmError(f"{change.ref}: it was created, but is not there", hint="look at the server's task log")
+        self.keys[change.ref] = dict(live.key)
+        differs = unsettled(kind, wanted, live, created.writes)
+        now = leaves(live.fields)
+        if change.owned is not None:
+            found = {leaf: now[leaf] for leaf in differs if now.get(leaf) is not None and not kind.recorded(leaf)}
+            change = replace(change, owned=replace(change.owned, found={**change.owned.found, **found}))
+        steps = kind.update(live, differs, wanted)
+        for index, step in enumerate(steps):
+            await self._step(change, step, final=index == len(steps) - 1)
+        if not steps:
+            self._record(change, "settle", owned=self._complete(change))
+
+    # -- one step ----------------------------------------------------------------------------------------------
+
+    async def _step(self, change: Change, step: Step, *, final: bool) -> None:
+        owned = self._complete(change) if final else self._partly(change, step)
+        intent = {
+            **step.as_dict(),
+            "path": self._fill(step.path),
+            "params": self._fill(dict(step.params)),
+            "key": dict(self.keys.get(change.ref, change.key)),
+            "kind": change.kind,
+            "owned": owned.to_json() if owned else None,
+        }
+        self._sequence += 1
+        entry = self.store.begin(
+            self.key, self.lease, self.revision, self._sequence, change.ref, str(change.op), intent
+        )
+        self._tell("step", change.ref, step.note or f"{step.method} {step.path}")
+        try:
+            data = await self._call(change, step, entry) if step.method else None
+        except PvehelmError as error:
+            self.store.outcome(entry, self.lease, ok=False, error=self.secrets.redact(str(error)))
+            self.outcome.events.append({"ref": change.ref, "step": step.note, "ok": False, "error": self.secrets.redact(str(error))})
+            raise
+        if step.method and step.keep and isinstance(data, Mapping):
+            for name, reference in step.keep.items():
+                self.keep_secret(reference.removeprefix("secret://release/"), str(data[name]))
+        forget = change.ref if step.deletes and change.op is not Op.replace or change.op is Op.forget and final else None
+        if step.deletes or forget:
+            owned = None
+        self.store.outcome(entry, self.lease, ok=True, owned=owned, forget=forget)
+        if owned is not None:
+            self.owned[change.ref] = owned
+        self.outcome.events.append({"ref": change.ref, "step": step.note, "ok": True})
+
+    def _record(self, change: Change, note: str, *, owned: Owned | None = None, forget: bool = False) -> None:
+        """An outcome without a call."""
+        self._sequence += 1
+        entry = self.store.begin(self.key, self.lease, self.revision, self._sequence, change.ref, str(change.op), {"note": note})
+        self.store.outcome(entry, self.lease, ok=True, owned=owned, forget=change.ref if forget else None)
+
+    async def _call(self, change: Change, step: Step, entry: int) -> Any:
+        path = self._fill(step.path)
+        params = self.secrets.resolve(self._fill(dict(step.params)))
+        for attempt in range(3):
+            try:
+                data = await self.client.request(step.method, path, params=params)
+                break
+            except TransportError as error:
+                if not error.sent or attempt == 2:
+                    raise
+                found = await self._after_silence(change, step, error)
+                if found is not None:
+                    data = found
+                    break
+                params = {name: value for name, value in params.items() if name != "digest"}
+        if is_upid(data):
+            self.store.set_upid(entry, data)
+            await self._wait(change.ref, data)
+        return data
+
+    async def _wait(self, ref: str, upid: str) -> None:
+        task = Task(upid, self.client)
+        result = await task.wait()
+        if result.warnings:
+            self._tell("note", ref, f"task ended with {result.warnings} warnings: {upid}")
+
+    async def _after_silence(self, change: Change, step: Step, error: TransportError) -> Any:
+        """No answer came although the request was sent: look whether it happened. None means it did not."""
+        self._tell("retry", change.ref, f"no answer ({error}); looking whether it happened")
+        kind = self.kinds(change.kind)
+        key = self.keys.get(change.ref, change.key)
+        for pause in (0.2, 0.5, 1.0):
+            await self.sleep(pause)
+            upid = await self._running_task(key)
+            if upid:
+                return upid
+            live = await kind.read(key, Reader(self.client))
+            if step.deletes:
+                if live is None:
+                    return ""
+            elif step.creates:
+                if live is not None and not live.extra.get("raw", {}).get("lock"):
+                    return ""
+            elif live is not None and change.wanted and step.writes and _has(kind, live, change.wanted, step.writes):
+                return ""
+        return None
+
+    async def _running_task(self, key: Mapping[str, Any]) -> str:
+        if not key.get("vmid") or not key.get("node"):
+            return ""
+        rows = await self.client.get(f"/nodes/{key['node']}/tasks", {"source": "active", "vmid": key["vmid"]})
+        running = [row["upid"] for row in rows or [] if not row.get("status") or row.get("status") == "running"]
+        return str(running[0]) if running else ""
+
+    # -- ownership ---------------------------------------------------------------------------------------------
+
+    def _complete(self, change: Change) -> Owned | None:
+        if change.owned is None:
+            return None
+        return replace(change.owned, identifier=dict(self.keys.get(change.ref, change.key)), uid=self._uid(change))
+
+    def _uid(self, change: Change) -> str:
+        return change.owned.uid if change.owned else ""
+
+    def _partly(self, change: Change, step: Step) -> Owned | None:
+        """Ownership after this step alone: what was owned before, and the leaves it writes."""
+        whole = self._complete(change)
+        if whole is None or step.deletes or change.op in (Op.delete, Op.forget):
+            return None
+        before = self.owned.get(change.ref) if change.op is not Op.replace or not step.creates else None
+        fields = dict(before.fields) if before else {}
+        found = dict(before.found) if before else {}
+        for leaf in step.writes:
+            if leaf in whole.fields:
+                fields[leaf] = whole.fields[leaf]
+                if leaf in whole.found:
+                    found.setdefault(leaf, whole.found[leaf])
+            else:
+                fields.pop(leaf, None)
+        return replace(whole, fields=fields, found=found)
+
+    def _fill(self, value: Any) -> Any:
+        """``value`` with identifiers in place of their placeholders."""
+        if isinstance(value, str):
+            if value.startswith("${vmid:") and value.endswith("}") and value.count("${") == 1:
+                return self._identifier(value[2:6], value[7:-1])
+            return PLACEHOLDER.sub(lambda found: str(self._identifier(found[1], found[2])), value)
+        if isinstance(value, Mapping):
+            return {name: self._fill(inner) for name, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [self._fill(inner) for inner in value]
+        return value
+
+    def _identifier(self, what: str, ref: str) -> Any:
+        try:
+            return self.keys[ref][what]
+        except KeyError:
+            raise PvehelmError(f"{ref} has no {what} yet", hint="it was not created; run the command again") from None
+
+    def _tell(self, kind: str, ref: str, message: str) -> None:
+        self.emit(Event(kind, ref, message))
+
+
+def unsettled(kind: Kind, wanted: Wanted, live: Live, written: Sequence[str]) -> dict[str, Any]:
+    """Leaves of ``wanted`` that a fresh object does not have yet."""
+    now = leaves(live.fields)
+    differs: dict[str, Any] = {}
+    for leaf, value in leaves(wanted.fields).items():
+        if kind.write_only(leaf):
+            same = leaf in written
+        elif leaf == "started":
+            same = False
+        elif kind.recorded(leaf):
+            same = now.get(leaf) == value
+        else:
+            before = now.get(leaf, live.fields.get(leaf))
+            same = value is None and before is None or kind.same(leaf, value, before)
+        if not same:
+            differs[leaf] = value
+    return differs
+
+
+def _has(kind: Kind, live: Live, wanted: Wanted, written: Sequence[str]) -> bool:
+    desired, now = leaves(wanted.fields), leaves(live.fields)
+    return all(kind.recorded(leaf) or kind.same(leaf, desired.get(leaf), now.get(leaf)) for leaf in written if leaf in desired)

@@ -1,0 +1,121 @@
+"""What an action works with: the only seams, and the only things that a test ever replaces.
+
+A face builds one Context. The store opens and the server is asked only when something needs them: ``list`` pays for
+neither the client nor the schema.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pvehelm.errors import InvalidError
+from pvehelm.release.event import Emit, silent
+
+if TYPE_CHECKING:
+    from pvehelm.api.client import Client
+    from pvehelm.api.kinds import Kinds
+    from pvehelm.api.schema import Schema
+    from pvehelm.release.plan import Plan
+    from pvehelm.release.release import ReleaseKey
+    from pvehelm.release.secrets import Resolver, Secrets
+    from pvehelm.release.store import Store
+
+
+def refuse(_plan: Plan) -> bool:
+    """The answer of whoever can't be asked."""
+    return False
+
+
+@dataclass
+class Context:
+    """``dial`` makes the client, ``identify`` names the cluster (cached by the face, so that ``list`` needs no network)."""
+
+    name: str
+    namespace: str
+    open_store: Callable[[], Store]
+    dial: Callable[[], Awaitable[Client]]
+    identify: Callable[[], str]
+    user: str = ""
+    clock: Callable[[], float] = time.time
+    emit: Emit = silent
+    confirm: Callable[[Plan], bool] = refuse
+    resolvers: Mapping[str, Resolver] = field(default_factory=dict)
+    # What the context's policy allows without a flag: kinds and keys of rule 13.
+    allow_privileged: frozenset[str] = frozenset()
+    release: str = ""
+    # Set to ask a running apply to start nothing more; ``applying`` says that there is one.
+    stop: asyncio.Event | None = None
+    applying: bool = False
+    _store: Store | None = None
+    _client: Client | None = None
+    _kinds: Kinds | None = None
+
+    @property
+    def store(self) -> Store:
+        if self._store is None:
+            self._store = self.open_store()
+        return self._store
+
+    @property
+    def cluster(self) -> str:
+        """The id of the cluster that releases are kept under."""
+        return self.identify()
+
+    def key(self, name: str, namespace: str = "") -> ReleaseKey:
+        from pvehelm.release.release import ReleaseKey
+
+        return ReleaseKey(self.cluster, namespace or self.namespace, name)
+
+    async def connect(self) -> Client:
+        """The client, once; learns the server's version and with it the schema in use."""
+        if self._client is None:
+            client = await self.dial()
+            answer = await client.version()
+            self.release = str(answer.get("version") or answer.get("release"))
+            from pvehelm.api.schema import version_key
+
+            if version_key(self.release) < (8,):
+                await client.aclose()
+                raise InvalidError(
+                    f"Proxmox VE {self.release} is too old for releases",
+                    hint="8.4 and 9.2 are supported; pvehelm api works with 7.4 too",
+                )
+            self._client = client
+        return self._client
+
+    async def aclose(self) -> None:
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    @property
+    def schema(self) -> Schema:
+        from pvehelm.api.schema import Schema
+
+        return Schema.load(self.release)
+
+    @property
+    def kinds(self) -> Kinds:
+        from pvehelm.api.kinds import Kinds
+
+        if self._kinds is None:
+            self._kinds = Kinds.load(self.schema)
+        return self._kinds
+
+    def secrets(self, key: ReleaseKey) -> Secrets:
+        """The resolver of references for one release."""
+        from pvehelm.release.secrets import Secrets
+
+        store = self.store
+
+        def release(name: str) -> str:
+            return store.get_secret(key, name)
+
+        return Secrets({**self.resolvers, "release": release}, store.hmac)

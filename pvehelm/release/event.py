@@ -1,0 +1,30 @@
+"""What happens while a plan is applied; emitted, never returned."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """``type`` is one of: plan, change-started, step, task-log, change-done, change-failed, change-skipped, retry, note."""
+
+    type: str
+    ref: str = ""
+    message: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    time: float = field(default_factory=time.time)
+
+    def as_dict(self) -> dict[str, Any]:
+        row: dict[str, Any] = {"type": self.type, "time": self.time}
+        return row | {k: v for k, v in (("ref", self.ref), ("message", self.message), ("data", dict(self.data))) if v}
+
+
+Emit = Callable[[Event], None]
+
+
+def silent(_event: Event) -> None:
+    """An emitter for whoever doesn't watch."""

@@ -1,0 +1,192 @@
+"""Read exactly what a plan is about, each thing once, concurrently."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from pvehelm.api.kind import Kind, Live, Wanted, leaves
+from pvehelm.chart.manifest import Resource
+from pvehelm.errors import InvalidError, Problem
+from pvehelm.release.plan import Desired, Observed, has_secret, secret_key
+from pvehelm.release.release import Inventory, Owned
+from pvehelm.release.secrets import Secrets
+
+GUESTS = ("VirtualMachine", "Container")
+
+
+class Reads(Protocol):
+    async def get(self, path: str, params: Mapping[str, Any] | None = None) -> Any: ...
+
+
+class Reader:
+    """``await reader(path, **params)``: GET, at most once for the same path and parameters."""
+
+    def __init__(self, client: Reads) -> None:
+        self.client = client
+        self._asked: dict[str, asyncio.Task[Any]] = {}
+
+    @property
+    def requests(self) -> int:
+        return len(self._asked)
+
+    async def __call__(self, path: str, **params: Any) -> Any:
+        key = f"{path}?{sorted(params.items())}"
+        if key not in self._asked:
+            self._asked[key] = asyncio.ensure_future(self.client.get(path, params or None))
+        return await asyncio.shield(self._asked[key])
+
+    def forget(self) -> None:
+        self._asked.clear()
+
+
+async def gather(
+    resources: Sequence[Resource],
+    inventory: Inventory,
+    *,
+    kinds: Callable[[str], Kind],
+    reader: Reader,
+    secrets: Secrets,
+    replaced: Iterable[str] = (),
+) -> tuple[list[Desired], Observed]:
+    """The desired resources lowered and what the server has of them and of everything the inventory owns.
+
+    Guests come first: what refers to them needs to know which of them exist. Raises InvalidError with all problems.
+    """
+    observed = Observed()
+    numbers: dict[str, str] = {}
+    desired: list[Desired] = []
+    problems: list[Problem] = []
+
+    def resolve(ref: str) -> str | None:
+        if ref in numbers:
+            return numbers[ref]
+        owned = inventory.entries.get(ref)
+        return str(owned.identifier["vmid"]) if owned and "vmid" in owned.identifier else None
+
+    guests = [resource for resource in resources if resource.kind in GUESTS]
+    for resource in guests:
+        numbers[resource.ref] = f"${{vmid:{resource.ref}}}"
+    lowered = [_lower(resource, kinds, resolve, problems) for resource in guests]
+    if problems:
+        raise InvalidError("the manifests are not valid", problems)
+    bound = [_bound(one, inventory) for one in lowered if one]
+    for one, live in zip(bound, await _read_all(bound, reader), strict=True):
+        observed.live[one.ref] = live
+        if live is not None and one.ref not in replaced:
+            numbers[one.ref] = str(live.key["vmid"])
+        desired.append(one)
+    others = [_lower(resource, kinds, resolve, problems) for resource in resources if resource.kind not in GUESTS]
+    if problems:
+        raise InvalidError("the manifests are not valid", problems)
+    rest = [one for one in others if one]
+    for one, live in zip(rest, await _read_all(rest, reader), strict=True):
+        observed.live[one.ref] = live
+        desired.append(one)
+    by_ref = {one.ref: one for one in desired}
+    order = {resource.ref: index for index, resource in enumerate(resources)}
+    desired.sort(key=lambda one: order[one.ref])
+    await _left_behind(by_ref, inventory, observed, kinds, reader)
+    await _prepare(desired, observed, reader, inventory)
+    _hash_secrets(desired, observed, secrets)
+    return desired, observed
+
+
+def _lower(
+    resource: Resource, kinds: Callable[[str], Kind], resolve: Callable[[str], str | None], problems: list[Problem]
+) -> Desired | None:
+    kind = kinds(resource.kind)
+    found = kind.validate(resource)
+    if found:
+        problems += [Problem(str(resource.where(path)), f"{resource.ref}: {p.what}", p.hint) for path, p in found]
+        return None
+    wanted = kind.lower(resource, resolve)
+
+    def where(leaf: str) -> str:
+        path = wanted.origins.get(leaf) or wanted.origins.get(f"once.{leaf}") or ("spec", *leaf.split("."))
+        return str(resource.where(path) if leaf else resource.source)
+
+    return Desired(kind, wanted, resource.metadata, where)
+
+
+def _bound(one: Desired, inventory: Inventory) -> Desired:
+    """A guest with the VMID that this release knows it by."""
+    from dataclasses import replace
+
+    owned = inventory.entries.get(one.ref)
+    if owned is None or "vmid" not in owned.identifier:
+        return one
+    if one.wanted.key.get("vmid") not in (None, owned.identifier["vmid"]):
+        return one
+    key = {**one.wanted.key, "vmid": owned.identifier["vmid"]}
+    return Desired(one.kind, replace(one.wanted, key=key), one.metadata, one.where)
+
+
+async def _read_all(desired: Sequence[Desired], reader: Reader) -> list[Live | None]:
+    return list(await asyncio.gather(*(_read(one.kind, one.wanted.key, reader) for one in desired)))
+
+
+async def _read(kind: Kind, key: Mapping[str, Any], reader: Reader) -> Live | None:
+    if any("${" in str(value) for value in key.values()):
+        return None  # it is about a guest that is not there yet
+    return await kind.read(key, reader)
+
+
+async def _left_behind(
+    desired: Mapping[str, Desired], inventory: Inventory, observed: Observed, kinds: Callable[[str], Kind], reader: Reader
+) -> None:
+    """What the inventory owns beside the desired: resources no longer wanted, and keys that changed."""
+
+    async def one(owned: Owned) -> None:
+        wanted = desired.get(owned.ref)
+        if wanted is None:
+            observed.live[owned.ref] = await _read(kinds(owned.kind), owned.identifier, reader)
+        elif owned.kind not in GUESTS and not _same_key(wanted.wanted, owned):
+            observed.old[owned.ref] = await _read(kinds(owned.kind), owned.identifier, reader)
+        elif owned.kind in GUESTS and wanted.wanted.key.get("vmid") not in (None, owned.identifier.get("vmid")):
+            observed.old[owned.ref] = await _read(kinds(owned.kind), owned.identifier, reader)
+
+    await asyncio.gather(*(one(owned) for owned in inventory.entries.values()))
+
+
+def _same_key(wanted: Wanted, owned: Owned) -> bool:
+    shared = wanted.key.keys() & owned.identifier.keys() - {"node"}
+    return all(str(wanted.key[name]) == str(owned.identifier[name]) for name in shared)
+
+
+async def _prepare(desired: Sequence[Desired], observed: Observed, reader: Reader, inventory: Inventory) -> None:
+    async def one(item: Desired) -> None:
+        context, problems = await item.kind.prepare(item.wanted, reader)
+        observed.contexts[item.ref] = context
+        made = {other.wanted.name for other in desired}
+        volumes = {need for other in desired if other.kind.name == "Image" for need in [_volume(other)]}
+        observed.problems[item.ref] = [
+            problem for problem in problems if not _made_here(problem, item, made, volumes)
+        ]
+
+    await asyncio.gather(*(one(item) for item in desired if observed.live.get(item.ref) is None))
+
+
+def _volume(item: Desired) -> str:
+    from pvehelm.release.plan import image_volume
+
+    return image_volume(item.wanted.key)
+
+
+def _made_here(problem: Problem, item: Desired, made: set[str], volumes: set[str]) -> bool:
+    """Whether what is missing will be made by this very release (its storage, its image, its template)."""
+    if problem.where == "image":
+        return str(item.wanted.once.get("ostemplate")) in volumes
+    if problem.where.endswith(".storage"):
+        value = item.wanted.fields.get(problem.where.removesuffix(".storage"))
+        return isinstance(value, Mapping) and value.get("storage") in made
+    return False
+
+
+def _hash_secrets(desired: Iterable[Desired], observed: Observed, secrets: Secrets) -> None:
+    for one in desired:
+        for leaf, value in leaves(one.wanted.fields).items():
+            if value is not None and (has_secret(value) or one.kind.write_only(leaf)):
+                text = secret_key(value)
+                observed.hashes[text], observed.plain[text] = secrets.look(value)

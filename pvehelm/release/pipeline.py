@@ -1,0 +1,381 @@
+"""Install, upgrade, rollback, uninstall, repair: one pipeline with a different desired state.
+
+lease -> recover what was interrupted -> read -> plan -> (stop here when dry) -> confirm -> apply -> record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pvehelm import __version__
+from pvehelm.api.kinds import Kinds
+from pvehelm.chart.manifest import Resource, check_unique
+from pvehelm.errors import InvalidError, Problem, PvehelmError, RefusedError
+from pvehelm.release.apply import Applier, Outcome
+from pvehelm.release.context import Context
+from pvehelm.release.event import Event
+from pvehelm.release.live import Reader, gather
+from pvehelm.release.plan import Allowed, Plan, plan
+from pvehelm.release.recover import recover_entries
+from pvehelm.release.lease import Lease
+from pvehelm.release.release import Inventory, Release, ReleaseKey, Revision, Status
+
+
+@dataclass(frozen=True)
+class Desire:
+    """What a release shall be, and what its next revision records beside the plan."""
+
+    action: str
+    resources: tuple[Resource, ...]
+    record: Mapping[str, Any] = field(default_factory=dict)
+    # Refs of what the user's own values put there; see chart.secrets.
+    notes: str = ""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to go about it."""
+
+    allowed: Allowed = field(default_factory=Allowed)
+    dry_run: bool = False
+    atomic: bool = False
+    wait: bool = False
+    timeout: float | None = None
+    create_namespace: bool = False
+    history_max: int = 10
+    keep_resources: bool = False
+    keep_history: bool = False
+    reuse_empty: bool = True
+
+
+@dataclass
+class Result:
+    """What came of it: the plan always; the release when something was (or had been) recorded."""
+
+    plan: Plan
+    release: Release | None = None
+    outcome: Outcome | None = None
+    changed: bool = False
+    requests: int = 0
+
+
+async def decide(
+    ctx: Context, key: ReleaseKey, desire: Desire, options: Options, *, release: Release | None, uid: str
+) -> tuple[Plan, Inventory, int]:
+    """Everything up to the plan; only reads."""
+    check_unique(desire.resources)
+    client = await ctx.connect()
+    kinds = ctx.kinds
+    require_valid(kinds, desire.resources)
+    inventory = ctx.store.inventory(key)
+    reader = Reader(client)
+    secrets = ctx.secrets(key)
+    desired, observed = await gather(
+        desire.resources,
+        inventory,
+        kinds=kinds.get,
+        reader=reader,
+        secrets=secrets,
+        replaced=options.allowed.replace,
+    )
+    made = plan(
+        desire.action,
+        key.name,
+        key.namespace,
+        desired,
+        inventory,
+        observed,
+        kinds=kinds.get,
+        uid=uid,
+        allowed=options.allowed,
+        keep=options.keep_resources,
+    )
+    missing = await _missing_pools(key, desire, options, reader)
+    if missing:
+        made = replace(made, problems=(*made.problems, *missing))
+    if options.atomic and any(change.losses for change in made.changes):
+        what = "a plan that destroys data can't be undone, so --atomic is refused with it"
+        made = replace(made, refusals=(*made.refusals, Problem("--atomic", what, "run it without --atomic")))
+    return made, inventory, reader.requests
+
+
+def require_valid(kinds: Kinds, resources: Sequence[Resource]) -> None:
+    """Raise InvalidError with every problem of every manifest, each at its place in the template or file."""
+    found = [
+        Problem(str(resource.where(path)), f"{resource.ref}: {problem.what}", problem.hint)
+        for resource, path, problem in kinds.validate(resources)
+        if isinstance(resource, Resource)
+    ]
+    if found:
+        raise InvalidError("the manifests are not valid", found)
+
+
+async def _missing_pools(key: ReleaseKey, desire: Desire, options: Options, reader: Reader) -> list[Problem]:
+    """Namespaces are pools: every one that is used exists, is made here, or --create-namespace makes it."""
+    used = {r.namespace: str(r.source) for r in desire.resources if r.namespace and r.namespace != "default"}
+    if not used:
+        return []
+    made = {r.name for r in desire.resources if r.kind == "Pool"}
+    there = {row["poolid"] for row in await reader("/pools") or []}
+    absent = {name: where for name, where in used.items() if name not in there and name not in made}
+    if not options.create_namespace:
+        hint = "--create-namespace makes the pool"
+        return [Problem(where, f"namespace {name!r} does not exist (a namespace is a resource pool)", hint) for name, where in absent.items()]
+    return []
+
+
+async def _create_pools(ctx: Context, desire: Desire) -> None:
+    client = await ctx.connect()
+    made = {r.name for r in desire.resources if r.kind == "Pool"}
+    there = {row["poolid"] for row in await client.get("/pools") or []}
+    for name in sorted({r.namespace for r in desire.resources if r.namespace and r.namespace != "default"} - there - made):
+        parts = str(name).split("/")
+        for depth in range(1, len(parts) + 1):
+            poolid = "/".join(parts[:depth])
+            if poolid not in there:
+                await client.post("/pools", {"poolid": poolid})
+                there.add(poolid)
+
+
+def check(made: Plan) -> None:
+    """Raise what stands against a plan: InvalidError for what can't be, RefusedError for what is not allowed."""
+    if made.problems:
+        raise InvalidError(f"{made.action} of {made.release} can't be done", made.problems)
+    if made.refusals:
+        raise RefusedError(f"{made.action} of {made.release} is refused", made.refusals)
+
+
+async def run(ctx: Context, key: ReleaseKey, desire: Desire, options: Options) -> Result:
+    """The whole pipeline. Raises what ``check`` raises, RefusedError when not confirmed, and for a failed apply an
+    error that names every failed change; what was begun is recorded as a failed revision by then."""
+    if options.dry_run:
+        release = ctx.store.find(key)
+        made, _, requests = await decide(ctx, key, desire, options, release=release, uid=release.uid if release else "dry-run")
+        return Result(made, release, requests=requests)
+    with ctx.store.hold(key.scope, purpose=desire.action) as lease:
+        if options.timeout is None:
+            return await _run(ctx, key, desire, options, lease)
+        try:
+            async with asyncio.timeout(options.timeout):
+                return await _run(ctx, key, desire, options, lease)
+        except TimeoutError:
+            raise PvehelmError(
+                f"{desire.action} of {key.name} took longer than {options.timeout:g} s",
+                hint=f"running tasks go on; pvehelm recover {key.name} finishes or repairs",
+            ) from None
+
+
+async def _run(ctx: Context, key: ReleaseKey, desire: Desire, options: Options, lease: Lease) -> Result:
+    release = ctx.store.find(key)
+    await ctx.connect()
+    await recover_entries(ctx, key, lease)
+    uid = ctx.store.ensure(key)
+    made, inventory, requests = await decide(ctx, key, desire, options, release=release, uid=uid)
+    check(made)
+    if release is not None and made.empty and options.reuse_empty and _same_input(release.current, desire):
+        if made.records:
+            _record_ownership(ctx, key, lease, made, release.current.number)
+        return Result(made, release, requests=requests)
+    if made.destroys and not ctx.confirm(made):
+        raise RefusedError(
+            f"{desire.action} of {key.name} destroys data and was not confirmed",
+            [Problem(change.ref, ", ".join(change.losses) or "the guest") for change in made.destroys],
+            hint="--yes confirms",
+        )
+    ctx.emit(Event("plan", "", made.summary()))
+    revision = _revision(ctx, release, desire, made)
+    revision = ctx.store.put_revision(key, revision, lease=lease)
+    if options.create_namespace:
+        await _create_pools(ctx, desire)
+    outcome = await _apply(ctx, key, lease, made, inventory, revision.number)
+    return await _finish(ctx, key, lease, desire, options, made, release, revision, outcome, requests)
+
+
+async def _apply(
+    ctx: Context, key: ReleaseKey, lease: Lease, made: Plan, inventory: Inventory, revision: int
+) -> Outcome:
+    applier = Applier(
+        made,
+        key=key,
+        revision=revision,
+        client=await ctx.connect(),
+        store=ctx.store,
+        lease=lease,
+        kinds=ctx.kinds.get,
+        inventory=inventory,
+        secrets=ctx.secrets(key),
+        emit=ctx.emit,
+        keep_secret=lambda name, text: ctx.store.put_secret(key, name, text),
+        stop=ctx.stop,
+    )
+    ctx.applying = True
+    try:
+        outcome = await applier.run()
+    finally:
+        ctx.applying = False
+    _record_ownership(ctx, key, lease, made, revision)
+    return outcome
+
+
+def _record_ownership(ctx: Context, key: ReleaseKey, lease: Lease, made: Plan, revision: int) -> None:
+    """Changes without calls still change what is owned: adopted leaves, metadata, what is gone."""
+    entries = ctx.store.inventory(key).entries
+    for index, change in enumerate(made.changes):
+        if change.steps:
+            continue
+        if change.owned is not None and entries.get(change.ref) != change.owned:
+            entry = ctx.store.begin(key, lease, revision, 100_000 + index, change.ref, "keep", {"note": change.reason})
+            ctx.store.outcome(entry, lease, ok=True, owned=change.owned)
+
+
+async def _finish(
+    ctx: Context,
+    key: ReleaseKey,
+    lease: Lease,
+    desire: Desire,
+    options: Options,
+    made: Plan,
+    before: Release | None,
+    revision: Revision,
+    outcome: Outcome,
+    requests: int,
+) -> Result:
+    if outcome.ok:
+        status = Status.uninstalled if desire.action == "uninstall" else Status.deployed
+        done = replace(revision, status=status, updated=ctx.clock(), events=outcome.events, description=_described(desire))
+        _keep(ctx, key, lease, done, options)
+        if desire.action == "uninstall" and not options.keep_history:
+            ctx.store.delete(key, lease=lease)
+            return Result(made, None, outcome, True, requests)
+        return Result(made, ctx.store.find(key), outcome, True, requests)
+    texts = [f"{ref}: {error}" for ref, error in outcome.failed.items()]
+    failed = replace(
+        revision,
+        status=Status.failed,
+        updated=ctx.clock(),
+        events=outcome.events,
+        description="interrupted" if outcome.interrupted and not texts else f"{desire.action} failed: {'; '.join(texts)}"[:2000],
+    )
+    _keep(ctx, key, lease, failed, options)
+    problems = [Problem(ref, str(error), error.hint) for ref, error in outcome.failed.items()]
+    problems += [p for error in outcome.failed.values() for p in error.problems]
+    problems += [Problem(ref, f"not begun: {why}") for ref, why in outcome.skipped.items()]
+    if options.atomic and not outcome.interrupted:
+        await _undo(ctx, key, lease, desire, options, before, failed)
+        raise PvehelmError(f"{desire.action} of {key.name} failed and was undone", problems, hint=f"pvehelm history {key.name}")
+    what = "was interrupted" if outcome.interrupted else "failed"
+    raise PvehelmError(
+        f"{desire.action} of {key.name} {what}",
+        problems,
+        hint=f"mend the cause and run the same command again, or: pvehelm recover {key.name}",
+    )
+
+
+def _keep(ctx: Context, key: ReleaseKey, lease: Lease, revision: Revision, options: Options) -> None:
+    """Record how a revision ended, and let go of the oldest ones."""
+    with ctx.store.transaction():
+        ctx.store.put_revision(key, revision, lease=lease)
+        ctx.store.prune(key, options.history_max, lease=lease)
+
+
+def last_deployed(ctx: Context, key: ReleaseKey) -> Revision | None:
+    """The newest revision that was deployed without failing, whole; None when there never was one."""
+    good = [r.number for r in ctx.store.revisions(key) if r.status in (Status.deployed, Status.superseded)]
+    return ctx.store.revision(key, good[-1]) if good else None
+
+
+async def _undo(
+    ctx: Context, key: ReleaseKey, lease: Lease, desire: Desire, options: Options, before: Release | None, failed: Revision
+) -> None:
+    """--atomic: the last deployed revision again, under the same lease; without one, what was made is removed."""
+    target = last_deployed(ctx, key)
+    if target is None:
+        back = Desire("uninstall", (), {"description": f"undo of revision {failed.number}"})
+        allowed = replace(options.allowed)
+        made, inventory, _ = await decide(ctx, key, back, replace(options, allowed=allowed, atomic=False), release=before, uid=ctx.store.ensure(key))
+        check(made)
+        outcome = await _apply(ctx, key, lease, made, inventory, failed.number)
+        if outcome.ok:
+            _keep(ctx, key, lease, replace(failed, description=failed.description + " (undone)"), options)
+        return
+    back = rollback_desire(target, failed.number)
+    made, inventory, _ = await decide(ctx, key, back, replace(options, atomic=False), release=before, uid=ctx.store.ensure(key))
+    check(made)
+    revision = _revision(ctx, ctx.store.find(key), back, made)
+    revision = ctx.store.put_revision(key, revision, lease=lease)
+    outcome = await _apply(ctx, key, lease, made, inventory, revision.number)
+    status = Status.deployed if outcome.ok else Status.failed
+    done = replace(revision, status=status, updated=ctx.clock(), events=outcome.events, description=_described(back))
+    _keep(ctx, key, lease, done, options)
+
+
+def rollback_desire(target: Revision, current: int = 0) -> Desire:
+    """The desired state of an earlier revision."""
+    from pvehelm.chart.manifest import parse
+
+    resources = parse(target.manifest, file=f"revision {target.number}") if target.manifest.strip() else []
+    record = {
+        "chart_name": target.chart_name,
+        "chart_version": target.chart_version,
+        "app_version": target.app_version,
+        "chart_digest": target.chart_digest,
+        "chart_origin": target.chart_origin,
+        "user_values": target.user_values,
+        "values": target.values,
+        "manifest": target.manifest,
+        "notes": target.notes,
+        "labels": target.labels,
+        "rollback_of": target.number,
+        "description": f"Rollback to {target.number}",
+    }
+    return Desire("rollback", tuple(resources), record, target.notes)
+
+
+def _described(desire: Desire) -> str:
+    done = {"install": "Install complete", "upgrade": "Upgrade complete", "uninstall": "Uninstallation complete"}
+    return str(desire.record.get("description") or done.get(desire.action, f"{desire.action} complete"))
+
+
+def _same_input(current: Revision, desire: Desire) -> bool:
+    """Same chart, user values and manifest: with an empty plan there is nothing to record."""
+    record = desire.record
+    return (
+        current.status is Status.deployed
+        and desire.action in ("install", "upgrade", "rollback")
+        and current.chart_digest == record.get("chart_digest", "")
+        and current.user_values == record.get("user_values", {})
+        and current.manifest == record.get("manifest", "")
+        and (not record.get("labels") or current.labels == record.get("labels"))
+    )
+
+
+def _revision(ctx: Context, release: Release | None, desire: Desire, made: Plan) -> Revision:
+    record = desire.record
+    number = (release.current.number if release else 0) + 1
+    now = ctx.clock()
+    return Revision(
+        number=number,
+        # A process that dies leaves exactly this: a failed revision with its journal.
+        status=Status.failed,
+        chart_name=record.get("chart_name", ""),
+        chart_version=record.get("chart_version", ""),
+        app_version=record.get("app_version", ""),
+        chart_digest=record.get("chart_digest", ""),
+        chart_origin=record.get("chart_origin", ""),
+        user_values=record.get("user_values", {}),
+        values=record.get("values", {}),
+        manifest=record.get("manifest", ""),
+        plan=made.as_dict(),
+        notes=desire.notes or record.get("notes", ""),
+        description="interrupted",
+        labels=dict(record.get("labels") or {}),
+        created=now,
+        updated=now,
+        user=ctx.user,
+        rollback_of=record.get("rollback_of"),
+        events=[],
+        pvehelm_version=__version__,
+    )

@@ -1,0 +1,102 @@
+"""Finish the books of a process that died: what the journal began and nobody recorded.
+
+Each open entry is compared with the server. A creation whose object is there (with our mark, where kinds have marks) is
+ours; one that is not gives its identifier back. A change that was begun counts as owned whether or not it arrived:
+owning more than is there is harmless, because the next plan compares with live again. A deletion is done when the
+object is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from pvehelm.api.kind import Kind, Live
+from pvehelm.api.task import Task
+from pvehelm.errors import ApiError, NotFoundError, TaskError
+from pvehelm.release.context import Context
+from pvehelm.release.event import Event
+from pvehelm.release.live import GUESTS, Reader
+from pvehelm.release.journal import Entry
+from pvehelm.release.lease import Lease
+from pvehelm.release.release import Owned, ReleaseKey
+
+
+async def recover_entries(ctx: Context, key: ReleaseKey, lease: Lease) -> int:
+    """Close every open journal entry of a release; returns how many there were."""
+    entries = ctx.store.open_entries(key)
+    for entry in entries:
+        await _recover(ctx, key, lease, entry)
+    return len(entries)
+
+
+async def _recover(ctx: Context, key: ReleaseKey, lease: Lease, entry: Entry) -> None:
+    intent = entry.intent
+    kind = _kind(ctx, intent)
+    if kind is None:
+        ctx.store.outcome(entry.id, lease, ok=False, error="interrupted before anything was sent")
+        return
+    client = await ctx.connect()
+    await _settle_task(ctx, entry)
+    where: Mapping[str, Any] = intent.get("key", {})
+    live = await _read(kind, where, Reader(client))
+    owned = Owned.from_json(intent["owned"]) if intent.get("owned") else None
+    if intent.get("creates"):
+        ours = live is not None and _is_ours(kind, live, owned)
+        if ours and live is not None and owned is not None:
+            owned = replace(owned, identifier=dict(live.key))
+            ctx.store.outcome(entry.id, lease, ok=True, owned=owned)
+            note = "was created; it is recorded now"
+        else:
+            ctx.store.outcome(entry.id, lease, ok=False, error="interrupted; it was not created")
+            if where.get("vmid"):
+                ctx.store.unreserve(key.cluster, int(where["vmid"]))
+            note = "was not created"
+    elif intent.get("deletes"):
+        gone = live is None
+        error = "" if gone else "interrupted; it is still there"
+        ctx.store.outcome(entry.id, lease, ok=gone, error=error, forget=entry.ref if gone and entry.op != "replace" else None)
+        note = "is gone; that is recorded now" if gone else "is still there"
+    else:
+        ctx.store.outcome(entry.id, lease, ok=True, owned=owned)
+        note = f"was being changed ({intent.get('note') or intent.get('path')}); the plan will tell"
+    ctx.emit(Event("note", entry.ref, f"interrupted earlier: it {note}"))
+
+
+def _kind(ctx: Context, intent: Mapping[str, Any]) -> Kind | None:
+    if not intent.get("kind"):
+        return None
+    try:
+        return ctx.kinds.get(str(intent["kind"]))
+    except NotFoundError:
+        return None
+
+
+def _is_ours(kind: Kind, live: Live, owned: Owned | None) -> bool:
+    if kind.name not in GUESTS:
+        return True
+    mark = live.extra.get("mark")
+    return mark is not None and owned is not None and mark.uid == owned.uid and mark.ref == owned.ref
+
+
+async def _read(kind: Kind, where: Mapping[str, Any], reader: Reader) -> Live | None:
+    """The object, once nobody works on it any more (a clone locks its target until it is complete)."""
+    for pause in (0.5, 1, 2, 4, 8, 15, 30, 60, 60, 60, 0):
+        live = await kind.read(where, reader)
+        if live is None or not live.extra.get("raw", {}).get("lock"):
+            return live
+        await asyncio.sleep(pause)
+        reader.forget()
+    return live
+
+
+async def _settle_task(ctx: Context, entry: Entry) -> None:
+    """Let a task that outlived its process end."""
+    if not entry.upid:
+        return
+    try:
+        await Task(entry.upid, await ctx.connect()).wait()
+    except (TaskError, ApiError) as error:
+        ctx.emit(Event("note", entry.ref, str(error)))

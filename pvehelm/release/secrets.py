@@ -1,0 +1,112 @@
+"""Secret references: what they look like, and turning them into text at the last moment.
+
+``secret://SCHEME/NAME`` stands alone or inside a text as ``${secret://SCHEME/NAME}``; ``|filter`` after the name defers
+a transformation (``${secret://env/PW|b64enc}``). Resolvers are functions from NAME to text; the command line brings
+``env`` and ``file``, every store brings ``release``.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from pvehelm.errors import InvalidError, NotFoundError, PvehelmError
+from pvehelm.release.plan import secret_key
+
+Resolver = Callable[[str], str]
+REFERENCE = re.compile(r"\$\{secret://([a-z]+)/([^}|]+)((?:\|[a-z0-9]+)*)\}|\Asecret://([a-z]+)/([^|]+)((?:\|[a-z0-9]+)*)\Z")
+FILTERS: Mapping[str, Callable[[str], str]] = {
+    "b64enc": lambda text: base64.b64encode(text.encode()).decode(),
+    "sha256sum": lambda text: hashlib.sha256(text.encode()).hexdigest(),
+    "trim": str.strip,
+    "upper": str.upper,
+    "lower": str.lower,
+    "quote": lambda text: '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"',
+    "urlquery": lambda text: __import__("urllib.parse").parse.quote_plus(text),
+}
+REDACTED = "<secret>"
+
+
+def references(value: Any) -> Iterator[str]:
+    """Every reference in a value, as ``SCHEME/NAME``."""
+    if isinstance(value, str):
+        for found in REFERENCE.finditer(value):
+            yield f"{found[1] or found[4]}/{found[2] or found[5]}"
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from references(inner)
+    elif isinstance(value, Sequence):
+        for inner in value:
+            yield from references(inner)
+
+
+class Secrets:
+    """Resolves references, each once. Raises InvalidError for a scheme that nobody resolves here."""
+
+    def __init__(self, resolvers: Mapping[str, Resolver], digest: Callable[[str], str] | None = None) -> None:
+        self.resolvers = resolvers
+        self._digest = digest
+        self._known: dict[str, str] = {}
+
+    def resolve(self, value: Any) -> Any:
+        """``value`` with every reference replaced by what it stands for."""
+        if isinstance(value, str):
+            return REFERENCE.sub(lambda found: self._one(found), value) if "secret://" in value else value
+        if isinstance(value, Mapping):
+            return {name: self.resolve(inner) for name, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.resolve(inner) for inner in value]
+        return value
+
+    def _one(self, found: re.Match[str]) -> str:
+        scheme, name, filters = (found[1] or found[4], found[2] or found[5], found[3] or found[6] or "")
+        key = f"{scheme}/{name}"
+        if key not in self._known:
+            resolver = self.resolvers.get(scheme)
+            if resolver is None:
+                known = ", ".join(sorted(self.resolvers)) or "none"
+                raise InvalidError(f"secret://{key}: nothing here resolves {scheme!r} secrets", hint=f"known: {known}")
+            self._known[key] = resolver(name)
+        text = self._known[key]
+        for name in filter(None, filters.split("|")):
+            if name not in FILTERS:
+                raise InvalidError(f"secret://{key}: unknown filter {name!r}", hint=f"known: {', '.join(FILTERS)}")
+            text = FILTERS[name](text)
+        return text
+
+    def look(self, value: Any) -> tuple[str | None, str]:
+        """The keyed hash of a value with its references resolved, and the plain text; (None, '') if that can't be said."""
+        try:
+            plain = self.resolve(secret_key(value))
+            return (self._digest(plain) if self._digest else None), plain
+        except PvehelmError:
+            return None, ""
+
+    def redact(self, text: str) -> str:
+        """``text`` without any secret that was resolved so far."""
+        for secret in sorted(filter(lambda s: len(s) > 3, self._known.values()), key=len, reverse=True):
+            text = text.replace(secret, REDACTED)
+        return text
+
+
+def env_resolver(environ: Mapping[str, str]) -> Resolver:
+    def resolve(name: str) -> str:
+        if name not in environ:
+            raise NotFoundError(f"secret://env/{name}: the environment variable {name} is not set")
+        return environ[name]
+
+    return resolve
+
+
+def file_resolver(name: str) -> str:
+    """The content of a file without its last newline; ``~`` is the home directory, other paths as they are."""
+    from pathlib import Path
+
+    path = Path(name if name.startswith(("/", "~", ".")) else f"/{name}").expanduser()
+    try:
+        return path.read_text(encoding="utf-8").removesuffix("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise NotFoundError(f"secret://file/{name}: {error}") from None
