@@ -238,9 +238,9 @@ class _Builder:
                 place = f"{self.path}/{path}"
                 before = len(self.budget.problems)
                 below = read_archive(content, name=place, budget=self.budget)
-                self.budget.nested -= 1
                 if below and before == len(self.budget.problems):
                     found.append(_build(below, place, self.budget))
+                self.budget.nested -= 1
         for name, below in groups.items():
             if not name.endswith(".tgz"):
                 found.append(_build(below, f"{self.path}/charts/{name}", self.budget))

@@ -1,0 +1,229 @@
+"""Charts: from directories and archives, with every problem at once, and nothing let in that does not belong."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import tarfile
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pvehelm.chart import files
+from pvehelm.chart.chart import load, load_archive
+from pvehelm.errors import InvalidError, NotFoundError
+from tests.chart.data import cases, write
+
+CHART = "apiVersion: v2\nname: web\nversion: 1.2.3\n"
+
+
+@pytest.mark.parametrize("case", cases("chart.yaml"))
+def test_broken_chart(case: dict[str, Any], tmp_path: Path) -> None:
+    root = write(tmp_path / "a", case["files"])
+    with pytest.raises(InvalidError) as caught:
+        load(root)
+    problems = caught.value.problems
+    assert [p.where for p in problems] == [f"{root}/{where}" for where, _, _ in case["problems"]], problems
+    for problem, (_, what, hint) in zip(problems, case["problems"], strict=True):
+        assert what in problem.what
+        assert hint in problem.hint
+
+
+def test_a_chart_and_what_is_in_it(tmp_path: Path) -> None:
+    root = write(
+        tmp_path / "web",
+        {
+            "Chart.yaml": CHART + "appVersion: '1.10'\nunknwon: 1\nkeyword: x\nengine: jinja2\n"
+            "description: |\n  two\n  lines\nmaintainers: [{name: A, email: a@b.c}]\n"
+            "dependencies:\n- {name: db, version: ^1, alias: store, condition: store.enabled, tags: [t]}\n",
+            "values.yaml": "\ufeffa:\n  b: 1\n",
+            "values.schema.json": '{"type": "object"}',
+            "templates/vm.yaml": "kind: VirtualMachine\n",
+            "templates/_helpers.tpl": "",
+            "templates/NOTES.txt": "hi",
+            "templates/.hidden": "x",
+            "files/motd": b"\xff\xfe",
+            "README.md": "# web",
+            "Chart.lock": "",
+            "secret.bak": "x",
+            ".helmignore": "*.bak\n.git/\n",
+            ".git/config": "x",
+            "charts/db/Chart.yaml": "apiVersion: v2\nname: db\nversion: 1.5.0\ntype: library\n",
+            "charts/db/values.yaml": "size: 1\n",
+            "charts/_not/Chart.yaml": "",
+            "charts/README.md": "x",
+            "charts/db-1.5.0.tgz.prov": "signature",
+        },
+    )
+    chart = load(root)
+    assert (chart.name, chart.version, chart.metadata.app_version) == ("web", "1.2.3", "1.10")
+    assert chart.metadata.description == "two lines "
+    assert chart.metadata.engine == "jinja2"
+    assert chart.metadata.maintainers[0].email == "a@b.c"
+    assert chart.metadata.dependencies[0].key == "store"
+    assert chart.values == {"a": {"b": 1}}
+    assert chart.values_marks[("a", "b")].line == 2
+    assert chart.schema == {"type": "object"}
+    assert list(chart.templates) == ["templates/NOTES.txt", "templates/_helpers.tpl", "templates/vm.yaml"]
+    assert list(chart.files) == [".helmignore", "README.md", "charts/db-1.5.0.tgz.prov", "files/motd"]
+    assert [sub.name for sub in chart.dependencies] == ["db"]
+    assert chart.dependencies[0].is_library
+    assert chart.dependencies[0].path == f"{root}/charts/db"
+    assert [(p.where, p.what, p.hint) for p in chart.warnings] == [
+        (f"{root}/Chart.yaml:5:1", "unknown field 'unknwon' in Chart.yaml", "it has no effect"),
+        (f"{root}/Chart.yaml:6:1", "unknown field 'keyword' in Chart.yaml", "did you mean 'keywords'?"),
+    ]
+    assert ".git/config" not in chart.raw
+    assert "secret.bak" not in chart.raw
+    assert chart.digest.startswith("sha256:")
+
+
+def test_the_digest_is_of_paths_and_contents(tmp_path: Path) -> None:
+    one = load(write(tmp_path / "one", {"Chart.yaml": CHART, "a": "x", "b": "y"}))
+    two = load(write(tmp_path / "two", {"Chart.yaml": CHART, "b": "y", "a": "x"}))
+    three = load(write(tmp_path / "three", {"Chart.yaml": CHART, "a": "y", "b": "x"}))
+    assert one.digest == two.digest != three.digest
+
+
+def test_paths_that_are_no_chart(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError):
+        load(tmp_path / "nothing")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(InvalidError) as caught:
+        load(empty)
+    assert "Chart.yaml is missing" in caught.value.problems[0].what
+    write(empty, {"chart.yml": CHART})
+    with pytest.raises(InvalidError) as caught:
+        load(empty)
+    assert "rename chart.yml" in caught.value.problems[0].hint
+    write(empty, {"Chart.yaml": CHART})
+    with pytest.raises(InvalidError, match="not a chart") as caught:
+        load(empty / "Chart.yaml")
+    assert "directory" in caught.value.problems[0].what
+
+
+def test_links_out_of_the_chart_and_round_in_it(tmp_path: Path) -> None:
+    root = write(tmp_path / "web", {"Chart.yaml": CHART, "files/a": "x"})
+    (tmp_path / "outside").mkdir()
+    (root / "passwd").symlink_to("/etc/passwd")
+    (root / "up").symlink_to(tmp_path / "outside")
+    (root / "files" / "round").symlink_to(root)
+    (root / "self").symlink_to("self")
+    os.mkfifo(root / "pipe")
+    with pytest.raises(InvalidError) as caught:
+        load(root)
+    found = {problem.where.removeprefix(f"{root}/"): problem.what for problem in caught.value.problems}
+    assert "leads out of the chart" in found["passwd"]
+    assert "leads out of the chart" in found["up"]
+    assert "leads back" in found["files/round"]
+    assert "no regular file" in found["pipe"]
+    assert "self" in found
+
+
+def test_links_within_the_chart_are_followed(tmp_path: Path) -> None:
+    root = write(tmp_path / "web", {"Chart.yaml": CHART, "files/a": "x"})
+    (root / "b").symlink_to("files/a")
+    (root / "more").symlink_to("files")
+    chart = load(root)
+    assert chart.files["b"] == chart.files["more/a"] == b"x"
+
+
+def test_bounds(tmp_path: Path) -> None:
+    big = write(tmp_path / "big", {"Chart.yaml": CHART, "big.bin": b"\0" * (files.MAX_FILE + 1)})
+    with pytest.raises(InvalidError) as caught:
+        load(big)
+    assert "a chart's may have 5" in caught.value.problems[0].what
+    many = write(tmp_path / "many", {f"files/{n}": "" for n in range(30)})
+    budget = files.Budget(files=10)
+    assert len(files.read_directory(many, budget)) == 10
+    assert ["this is one more" in problem.what for problem in budget.problems] == [True]
+    wide = write(tmp_path / "wide", {"a": "x" * 40, "b": "x" * 40, "c": "x"})
+    budget = files.Budget(total=60)
+    assert list(files.read_directory(wide, budget)) == ["a"]
+    assert ["exceeds" in problem.what for problem in budget.problems] == [True]
+
+
+# -- archives ----------------------------------------------------------------------------------------------------------
+
+
+def _archive(*members: tuple[str, Any], **more: Any) -> bytes:
+    """A .tgz of (name, content) or (name, TarInfo fields)."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz", **more) as archive:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            if isinstance(content, dict):
+                for key, value in content.items():
+                    setattr(info, key, value)
+                archive.addfile(info)
+            else:
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+    return out.getvalue()
+
+
+GOOD = ("web/Chart.yaml", CHART.encode())
+
+HOSTILE: dict[str, tuple[bytes, str]] = {
+    "symbolic link": (_archive(GOOD, ("web/x", {"type": tarfile.SYMTYPE, "linkname": "/etc/passwd"})), "is a link"),
+    "hard link": (_archive(GOOD, ("web/x", {"type": tarfile.LNKTYPE, "linkname": "web/Chart.yaml"})), "is a link"),
+    "device": (_archive(GOOD, ("web/x", {"type": tarfile.CHRTYPE})), "no regular file"),
+    "fifo": (_archive(GOOD, ("web/x", {"type": tarfile.FIFOTYPE})), "no regular file"),
+    "absolute": (_archive(GOOD, ("/etc/x", b"x")), "absolute path"),
+    "parent": (_archive(GOOD, ("web/../../x", b"x")), "leads out"),
+    "drive": (_archive(GOOD, ("web/c:/x", b"x")), "name that a chart's files"),
+    "backslash": (_archive(GOOD, ("web/..\\x", b"x")), "name that a chart's files"),
+    "newline": (_archive(GOOD, ("web/a\nb", b"x")), "name that a chart's files"),
+    "no text": (_archive(GOOD, ("web/\udcff", b"x"), errors="surrogateescape"), "name that a chart's files"),
+    "outside": (_archive(GOOD, ("README.md", b"x")), "outside the chart's folder"),
+    "twice": (_archive(GOOD, ("web/./a", b"x"), ("web/a", b"y")), "is in the archive twice"),
+    "large file": (_archive(GOOD, ("web/a", os.urandom(files.MAX_FILE + 1))), "a chart's may have 5"),
+    "bomb": (gzip.compress(bytes(60 << 20)), "decompression bomb"),
+    "cut off": (_archive(GOOD)[:-20], "cut off"),
+    "no gzip": (b"PK\x03\x04", "not compressed with gzip"),
+    "no tar": (gzip.compress(b"hello" * 500), "not a chart archive"),
+    "nothing": (_archive(), "holds no files"),
+    "no Chart.yaml": (_archive(("web/README.md", b"x")), "Chart.yaml is missing"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_archive(name: str) -> None:
+    data, what = HOSTILE[name]
+    start = time.perf_counter()
+    with pytest.raises(InvalidError) as caught:
+        load_archive(data, name="x.tgz")
+    assert any(what in problem.what for problem in caught.value.problems), caught.value.problems
+    assert all(problem.where.startswith("x.tgz") for problem in caught.value.problems)
+    assert time.perf_counter() - start < 5
+
+
+def test_archives_within_archives_without_end() -> None:
+    data = _archive(GOOD)
+    for _ in range(files.MAX_NESTED + 2):
+        data = _archive(GOOD, ("web/charts/web.tgz", data))
+    with pytest.raises(InvalidError) as caught:
+        load_archive(data, name="x.tgz")
+    assert any("archives within archives" in problem.what for problem in caught.value.problems)
+
+
+def test_a_packed_subchart(tmp_path: Path) -> None:
+    sub = _archive(("db/Chart.yaml", CHART.replace("web", "db").encode()), ("db/values.yaml", b"a: 1\n"))
+    chart = load(write(tmp_path / "web", {"Chart.yaml": CHART, "charts/db-1.2.3.tgz": sub}))
+    assert chart.dependencies[0].values == {"a": 1}
+    assert chart.dependencies[0].path.endswith("charts/db-1.2.3.tgz")
+
+
+def test_other_tools_archives_load(tmp_path: Path) -> None:
+    """Folders, a leading ./ and any top folder are what tar and other packers write."""
+    data = _archive(
+        ("./web", {"type": tarfile.DIRTYPE}), ("./web/Chart.yaml", CHART.encode()), format=tarfile.GNU_FORMAT
+    )
+    assert load_archive(data, name="x").name == "web"
+    place = tmp_path / "web.tgz"
+    place.write_bytes(data)
+    assert load(place).digest == load_archive(data, name="y").digest
