@@ -339,7 +339,7 @@ def available() -> dict[str, Path | None]:
             found[entry.name.removeprefix("schema-").removesuffix(".json")] = None
     from pvehelm.config import data_dir
 
-    folder = data_dir() / "schema"
+    folder = Path(data_dir()) / "schema"
     if folder.is_dir():
         for path in folder.glob("schema-*.json"):
             found[path.stem.removeprefix("schema-")] = path
