@@ -7,7 +7,17 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from pvehelm.simulator.behaviours import drives, firewall, guests, lists, lxcconfig, properties, qemuconfig, storages, volumes
+from pvehelm.simulator.behaviours import (
+    drives,
+    firewall,
+    guests,
+    lists,
+    lxcconfig,
+    properties,
+    qemuconfig,
+    storages,
+    volumes,
+)
 from pvehelm.simulator.behaviours.guests import Guest
 from pvehelm.simulator.core import Call, Failure, handler
 from pvehelm.simulator.tasks import TaskLog
@@ -43,7 +53,9 @@ def _clone(call: Call, kind: str) -> str:
     source: Mapping[str, Any] = guest.snapshots[name] if name else guest.config
     local = _check_volumes(call, guest, source, storage)
     if target != guest.node and local:
-        raise Failure(500, f"can't clone {guests.LABEL[kind]} to node '{target}' ({guests.LABEL[kind]} uses local storage)")
+        raise Failure(
+            500, f"can't clone {guests.LABEL[kind]} to node '{target}' ({guests.LABEL[kind]} uses local storage)"
+        )
     if kind == "qemu":
         if guests.anywhere(call.state, newid) is not None:
             raise Failure(500, f"unable to create VM {newid}: config file already exists")
@@ -119,7 +131,9 @@ def _check_features(call: Call, guest: Guest, source: Mapping[str, Any], full: b
         if able and guest.kind == "lxc" and not full:
             # A linked clone of a file would be a qcow2 image, which a container cannot use.
             found = volumes.get(call.state, volid, guest.node)
-            able = not (storages.has_files(storages.definition(call.state, found["storage"])) and found["format"] == "raw")
+            able = not (
+                storages.has_files(storages.definition(call.state, found["storage"])) and found["format"] == "raw"
+            )
         if able:
             continue
         if guest.kind == "lxc":

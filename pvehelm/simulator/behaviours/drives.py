@@ -117,8 +117,10 @@ def check_volume(call: Call, volid: str, vmid: str | None) -> None:
             ["Datastore.AllocateSpace", "Datastore.AllocateTemplate", "Datastore.Audit"],
             any=True,
         )
-    elif parsed["vmid"] is not None and vmid != str(parsed["vmid"]) and not call.may(
-        f"/storage/{storage}", "Datastore.Allocate"
+    elif (
+        parsed["vmid"] is not None
+        and vmid != str(parsed["vmid"])
+        and not call.may(f"/storage/{storage}", "Datastore.Allocate")
     ):
         call.require(f"/vms/{parsed['vmid']}", ["VM.Config.Disk"])
 
@@ -208,6 +210,13 @@ def cloudinit_volume(call: Call, vmid: str, node: str, storage: str, format: str
     else:
         volid = f"{storage}:vm-{vmid}-cloudinit"
     return volumes.put(call.state, node, volid, call.now, size=CLOUDINIT_SIZE)
+
+
+def check_generator(call: Call, node: str) -> None:
+    """Raises Failure where the node lacks the program that makes cloud-init images (the host of a base may)."""
+    found = call.state.collection("nodes").get(node) or {}
+    if "genisoimage" in found.get("lacks", ()):
+        raise Failure(500, "command 'set -o pipefail && genisoimage -quiet -iso-level 3 -J -R -V cidata' failed")
 
 
 # -- giving up ---------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from pvehelm.api.schema import Operation
 from pvehelm.simulator import tasks
@@ -121,10 +122,19 @@ class Guest:
             raise Failure(500, "detected modified configuration - file changed by other user? Try again.")
 
 
-def awake(doc: dict[str, Any], now: float) -> dict[str, Any]:
-    """A document as it is at ``now``: a machine that was coming up is up."""
-    if "starts" in doc and doc["starts"] <= now:
-        doc.update({"status": "running", "started": doc.pop("starts")})
+# Machines that this process has seen coming up: {state: {(vmid, when they are up)}}.
+_seen: WeakKeyDictionary[State, set[tuple[str, float]]] = WeakKeyDictionary()
+
+
+def awake(call: Call, vmid: str, doc: dict[str, Any]) -> dict[str, Any]:
+    """A document as it is now. A machine that its own creation starts is still down at the first look, then up."""
+    up = doc.get("starts")
+    if up is None:
+        return doc
+    seen = _seen.setdefault(call.state, set())
+    if up <= call.now or (vmid, up) in seen:
+        return {**{k: v for k, v in doc.items() if k != "starts"}, "status": "running", "started": up}
+    seen.add((vmid, up))
     return doc
 
 
@@ -141,7 +151,7 @@ def all_guests(call: Call, *kinds: str) -> Iterator[Guest]:
     """Every guest of the cluster (of these kinds)."""
     for kind in kinds or KINDS:
         for vmid, doc in call.state.collection(kind).items():
-            yield Guest(call.state, kind, vmid, awake(doc, call.now))
+            yield Guest(call.state, kind, vmid, awake(call, vmid, doc))
 
 
 def load(call: Call, kind: str, vmid: str | None = None, *, plain: bool = False) -> Guest:
@@ -152,7 +162,7 @@ def load(call: Call, kind: str, vmid: str | None = None, *, plain: bool = False)
         if plain:
             raise Failure(500, f"unable to find configuration file for {LABEL[kind]} {vmid} on node '{call.node}'")
         raise Failure(500, f"Configuration file 'nodes/{call.node}/{FOLDER[kind]}/{vmid}.conf' does not exist")
-    return Guest(call.state, kind, vmid, awake(doc, call.now))
+    return Guest(call.state, kind, vmid, awake(call, vmid, doc))
 
 
 def in_task(work: Callable[[tasks.TaskLog], None]) -> Callable[[tasks.TaskLog], None]:

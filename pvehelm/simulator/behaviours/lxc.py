@@ -52,9 +52,7 @@ def create(call: Call) -> str:
         raise Failure(403, "Permission check failed")
     if call.bool("restore"):
         return restore.start(call, "lxc", vmid)
-    values = {
-        name: value for name, value in call.args.items() if name not in CREATION and name not in guests.CONTROLS
-    }
+    values = {name: value for name, value in call.args.items() if name not in CREATION and name not in guests.CONTROLS}
     if call.args.get("ssh-public-keys"):
         qemuconfig.check_ssh_keys(call.str("ssh-public-keys"))
     storage = call.str("storage", "local")
@@ -180,7 +178,9 @@ def resize(call: Call) -> str:
     operation = lxcconfig.config_operation(call)
     if name not in guest.config:
         missing = "property is missing and it is not optional"
-        raise Failure(500, "format error", {key: missing for key in ("mp", "volume") if name != "rootfs" or key != "mp"})
+        raise Failure(
+            500, "format error", {key: missing for key in ("mp", "volume") if name != "rootfs" or key != "mp"}
+        )
     mount = drives.parse(operation, name, str(guest.config[name]))
     volid = mount["volume"]
     if volid.startswith("/"):

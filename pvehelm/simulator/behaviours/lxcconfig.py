@@ -254,7 +254,9 @@ def _take_away(guest: Guest, name: str) -> None:
     if is_mount(name):
         _keep(guest, volid)
     elif name.startswith("unused"):
-        used = any(drives.file_of(str(v)) == volid for c in (guest.config, *guest.snapshots.values()) for v in c.values())
+        used = any(
+            drives.file_of(str(v)) == volid for c in (guest.config, *guest.snapshots.values()) for v in c.values()
+        )
         if not used and drives.owned(guest.state, guest.vmid, guest.node, volid):
             volumes.remove(guest.state, volid, guest.node)
 

@@ -79,7 +79,11 @@ def _migrate(call: Call, kind: str) -> str:
     guest.check_lock(call)
     live = call.bool("online") or (kind == "lxc" and call.bool("restart"))
     if guest.running and not live:
-        text = "can't migrate running VM without --online" if kind == "qemu" else "can't migrate running container without --online or --restart"
+        text = (
+            "can't migrate running VM without --online"
+            if kind == "qemu"
+            else "can't migrate running container without --online or --restart"
+        )
         raise Failure(500, text)
     service = f"{guests.SERVICE[kind]}:{guest.vmid}"
     managed = service in call.state.collection("ha_resources")

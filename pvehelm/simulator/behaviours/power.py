@@ -13,8 +13,8 @@ from pvehelm.simulator.tasks import TaskLog
 
 VM = "/nodes/{node}/qemu/{vmid}/status/"
 CT = "/nodes/{node}/lxc/{vmid}/status/"
-# A machine that is started by its own creation comes up a moment after that task.
-START_SECONDS = 0.015
+# How long a machine that its own creation starts takes to come up, unless somebody looks before.
+START_SECONDS = 1.0
 
 
 # -- the effects ---------------------------------------------------------------------------------------------------
@@ -42,10 +42,14 @@ def _up(call: Call, guest: Guest, when: float) -> None:
 
 
 def start_soon(call: Call, guest: Guest) -> None:
-    """What ``start=1`` of a creation does."""
-    check_bridges(call, guest)
-    guest.doc["starts"] = call.now + START_SECONDS
-    guest.save()
+    """What ``start=1`` of a creation does: a task of its own that begins when the creation is done."""
+
+    def work(log: TaskLog) -> None:
+        check_bridges(call, guest)
+        guest.doc["starts"] = call.now + START_SECONDS
+        guest.save()
+
+    call.task("qmstart" if guest.kind == "qemu" else "vzstart", guest.vmid, guests.in_task(work))
 
 
 def stop(guest: Guest, call: Call | None = None) -> None:
@@ -78,7 +82,9 @@ def check_bridges(call: Call, guest: Guest) -> None:
 
 
 def _volumes(guest: Guest) -> list[str]:
-    files = [drives.file_of(str(v)) for k, v in guest.config.items() if drives.is_drive(k) or re.match(r"rootfs|mp\d", k)]
+    files = [
+        drives.file_of(str(v)) for k, v in guest.config.items() if drives.is_drive(k) or re.match(r"rootfs|mp\d", k)
+    ]
     return [file for file in files if ":" in file and not file.startswith("/")]
 
 
@@ -250,4 +256,3 @@ def suspend_ct(call: Call) -> str:
 def resume_ct(call: Call) -> str:
     _refuse_stopped(call, "lxc")
     return _task(call, "lxc", "resume", lambda guest: _set(guest, "running"))
-

@@ -40,14 +40,12 @@ def create(call: Call) -> str:
         raise Failure(403, "Permission check failed")
     if call.args.get("archive"):
         return restore.start(call, "qemu", vmid)
-    values = {
-        name: value for name, value in call.args.items() if name not in CREATION and name not in guests.CONTROLS
-    }
+    values = {name: value for name, value in call.args.items() if name not in CREATION and name not in guests.CONTROLS}
     if "cdrom" in values:
         values["ide2"] = values.pop("cdrom")
     storage = call.str("storage")
     operation = qemuconfig.config_operation(call)
-    qemuconfig.check_mapping_of_options(call, values, vmid)
+    qemuconfig.prepare(call, values)
     for name in sorted(values):
         if drives.is_drive(name):
             drives.check_access(call, name, drives.parse(operation, name, str(values[name])), vmid, storage)
@@ -61,7 +59,6 @@ def create(call: Call) -> str:
         except Failure as failure:
             raise Failure(500, f"unable to create VM {vmid} - {failure.message}") from None
         guests.join_pool(call, pool, vmid)
-        log(f"VM {vmid} created")
         if call.bool("ha-managed"):
             state = "started" if call.bool("start") else "stopped"
             call.state.collection("ha_resources")[f"vm:{vmid}"] = {"type": "vm", "state": state}

@@ -35,7 +35,9 @@ _AT_ONCE = frozenset(
 )
 _LIVE = frozenset("cpuunits cpulimit agent".split())
 # Sub-options of a disk that a running machine cannot change.
-_FIXED_DISK = frozenset("aio cache detect_zeroes discard iothread media queues ro ssd size scsiblock serial wwn".split())
+_FIXED_DISK = frozenset(
+    "aio cache detect_zeroes discard iothread media queues ro ssd size scsiblock serial wwn".split()
+)
 _FIXED_NET = frozenset("model macaddr queues mtu host-tunnel".split())
 
 
@@ -103,7 +105,7 @@ def check_bridges(call: Call, values: Mapping[str, Any]) -> None:
             call.require(f"{path}/{found['tag']}" if found.get("tag") else path, ["SDN.Use"])
 
 
-def check_mapping_of_options(call: Call, values: dict[str, Any], vmid: str) -> None:
+def prepare(call: Call, values: dict[str, Any]) -> None:
     """Bring options into the shape that is stored, and refuse what the schema cannot see."""
     operation = config_operation(call)
     for name in list(values):
@@ -122,13 +124,27 @@ def check_mapping_of_options(call: Call, values: dict[str, Any], vmid: str) -> N
             check_hookscript(call, str(value), errors=True)
         elif name == "sshkeys":
             check_ssh_keys(unquote(str(value)))
+        elif name == "cpu":
+            _check_cpu(call, str(value))
+
+
+def _check_cpu(call: Call, text: str) -> None:
+    """Raises Failure for a model of the cluster's own that does not exist."""
+    cpu = dict(part.partition("=")[::2] for part in text.split(",") if "=" in part)
+    model = cpu.get("cputype") or text.partition(",")[0]
+    models = call.state.collection("generic:/cluster/qemu/custom-cpu-models")
+    if model.startswith("custom-") and model[7:] not in models and model not in models:
+        what = f"invalid format - Custom cputype '{model[7:]}' not found"
+        raise Failure(400, "Parameter verification failed.", {"cpu": what})
 
 
 def check_ssh_keys(text: str) -> None:
     """Raises Failure unless every line is an OpenSSH public key or a comment."""
     for line in text.splitlines():
         line = line.strip()
-        kinds = r"(ssh-(rsa|dss|ed25519)|ecdsa-sha2-nistp\d+|sk-ssh-ed25519@openssh.com|sk-ecdsa-sha2-nistp256@openssh.com)"
+        kinds = (
+            r"(ssh-(rsa|dss|ed25519)|ecdsa-sha2-nistp\d+|sk-ssh-ed25519@openssh.com|sk-ecdsa-sha2-nistp256@openssh.com)"
+        )
         if line and not line.startswith("#") and not re.search(rf"(^|\s){kinds}\s+[A-Za-z0-9+/]+=*(\s|$)", line):
             raise Failure(500, "SSH public key validation error")
 
@@ -174,13 +190,13 @@ def update_later(call: Call) -> str | None:
     return change(call, background=True)
 
 
-def change(call: Call, background: bool = False, deletes: list[str] | None = None) -> str | None:
+def change(call: Call, background: bool = False) -> str | None:
     """The whole of a configuration call; returns a UPID when it works in the background."""
     operation = config_operation(call)
     values = {name: value for name, value in call.args.items() if name not in guests.CONTROLS}
     if call.bool("skiplock") and not call.is_root:
         raise Failure(400, "Parameter verification failed.", {"skiplock": "Only root may use this option."})
-    deleted = call.list("delete") if deletes is None else deletes
+    deleted = call.list("delete")
     reverted = call.list("revert")
     if not values and not deleted and not reverted:
         raise Failure(500, "no options specified")
@@ -189,7 +205,7 @@ def change(call: Call, background: bool = False, deletes: list[str] | None = Non
     deleted = ["ide2" if name == "cdrom" else name for name in deleted]
     _check_names(operation, values, deleted, reverted)
     vmid = str(int(call.args["vmid"]))
-    check_mapping_of_options(call, values, vmid)
+    prepare(call, values)
     check_rights(call, deleted, {}, vmid, None)
     check_rights(call, values, values, vmid, None)
     check_bridges(call, values)
@@ -323,7 +339,14 @@ def apply(
     if guest.running:
         hotplug(call, guest)
     else:
+        fresh = [
+            name
+            for name in waiting
+            if drives.is_drive(name) and drives.is_cloudinit({"file": drives.file_of(str(waiting[name]))})
+        ]
         settle(guest)
+        if fresh:
+            drives.check_generator(call, guest.node)
     guest.save()
 
 

@@ -43,7 +43,8 @@ def _resize(call: Call, guest: Guest, name: str, wanted: str) -> None:
     definition = storages.usable(call.state, storage, guest.node)
     parsed = storages.parse_volume(definition, drive["file"].partition(":")[2])
     if parsed["base"] and storages.has_files(definition) and size != volume["size"]:
-        raise Failure(500, f"command '/usr/bin/qemu-img resize' failed: {drive['file']} is read-only")
+        command = f"/usr/bin/qemu-img resize '--preallocation=off' -f {volume['format']} {drive['file']} {size}"
+        raise Failure(500, f"command '{command}' failed: exit code 1")
     volumes.change(call.state, drive["file"], guest.node, size=size)
     drive["size"] = properties.print_size(size)
     guest.config[name] = drives.show(operation, name, drive)
@@ -58,14 +59,8 @@ def grown(wanted: str, now: int) -> int:
 
 @handler("PUT", PATH + "/unlink")
 def unlink(call: Call) -> None:
-    qemuconfig.change(call_without(call, "idlist"), deletes=call.list("idlist"))
-
-
-def call_without(call: Call, *names: str) -> Call:
-    """The call with fewer arguments; for verbs that are another one in disguise."""
-    for name in names:
-        call.args.pop(name, None)
-    return call
+    call.args["delete"] = call.args.pop("idlist")
+    qemuconfig.change(call)
 
 
 @handler("POST", PATH + "/move_disk")
@@ -143,13 +138,6 @@ def _reassign(call: Call, guest: Guest, name: str, target: str) -> str:
 _KEYS = ("cicustom", "cipassword", "citype", "ciupgrade", "ciuser", "nameserver", "searchdomain", "sshkeys")
 
 
-def check_generator(call: Call, guest: Guest) -> None:
-    """Raises Failure where the node lacks the program that makes cloud-init images (a base's host may)."""
-    node = call.state.collection("nodes").get(guest.node) or {}
-    if "genisoimage" in node.get("lacks", ()):
-        raise Failure(500, "command 'set -o pipefail && genisoimage -quiet -iso-level 3 -J -R -V cidata' failed")
-
-
 @handler("GET", PATH + "/cloudinit")
 def cloudinit_pending(call: Call) -> list[dict[str, Any]]:
     guest = guests.load(call, "qemu")
@@ -179,7 +167,7 @@ def cloudinit_update(call: Call) -> None:
     for name in sorted(n for n in guest.config if drives.is_drive(n)):
         drive = drives.parse(operation, name, guest.config[name])
         if drives.is_cloudinit(drive):
-            check_generator(call, guest)
+            drives.check_generator(call, guest.node)
             drive["size"] = properties.print_size(drives.CLOUDINIT_SIZE)
             guest.config[name] = drives.show(operation, name, drive)
     for key in [key for key in guest.pending if key in _KEYS or key.startswith("ipconfig")]:

@@ -19,12 +19,16 @@ def start(call: Call, kind: str, vmid: str) -> str:
     old = guests.anywhere(call.state, vmid)
     if old is not None:
         if not call.bool("force"):
-            raise Failure(500, f"unable to restore {guests.LABEL[kind]} {vmid} - {old.label} already exists on node '{old.node}'")
+            raise Failure(
+                500, f"unable to restore {guests.LABEL[kind]} {vmid} - {old.label} already exists on node '{old.node}'"
+            )
         old.check_protection(f"unable to restore {old.label}")
         if old.running:
             raise Failure(500, f"unable to restore {guests.LABEL[kind]} {vmid} - {old.label} is running")
         if old.kind != kind or old.node != call.node:
-            raise Failure(500, f"unable to restore {guests.LABEL[kind]} {vmid} - {old.label} already exists on node '{old.node}'")
+            raise Failure(
+                500, f"unable to restore {guests.LABEL[kind]} {vmid} - {old.label} already exists on node '{old.node}'"
+            )
     pool = call.args.get("pool")
 
     def work(log: TaskLog) -> None:

@@ -213,5 +213,3 @@ def _delete(call: Call) -> str:
         guest.save()
 
     return call.task(_prefix(call) + "delsnapshot", vmid, guests.in_task(work), lock="snapshot-delete", vmid=vmid)
-
-

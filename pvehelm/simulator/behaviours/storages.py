@@ -149,7 +149,9 @@ _GUEST_FILE = re.compile(
     r"(?:(?P<parent>(?:\d+/)?base-\d+-[^/]+)/)?(?P<owner>\d+)/"
     r"(?P<name>(?P<base>base-)?[^/\s]+\.(?P<format>raw|qcow2|vmdk|subvol))\Z"
 )
-_GUEST_NAME = re.compile(r"(?:(?P<parent>base-\d+-[^/]+)/)?(?P<name>(?P<base>base|vm|subvol|basevol)-(?P<owner>\d+)-\S+)\Z")
+_GUEST_NAME = re.compile(
+    r"(?:(?P<parent>base-\d+-[^/]+)/)?(?P<name>(?P<base>base|vm|subvol|basevol)-(?P<owner>\d+)-\S+)\Z"
+)
 _TEMPLATE_FORMATS = ("tar.gz", "tar.xz", "tar.zst", "tar.bz2", "tar")
 _BACKUP = re.compile(
     r"vzdump-(?P<kind>qemu|lxc|openvz)-(?P<owner>\d+)-.+\.(?P<format>(?:tgz|tar|vma)(?:\.(?:gz|lzo|zst|bz2))?)\Z"
