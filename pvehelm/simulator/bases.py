@@ -74,7 +74,7 @@ CONFORMANCE: dict[str, Any] = {
             "node": "pve1",
             "content": "vztmpl",
             "format": "tgz",
-            "size": 45 * 1024**2,
+            "size": 494,
         }
     },
     "qemu": {},

@@ -7,28 +7,42 @@ parameters 400, privileges 403, node, parameters 400, then the handler. Handlers
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import quote
 
 from pvehelm.api.schema import Operation, Schema
-from pvehelm.simulator import auth, faults, tasks
+from pvehelm.errors import Problem
+from pvehelm.simulator import auth, faults
+from pvehelm.simulator.call import MODIFIED, Call, Failure, bad_parameters, digest, split
 from pvehelm.simulator.permissions import Rights
 from pvehelm.simulator.requests import BODY_LIMIT, BodyError, parse_body, parse_form
 from pvehelm.simulator.state import State
 from pvehelm.simulator.tasks import TaskFailure, TaskLog
 
-__all__ = ["BODY_LIMIT", "Call", "Failure", "Outcome", "Request", "Response", "Simulator", "TaskFailure", "TaskLog"]
+__all__ = [
+    "BODY_LIMIT",
+    "MODIFIED",
+    "Call",
+    "Failure",
+    "Outcome",
+    "Request",
+    "Response",
+    "Simulator",
+    "TaskFailure",
+    "TaskLog",
+    "bad_parameters",
+    "digest",
+    "handler",
+    "split",
+]
 
-REASONS = {400: "Parameter verification failed.", 403: "Permission check failed"}
-MODIFIED = "detected modified configuration - file changed by other user? Try again."
 _IGNORED = "_dc"
 
 
@@ -59,25 +73,7 @@ class Outcome:
     delay: float = 0.0
 
 
-class Failure(Exception):
-    """Ends a request with an error answer; ``errors`` names parameters, ``keep`` keeps what was done until then."""
-
-    def __init__(
-        self, status: int, message: str, errors: Mapping[str, str] | None = None, *, keep: bool = False
-    ) -> None:
-        super().__init__(message)
-        self.keep = keep
-        self.status = status
-        self.message = message
-        self.errors = dict(errors) if errors else None
-
-
-def bad_parameters(errors: Mapping[str, str]) -> Failure:
-    """The 400 answer that names parameters."""
-    return Failure(400, "Parameter verification failed.", errors)
-
-
-Handler = Callable[["Call"], Any]
+Handler = Callable[[Call], Any]
 _HANDLERS: dict[tuple[str, str], Handler] = {}
 
 
@@ -105,144 +101,10 @@ def _load_behaviours() -> None:
         importlib.import_module(f"{package.__name__}.{module.name}")
 
 
-class Call:
-    """What a handler gets: the operation, its checked arguments and who asks.
-
-    ``args`` has path parameters too; values are as the wire delivered them (texts, or JSON's numbers), booleans of
-    JSON are 1 and 0, arrays are lists. ``beside`` is sent next to ``data`` (``total``, ``changes``).
-    """
-
-    def __init__(
-        self, sim: Simulator, operation: Operation, args: dict[str, Any], who: auth.Identity, rights: Rights
-    ) -> None:
-        self.sim = sim
-        self.state = sim.state
-        self.operation = operation
-        self.args = args
-        self.user = who.user
-        self.token = who.token
-        self.rights = rights
-        self.now = sim.now
-        self.node = str(args.get("node") or sim.local_node())
-        self.beside: dict[str, Any] = {}
-        self.fail_task: str | None = None
-
-    @property
-    def who(self) -> str:
-        """The name that permissions and tasks are recorded under: ``user@realm`` or ``user@realm!token``."""
-        return self.token or self.user
-
-    @property
-    def is_root(self) -> bool:
-        """root@pam by ticket; a token of root is not root."""
-        return self.who == "root@pam"
-
-    # -- arguments ---------------------------------------------------------------------------------------------
-
-    def has(self, name: str) -> bool:
-        return name in self.args
-
-    def str(self, name: str, default: str = "") -> str:
-        value = self.args.get(name)
-        return default if value is None else str(value)
-
-    def int(self, name: str, default: int = 0) -> int:
-        value = self.args.get(name)
-        return default if value is None or value == "" else int(float(value))
-
-    def bool(self, name: str, default: bool = False) -> bool:
-        value = self.args.get(name)
-        return default if value is None else str(value) not in ("0", "", "False")
-
-    def list(self, name: str) -> list[str]:
-        """A list parameter: an array, or a text split at comma, semicolon, NUL and space."""
-        value = self.args.get(name)
-        if value is None:
-            return []
-        if isinstance(value, (list, tuple)):
-            return [str(item) for item in value]
-        return split(str(value))
-
-    # -- refusing ----------------------------------------------------------------------------------------------
-
-    def fail(self, message: str, status: int = 500, errors: Mapping[str, str] | None = None) -> NoReturn:
-        raise Failure(status, message, errors)
-
-    def bad(self, **errors: str) -> NoReturn:
-        """400 naming parameters; underscores in the keyword stand for themselves, use a mapping for others."""
-        raise bad_parameters(errors)
-
-    def require(self, path: str, privs: str | Sequence[str], any: bool = False) -> None:
-        """403 unless the caller has every (``any``: one) privilege at ``path``."""
-        bad = self.rights.missing(self.who, path, [privs] if isinstance(privs, str) else privs, any)
-        if bad is not None:
-            raise Failure(403, f"Permission check failed ({bad})")
-
-    def may(self, path: str, *privs: str) -> bool:
-        """Whether the caller has one of ``privs`` at ``path``."""
-        return self.rights.may(self.who, path, *privs)
-
-    def check_digest(self, current: str, message: str = MODIFIED) -> None:
-        """500 when the caller sent another digest than ``current``."""
-        sent = self.args.get("digest")
-        if sent and sent != current:
-            raise Failure(500, message)
-
-    # -- doing -------------------------------------------------------------------------------------------------
-
-    def task(
-        self,
-        type: str,
-        id: str,
-        work: Callable[[TaskLog], None],
-        *,
-        node: str | None = None,
-        seconds: float | None = None,
-        lock: str | None = None,
-        vmid: str | int | None = None,
-    ) -> str:
-        """Do the work as a task and return its UPID. The work raises TaskFailure to fail.
-
-        ``seconds`` is its duration (None: what the state's setting ``task-seconds`` says, 0 by default); until then it
-        is running, and the guest ``vmid`` shows ``lock``.
-        """
-        if seconds is None:
-            seconds = self.sim.task_seconds(type)
-        return tasks.run(
-            self.state,
-            node or self.node,
-            self.who,
-            type,
-            str(id),
-            work,
-            now=self.now,
-            seconds=seconds,
-            fail=self.fail_task,
-            lock=lock,
-            vmid=None if vmid is None else str(vmid),
-        )
-
-    def busy(self, vmid: str | int) -> str | None:
-        """The lock that a task still running holds on a guest (``clone``, ``create``...), or None."""
-        return tasks.busy(self.state, str(vmid), self.now)
-
-    def digest(self, value: Any) -> str:
-        """40 hexadecimal digits that change with ``value``."""
-        return digest(value)
-
-
-def digest(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
-    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
-
-
-def split(text: str) -> list[str]:
-    """A list as Proxmox writes them: separated by comma, semicolon, NUL or white space."""
-    return [part for part in re.split(r"[,;\0\s]+", text.strip()) if part]
-
-
 # The schema describes what is below the root, not the root itself.
-_ROOT = Operation("GET", "/", "index", {}, permissions={"user": "all"}, returns={"type": "array", "links": ["{subdir}"]})
+_ROOT = Operation(
+    "GET", "/", "index", {}, permissions={"user": "all"}, returns={"type": "array", "links": ["{subdir}"]}
+)
 
 
 class Simulator:
@@ -273,10 +135,10 @@ class Simulator:
         return next(iter(self.state.collection("nodes")), "localhost")
 
     def task_seconds(self, type: str) -> float:
-        """How long a task of this type is running: setting ``task-seconds``, a number or {type: number, "*": number}."""
+        """How long such a task is running: setting ``task-seconds``, a number or {type: number, "*": number}."""
         setting = self.state.value("task-seconds", 0)
         if isinstance(setting, dict):
-            return float(setting.get(type, setting.get("*", 0)))
+            return float(setting.get(type) or setting.get("*") or 0)
         return float(setting)
 
     # -- answering ---------------------------------------------------------------------------------------------
@@ -352,12 +214,17 @@ class Simulator:
         _authorise(operation, who, rights, args)
         if operation.proxyto == "node":
             self._reach(str(args.get("node", "")))
-        problems = operation.check(args)
+        problems = [problem for problem in operation.check(args) if not self._excused(problem)]
         if problems:
             raise bad_parameters({problem.where: problem.what for problem in problems})
         call = Call(self, operation, _plain(operation, args), who, rights)
         call.fail_task = fail_task
         return _success(self._dispatch(call), call.beside)
+
+    def _excused(self, problem: Problem) -> bool:
+        """Formats know the built-in CPU models; this cluster's own are in its state."""
+        found = re.search(r"Custom cputype '([^']+)' not found", problem.what)
+        return found is not None and found[1] in self.state.collection("cpu_models")
 
     def _dispatch(self, call: Call) -> Any:
         found = _HANDLERS.get((call.operation.method, call.operation.path))
@@ -412,9 +279,8 @@ def _plain(operation: Operation, args: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in args.items():
         param = operation.param(name)
-        if isinstance(value, bool):
-            value = int(value)
-        elif isinstance(value, float) and value.is_integer() and (param is None or param.type == "integer"):
+        whole = isinstance(value, float) and value.is_integer() and (param is None or param.type == "integer")
+        if whole or isinstance(value, bool):
             value = int(value)
         if param is not None and param.type == "array":
             value = value if isinstance(value, list) else [value]

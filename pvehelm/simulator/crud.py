@@ -147,6 +147,8 @@ def default(returns: Any) -> Any:
         return []
     if kind == "object":
         return {
-            name: default(facts) for name, facts in (returns.get("properties") or {}).items() if not facts.get("optional")
+            name: default(facts)
+            for name, facts in (returns.get("properties") or {}).items()
+            if not facts.get("optional")
         }
     return {"string": "", "integer": 0, "number": 0, "boolean": 0}.get(kind)

@@ -58,7 +58,14 @@ class Server:
         self._tasks.add(task)
         try:
             await self._converse(reader, writer)
-        except (OSError, ssl.SSLError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError, ValueError):
+        except (
+            OSError,
+            ssl.SSLError,
+            asyncio.IncompleteReadError,
+            asyncio.LimitOverrunError,
+            TimeoutError,
+            ValueError,
+        ):
             pass
         except asyncio.CancelledError:
             pass
@@ -167,7 +174,9 @@ def serve(
 
 def main(argv: list[str] | None = None) -> int:
     """``python -m pvehelm.simulator.server``: the same without the command line's face."""
-    parser = argparse.ArgumentParser(prog="pvehelm.simulator.server", description="A simulated Proxmox VE API over HTTPS")
+    parser = argparse.ArgumentParser(
+        prog="pvehelm.simulator.server", description="A simulated Proxmox VE API over HTTPS"
+    )
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8006, help="0: any free port")
     parser.add_argument("--base", default="default", help="default or conformance; counts for a new state")

@@ -105,7 +105,9 @@ def create(call: Call) -> None:
     schedule = _schedule(call, required=True)
     if call.str("pool"):
         pools.check(call, call.str("pool"))
-    job_id = call.str("id") or f"backup-{call.digest([call.state.count('job'), call.now])[:8]}-{call.state.count('job'):04x}"
+    job_id = (
+        call.str("id") or f"backup-{call.digest([call.state.count('job'), call.now])[:8]}-{call.state.count('job'):04x}"
+    )
     jobs = call.state.collection("backup_jobs")
     if job_id in jobs:
         call.fail(f"Job '{job_id}' already exists")

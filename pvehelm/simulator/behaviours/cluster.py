@@ -25,7 +25,7 @@ _TAG_LISTS = ("registered-tags", "user-tag-access")
 
 def options(call: Call) -> dict[str, Any]:
     """The datacenter's options as stored: texts."""
-    found: dict[str, Any] = call.state.value("options", {})
+    found: dict[str, Any] = call.state.value("cluster-options", {})
     return found
 
 
@@ -59,7 +59,15 @@ def get_options(call: Call) -> Any:
     shown.setdefault("mac_prefix", "BC:24:11")
     shown["allowed-tags"] = _allowed_tags(shown)
     if not call.may("/", "Sys.Audit", "Sys.Modify"):
-        public = ("tag-style", "allowed-tags", "registered-tags", "user-tag-access", "console", "consent-text", "location")
+        public = (
+            "tag-style",
+            "allowed-tags",
+            "registered-tags",
+            "user-tag-access",
+            "console",
+            "consent-text",
+            "location",
+        )
         shown = {name: value for name, value in shown.items() if name in public}
     return shown
 
@@ -79,7 +87,11 @@ def set_options(call: Call) -> None:
             stored.pop(name, None)
         else:
             stored[name] = value
-    call.state.set_value("options", stored)
+    bounds = parsed("next-id", stored["next-id"]) if stored.get("next-id") else {}
+    lower, upper = int(bounds.get("lower", 100)), int(bounds.get("upper", 1000000))
+    if lower > upper:
+        call.fail(f"lower ({lower}) <= upper ({upper}) boundary rule broken")
+    call.state.set_value("cluster-options", stored)
 
 
 @handler("GET", "/cluster/status")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pvehelm.simulator.core import Call, Failure, bad_parameters, handler
+from pvehelm.simulator.core import Call, Failure, bad_parameters, handler, split
 from pvehelm.simulator.crud import typed
 from pvehelm.simulator.state import State
 
@@ -128,13 +128,13 @@ def macros(call: Call) -> Any:
 
 
 MACROS = tuple(
-    (
+    split(
         "Amanda Auth BGP BitTorrent BitTorrent32 Ceph Citrix CVS DAAP DCC DHCPfwd DHCPv6 Distcc DNS Finger FTP Git "
         "GNUnet GRE HKP HTTP HTTP/3 HTTPS ICPV2 ICQ IMAP IMAPS IPIP IPsec IPsecah IPsecnat IRC Jetdirect L2TP LDAP "
         "LDAPS Mail MDNS MSNP MSSQL Munin MySQL NeighborDiscovery NNTP NNTPS NTP OpenVPN OSPF PBS PCA Ping PMG POP3 "
         "POP3S PostgreSQL PPtP Printer Razor Rdate RDP RIP RNDC Rsync SANE SixXS SMB SMBswat SMTP SMTPS SNMP SPAMD "
         "SPICEproxy Squid SSH Submission SVN Syslog Telnet Telnets TFTP Time Trcrt VNC VNCL Web Webcache Webmin Whois"
-    ).split()
+    )
 )
 
 
@@ -151,7 +151,7 @@ def find_alias(call: Call, reference: str) -> dict[str, Any] | None:
 
 
 def has_ipset(call: Call, reference: str) -> bool:
-    """Whether ``name``, ``dc/name`` or ``guest/name`` is an IP set in the scope of a call (SDN's own are not checked)."""
+    """Whether ``name``, ``dc/name`` or ``guest/name`` is an IP set in the scope of a call (SDN's are not checked)."""
     prefix, slash, name = reference.rpartition("/")
     if prefix == "sdn":
         return True

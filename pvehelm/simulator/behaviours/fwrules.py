@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from pvehelm.simulator.behaviours import firewall as fw
-from pvehelm.simulator.core import Call, handler
+from pvehelm.simulator.core import Call, handler, split
 from pvehelm.simulator.crud import typed
 
 _SCOPES = (fw.CLUSTER, fw.NODE, *fw.GUESTS, fw.VNET)
@@ -26,18 +26,19 @@ _TYPES = {
 }
 _ICMP = {"icmp": 4, "ipv6-icmp": 6, "icmpv6": 6}
 _ICMP_TYPES = frozenset(
-    (
+    split(
         "any address-mask-reply address-mask-request address-unreachable bad-header beyond-scope "
         "communication-prohibited destination-unreachable echo-reply echo-request failed-policy fragmentation-needed "
         "host-precedence-violation host-prohibited host-redirect host-unknown host-unreachable ip-header-bad "
-        "neighbor-advertisement neighbor-solicitation neighbour-advertisement neighbour-solicitation network-prohibited "
+        "neighbor-advertisement neighbor-solicitation neighbour-advertisement neighbour-solicitation "
+        "network-prohibited "
         "network-redirect network-unknown network-unreachable nd-neighbor-advert nd-neighbor-solicit nd-router-advert "
         "nd-router-solicit nd-redirect no-route packet-too-big parameter-problem port-unreachable precedence-cutoff "
         "protocol-unreachable redirect reject-route required-option-missing router-advertisement router-solicitation "
         "source-quench source-route-failed time-exceeded timestamp-reply timestamp-request TOS-host-redirect "
         "TOS-host-unreachable TOS-network-redirect TOS-network-unreachable ttl-exceeded ttl-zero-during-reassembly "
         "ttl-zero-during-transit unknown-header-type unknown-option"
-    ).split()
+    )
 )
 
 

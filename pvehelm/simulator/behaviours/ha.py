@@ -170,18 +170,33 @@ def current(call: Call) -> Any:
     mode = "active" if services else "idle"
     rows: list[dict[str, Any]] = [
         {"id": "quorum", "type": "quorum", "node": nodes[0], "status": "OK", "quorate": 1},
-        {"id": "master", "type": "master", "node": nodes[0], "status": f"{nodes[0]} ({mode})", "timestamp": int(call.now)},
+        {
+            "id": "master",
+            "type": "master",
+            "node": nodes[0],
+            "status": f"{nodes[0]} ({mode})",
+            "timestamp": int(call.now),
+        },
     ]
     rows += [
-        {"id": f"lrm:{n}", "type": "lrm", "node": n, "status": f"{n} ({mode})", "timestamp": int(call.now)} for n in nodes
+        {"id": f"lrm:{n}", "type": "lrm", "node": n, "status": f"{n} ({mode})", "timestamp": int(call.now)}
+        for n in nodes
     ]
     for sid, document in services:
         kind, _, vmid = sid.partition(":")
         guest = call.state.collection("qemu" if kind == "vm" else "lxc").get(vmid) or {}
         node, state = guest.get("node", ""), document.get("state", "started")
         rows.append(
-            {"id": f"service:{sid}", "type": "service", "sid": sid, "node": node, "state": state,
-             "crm_state": state, "request_state": state, "status": f"{sid} ({node}, {state})"}
+            {
+                "id": f"service:{sid}",
+                "type": "service",
+                "sid": sid,
+                "node": node,
+                "state": state,
+                "crm_state": state,
+                "request_state": state,
+                "status": f"{sid} ({node}, {state})",
+            }
         )
     return rows
 

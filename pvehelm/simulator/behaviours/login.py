@@ -39,7 +39,15 @@ def ticket(call: Call) -> Any:
 
 def _capabilities(rights: Rights, who: str) -> dict[str, dict[str, int]]:
     """What the web interface may show: the privileges by area, anywhere below it."""
-    areas = {"vms": "VM.", "storage": "Datastore.", "access": "", "nodes": "Sys.", "dc": "", "sdn": "SDN.", "mapping": ""}
+    areas = {
+        "vms": "VM.",
+        "storage": "Datastore.",
+        "access": "",
+        "nodes": "Sys.",
+        "dc": "",
+        "sdn": "SDN.",
+        "mapping": "",
+    }
     found = {}
     for area, prefix in areas.items():
         path = "/" if area == "dc" else f"/{area}"
@@ -82,7 +90,18 @@ def permissions(call: Call) -> Any:
         return {}
     paths = {normalise(path) for path in rights.entries()}
     if who.partition("!")[0] == "root@pam":
-        paths |= {"/", "/access", "/access/groups", "/access/realm", "/mapping", "/nodes", "/pool", "/sdn", "/storage", "/vms"}
+        paths |= {
+            "/",
+            "/access",
+            "/access/groups",
+            "/access/realm",
+            "/mapping",
+            "/nodes",
+            "/pool",
+            "/sdn",
+            "/storage",
+            "/vms",
+        }
     for poolid, pool in call.state.collection("pools").items():
         if rights.of(who, f"/pool/{poolid}"):
             paths |= {f"/vms/{vmid}" for vmid in pool.get("vms", ())}

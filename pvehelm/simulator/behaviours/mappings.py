@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pvehelm.simulator.core import MODIFIED, Call, handler
+from pvehelm.simulator.core import MODIFIED, Call, handler, split
 from pvehelm.simulator.sections import Section, options
 
 _KINDS = ("pci", "usb", "dir")
@@ -12,7 +12,7 @@ _ITEMS = [f"/cluster/mapping/{kind}/{{id}}" for kind in _KINDS]
 _VIEW = ("Mapping.Audit", "Mapping.Use", "Mapping.Modify")
 _PREFIX = "hardware mapping failed: "
 # Directories that are taken to exist on every node, besides everything below /mnt.
-_FOLDERS = frozenset("/ /etc /home /media /mnt /opt /root /srv /tmp /usr /usr/local /var /var/lib /var/lib/vz".split())
+_FOLDERS = frozenset(split("/ /etc /home /media /mnt /opt /root /srv /tmp /usr /usr/local /var /var/lib /var/lib/vz"))
 
 
 def _section(call: Call) -> Section:

@@ -110,7 +110,7 @@ def get_interface(call: Call) -> Any:
 
 
 def _sent(call: Call) -> dict[str, Any]:
-    found = {
+    found: dict[str, Any] = {
         name: int(call.bool(name)) if name in ("autostart", "bridge_vlan_aware") else call.str(name)
         for name in call.args
         if name not in ("node", "iface", "delete")
@@ -133,7 +133,9 @@ def _address(call: Call, found: dict[str, Any], suffix: str) -> None:
         if netmask not in found:
             raise_for = {netmask: f"missing property - '{address}' requires this property"}
             call.fail("Parameter verification failed.", 400, raise_for)
-        found[netmask] = str(ipaddress.ip_network(f"::/{found[netmask]}" if suffix else f"0.0.0.0/{found[netmask]}").prefixlen)
+        found[netmask] = str(
+            ipaddress.ip_network(f"::/{found[netmask]}" if suffix else f"0.0.0.0/{found[netmask]}").prefixlen
+        )
         found[cidr] = f"{found[address]}/{found[netmask]}"
     found[f"method{suffix}"] = "static" if found.get(address) else "manual"
 
@@ -169,7 +171,10 @@ def update_interface(call: Call) -> None:
         if not sent.get(f"address{suffix}"):
             for part in ("address", "netmask", "cidr", "gateway"):
                 kept.pop(part + suffix, None)
-    interfaces[name] = {**kept, **{key: value for key, value in sent.items() if key not in kept or call.has(key) or key in _DERIVED}}
+    interfaces[name] = {
+        **kept,
+        **{key: value for key, value in sent.items() if key not in kept or call.has(key) or key in _DERIVED},
+    }
     node["network_pending"] = interfaces
     _save(call, node)
 

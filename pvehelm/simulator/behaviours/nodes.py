@@ -12,7 +12,11 @@ _VERSIONS = {"7.4": "7.4-20", "8.4": "8.4.14", "9.2": "9.2.11"}
 
 def version(release: str) -> dict[str, str]:
     """What ``/version`` says for a release."""
-    return {"release": ".".join(release.split(".")[:2]), "version": _VERSIONS.get(release, release), "repoid": "5eed51307a7e0000"}
+    return {
+        "release": ".".join(release.split(".")[:2]),
+        "version": _VERSIONS.get(release, release),
+        "repoid": "5eed51307a7e0000",
+    }
 
 
 def usage(node: dict[str, Any]) -> dict[str, Any]:
@@ -51,9 +55,22 @@ def status(call: Call) -> Any:
     memory, disk = node["memory"], node["disk"]
     return {
         "cpu": 0.02,
-        "cpuinfo": {"cpus": node["cpus"], "cores": node["cpus"], "sockets": 1, "model": "Simulated CPU", "mhz": "2400.000",
-                    "flags": "", "hvm": "1", "user_hz": 100},
-        "memory": {"total": memory, "used": memory // 8, "free": memory - memory // 8, "available": memory - memory // 8},
+        "cpuinfo": {
+            "cpus": node["cpus"],
+            "cores": node["cpus"],
+            "sockets": 1,
+            "model": "Simulated CPU",
+            "mhz": "2400.000",
+            "flags": "",
+            "hvm": "1",
+            "user_hz": 100,
+        },
+        "memory": {
+            "total": memory,
+            "used": memory // 8,
+            "free": memory - memory // 8,
+            "available": memory - memory // 8,
+        },
         "rootfs": {"total": disk, "used": disk // 10, "free": disk - disk // 10, "avail": disk - disk // 10},
         "swap": {"total": 0, "used": 0, "free": 0},
         "ksm": {"shared": 0},

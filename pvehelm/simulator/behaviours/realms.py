@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pvehelm.simulator.core import Call, handler
+from pvehelm.simulator.core import Call, handler, split
 from pvehelm.simulator.crud import typed
 
 _FIXED = ("pam", "pve")
@@ -15,17 +15,17 @@ _REQUIRED = {
 }
 _COMMON = frozenset({"comment", "default"})
 _DIRECTORY = _COMMON | {
-    *("base_dn bind_dn capath case-sensitive cert certkey filter group_classes group_dn group_filter").split(),
-    *("group_name_attr mode password port secure server1 server2 sslversion sync-defaults-options").split(),
-    *("sync_attributes tfa user_attr user_classes verify").split(),
+    *split("base_dn bind_dn capath case-sensitive cert certkey filter group_classes group_dn group_filter"),
+    *split("group_name_attr mode password port secure server1 server2 sslversion sync-defaults-options"),
+    *split("sync_attributes tfa user_attr user_classes verify"),
 }
 _OPTIONS: dict[str, frozenset[str]] = {
     "ad": _DIRECTORY | {"domain"},
     "ldap": _DIRECTORY,
     "openid": _COMMON
     | {
-        *("acr-values audiences autocreate client-id client-key groups-autocreate groups-claim").split(),
-        *("groups-overwrite issuer-url prompt query-userinfo scopes username-claim").split(),
+        *split("acr-values audiences autocreate client-id client-key groups-autocreate groups-claim"),
+        *split("groups-overwrite issuer-url prompt query-userinfo scopes username-claim"),
     },
     "pam": _COMMON | {"tfa"},
     "pve": _COMMON | {"tfa"},

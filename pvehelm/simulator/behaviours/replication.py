@@ -100,5 +100,7 @@ def on_node(call: Call) -> Any:
         vmid = job_id.partition("-")[0]
         found = _guest(call, vmid)
         if found and found[1]["node"] == call.node and call.may(f"/vms/{vmid}", "VM.Audit"):
-            rows.append({**_shown(call, job_id, job), "vmtype": found[0], "fail_count": 0, "last_sync": 0, "duration": 0})
+            rows.append(
+                {**_shown(call, job_id, job), "vmtype": found[0], "fail_count": 0, "last_sync": 0, "duration": 0}
+            )
     return rows

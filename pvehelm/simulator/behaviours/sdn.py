@@ -55,7 +55,7 @@ VNETS = _section(
 )  # fmt: skip
 SUBNETS = _section(
     "subnets", "subnet", "subnet",
-    {"subnet": ("dhcp-dns-server dhcp-range dnszoneprefix gateway snat vnet", "vnet")},
+    {"subnet": ("dhcp-dns-server dhcp-range dnszoneprefix gateway snat vnet", "")},
 )  # fmt: skip
 CONTROLLERS = _section(
     "controllers",
@@ -155,7 +155,8 @@ def _listed(call: Call, section: Section, path: str) -> list[dict[str, Any]]:
     return [
         row
         for row in _list(call, section)
-        if wanted in ("", row["type"]) and call.may(f"{path}/{row[section.key]}", "SDN.Audit", "SDN.Use", "SDN.Allocate")
+        if wanted in ("", row["type"])
+        and call.may(f"{path}/{row[section.key]}", "SDN.Audit", "SDN.Use", "SDN.Allocate")
     ]
 
 

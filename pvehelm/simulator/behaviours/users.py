@@ -102,7 +102,11 @@ def create(call: Call) -> None:
 def get(call: Call) -> Any:
     account = _user(call)
     userid = call.str("userid")
-    return {**_shown(call, userid, account), "groups": sorted(account.get("groups", [])), "tokens": _tokens(call, userid)}
+    return {
+        **_shown(call, userid, account),
+        "groups": sorted(account.get("groups", [])),
+        "tokens": _tokens(call, userid),
+    }
 
 
 @handler("PUT", "/access/users/{userid}")
