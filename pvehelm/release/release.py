@@ -38,13 +38,16 @@ class Status(StrEnum):
 _STORED = frozenset({Status.deployed, Status.failed, Status.superseded, Status.uninstalled})
 
 
+GUEST_KINDS = frozenset({"VirtualMachine", "Container"})
+
+
 def _known(cls: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
     return {one.name: data[one.name] for one in fields(cls) if one.name in data}
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class ReleaseKey:
-    """What a release is found by. ``cluster`` is the fingerprint of the cluster's root CA, or the simulator's own id."""
+    """What a release is found by. ``cluster`` is the fingerprint of the cluster's root CA, or the simulator's id."""
 
     cluster: str
     namespace: str
@@ -70,10 +73,11 @@ class ReleaseKey:
 class Owned:
     """One object that a release owns.
 
-    ``identifier`` addresses the object (``{"vmid": 101, "node": "pve1"}``, ``{"storage": "x"}``); a guest's node is where it
-    was, not who it is. ``fields`` maps leaf paths (``memory``, ``net0.bridge``) to the value last written; ``found`` to the
-    value that was there when ownership of that leaf began (no key: it was not set). ``created`` says that this release made
-    the object (else it was adopted); ``metadata`` is lifecycle, ignoreChanges, needs... as last applied; ``uid`` the mark.
+    ``identifier`` addresses the object (``{"vmid": 101, "node": "pve1"}``, ``{"storage": "x"}``); a guest's node is
+    where it was, not who it is. ``fields`` maps leaf paths (``memory``, ``net0.bridge``) to the value last written;
+    ``found`` to the value that was there when ownership of that leaf began (no key: it was not set). ``created`` says
+    that this release made the object (else it was adopted); ``metadata`` is lifecycle, ignoreChanges, needs... as last
+    applied; ``uid`` the ownership mark.
     """
 
     ref: str
@@ -125,10 +129,11 @@ class Inventory:
 class Revision:
     """One entry of a release's history.
 
-    ``user_values`` are what the user gave, ``values`` what was computed from them; ``plan`` is the plan's JSON; ``events``
-    the journal's outcome and task logs, kept with failed revisions; times are unix seconds; ``user`` is ``who@host``;
-    ``rollback_of`` names the revision that was restored. ``complete`` is False where the store was asked for the summary
-    only: then user_values, values, manifest, plan, notes and events are empty, and the revision can't be written back.
+    ``user_values`` are what the user gave, ``values`` what was computed from them; ``plan`` is the plan's JSON;
+    ``events`` the journal's outcome and task logs, kept with failed revisions; times are unix seconds; ``user`` is
+    ``who@host``; ``rollback_of`` names the revision that was restored. ``complete`` is False where the store was asked
+    for the summary only: then user_values, values, manifest, plan, notes and events are empty, and the revision can't
+    be written back.
     """
 
     number: int
@@ -167,8 +172,9 @@ class Revision:
 class Release:
     """A release as ``list`` and ``status`` show it: ``current`` is its newest revision.
 
-    ``uid`` is new for every release and marks its guests; ``created`` is when it was first deployed; ``deployed`` the number
-    of the revision that is deployed, if any; ``working`` the verb of a live process that works on it (else empty).
+    ``uid`` is new for every release and marks its guests; ``created`` is when it was first installed; ``deployed`` the
+    number of the revision that is deployed, if any; ``working`` the verb of a live process that has begun to change it
+    (else empty), ``worker`` who that is (``who@host``).
     """
 
     key: ReleaseKey
