@@ -57,12 +57,13 @@ def _absent(chart: Chart, need: Dependency) -> Problem:
 
 def _find(chart: Chart, need: Dependency) -> Chart | None:
     for sub in chart.dependencies:
-        if sub.metadata.name == need.name and _compatible(need, sub):
+        if sub.metadata.name == need.name and compatible(need, sub):
             return sub
     return None
 
 
-def _compatible(need: Dependency, sub: Chart) -> bool:
+def compatible(need: Dependency, sub: Chart) -> bool:
+    """Whether a chart has a version that the dependency wants."""
     try:
         return not need.version or satisfies(need.version, sub.version)
     except ValueError:
@@ -72,7 +73,11 @@ def _compatible(need: Dependency, sub: Chart) -> bool:
 def _enabled(chart: Chart, user: Values, above: Mapping[str, Any] | None, problems: list[Problem]) -> Chart:
     needs = chart.metadata.dependencies
     declared = [sub for sub in chart.dependencies if any(_meant(need, sub) for need in needs)]
-    found: list[tuple[Chart, Dependency | None]] = [(sub, None) for sub in chart.dependencies if sub not in declared]
+    # What Chart.yaml does not name counts as well; what it names in another version is left over and does not.
+    named = {need.name for need in needs}
+    found: list[tuple[Chart, Dependency | None]] = [
+        (sub, None) for sub in chart.dependencies if sub.metadata.name not in named
+    ]
     lacking: list[Dependency] = []
     for need in needs:
         sub = next((sub for sub in declared if sub.alias == need.alias and _meant(need, sub)), _find(chart, need))
@@ -99,7 +104,7 @@ def _enabled(chart: Chart, user: Values, above: Mapping[str, Any] | None, proble
 
 
 def _meant(need: Dependency, sub: Chart) -> bool:
-    return need.name == sub.metadata.name and _compatible(need, sub)
+    return need.name == sub.metadata.name and compatible(need, sub)
 
 
 def _counts(need: Dependency, values: Values, tags: Mapping[str, Any]) -> bool:

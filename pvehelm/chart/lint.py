@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pvehelm.chart import schema
 from pvehelm.chart.chart import Chart, load
-from pvehelm.chart.dependencies import coalesce, enabled, missing
+from pvehelm.chart.dependencies import coalesce, compatible, enabled, missing
 from pvehelm.chart.versions import is_strict, satisfies
 from pvehelm.chart.yaml import Path_, load_all
 from pvehelm.errors import InvalidError, NotFoundError, Problem
@@ -124,11 +124,13 @@ def _dependencies(chart: Chart) -> Iterator[Finding]:
             yield Finding(at("dependencies"), f"dependency {need.name!r}: {error}")
     for problem in missing(chart):
         yield Finding(problem.where, problem.what, problem.hint, "warning")
-    declared = {need.name for need in chart.metadata.dependencies}
     for sub in chart.dependencies:
-        if sub.metadata.name not in declared:
-            what = f"charts/ holds {sub.metadata.name!r}, which Chart.yaml does not declare"
-            yield Finding(sub.path, what, "list it under dependencies", "warning")
+        named = [need for need in chart.metadata.dependencies if need.name == sub.metadata.name]
+        what = f"charts/ holds {sub.metadata.name!r} {sub.version}, which Chart.yaml does not "
+        if not named:
+            yield Finding(sub.path, what + "declare", "list it under dependencies", "warning")
+        elif not any(compatible(need, sub) for need in named):
+            yield Finding(sub.path, what + "want in this version", "remove it from charts/", "warning")
 
 
 def _files(chart: Chart) -> Iterator[Finding]:

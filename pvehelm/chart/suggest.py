@@ -15,4 +15,7 @@ def suggest(word: str, known: Iterable[str]) -> str | None:
     if plain in lowered:
         return lowered[plain]
     close = difflib.get_close_matches(plain, lowered, n=1, cutoff=0.7)
-    return lowered[close[0]] if close else None
+    if close:
+        return lowered[close[0]]
+    begun = [name for key, name in lowered.items() if len(plain) > 2 and key.startswith(plain)]
+    return begun[0] if len(begun) == 1 else None
