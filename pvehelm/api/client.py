@@ -19,7 +19,17 @@ from typing import Any
 import httpx
 
 from pvehelm.api.auth import Auth, TicketAuth, TokenAuth
-from pvehelm.api.exchange import PASSING, Answer, Request, build, encode, interpret, interpret_answer, quote
+from pvehelm.api.exchange import (
+    PASSING,
+    Answer,
+    ForeignAnswerError,
+    Request,
+    build,
+    encode,
+    interpret,
+    interpret_answer,
+    quote,
+)
 from pvehelm.api.tls import TLS, CertificateError, fingerprint_of_pem, normal_fingerprint, probe_fingerprint
 from pvehelm.api.transport import StreamTransport, Timeouts
 from pvehelm.errors import ApiError, AuthError, InvalidError, PvehelmError, TransportError
@@ -29,6 +39,7 @@ __all__ = [
     "Auth",
     "CertificateError",
     "Client",
+    "ForeignAnswerError",
     "Request",
     "Retries",
     "StreamTransport",
@@ -41,6 +52,7 @@ __all__ = [
     "fingerprint_of_pem",
     "interpret",
     "interpret_answer",
+    "maybe_executed",
     "normal_fingerprint",
     "not_executed",
     "probe_fingerprint",
@@ -53,6 +65,7 @@ _LOCK_NOT_HAD = re.compile(
     r"(?:can't lock file '(?!/var/lock/pve-manager/pve-storage-)[^'\n]*' - )?got timeout"
     r"|cfs-lock 'file-[^'\n]*' error: got lock request timeout"
 )
+_HOPELESS = (CertificateError, ForeignAnswerError)
 _SECRET_NAME = re.compile(r"passw|secret|token-?value|private|^key$|-key$|^ticket$|^data$|^value$", re.IGNORECASE)
 
 
@@ -81,6 +94,13 @@ def not_executed(error: PvehelmError) -> bool:
     return False
 
 
+def maybe_executed(error: PvehelmError) -> bool:
+    """After this error of a write, may the server have done it all the same? Then look for the task or the object."""
+    if isinstance(error, TransportError):
+        return error.sent
+    return isinstance(error, ApiError) and error.status in PASSING
+
+
 class Client:
     """One cluster's API, for one event loop.
 
@@ -88,8 +108,8 @@ class Client:
     cluster, taken in turn when one cannot be connected to. ``transport``: what moves the bytes (the client closes it).
     ``sleep``, ``clock`` (seconds since the epoch) and ``rng`` are there to be replaced in tests.
 
-    Every call raises ApiError (AuthError for 401), TransportError or InvalidError. After ``TransportError.sent`` of a
-    write the server may have done it: look for the task or the object, then decide.
+    Every call raises ApiError (AuthError for 401), TransportError or InvalidError. When ``maybe_executed`` is true of
+    the error of a write, look for the task or the object, then decide.
     ``requests_made`` counts what was sent, by method.
     """
 
@@ -174,14 +194,19 @@ class Client:
         tried_hosts = 1
         delays = self.retries.delays(self._rng)
         while True:
+            at = self._at
             try:
                 return await self._authenticated(request)
             except (ApiError, TransportError) as error:
                 if not self._repeatable(request, error):
                     raise
-                if isinstance(error, TransportError) and not error.sent and tried_hosts < len(self._bases):
-                    tried_hosts += 1
-                    continue
+                if isinstance(error, TransportError) and not error.sent:
+                    # Unless another call has moved on already, the next one goes to the next node.
+                    if self._at == at:
+                        self._at = (at + 1) % len(self._bases)
+                    if tried_hosts < len(self._bases):
+                        tried_hosts += 1
+                        continue
                 delay = next(delays, None)
                 if delay is None or self.clock() - began + delay > self.retries.total:
                     raise
@@ -189,7 +214,7 @@ class Client:
                 await self.sleep(delay)
 
     def _repeatable(self, request: Request, error: ApiError | TransportError) -> bool:
-        if isinstance(error, CertificateError):
+        if isinstance(error, _HOPELESS):
             return False
         if not_executed(error):
             return True
@@ -241,27 +266,23 @@ class Client:
                 return
             except (ApiError, TransportError) as error:
                 passing = isinstance(error, TransportError) or error.status in PASSING
-                if passing and not isinstance(error, CertificateError) and self.auth.usable(now):
+                if not passing or isinstance(error, _HOPELESS):
+                    raise
+                if self.auth.usable(now):
                     return
-                raise
+                # Whatever became of the login: the call it was for has not been sent.
+                raise TransportError(error.message, sent=False, hint=error.hint) from error
 
     async def _send(self, request: Request, headers: Mapping[str, str]) -> Answer:
         """One attempt. Everything that goes wrong becomes an error of ours that names the call and hides secrets."""
-        at = self._at
         try:
-            message = build(request, headers, self._bases[at])
+            message = build(request, headers, self.base_url)
             async with self._slots:
                 self.requests_made[request.method] += 1
                 status, reason, fields, body = await self._move(message)
             return interpret_answer(status, reason, fields, body)
-        except CertificateError as error:
-            raise CertificateError(
-                error.message, sent=False, method=request.method, path=request.path, hint=error.hint
-            ) from error
         except TransportError as error:
-            if not error.sent and self._at == at:
-                self._at = (at + 1) % len(self._bases)
-            raise TransportError(
+            raise type(error)(
                 error.message, sent=error.sent, method=request.method, path=request.path, hint=error.hint
             ) from error
         except ApiError as error:

@@ -42,6 +42,10 @@ _SILENT = {
 }
 
 
+class ForeignAnswerError(TransportError):
+    """An answer came, but not from this API. Trying again is no use."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """A call: method, path without ``/api2/json`` whose segments are percent-encoded (see ``quote``), parameters.
@@ -173,7 +177,7 @@ def interpret_answer(status: int, reason: str, headers: Mapping[str, str], body:
                 status,
             )
         kind = headers.get("content-type") or "no content type"
-        raise TransportError(
+        raise ForeignAnswerError(
             f"the answer ({status}, {len(body)} bytes, {kind}) is not one of the Proxmox VE API",
             sent=True,
             hint="is this address the API of a Proxmox VE node (port 8006)?",

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pvehelm.api.exchange import PASSING, quote
+from pvehelm.api.exchange import PASSING, ForeignAnswerError, quote
 from pvehelm.errors import ApiError, InvalidError, Problem, PvehelmError, TaskError, TransportError
 
 if TYPE_CHECKING:
@@ -263,6 +263,18 @@ async def wait_many(
     return [end for end in ends if isinstance(end, TaskResult)]
 
 
+async def find_tasks(client: Client, node: str, type: str, id: str, since: float = 0.0) -> list[Task]:
+    """Tasks of that type and id that began at ``since`` (seconds since the epoch by the node's clock) or later, running
+    and ended ones, the newest first: what to look for when nobody knows whether a call was executed.
+
+    Raises ApiError, TransportError.
+    """
+    rows = await client.get(f"/nodes/{quote(node)}/tasks", {"source": "all", "typefilter": type, "limit": 500})
+    found = [UPID.parse(row["upid"]) for row in rows or () if isinstance(row, dict) and is_upid(row.get("upid"))]
+    wanted = [upid for upid in found if (upid.type, upid.id) == (type, id) and upid.starttime >= int(since)]
+    return [Task(upid, client) for upid in sorted(wanted, key=lambda upid: upid.starttime, reverse=True)]
+
+
 class _Board:
     """What the waits for one node's tasks share: their number and a list of the node's tasks, read once for all."""
 
@@ -294,4 +306,4 @@ def _passing(error: ApiError | TransportError) -> bool:
         return error.status == 500 or error.status in PASSING
     from pvehelm.api.tls import CertificateError
 
-    return not isinstance(error, CertificateError)
+    return not isinstance(error, (CertificateError, ForeignAnswerError))

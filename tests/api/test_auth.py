@@ -52,7 +52,7 @@ class Realm:
 
 
 class Session:
-    def __init__(self, realm: Any, auth: Auth | None = None) -> None:
+    def __init__(self, realm: Any, auth: Auth | None = None, retries: Retries | None = None) -> None:
         self.time = Time()
         self.transport = Scripted(realm)
         self.auth = auth or TicketAuth("joe@pve", PASSWORD)
@@ -62,7 +62,7 @@ class Session:
             transport=self.transport,
             sleep=self.time.sleep,
             clock=self.time.clock,
-            retries=Retries(attempts=1),
+            retries=retries or Retries(attempts=1),
         )
 
 
@@ -192,6 +192,27 @@ def test_renewal_that_cannot_be_made_now_does_not_stop_work() -> None:
         session.time.now += 4000
         with pytest.raises(TransportError):
             await session.client.get("/x")
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("trouble", [httpx.ReadError("reset"), refused(596)])
+def test_a_lost_login_is_made_again_even_for_a_write(trouble: Any) -> None:
+    async def main() -> None:
+        realm = Realm()
+        troubles = [trouble]
+
+        def respond(request: httpx.Request) -> httpx.Response | Exception:
+            return troubles.pop() if troubles else realm(request)
+
+        session = Session(respond, retries=Retries())
+        assert await session.client.post("/x") == 1
+        assert session.transport.heard == ["POST /access/ticket", "POST /access/ticket", "POST /x"]
+        troubles.append(trouble)
+        session = Session(respond)
+        with pytest.raises(TransportError, match="POST /access/ticket") as caught:
+            await session.client.post("/x")
+        assert not caught.value.sent
 
     asyncio.run(main())
 

@@ -14,9 +14,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pvehelm.api.client import Client, Request, Retries, TokenAuth, build, encode, interpret, normal_base, quote
+from pvehelm.api.client import (
+    Client,
+    ForeignAnswerError,
+    Request,
+    Retries,
+    TokenAuth,
+    build,
+    encode,
+    interpret,
+    maybe_executed,
+    normal_base,
+    not_executed,
+    quote,
+)
 from pvehelm.api.exchange import BODY_LIMIT, interpret_answer
-from pvehelm.errors import ApiError, AuthError, InvalidError, TransportError
+from pvehelm.errors import ApiError, AuthError, InvalidError, PvehelmError, TransportError
 from tests.api.serving import Scripted, Time, fine, in_turn, refused
 from tests.helpers import SHARED, needs_shared
 
@@ -302,6 +315,31 @@ def test_no_other_node_is_asked_to_do_what_one_may_have_done() -> None:
     with pytest.raises(TransportError):
         harness.run("POST")
     assert len(harness.transport.requests) == 1
+
+
+def test_a_page_instead_of_an_answer_is_not_asked_for_again() -> None:
+    harness = Harness(httpx.Response(200, content=b"<html>", headers={"content-type": "text/html"}))
+    with pytest.raises(ForeignAnswerError, match=r"GET /x: the answer .* is not one of the Proxmox VE API"):
+        harness.run("GET")
+    assert len(harness.transport.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "maybe"),
+    [
+        (TransportError("x", sent=True), True),
+        (TransportError("x", sent=False), False),
+        (ApiError(596, ""), True),
+        (ApiError(599, ""), True),
+        (ApiError(500, "got timeout"), False),
+        (ApiError(500, "boom"), False),
+        (ApiError(400, "x"), False),
+        (InvalidError("x"), False),
+    ],
+)
+def test_what_may_have_been_done_all_the_same(error: PvehelmError, maybe: bool) -> None:
+    assert maybe_executed(error) is maybe
+    assert not (maybe and not_executed(error))
 
 
 def test_all_nodes_down() -> None:

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pvehelm.api.client import Client, Retries, TokenAuth
-from pvehelm.api.task import FEW, UPID, Backoff, Task, TaskResult, TaskTimeout, is_upid, parse, wait_many
+from pvehelm.api.task import FEW, UPID, Backoff, Task, TaskResult, TaskTimeout, find_tasks, is_upid, parse, wait_many
 from pvehelm.errors import ApiError, InvalidError, TaskError, TransportError
 from tests.api.serving import Scripted, Time, fine, refused
 
@@ -396,6 +396,20 @@ def test_many_with_failures() -> None:
 
 def test_many_of_none() -> None:
     assert asyncio.run(wait_many([])) == []
+
+
+def test_looking_for_a_task() -> None:
+    async def work(node: Node) -> None:
+        mine = [str(UPID("pve1", pid, 1, 1000 + pid, "qmclone", "100", "root@pam")) for pid in range(3)]
+        others = [mine[0].replace("qmclone", "qmstart"), mine[0].replace(":100:", ":101:")]
+        node.transport.respond = lambda request: fine([{"upid": text} for text in (*mine, *others)])
+        found = await find_tasks(node.client, "pve1", "qmclone", "100", since=1000.9)
+        assert [str(task.upid) for task in found] == mine[::-1]
+        assert len(await find_tasks(node.client, "pve1", "qmclone", "100", since=1001.0)) == 2
+        query = node.transport.requests[-1].url.params
+        assert (query["source"], query["typefilter"]) == ("all", "qmclone")
+
+    run(work)
 
 
 def test_lost_node_among_many() -> None:
