@@ -55,7 +55,7 @@ SUBJECT_FIRST: dict[str, type | tuple[type, ...]] = {
 }
 
 # Sprig has a second name for those functions that may fail; here all of them say so.
-for _name in [
+for _name in (
     "append",
     "push",
     "prepend",
@@ -84,7 +84,7 @@ for _name in [
     "regexReplaceAll",
     "regexReplaceAllLiteral",
     "regexSplit",
-]:
+):
     FUNCTIONS["must" + _name[0].upper() + _name[1:]] = FUNCTIONS[_name]
     if _name in SUBJECT_FIRST:
         SUBJECT_FIRST["must" + _name[0].upper() + _name[1:]] = SUBJECT_FIRST[_name]

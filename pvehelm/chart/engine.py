@@ -1,0 +1,319 @@
+"""The engine: templates of a chart tree rendered in the Jinja2 dialect, every problem with its place.
+
+An Engine works on data alone and answers with data alone (``Output``), so that it can run in a child process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from jinja2 import BaseLoader, Template, TemplateNotFound, pass_context
+from jinja2.runtime import Context, new_context
+
+from pvehelm.chart.dialect import Dialect, Missing, UndefinedValue, define_key, define_names
+from pvehelm.chart.functions import FUNCTIONS, FunctionError, Text
+from pvehelm.chart.functions.common import string, text
+from pvehelm.chart.library import Library
+from pvehelm.chart.objects import Scope
+from pvehelm.chart.sandbox import Ask, Limits
+from pvehelm.chart.secrets import Tokens
+from pvehelm.chart.suggest import suggest
+from pvehelm.chart.traced import RAW, SCALAR, Place, Traced, assemble
+from pvehelm.chart.trouble import Abort, Trouble
+
+_NOTES = "templates/NOTES.txt"
+
+
+class Engine:
+    """Renders the templates of ``scopes``. ``trouble`` holds what was found wrong so far."""
+
+    def __init__(self, scopes: list[Scope], tokens: Tokens, limits: Limits, ask: Ask) -> None:
+        self.scopes = scopes
+        self.tokens = tokens
+        self.limits = limits
+        self.ask = ask
+        self.sources: dict[str, str] = {}
+        self.scope_of: dict[str, Scope] = {}
+        self.defines: dict[str, tuple[Template, str]] = {}
+        self.depth = 0
+        self.scalars = True
+        self._modules: dict[tuple[str, int], dict[str, Any]] = {}
+        for scope in scopes:
+            for name, source in scope.templates.items():
+                self.sources[name] = source
+                self.scope_of[name] = scope
+        self.env = _Environment(self)
+        names = [*(scopes[0].root if scopes else ()), *FUNCTIONS, "include", "tpl", "lookup", "sensitive", "loop"]
+        self.trouble = Trouble(self.sources, names, self.env.hint)
+        own = {"lookup": self._lookup, "include": self._include, "tpl": self._tpl}
+        Library(self.env, tokens, self.trouble, own)
+
+    # Rendering
+
+    def render(self) -> dict[str, Any]:
+        """Every file and the notes: ``files`` {name: text}, ``lines`` {name: [place of each line]}, ``notes``."""
+        templates = self._compile_all()
+        files: dict[str, str] = {}
+        lines: dict[str, list[Place | None]] = {}
+        notes = ""
+        for name in sorted(templates, key=self._order):
+            scope, path = self.scope_of[name], name[len(self.scope_of[name].prefix) + 1 :]
+            if path.rpartition("/")[2].startswith("_") or scope.chart.is_library:
+                continue
+            is_notes = path == _NOTES
+            if is_notes and scope.depth:
+                continue
+            found = self._file(templates[name], scope, scalars=not path.endswith((".txt", ".md")))
+            if found is None:
+                continue
+            if is_notes:
+                notes = str(found)
+            else:
+                files[name] = str(found)
+                lines[name] = found.lines()
+        return {"files": files, "lines": lines, "notes": notes}
+
+    def _order(self, name: str) -> tuple[int, str]:
+        return self.scopes.index(self.scope_of[name]), name
+
+    def _compile_all(self) -> dict[str, Template]:
+        compiled: dict[str, Template] = {}
+        # The last definition of a name counts: parents over subcharts, "_a.tpl" over "_z.tpl".
+        names = sorted(self.sources, key=lambda name: (-self.scope_of[name].depth, [-ord(char) for char in name]))
+        for name in names:
+            try:
+                template = compiled[name] = self.env.get_template(name)
+            except Exception as error:
+                self.trouble.explain(error, name)
+                continue
+            for defined in define_names(template.blocks):
+                self.defines[defined] = (template, name)
+        return compiled
+
+    def _file(self, template: Template, scope: Scope, *, scalars: bool) -> Traced | None:
+        name = template.name or ""
+        root = {**scope.root, "Template": {"Name": name, "BasePath": f"{scope.prefix}/templates"}}
+        before = len(self.trouble.problems)
+        self.scalars = scalars
+        try:
+            context = self._context(template, self._names(root, root))
+            found = self.concat(template.root_render_func(context))
+        except Exception as error:
+            if len(self.trouble.problems) == before or not isinstance(error, Abort):
+                self.trouble.explain(error, name)
+            return None
+        return found if len(self.trouble.problems) == before else None
+
+    def _names(self, root: dict[str, Any], ctx: Any) -> dict[str, Any]:
+        return {**root, "root": root, "_": ctx, "ctx": ctx}
+
+    def _context(self, template: Template, names: Mapping[str, Any]) -> Context:
+        return new_context(self.env, template.name, template.blocks, globals={**template.globals, **names})
+
+    def concat(self, pieces: Iterable[Any]) -> Traced:
+        """Pieces as text, within the output limit."""
+        kept, size = [], 0
+        for piece in pieces:
+            size += len(piece[2])
+            if size > self.limits.output:
+                raise FunctionError(f"the output exceeds the limit of {self.limits.output // (1024 * 1024)} MiB")
+            kept.append(piece)
+        return assemble(kept, scalars=self.scalars)
+
+    # What generated code calls
+
+    def emit(self, template: str, position: int, value: Any) -> Any:
+        """The piece that an expression prints."""
+        kind = type(value)
+        if kind is str:
+            return (template, position, value, SCALAR)
+        if kind is int:
+            return (template, position, text(value), RAW)
+        if isinstance(value, Missing):
+            self.trouble.undefined(value)
+            return (template, position, "", RAW)
+        if isinstance(value, Text):
+            return (template, position, value, RAW)
+        if isinstance(value, str):
+            return (template, position, str(value), SCALAR)
+        if hasattr(value, "_body_stream"):
+            return (template, position, self.concat(value._body_stream), RAW)
+        return (template, position, text(value), RAW)
+
+    def joined(self, parts: tuple[Any, ...]) -> str:
+        """``a ~ b``."""
+        for part in parts:
+            if isinstance(part, Missing):
+                raise UndefinedValue(part)
+        shown = [text(part) for part in parts]
+        if sum(map(len, shown)) > self.limits.output:
+            raise FunctionError("the joined text exceeds the output limit")
+        return "".join(shown)
+
+    # Functions that need the engine
+
+    def _lookup(self, *what: Any) -> Any:
+        """``lookup(kind, name)``; Helm's four arguments (apiVersion, kind, namespace, name) are taken as well."""
+        if len(what) == 4:
+            what = (what[1], what[3])
+        if len(what) != 2:
+            raise FunctionError("takes a kind and a name")
+        found = self.ask(["lookup", string(what[0]), string(what[1])])
+        return {} if found is None else found
+
+    @property
+    def _include(self) -> Callable[..., Any]:
+        @pass_context
+        def include(context: Context, name: Any, ctx: Any = None) -> Text:
+            return self._define(string(name, "the name of a template"), context, ctx)
+
+        return include
+
+    def _define(self, name: str, context: Context, ctx: Any) -> Text:
+        if name not in self.defines:
+            close = suggest(name, self.defines)
+            hint = f"did you mean {close!r}?" if close else '{% define "name" %} in a file like _helpers.tpl makes one'
+            self.trouble.record(self.trouble.here(), f"include: no template is defined as {name!r}", hint)
+            return Text()
+        template, file = self.defines[name]
+        root = context["root"]
+        with self._deeper(f"include({name!r})"):
+            names = {**self._module(template, file, root), **self._overlaid(root, ctx)}
+            return self.concat(template.blocks[define_key(name)](self._context(template, names)))
+
+    def _overlaid(self, root: Any, ctx: Any) -> dict[str, Any]:
+        scope = root if isinstance(root, dict) else {}
+        if ctx is None or ctx is root:
+            return self._names(scope, root)
+        keys = {str(key): value for key, value in ctx.items()} if isinstance(ctx, dict) else {}
+        return {**self._names(scope, ctx), **keys}
+
+    def _module(self, template: Template, file: str, root: Any) -> dict[str, Any]:
+        """The macros, imports and variables at the top of a partial, for its named templates."""
+        if not file.rpartition("/")[2].startswith("_") or not isinstance(root, dict):
+            return {}
+        key = (file, id(root["Values"]) if "Values" in root else id(root))
+        if key not in self._modules:
+            self._modules[key] = {}
+            context = self._context(template, self._names(root, root))
+            for _ in template.root_render_func(context):
+                pass
+            self._modules[key] = dict(context.vars)
+        return self._modules[key]
+
+    @property
+    def _tpl(self) -> Callable[..., Any]:
+        @pass_context
+        def tpl(context: Context, source: Any, ctx: Any = None) -> Text:
+            body = string(source, "the text of a template")
+            if "{{" not in body and "{%" not in body and "{#" not in body:
+                return Text(body)
+            with self._deeper("tpl"):
+                template = self.env.from_text(body, context.name or "")
+                names = self._overlaid(context["root"], ctx)
+                # The text belongs to the values, so what it prints belongs to the place that calls tpl.
+                return Text(str(self.concat(template.root_render_func(self._context(template, names)))))
+
+        return tpl
+
+    def _deeper(self, what: str) -> _Depth:
+        return _Depth(self, what)
+
+
+class _Depth:
+    """Counts how deep templates call each other."""
+
+    def __init__(self, engine: Engine, what: str) -> None:
+        self.engine = engine
+        self.what = what
+
+    def __enter__(self) -> None:
+        self.engine.depth += 1
+        if self.engine.depth > self.engine.limits.include_depth:
+            self.engine.depth -= 1
+            limit = self.engine.limits.include_depth
+            self.engine.trouble.record(
+                self.engine.trouble.here(),
+                f"{self.what} is nested more than {limit} deep",
+                "it seems to include itself",
+            )
+            raise Abort
+
+    def __exit__(self, *_: object) -> None:
+        self.engine.depth -= 1
+
+
+class _Environment(Dialect):
+    """The dialect bound to an engine: its templates, its way of printing, its secret references."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        super().__init__(loader=_Loader(engine))
+        self.concat = engine.concat  # type: ignore[method-assign]
+        self._texts: dict[tuple[str, str], Template] = {}
+        for scope in engine.scopes:
+            for name, value in scope.root.items():
+                if name not in ("Files", "Subcharts"):
+                    self._remember(value, name)
+
+    def _remember(self, value: Any, path: str) -> None:
+        if isinstance(value, dict):
+            self.paths[id(value)] = path
+            for key, item in value.items():
+                self._remember(item, f"{path}.{key}")
+        elif isinstance(value, list):
+            self.paths[id(value)] = path
+            for index, item in enumerate(value):
+                self._remember(item, f"{path}[{index}]")
+
+    def emit(self, template: str, position: int, value: Any) -> Any:
+        return self.engine.emit(template, position, value)
+
+    def joined(self, parts: tuple[Any, ...]) -> str:
+        return self.engine.joined(parts)
+
+    def bare(self, value: Any) -> Any:
+        if isinstance(value, Missing):
+            raise UndefinedValue(value)
+        self.engine.tokens.guard(value)
+        return value
+
+    def join_path(self, template: str, parent: str) -> str:
+        """The full name of a template of the same chart."""
+        parent = parent.removeprefix("tpl:")
+        scope = self.engine.scope_of.get(parent)
+        if scope is None:
+            return template
+        own = scope.templates
+        for name in (
+            f"{scope.prefix}/templates/{template}",
+            f"{parent.rpartition('/')[0]}/{template}",
+            f"{scope.prefix}/{template}",
+            template,
+        ):
+            if name in own:
+                return name
+        return f"\0{template}"
+
+    def from_text(self, source: str, caller: str) -> Template:
+        """The compiled template of a text given to tpl."""
+        key = (source, caller)
+        if key not in self._texts:
+            if len(self._texts) > 500:
+                self._texts.clear()
+            name = "tpl:" + caller.removeprefix("tpl:")
+            code = self.compile(source, name, name)
+            self._texts[key] = Template.from_code(self, code, self.make_globals(None), None)
+        return self._texts[key]
+
+
+class _Loader(BaseLoader):
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def get_source(self, environment: Any, template: str) -> tuple[str, str, Callable[[], bool]]:
+        source = self.engine.sources.get(template)
+        if source is None:
+            raise TemplateNotFound(template.removeprefix("\0"))
+        return source, template, lambda: True

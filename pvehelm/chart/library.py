@@ -1,0 +1,202 @@
+"""The library: the functions as templates see them, called or as filters, with care for what they are given."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from jinja2.runtime import Undefined
+from jinja2.utils import _PassArg
+
+from pvehelm.chart.dialect import Dialect, Missing, Poison
+from pvehelm.chart.functions import FUNCTIONS, SUBJECT_FIRST, Failed, FunctionError, Text
+from pvehelm.chart.functions.common import string, text
+from pvehelm.chart.functions.strings import indent
+from pvehelm.chart.secrets import Tokens
+from pvehelm.chart.traced import RAW, Traced, assemble
+from pvehelm.chart.trouble import Abort, Trouble, wording
+
+
+def _words(names: str) -> frozenset[str]:
+    return frozenset(names.split())
+
+
+#: Functions for which an undefined value is null: asking for what may be missing is what they are for.
+_TOLERANT = _words("default required coalesce empty ternary all any kindOf typeOf kindIs typeIs typeIsLike")
+#: Functions that place or pass on a secret reference without looking into it.
+_OPAQUE = _words(
+    "default required coalesce ternary empty all any dict get set unset hasKey keys values pluck pick omit merge "
+    "mergeOverwrite deepCopy dig index kindOf kindIs typeOf typeIs typeIsLike tuple list first last rest initial "
+    "append push prepend concat slice reverse compact toYaml toYamlPretty yaml toJson toRawJson toPrettyJson "
+    "indent nindent quote squote cat print println printf join toString toStrings fail sensitive include tpl "
+    "map selectattr rejectattr items dictsort batch _items"
+)
+#: ... of lists, but look into texts.
+_OF_LISTS = _words("first last rest initial slice reverse index")
+_CHANGING = _words("set unset merge mergeOverwrite mustMerge mustMergeOverwrite")
+#: Filters of Jinja2 that stay although Sprig has the name, those that go, and tests that look into nothing.
+_NATIVE = _words("list max min")
+_DROPPED = _words(
+    "attr xmlattr urlize escape e safe forceescape striptags pprint random tojson format string filesizeformat"
+)
+_HARMLESS = _words("defined undefined none string mapping sequence iterable boolean")
+
+
+class Library:
+    """Puts the functions into an environment. ``own`` are those that need the engine."""
+
+    def __init__(self, env: Dialect, tokens: Tokens, trouble: Trouble, own: dict[str, Callable[..., Any]]) -> None:
+        self.env = env
+        self.tokens = tokens
+        self.trouble = trouble
+        self.own = own
+        self._fill()
+
+    def _fill(self) -> None:
+        env = self.env
+        for name in _DROPPED:
+            env.filters.pop(name, None)
+        native: Callable[..., Any]
+        for name, native in list(env.filters.items()):
+            env.filters[name] = self._guarded(name, native, native=True)
+        for name, native in list(env.tests.items()):  # type: ignore[assignment]
+            if name not in _HARMLESS:
+                env.tests[name] = self._guarded(name, native, native=True, record=False)
+        for name in ("lipsum", "cycler", "joiner", "dict"):
+            env.globals.pop(name, None)
+        library: dict[str, Callable[..., Any]] = {
+            **FUNCTIONS,
+            **self.own,
+            "sensitive": self.tokens.sensitive,
+            "indent": _indent,
+            "nindent": _nindent,
+            "trim": _trim,
+        }
+        for name, function in library.items():
+            called = self._guarded(name, function)
+            env.globals[name] = called
+            if name not in _NATIVE:
+                env.filters[name] = self._filter(name, called)
+        for alias, name in (("d", "default"), ("tojson", "toJson"), ("string", "toString"), ("float", "float64")):
+            env.filters[alias] = env.filters[name]
+        env.filters["format"] = self._guarded("printf", FUNCTIONS["printf"])
+        env.filters["sensitive"] = self._guarded("sensitive", self.tokens.sensitive)
+
+    def _filter(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """``value | name(args)``: the value is Sprig's last argument, or its subject."""
+        subject = SUBJECT_FIRST.get(name)
+        with_context = _PassArg.from_obj(function) is _PassArg.context
+        lead = 1 if with_context else 0
+
+        @functools.wraps(function)
+        def filtered(*args: Any, **options: Any) -> Any:
+            head, value, rest = args[:lead], args[lead], args[lead + 1 :]
+            if name == "default" and len(rest) == 2:
+                # Jinja2's habit: the second argument says whether empty values count as well.
+                always, rest = rest[1], rest[:1]
+                if not always:
+                    return rest[0] if value is None or isinstance(value, Missing) else value
+            if name == "join" and "attribute" in options:
+                value = [self.env.getattr(item, options["attribute"]) for item in value]
+                options = {}
+            if name == "trim" and rest:
+                return function(value, *rest)
+            if name == "round" and rest and isinstance(rest[-1], str):
+                method, rest = rest[-1], rest[:-1]
+                if method in ("floor", "ceil"):
+                    scale = 10 ** int(rest[0] if rest else 0)
+                    return FUNCTIONS[method](value * scale) / scale
+            if subject is not None and (isinstance(value, subject) or _is_iterator(value, subject)):
+                return function(*head, value, *rest, **options)
+            return function(*head, *rest, value, **options)
+
+        return filtered
+
+    def _guarded(
+        self, name: str, function: Callable[..., Any], *, native: bool = False, record: bool = True
+    ) -> Callable[..., Any]:
+        """``function`` with care: undefined values, secret references, read-only values, and errors with places."""
+        tolerant, opaque = name in _TOLERANT, name in _OPAQUE or (name.startswith("must") and _must(name) in _OPAQUE)
+        tokens, paths = self.tokens, self.env.paths
+
+        @functools.wraps(function)
+        def called(*args: Any, **options: Any) -> Any:
+            for value in args:
+                if isinstance(value, Undefined):
+                    if isinstance(value, Poison) and record:
+                        return value
+                    if tolerant:
+                        args = tuple(None if isinstance(arg, Undefined) else arg for arg in args)
+                        break
+                    if record and isinstance(value, Missing) and not native:
+                        self.trouble.undefined(value)
+                        return Poison()
+            try:
+                if tokens:
+                    if not opaque:
+                        for value in (*args, *options.values()):
+                            tokens.guard(value)
+                    elif name in _OF_LISTS:
+                        tokens.guard(args[0], 0)
+                if name in _CHANGING and args and id(args[0]) in paths:
+                    path = paths[id(args[0])]
+                    raise FunctionError(f"{path} cannot be changed; {name} works on a copy: deepCopy({path})")
+                return function(*args, **options)
+            except FunctionError as error:
+                if not record:
+                    raise
+                self.trouble.record(
+                    self.trouble.here(), f"{name}: {error}" if not str(error).startswith(name) else str(error)
+                )
+            except Failed as error:
+                self.trouble.record(self.trouble.here(), f"{error}", self._hint_for(name))
+                if name == "fail":
+                    raise Abort from None
+            except (TypeError, AttributeError, ValueError, OverflowError) as error:
+                if not record or native:
+                    raise
+                self.trouble.record(self.trouble.here(), wording(name, error))
+            return Poison()
+
+        return called
+
+    def _hint_for(self, name: str) -> str:
+        return "give the value with --set or in a values file" if name == "required" else ""
+
+
+def _must(name: str) -> str:
+    return name[4:5].lower() + name[5:]
+
+
+def _is_iterator(value: Any, subject: Any) -> bool:
+    return subject is list and (hasattr(value, "__next__") or isinstance(value, (tuple, range)))
+
+
+def _indent(count: Any, value: Any = "", first: Any = True, blank: Any = True) -> Text:
+    """Sprig's indent; ``first=false`` and ``blank=false`` as in Jinja2 leave the first line and empty lines."""
+    if isinstance(value, bool):  # text | indent(4, true) in Jinja2's order arrives as (4, true, text)
+        first, value, blank = value, first, True
+    if first and blank:
+        return value.indented(int(count)) if isinstance(value, Traced) else indent(count, value)
+    head, *lines = text(value).split("\n")
+    pad = " " * int(count)
+    shown = [(pad if first else "") + head, *(pad + line if line or blank else line for line in lines)]
+    return Text("\n".join(shown))
+
+
+def _nindent(count: Any, value: Any) -> Text:
+    if isinstance(value, Traced) and value.segments:
+        segment = value.segments[0]
+        return assemble(
+            [(segment.template, segment.position, "\n", RAW), ("", 0, value.indented(int(count)), RAW)], scalars=False
+        )
+    return Text("\n" + indent(count, value))
+
+
+def _trim(value: Any, chars: Any = None) -> str:
+    if isinstance(value, Traced) and chars is None:
+        start = len(value) - len(value.lstrip())
+        return value.part(start, len(value.rstrip())) if start < len(value) else Text()
+    stripped = string(value).strip(None if chars is None else string(chars))
+    return Text(stripped) if isinstance(value, Text) else stripped

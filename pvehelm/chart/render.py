@@ -1,0 +1,212 @@
+"""Rendering: a chart and its values become resources.
+
+The templates are rendered in a limited child process (``sandbox``), what they print is parsed here, and every problem
+of every template comes back at once, at the line of the *template*.
+
+How functions and filters take their arguments (``functions``): called as functions in Sprig's order,
+``default("x", value)``; as filters the piped value is Sprig's last argument, ``value | default("x")``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pvehelm.chart import secrets
+from pvehelm.chart.chart import Chart
+from pvehelm.chart.functions.common import FunctionError
+from pvehelm.chart.manifest import Resource, Source, check_unique, parse, to_text
+from pvehelm.chart.objects import Capabilities, ReleaseInfo, Scope, scopes
+from pvehelm.chart.sandbox import DEFAULT, Ask, Limits, run
+from pvehelm.errors import InvalidError, Problem
+
+__all__ = ["DEFAULT", "Capabilities", "Limits", "ReleaseInfo", "Rendered", "render"]
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """What a chart becomes: ``files`` by full template name (``web-app/templates/vm.yaml``), the resources in them,
+    the text of NOTES.txt, and ``manifest``, the resources as one canonical text."""
+
+    files: Mapping[str, str]
+    resources: tuple[Resource, ...]
+    notes: str
+    manifest: str
+
+
+def render(
+    chart: Chart,
+    values: dict[str, Any],
+    release: ReleaseInfo,
+    capabilities: Capabilities,
+    *,
+    lookup: Callable[[str, str], Any] | None = None,
+    limits: Limits = DEFAULT,
+    sandbox: bool = True,
+    user_values: Mapping[str, Any] | None = None,
+) -> Rendered:
+    """Renders ``chart`` with ``values``, which are coalesced already.
+
+    ``lookup(kind, name)`` answers the function of that name with the object or None. References to secrets that stand
+    in ``user_values`` stay references in the result; any other is refused. ``sandbox=False`` renders in this process,
+    for trusted charts. Raises InvalidError with all problems of all templates.
+    """
+    from pvehelm.chart.dependencies import enabled
+
+    tree = enabled(chart, values)
+    _check_engines(tree)
+    tokens = secrets.Tokens()
+    hidden = tokens.hide(values, dict(user_values or {}))
+    problems = _default_references(tree)
+    if problems:
+        raise InvalidError(f"{chart.path or chart.name}: the chart refers to secrets of its own", problems)
+    tree_scopes = scopes(tree, hidden, release, capabilities)
+    sources = {name: text for scope in tree_scopes for name, text in scope.templates.items()}
+
+    def work(ask: Ask) -> Any:
+        return _work(tree_scopes, tokens, limits, ask)
+
+    def answer(question: Any) -> Any:
+        return lookup(question[1], question[2]) if lookup else None
+
+    _preload()
+    output = run(work, limits, answer=answer) if sandbox else work(answer)
+    # References made by sensitive(...) were made in the child.
+    tokens.references[:] = output["references"]
+    problems = [Problem(*problem) for problem in output["problems"]]
+    resources = _resources(output, sources, tokens, problems)
+    if problems:
+        raise InvalidError(f"{chart.path or chart.name}: {_count(problems)} in the templates", problems)
+    files = {name: _shown(text, tokens) for name, text in output["files"].items()}
+    return Rendered(files, tuple(resources), _shown(output["notes"], tokens), to_text(resources))
+
+
+def _preload() -> None:
+    # What the child needs is imported here: it has no files to import from, and imports once for all renderings.
+    import base64
+    import difflib
+    import json
+    import pickle  # noqa: F401  (copy.deepcopy's)
+    import zoneinfo
+
+    import jinja2.debug
+    import jinja2.ext
+
+    from pvehelm.chart import emitter, engine, loader, suggest, versions
+
+    assert all((base64, difflib, json, zoneinfo, jinja2, emitter, engine, loader, suggest, versions))
+
+
+def _work(tree: list[Scope], tokens: secrets.Tokens, limits: Limits, ask: Ask) -> dict[str, Any]:
+    from pvehelm.chart.engine import Engine
+
+    engine = Engine(tree, tokens, limits, ask)
+    output = engine.render()
+    output["problems"] = [
+        [problem.where, _shown(problem.what, tokens), _shown(problem.hint, tokens)]
+        for problem in engine.trouble.problems
+    ]
+    output["references"] = tokens.references
+    return output
+
+
+def _check_engines(chart: Chart) -> None:
+    problems = []
+    todo = [chart]
+    while todo:
+        one = todo.pop()
+        todo += one.dependencies
+        if one.metadata.engine != "jinja2" and one.templates:
+            problems.append(
+                Problem(
+                    one.file("Chart.yaml"),
+                    f"engine {one.metadata.engine!r} (Go's templates) cannot be rendered yet",
+                    "write the templates in Jinja2 and leave engine out, or set engine: jinja2",
+                )
+            )
+    if problems:
+        raise InvalidError(problems[0].what, problems)
+
+
+def _default_references(chart: Chart) -> list[Problem]:
+    problems = []
+    for path, reference in secrets.foreign(chart.values):
+        mark = None
+        for end in range(len(path), 0, -1):
+            mark = chart.values_marks.get(path[:end])
+            if mark is not None:
+                break
+        where = chart.file("values.yaml") + (f":{mark.line}:{mark.column}" if mark else "")
+        problems.append(secrets.chart_problem(where, reference))
+    return problems + [problem for sub in chart.dependencies for problem in _default_references(sub)]
+
+
+def _resources(
+    output: Mapping[str, Any], sources: Mapping[str, str], tokens: secrets.Tokens, problems: list[Problem]
+) -> list[Resource]:
+    """The resources of all files, with references back in place; what is wrong goes to ``problems``."""
+    found: list[Resource] = []
+    for name, text in output["files"].items():
+        places = output["lines"][name]
+
+        def line_of(line: int, name: str = name, places: list[Any] = places) -> Source:
+            place = places[line - 1] if 0 < line <= len(places) else None
+            return Source(*place) if place else Source(name, min(line, 1))
+
+        try:
+            resources = parse(text, file=name, line_of=line_of)
+        except InvalidError as error:
+            problems += [_explained(problem, sources, tokens) for problem in error.problems]
+            continue
+        for resource in resources:
+            for path, reference in secrets.foreign(resource.as_dict()):
+                where = resource.where(path if path[:1] in (("spec",), ("metadata",)) else ())
+                problem = secrets.chart_problem(str(where), reference)
+                problems.append(_explained(problem, sources, tokens))
+            try:
+                found.append(_restored(resource, tokens))
+            except FunctionError as error:
+                problems.append(Problem(str(resource.source), f"a value of {resource.ref} {error}"))
+    if not problems:
+        try:
+            check_unique(found)
+        except InvalidError as error:
+            problems += [_explained(problem, sources, tokens) for problem in error.problems]
+    return found
+
+
+def _restored(resource: Resource, tokens: secrets.Tokens) -> Resource:
+    if not tokens:
+        return resource
+    return replace(
+        resource,
+        name=tokens.text(resource.name),
+        namespace=tokens.text(resource.namespace) if resource.namespace else resource.namespace,
+        spec=tokens.restore(dict(resource.spec)),
+        metadata=tokens.restore(dict(resource.metadata)),
+    )
+
+
+def _explained(problem: Problem, sources: Mapping[str, str], tokens: secrets.Tokens) -> Problem:
+    """The problem with the line of the template it is about."""
+    from pvehelm.chart.trouble import excerpt
+
+    found = re.fullmatch(r"(.*?):(\d+)(?::(\d+))?", problem.where)
+    shown = ""
+    if found and found[1] in sources:
+        shown = excerpt(sources[found[1]], int(found[2]), int(found[3] or 1))
+    return Problem(problem.where, _shown(problem.what, tokens) + shown, problem.hint)
+
+
+def _shown(text: str, tokens: secrets.Tokens) -> str:
+    """Text for people: references readable, and never an error."""
+    try:
+        return tokens.text(text)
+    except FunctionError:
+        return text
+
+
+def _count(problems: list[Problem]) -> str:
+    return "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
