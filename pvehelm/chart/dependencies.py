@@ -22,22 +22,24 @@ from pvehelm.errors import InvalidError, Problem
 Values = dict[str, Any]
 
 
-def coalesce(chart: Chart, user: Mapping[str, Any]) -> Values:
+def coalesce(chart: Chart, user: Mapping[str, Any], *, allow_missing: bool = False) -> Values:
     """All values of a chart and its subcharts, each subchart's under its name. New objects.
 
-    Raises InvalidError when a value that a subchart's map must be is something else.
+    Raises InvalidError when a value that a subchart's map must be is something else, and as :func:`enabled` does.
     """
-    return _whole(_imported(enabled(chart, user)), copy.deepcopy(dict(user)), "", keep=False)
+    return _whole(
+        _imported(enabled(chart, user, allow_missing=allow_missing)), copy.deepcopy(dict(user)), "", keep=False
+    )
 
 
-def enabled(chart: Chart, values: Mapping[str, Any]) -> Chart:
+def enabled(chart: Chart, values: Mapping[str, Any], *, allow_missing: bool = False) -> Chart:
     """The chart with the subcharts that ``values`` (the user's, or coalesced ones) enable, under their aliases.
 
-    Raises InvalidError when a declared dependency that is enabled is not in ``charts/``.
+    Raises InvalidError when a declared dependency that is enabled is not in ``charts/``, unless that is allowed.
     """
     problems: list[Problem] = []
     out = _enabled(chart, copy.deepcopy(dict(values)), None, problems)
-    if problems:
+    if problems and not allow_missing:
         raise InvalidError(f"{chart.path}: dependencies are missing", problems)
     return out
 

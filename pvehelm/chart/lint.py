@@ -163,13 +163,11 @@ def _values(chart: Chart, values: Mapping[str, Any], sources: Mapping[Path_, str
         if broken:
             return
     try:
-        seen = coalesce(chart, values)
-        tree = enabled(chart, values)
+        seen = coalesce(chart, values, allow_missing=True)
+        tree = enabled(chart, values, allow_missing=True)
     except InvalidError as error:
-        known = {problem.what for problem in missing(chart)}
         for problem in error.problems:
-            if problem.what not in known:
-                yield Finding(problem.where, problem.what, problem.hint)
+            yield Finding(problem.where, problem.what, problem.hint)
         return
     for problem in schema.validate(tree, seen, sources=sources):
         yield Finding(problem.where, problem.what, problem.hint)

@@ -207,7 +207,7 @@ def test_every_problem_with_its_origin(tmp_path: Path) -> None:
         (
             "--set mode",
             "mode: \"b\" is not valid under any of the schemas listed in the 'oneOf' keyword: "
-            '"a" was expected; "b" is not of type "integer"',
+            '"a" was expected; or "b" is not of type "integer"',
             "",
         ),
         ("my.yaml:1:1", "memory: 1 is less than the minimum of 16", ""),

@@ -1,0 +1,70 @@
+"""Lint finds what can be found without rendering, and the scaffold has none of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pvehelm.chart.chart import load
+from pvehelm.chart.lint import Finding, lint, lint_path
+from pvehelm.chart.scaffold import scaffold
+from pvehelm.chart.values import coalesce, validate
+from pvehelm.chart.yaml import load as load_yaml
+from pvehelm.errors import Problem, UsageError
+from tests.chart.data import cases, write
+
+
+@pytest.mark.parametrize("case", cases("lint.yaml"))
+def test_case(case: dict[str, Any], tmp_path: Path) -> None:
+    root = write(tmp_path / "web", case["files"])
+    findings = lint_path(root, case.get("values"))[1]
+    for severity in ("error", "warning", "info"):
+        found = sorted((f.where.removeprefix(f"{root}/"), f.what) for f in findings if f.severity == severity)
+        wanted = sorted(map(tuple, case.get(f"{severity}s", [])))
+        assert len(found) == len(wanted), found
+        for where, what in wanted:
+            assert any(where == place and what in text for place, text in found), (where, what, found)
+    order = [finding.severity for finding in findings]
+    assert order == sorted(order, key=("error", "warning", "info").index)
+
+
+def test_subcharts_when_asked(tmp_path: Path) -> None:
+    files: dict[str, str | bytes] = {
+        "Chart.yaml": "{apiVersion: v2, name: web, version: 1.0.0, dependencies: [{name: db, version: 1.x}]}",
+        "charts/db/Chart.yaml": "{apiVersion: v2, name: db, version: 1.0.0}",
+        "charts/db/templates/a.exe": "",
+    }
+    chart = load(write(tmp_path / "web", files))
+    assert not any("a.exe" in finding.where for finding in lint(chart, {}))
+    assert any("a.exe" in finding.where for finding in lint(chart, {}, subcharts=True))
+
+
+def test_a_finding_is_a_problem(tmp_path: Path) -> None:
+    finding = Finding("f:1", "what", "hint", "warning")
+    assert isinstance(finding, Problem)
+    assert str(finding) == "[WARNING] f:1: what\n  hint: hint"
+    chart, findings = lint_path(tmp_path / "nothing")
+    assert chart is None
+    assert findings[0].severity == "error"
+
+
+@pytest.mark.parametrize("name", ["demo", "a", "My.Chart_1-x"])
+def test_the_scaffold_is_a_good_chart(name: str, tmp_path: Path) -> None:
+    files = scaffold(name)
+    root = write(tmp_path / name, dict(files))
+    chart, findings = lint_path(root, load_yaml(files["ci/default-values.yaml"]))
+    assert chart is not None
+    assert [finding for finding in findings if finding.severity != "info"] == []
+    assert chart.name == name
+    assert validate(chart, coalesce(chart, load_yaml(files["ci/default-values.yaml"]))) == []
+    documented = {key for key in chart.values if f"`{key}" in files["README.md"]}
+    assert documented == set(chart.values)
+    assert set(chart.values) <= set((chart.schema or {})["properties"])
+
+
+def test_names_that_are_no_chart() -> None:
+    for name in ("", "-a", "a/b", "..", "a b", "x" * 300):
+        with pytest.raises(UsageError, match="no chart name"):
+            scaffold(name)
