@@ -14,7 +14,6 @@ from pvehelm.simulator.behaviours import (
     lists,
     lxcconfig,
     properties,
-    qemuconfig,
     storages,
     volumes,
 )
@@ -171,7 +170,7 @@ def _copy(call: Call, guest: Guest, source: Mapping[str, Any], newid: str, full:
 
 
 def _new_mac(call: Call, kind: str, key: str, text: str) -> str:
-    operation = qemuconfig.config_operation(call) if kind == "qemu" else lxcconfig.config_operation(call)
+    operation = drives.operation(call) if kind == "qemu" else lxcconfig.config_operation(call)
     fmt = drives.format_of(operation, key)
     net = properties.split(text, fmt)
     net["macaddr" if kind == "qemu" else "hwaddr"] = guests.random_mac(call)
@@ -179,7 +178,7 @@ def _new_mac(call: Call, kind: str, key: str, text: str) -> str:
 
 
 def _copy_disk(call: Call, guest: Guest, newid: str, key: str, text: str, full: bool) -> str:
-    operation = qemuconfig.config_operation(call) if guest.kind == "qemu" else lxcconfig.config_operation(call)
+    operation = drives.operation(call) if guest.kind == "qemu" else lxcconfig.config_operation(call)
     disk = drives.parse(operation, key, text)
     slot = "file" if guest.kind == "qemu" else "volume"
     volid = disk.get(slot, "")

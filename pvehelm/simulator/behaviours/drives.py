@@ -23,6 +23,11 @@ _NEVER_STORED = ("format", "import-from")
 CLOUDINIT_SIZE = 4 * volumes.MIB
 
 
+def operation(call: Call) -> Operation:
+    """The call whose parameters are the options of a VM."""
+    return call.sim.schema.operation("PUT", "/nodes/{node}/qemu/{vmid}/config")
+
+
 def is_drive(name: str) -> bool:
     return bool(NAME.match(name))
 

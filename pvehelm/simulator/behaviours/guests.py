@@ -69,7 +69,7 @@ class Guest:
 
     @property
     def running(self) -> bool:
-        return self.doc.get("status", "stopped") != "stopped"
+        return bool(self.doc.get("status", "stopped") != "stopped")
 
     @property
     def template(self) -> bool:
@@ -155,7 +155,7 @@ def all_guests(call: Call, *kinds: str) -> Iterator[Guest]:
 
 
 def load(call: Call, kind: str, vmid: str | None = None, *, plain: bool = False) -> Guest:
-    """The guest on the call's node. Raises Failure when it is not there (``plain``: in the other of the two wordings)."""
+    """The guest on the call's node. Raises Failure when it is not there (``plain``: in the other wording)."""
     vmid = str(int(vmid or call.args["vmid"]))
     doc = call.state.collection(kind).get(vmid)
     if doc is None or doc["node"] != call.node:

@@ -9,6 +9,10 @@ from pvehelm.simulator.behaviours import guests, lists, storage, storages
 from pvehelm.simulator.core import Call, Failure, handler
 
 LOWER, UPPER = 100, 1000000
+_FROM_ROW = (
+    *("name", "status", "tags", "lock", "maxmem", "maxdisk", "mem", "cpu", "disk", "uptime"),
+    *("netin", "netout", "diskread", "diskwrite"),
+)
 
 
 @handler("GET", "/cluster/nextid")
@@ -70,11 +74,7 @@ def _guests(call: Call) -> list[dict[str, Any]]:
 def resource(call: Call, guest: guests.Guest, pool: str | None = None, ha: str | None = None) -> dict[str, Any]:
     """A guest as a resource of the cluster; pools show their members the same way."""
     row = lists.row(call, guest)
-    found = {
-        key: row[key]
-        for key in "name status maxmem maxdisk mem cpu disk uptime netin netout diskread diskwrite tags lock".split()
-        if key in row
-    }
+    found = {key: row[key] for key in _FROM_ROW if key in row}
     found.update(
         {
             "id": f"{guest.kind}/{guest.vmid}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pvehelm.simulator.behaviours import drives, guests, properties, qemuconfig, storages, volumes
+from pvehelm.simulator.behaviours import drives, guests, properties, storages, volumes
 from pvehelm.simulator.behaviours.guests import Guest
 from pvehelm.simulator.core import Call, handler
 
@@ -129,7 +129,7 @@ def guest_volumes(call: Call, guest: Guest) -> dict[str, str]:
     for name, value in guest.config.items():
         if guest.kind == "qemu":
             if drives.is_drive(name):
-                drive = drives.parse(qemuconfig.config_operation(call), name, value)
+                drive = drives.parse(drives.operation(call), name, value)
                 if not drives.is_cdrom(drive) and ":" in drive["file"]:
                     found[name] = drive["file"]
         elif name == "rootfs" or (name.startswith("mp") and name[2:].isdigit()):

@@ -17,6 +17,7 @@ from pvehelm.simulator.behaviours import (
     qemuconfig,
     qemudisks,
     restore,
+    rights,
     storages,
     volumes,
 )
@@ -26,11 +27,13 @@ from pvehelm.simulator.tasks import TaskLog
 
 PATH = "/nodes/{node}/lxc"
 CREATION = frozenset(
-    "bwlimit force ha-managed ignore-unpack-errors ostemplate password pool restore ssh-public-keys start storage"
-    " unique".split()
+    (
+        *("bwlimit", "force", "ha-managed", "ignore-unpack-errors", "ostemplate", "password", "pool", "restore"),
+        *("ssh-public-keys", "start", "storage", "unique"),
+    )
 )
 DEFAULT_SIZE = "4"
-_SYSTEMS = "debian devuan ubuntu centos fedora opensuse archlinux alpine gentoo nixos".split()
+_SYSTEMS = ["debian", "devuan", "ubuntu", "centos", "fedora", "opensuse", "archlinux", "alpine", "gentoo", "nixos"]
 _LIKE = {"rockylinux": "centos", "almalinux": "centos", "openeuler": "centos"}
 
 
@@ -58,7 +61,7 @@ def create(call: Call) -> str:
     storage = call.str("storage", "local")
     operation = lxcconfig.config_operation(call)
     lxcconfig.check_rights(call, values, values, vmid, pool)
-    qemuconfig.check_bridges(call, values)
+    rights.check_bridges(call, values)
     if not int(call.args.get("unprivileged", 1)) and not call.is_root:
         call.require("/", ["Sys.Modify"])
     values.setdefault("rootfs", f"{storage}:{DEFAULT_SIZE}")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pvehelm.api.schema import Operation
-from pvehelm.simulator.behaviours import drives, guests, power, properties, qemuconfig, storages, volumes
+from pvehelm.simulator.behaviours import drives, guests, power, properties, qemuconfig, rights, storages, volumes
 from pvehelm.simulator.behaviours.guests import Guest
 from pvehelm.simulator.core import Call, Failure, handler
 
@@ -22,8 +22,20 @@ _RIGHTS = {
     " template timezone tty unprivileged lock",
 }
 _RIGHT_OF = {name: right for right, names in _RIGHTS.items() for name in names.split()}
-_AT_ONCE = frozenset("description onboot startup protection hostname hookscript cores tags lock".split())
-_LIVE = frozenset("cpulimit cpuunits memory swap".split())
+_AT_ONCE = frozenset(
+    [
+        "description",
+        "onboot",
+        "startup",
+        "protection",
+        "hostname",
+        "hookscript",
+        "cores",
+        "tags",
+        "lock",
+    ]
+)
+_LIVE = frozenset(["cpulimit", "cpuunits", "memory", "swap"])
 
 
 def config_operation(call: Call) -> Operation:
@@ -152,7 +164,7 @@ def update(call: Call) -> None:
     vmid = str(call.int("vmid"))
     check_rights(call, deleted, {}, vmid, None)
     check_rights(call, values, values, vmid, None)
-    qemuconfig.check_bridges(call, values)
+    rights.check_bridges(call, values)
     guest = guests.load(call, "lxc")
     guest.check_lock(call)
     guest.check_digest(call)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
 
-from pvehelm.simulator.behaviours import drives, guests, qemuconfig, storages
+from pvehelm.simulator.behaviours import drives, guests, hotplug, storages
 from pvehelm.simulator.behaviours.guests import Guest
 from pvehelm.simulator.core import Call, Failure, handler
 from pvehelm.simulator.tasks import TaskLog
@@ -63,7 +62,7 @@ def stop(guest: Guest, call: Call | None = None) -> None:
 
 def settle(guest: Guest, call: Call | None = None) -> None:
     if guest.kind == "qemu":
-        qemuconfig.settle(guest)
+        hotplug.settle(guest)
     else:
         from pvehelm.simulator.behaviours import lxcconfig
 

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from pvehelm.simulator.behaviours import drives, guests, lists, power, properties, qemuconfig, restore, volumes
+from pvehelm.simulator.behaviours import drives, guests, lists, power, properties, qemuconfig, restore, rights, volumes
 from pvehelm.simulator.behaviours.guests import Guest
 from pvehelm.simulator.core import Call, Failure, handler
 from pvehelm.simulator.tasks import TaskLog
@@ -14,7 +14,10 @@ from pvehelm.simulator.tasks import TaskLog
 PATH = "/nodes/{node}/qemu"
 # What a creation takes besides the options of a VM.
 CREATION = frozenset(
-    "archive bwlimit force ha-managed import-working-storage live-restore pool start storage unique".split()
+    (
+        *("archive", "bwlimit", "force", "ha-managed", "import-working-storage", "live-restore", "pool", "start"),
+        *("storage", "unique"),
+    )
 )
 VERSION = "10.0.2"
 
@@ -44,13 +47,13 @@ def create(call: Call) -> str:
     if "cdrom" in values:
         values["ide2"] = values.pop("cdrom")
     storage = call.str("storage")
-    operation = qemuconfig.config_operation(call)
+    operation = drives.operation(call)
     qemuconfig.prepare(call, values)
     for name in sorted(values):
         if drives.is_drive(name):
             drives.check_access(call, name, drives.parse(operation, name, str(values[name])), vmid, storage)
-    qemuconfig.check_rights(call, values, values, vmid, pool)
-    qemuconfig.check_bridges(call, values)
+    rights.check(call, values, values, vmid, pool)
+    rights.check_bridges(call, values)
     guests.refuse_taken(call, vmid, f"unable to create VM {vmid} - ")
 
     def work(log: TaskLog) -> None:
@@ -70,7 +73,7 @@ def create(call: Call) -> str:
 
 def make(call: Call, vmid: str, values: Mapping[str, Any], storage: str) -> Guest:
     """A new VM with its disks. Raises Failure."""
-    operation = qemuconfig.config_operation(call)
+    operation = drives.operation(call)
     config: dict[str, Any] = {}
     for name in sorted(values):
         value = values[name]
@@ -115,7 +118,7 @@ def to_template(call: Call) -> str:
 
     def work(log: TaskLog) -> None:
         guest.config["template"] = 1
-        operation = qemuconfig.config_operation(call)
+        operation = drives.operation(call)
         for name in sorted(n for n in guest.config if drives.is_drive(n) and (not disk or n == disk)):
             drive = drives.parse(operation, name, guest.config[name])
             if drives.is_cdrom(drive) or drive["file"] == "none":

@@ -9,105 +9,19 @@ from typing import Any
 from urllib.parse import unquote
 
 from pvehelm.api.schema import Operation
-from pvehelm.simulator.behaviours import drives, guests, properties, storages, volumes
+from pvehelm.simulator.behaviours import drives, guests, hotplug, properties, rights, storages, volumes
 from pvehelm.simulator.behaviours.guests import Guest
 from pvehelm.simulator.core import Call, Failure, handler
 from pvehelm.simulator.tasks import TaskLog
 
 PATH = "/nodes/{node}/qemu/{vmid}/config"
 
-_RIGHTS = {
-    "VM.Config.CPU": "cpu cpulimit cpuunits numa smp sockets vcpus cores",
-    "VM.Config.Memory": "memory balloon shares allow-ksm",
-    "VM.Config.HWType": "acpi hotplug kvm machine scsihw smbios1 tablet vga watchdog audio0 rng0",
-    "VM.Config.Options": "agent autostart bios description keyboard localtime migrate_downtime migrate_speed name onboot"
-    " ostype protection reboot startdate startup tdf template tags",
-    "VM.PowerMgmt": "freeze",
-    "VM.Config.Disk": "boot bootdisk vmstatestorage",
-}
-_RIGHT_OF = {name: right for right, names in _RIGHTS.items() for name in names.split()}
-_CLOUDINIT = frozenset("cicustom cipassword citype ciuser ciupgrade nameserver searchdomain sshkeys".split())
-
-# Options that have no effect on the running machine, so they never wait.
-_AT_ONCE = frozenset(
-    "lock name onboot shares startup description protection vmstatestorage hookscript tags migrate_downtime"
-    " migrate_speed".split()
-)
-_LIVE = frozenset("cpuunits cpulimit agent".split())
-# Sub-options of a disk that a running machine cannot change.
-_FIXED_DISK = frozenset(
-    "aio cache detect_zeroes discard iothread media queues ro ssd size scsiblock serial wwn".split()
-)
-_FIXED_NET = frozenset("model macaddr queues mtu host-tunnel".split())
-
-
-def config_operation(call: Call) -> Operation:
-    """Whose parameters are the options of a VM."""
-    return call.sim.schema.operation("PUT", PATH)
-
-
 # -- checks ----------------------------------------------------------------------------------------------------
-
-
-def check_rights(call: Call, names: Iterable[str], values: Mapping[str, Any], vmid: str, pool: str | None) -> None:
-    """403 or ``only root can set`` for options that the caller may not change."""
-    if call.is_root:
-        return
-    for name in sorted(names):
-        value = str(values.get(name, ""))
-        family = name.rstrip("0123456789")
-        if drives.is_drive(name) or name == "cdrom":
-            cdrom = "media=cdrom" in value or value.startswith(("none", "cdrom"))
-            guests.check_vm(call, vmid, pool, ["VM.Config.CDROM" if cdrom else "VM.Config.Disk"])
-        elif family == "unused":
-            guests.check_vm(call, vmid, pool, ["VM.Config.Disk"])
-        elif family in ("serial", "usb", "hostpci", "virtiofs") and name != family:
-            _check_device(call, name, family, value, vmid, pool)
-        elif family == "net":
-            guests.check_vm(call, vmid, pool, ["VM.Config.Network"])
-        elif name in _CLOUDINIT or family == "ipconfig":
-            guests.check_vm(call, vmid, pool, ["VM.Config.Cloudinit", "VM.Config.Network"], any=True)
-        elif family == "numa":
-            guests.check_vm(call, vmid, pool, ["VM.Config.CPU"])
-        elif name in _RIGHT_OF:
-            guests.check_vm(call, vmid, pool, [_RIGHT_OF[name]])
-            if name == "startup":
-                call.require("/", ["Sys.Modify"])
-        else:
-            raise Failure(500, f"only root can set '{name}' config")
-
-
-def _check_device(call: Call, name: str, family: str, value: str, vmid: str, pool: str | None) -> None:
-    mapped = next((part[8:] for part in value.split(",") if part.startswith("mapping=")), "")
-    if mapped:
-        call.require(f"/mapping/{'pci' if family == 'hostpci' else family}/{mapped}", ["Mapping.Use"])
-    elif family == "serial" and value not in ("", "socket"):
-        raise Failure(500, f"only root can modify '{name}' config for real devices")
-    elif family == "usb" and value and not re.search(r"(^|host=)spice", value):
-        raise Failure(500, f"only root can set '{name}' config for real devices")
-    elif family == "hostpci" and value:
-        raise Failure(500, f"only root can set '{name}' config for non-mapped devices")
-    guests.check_vm(call, vmid, pool, ["VM.Config.HWType"])
-
-
-def check_bridges(call: Call, values: Mapping[str, Any]) -> None:
-    """403 for a bridge that the caller may not use."""
-    if call.is_root:
-        return
-    for name, value in values.items():
-        if not re.fullmatch(r"net\d+", name):
-            continue
-        found = dict(part.partition("=")[::2] for part in str(value).split(","))
-        bridge = found.get("bridge")
-        if bridge:
-            vnet = call.state.collection("sdn_vnets").get(bridge) or {}
-            path = f"/sdn/zones/{vnet.get('zone', 'localnetwork')}/{bridge}"
-            call.require(f"{path}/{found['tag']}" if found.get("tag") else path, ["SDN.Use"])
 
 
 def prepare(call: Call, values: dict[str, Any]) -> None:
     """Bring options into the shape that is stored, and refuse what the schema cannot see."""
-    operation = config_operation(call)
+    operation = drives.operation(call)
     for name in list(values):
         value = values[name]
         if drives.is_drive(name):
@@ -192,7 +106,7 @@ def update_later(call: Call) -> str | None:
 
 def change(call: Call, background: bool = False) -> str | None:
     """The whole of a configuration call; returns a UPID when it works in the background."""
-    operation = config_operation(call)
+    operation = drives.operation(call)
     values = {name: value for name, value in call.args.items() if name not in guests.CONTROLS}
     if call.bool("skiplock") and not call.is_root:
         raise Failure(400, "Parameter verification failed.", {"skiplock": "Only root may use this option."})
@@ -206,9 +120,9 @@ def change(call: Call, background: bool = False) -> str | None:
     _check_names(operation, values, deleted, reverted)
     vmid = str(int(call.args["vmid"]))
     prepare(call, values)
-    check_rights(call, deleted, {}, vmid, None)
-    check_rights(call, values, values, vmid, None)
-    check_bridges(call, values)
+    rights.check(call, deleted, {}, vmid, None)
+    rights.check(call, values, values, vmid, None)
+    rights.check_bridges(call, values)
     for name, text in values.items():
         if drives.is_drive(name):
             drives.check_access(call, name, drives.parse(operation, name, text), vmid)
@@ -276,7 +190,7 @@ def apply(
     force: bool = False,
 ) -> None:
     """Make everything pending, then let take effect what can. Raises Failure."""
-    operation = config_operation(call)
+    operation = drives.operation(call)
     config, waiting = guest.config, guest.pending
     for name in reverted:
         _drop_pending(call, guest, name)
@@ -337,14 +251,14 @@ def apply(
     for name in [name for name, value in waiting.items() if config.get(name) == value]:
         del waiting[name]
     if guest.running:
-        hotplug(call, guest)
+        hotplug.hotplug(call, guest)
     else:
         fresh = [
             name
             for name in waiting
             if drives.is_drive(name) and drives.is_cloudinit({"file": drives.file_of(str(waiting[name]))})
         ]
-        settle(guest)
+        hotplug.settle(guest)
         if fresh:
             drives.check_generator(call, guest.node)
     guest.save()
@@ -373,98 +287,3 @@ def _destroy_unused(call: Call, guest: Guest, name: str) -> None:
     )
     if volid and not used and drives.owned(guest.state, guest.vmid, guest.node, volid):
         volumes.remove(guest.state, volid, guest.node)
-
-
-def settle(guest: Guest) -> None:
-    """Let everything that is pending take effect: the machine is off."""
-    for name in list(guest.deleted):
-        _take_away(guest, name)
-    for name in list(guest.pending):
-        _put_in(guest, name)
-
-
-def _take_away(guest: Guest, name: str) -> None:
-    force = bool(guest.deleted.pop(name))
-    value = guest.config.pop(name, None)
-    if value is not None and drives.is_drive(name):
-        drives.give_up(guest.state, guest.vmid, guest.node, guest.config, str(value), destroy=force)
-
-
-def _put_in(guest: Guest, name: str) -> None:
-    value = guest.pending.pop(name)
-    old = guest.config.get(name)
-    if drives.is_drive(name):
-        if old is not None and drives.file_of(str(old)) != drives.file_of(str(value)):
-            drives.give_up(guest.state, guest.vmid, guest.node, guest.config, str(old))
-        drives.not_unused(guest.config, drives.file_of(str(value)))
-    guest.config[name] = value
-
-
-def hotplug(call: Call, guest: Guest) -> None:
-    """Let take effect what a running machine can take."""
-    features = _hotplug_features(guest.config)
-    for name in list(guest.deleted):
-        if name in _AT_ONCE or name in _LIVE or _unpluggable(guest, name, features):
-            _take_away(guest, name)
-    for name in list(guest.pending):
-        if name in _AT_ONCE or name in _LIVE or _pluggable(call, guest, name, features):
-            _put_in(guest, name)
-
-
-def _hotplug_features(config: Mapping[str, Any]) -> set[str]:
-    text = str(config.get("hotplug", "1"))
-    if text == "0":
-        return set()
-    return {"network", "disk", "usb"} if text == "1" else set(storages.words(text))
-
-
-def _unpluggable(guest: Guest, name: str, features: set[str]) -> bool:
-    if name in ("vcpus", "memory"):
-        return {"vcpus": "cpu", "memory": "memory"}[name] in features
-    if name == "balloon":
-        return guest.config.get("balloon") != 0
-    if name == "hotplug":
-        return "memory" not in features
-    if re.fullmatch(r"net\d+", name):
-        return "network" in features
-    if re.fullmatch(r"usb\d+", name) or name == "tablet":
-        return "usb" in features and _modern(guest)
-    return "disk" in features and bool(re.fullmatch(r"(scsi|virtio)\d+", name))
-
-
-def _modern(guest: Guest) -> bool:
-    return str(guest.config.get("ostype", "")) in ("l26", "win8", "win10", "win11")
-
-
-def _pluggable(call: Call, guest: Guest, name: str, features: set[str]) -> bool:
-    new, old = str(guest.pending[name]), guest.config.get(name)
-    if name in ("vcpus", "memory"):
-        return {"vcpus": "cpu", "memory": "memory"}[name] in features
-    if name == "balloon":
-        return (guest.config.get("balloon") == 0) == (int(new) == 0)
-    if name == "hotplug":
-        return "memory" not in new and "memory" not in features
-    operation = config_operation(call)
-    fmt = drives.format_of(operation, name)
-    if re.fullmatch(r"net\d+", name):
-        return "network" in features or (old is not None and _same(new, str(old), fmt, _FIXED_NET))
-    if re.fullmatch(r"usb\d+", name) or name == "tablet":
-        return "usb" in features and _modern(guest)
-    if not drives.is_drive(name) or name in ("efidisk0", "tpmstate0"):
-        return False
-    drive = drives.parse(operation, name, new)
-    if drives.is_cloudinit(drive):
-        return False
-    if old is None:
-        return "disk" in features and bool(re.fullmatch(r"(scsi|virtio)\d+", name))
-    if drives.is_cdrom(drive) and drives.is_cdrom(drives.parse(operation, name, str(old))):
-        return True
-    if drives.file_of(str(old)) != drives.file_of(new):
-        return "disk" in features and bool(re.fullmatch(r"(scsi|virtio)\d+", name))
-    return _same(new, str(old), fmt, _FIXED_DISK)
-
-
-def _same(new: str, old: str, fmt: properties.Format, keys: frozenset[str]) -> bool:
-    """Whether two property strings agree in these keys."""
-    after, before = properties.split(new, fmt), properties.split(old, fmt)
-    return all(after.get(key) == before.get(key) for key in keys)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import unquote
 
-from pvehelm.simulator.behaviours import drives, guests, lists, properties, qemuconfig, storages, volumes
+from pvehelm.simulator.behaviours import drives, guests, properties, qemuconfig, storages, volumes
 from pvehelm.simulator.behaviours.guests import Guest
 from pvehelm.simulator.core import Call, Failure, handler
 from pvehelm.simulator.tasks import TaskLog
@@ -27,7 +27,7 @@ def resize(call: Call) -> str:
 
 
 def _resize(call: Call, guest: Guest, name: str, wanted: str) -> None:
-    operation = qemuconfig.config_operation(call)
+    operation = drives.operation(call)
     if name not in guest.config:
         raise Failure(500, f"disk '{name}' does not exist")
     drive = drives.parse(operation, name, guest.config[name])
@@ -78,7 +78,7 @@ def move_disk(call: Call) -> str:
     if target:
         return _reassign(call, guest, name, str(int(target)))
     call.require(f"/storage/{storage}", ["Datastore.AllocateSpace"])
-    operation = qemuconfig.config_operation(call)
+    operation = drives.operation(call)
     definition = storages.definition(call.state, storage)
     if name not in guest.config:
         raise Failure(500, f"disk '{name}' does not exist")
@@ -116,7 +116,7 @@ def _reassign(call: Call, guest: Guest, name: str, target: str) -> str:
         raise Failure(500, f"Disk '{name}' for VM '{guest.vmid}' does not exist")
     if slot in other.config:
         raise Failure(500, f"Target disk key '{slot}' is already in use for VM '{target}'!")
-    operation = qemuconfig.config_operation(call)
+    operation = drives.operation(call)
 
     def work(log: TaskLog) -> None:
         drive = drives.parse(operation, name, guest.config.pop(name))
@@ -163,7 +163,7 @@ def cloudinit_pending(call: Call) -> list[dict[str, Any]]:
 def cloudinit_update(call: Call) -> None:
     guest = guests.load(call, "qemu")
     guest.check_lock(call)
-    operation = qemuconfig.config_operation(call)
+    operation = drives.operation(call)
     for name in sorted(n for n in guest.config if drives.is_drive(n)):
         drive = drives.parse(operation, name, guest.config[name])
         if drives.is_cloudinit(drive):

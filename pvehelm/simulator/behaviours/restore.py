@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from pvehelm.simulator.behaviours import drives, guests, lxcconfig, power, properties, qemuconfig, storages, volumes
+from pvehelm.simulator.behaviours import drives, guests, lxcconfig, power, properties, storages, volumes
 from pvehelm.simulator.behaviours.guests import Guest
 from pvehelm.simulator.core import Call, Failure, handler
 from pvehelm.simulator.tasks import TaskLog
@@ -49,7 +49,7 @@ def start(call: Call, kind: str, vmid: str) -> str:
 
 
 def _make(call: Call, kind: str, vmid: str, config: dict[str, Any]) -> Guest:
-    operation = qemuconfig.config_operation(call) if kind == "qemu" else lxcconfig.config_operation(call)
+    operation = drives.operation(call) if kind == "qemu" else lxcconfig.config_operation(call)
     slot = "file" if kind == "qemu" else "volume"
     for name in sorted(config):
         if not (drives.is_drive(name) if kind == "qemu" else lxcconfig.is_mount(name)):

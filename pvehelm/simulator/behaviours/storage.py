@@ -173,7 +173,7 @@ def on_node(call: Call) -> list[dict[str, Any]]:
         if call.bool("enabled") and not row["enabled"]:
             continue
         if call.args.get("target") and not (
-            storages.on_node(found, call.str("target")) and storages.shared(found) or row["enabled"]
+            (storages.on_node(found, call.str("target")) and storages.shared(found)) or row["enabled"]
         ):
             continue
         rows.append(row)

@@ -108,7 +108,7 @@ def remove(state: State, volid: str, node: str | None) -> None:
     del _collection(state)[found[0]]
 
 
-def free_name(state: State, storage: str, node: str, vmid: str, format: str, prefix: str = "") -> str:
+def free_name(state: State, storage: str, node: str, vmid: str, format: str) -> str:
     """The volid of the next free ``vm-VMID-disk-N`` on a storage."""
     found = storages.definition(state, storage)
     pattern = re.compile(rf"(?:vm|base|subvol|basevol)-{vmid}-disk-(\d+)(?:\.\w+)?\Z")
@@ -118,10 +118,8 @@ def free_name(state: State, storage: str, node: str, vmid: str, format: str, pre
         if hit:
             used.add(int(hit[1]))
     number = next(n for n in range(len(used) + 1) if n not in used)
-    kind = prefix or ("subvol" if format == "subvol" else "vm")
-    if storages.has_files(found):
-        return f"{storage}:{vmid}/{kind if kind == 'base' else 'vm' if format != 'subvol' else 'subvol'}-{vmid}-disk-{number}.{format}"
-    return f"{storage}:{kind}-{vmid}-disk-{number}"
+    name = f"{'subvol' if format == 'subvol' else 'vm'}-{vmid}-disk-{number}"
+    return f"{storage}:{vmid}/{name}.{format}" if storages.has_files(found) else f"{storage}:{name}"
 
 
 def allocate(state: State, storage: str, node: str, vmid: str, size: int, now: float, format: str = "") -> Volume:
@@ -167,14 +165,12 @@ def linked_clone(state: State, volid: str, node: str, vmid: str, now: float) -> 
     base = get(state, volid, node)
     storage, name = storages.split_volid(volid)
     found = storages.definition(state, storage)
-    if storages.has_files(found):
-        format = "subvol" if base["format"] == "subvol" else "qcow2"
-        fresh = free_name(state, storage, node, vmid, format).partition(":")[2]
-        clone = f"{storage}:{name}/{fresh}"
-    elif found["type"] in ("lvmthin", "lvm"):
-        clone = free_name(state, storage, node, vmid, base["format"])
-    else:
-        clone = f"{storage}:{name.rpartition('/')[2]}/{free_name(state, storage, node, vmid, base['format']).partition(':')[2]}"
+    files = storages.has_files(found)
+    clone = free_name(state, storage, node, vmid, "qcow2" if files and base["format"] != "subvol" else base["format"])
+    if found["type"] not in ("lvmthin", "lvm"):
+        # The name says what it stands on: `BASE/CLONE`.
+        parent = name if files else name.rpartition("/")[2]
+        clone = f"{storage}:{parent}/{clone.partition(':')[2]}"
     return put(state, node, clone, now, size=base["size"], parent=volid)
 
 
