@@ -33,7 +33,7 @@ Resolve = Callable[[str], str | None]
 CALL_PARAMS = frozenset(("digest", "delete", "lock-token", "rename", "moveto", "pos", "append", "regenerate"))
 _RULE = FieldRule()
 _NUMBERED = re.compile(r"(.*?[^0-9])(0|[1-9][0-9]*)\Z")
-_ABSENT = re.compile(r"does not exist|no such|not (?:be )?found|is not defined", re.IGNORECASE)
+_ABSENT = re.compile(r"does not exist|no such|not found|is not defined|hostname lookup .* failed", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -287,7 +287,26 @@ class SchemaKind(Kind):
         return self.scope_of(resource).type if self.scoped else ""
 
     def lower(self, resource: Manifest, resolve: Resolve) -> Wanted:
-        """See Kind.lower. Raises InvalidError for a manifest that ``validate`` refuses."""
+        """See Kind.lower. Raises InvalidError for guests that are not in the release, all of them at once."""
+        missing: list[str] = []
+
+        def known(ref: str) -> str:
+            number = resolve(ref)
+            if number is None:
+                missing.append(ref)
+            return number or f"${{vmid:{ref}}}"
+
+        wanted = self._lower(resource, known)
+        if missing:
+            hint = "name a guest of this release, or a VMID"
+            problems = [
+                Problem(f"{resource.ref}: {_mention(resource.spec, ref)}", f"there is no {ref} in this release", hint)
+                for ref in dict.fromkeys(missing)
+            ]
+            raise InvalidError(f"{resource.ref}: {problems[0].what}", problems)
+        return wanted
+
+    def _lower(self, resource: Manifest, resolve: Callable[[str], str]) -> Wanted:
         place = self.place_of(resource)
         needs: list[str] = []
         key = self._key(resource, resolve, needs)
@@ -334,7 +353,7 @@ class SchemaKind(Kind):
             needs += rows.references(row)
         return lowered
 
-    def _lower_value(self, name: str, raw: Any, place: str, resolve: Resolve, needs: list[str]) -> Any:
+    def _lower_value(self, name: str, raw: Any, place: str, resolve: Callable[[str], str], needs: list[str]) -> Any:
         rule, facts = self.rule(name), self.facts(name, place)
         if raw is None:
             return None
@@ -352,7 +371,7 @@ class SchemaKind(Kind):
         return value
 
     @staticmethod
-    def _guest(text: str, form: str, resolve: Resolve, needs: list[str]) -> str:
+    def _guest(text: str, form: str, resolve: Callable[[str], str], needs: list[str]) -> str:
         """A guest as the wire names it: ``100``, ``vm:100``, or with a placeholder for the number."""
         found = scopes.parse(text)
         if found is None or not found.is_guest:
@@ -360,10 +379,10 @@ class SchemaKind(Kind):
         if found.type == "guest":
             return text
         needs.append(text)
-        number = known_guest(text, resolve)
+        number = resolve(text)
         return f"{found.type}:{number}" if form == "sid" else number
 
-    def _key(self, resource: Manifest, resolve: Resolve, needs: list[str]) -> dict[str, Any]:
+    def _key(self, resource: Manifest, resolve: Callable[[str], str], needs: list[str]) -> dict[str, Any]:
         key: dict[str, Any] = {}
         spec = resource.spec
         if self.scoped:
@@ -371,7 +390,7 @@ class SchemaKind(Kind):
             key["scope"] = str(spec.get("scope", "cluster"))
             if scope.type in ("vm", "ct"):
                 needs.append(scope.ref)
-                key["vmid"] = known_guest(scope.ref, resolve)
+                key["vmid"] = resolve(scope.ref)
             elif scope.type == "guest":
                 key["vmid"] = scope.ref
             elif scope.type == "vnet":
@@ -481,14 +500,6 @@ class SchemaKind(Kind):
         return found
 
 
-def known_guest(ref: str, resolve: Resolve) -> str:
-    """The VMID of a guest, or its placeholder. Raises InvalidError for a name that means none."""
-    number = resolve(ref)
-    if number is None:
-        raise InvalidError(f"there is no {ref} in this release", hint="name a guest of this release, or a VMID")
-    return number
-
-
 async def ask(get: Get, path: str, params: Mapping[str, Any] | None = None) -> Any:
     """``get``, with None where the server says that the thing (or what it belongs to) is not there."""
     try:
@@ -498,6 +509,11 @@ async def ask(get: Get, path: str, params: Mapping[str, Any] | None = None) -> A
         if error.status in (400, 404, 500) and _ABSENT.search(text):
             return None
         raise
+
+
+def _mention(spec: Mapping[str, Any], ref: str) -> str:
+    """The field of a spec that names a guest."""
+    return next((f"spec.{name}" for name, value in spec.items() if ref in str(value)), "spec")
 
 
 def _guests(value: Any) -> set[str]:

@@ -10,12 +10,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pvehelm.api import rows, scopes, values
 from pvehelm.api.generic import SchemaKind, Shape, ask
-from pvehelm.api.kind import Get, Key, Live, Step, Wanted, leaves
+from pvehelm.api.kind import Get, Key, Live, Manifest, Step, Wanted, leaves
 from pvehelm.api.schema import Operation
 from pvehelm.errors import Problem
 
@@ -306,10 +306,12 @@ class Item(SchemaKind):
             return {"guests": await scopes.guests(get)}, []
         if not self.scoped:
             return {}, []
-        where = await scopes.place(wanted.key, get)
         scope = scopes.parse(wanted.key["scope"])
+        where = await scopes.place(wanted.key, get)
         if where is None and scope and scope.type == "guest":
-            return {}, [Problem(f"{wanted.ref}: spec.scope", f"there is no guest {scope.name} in the cluster")]
+            return {}, [Problem("scope", f"there is no guest {scope.name} in the cluster")]
+        if scope and scope.type == "node":
+            return where or {}, await missing_node(scope.name, "scope", get)
         return where or {}, []
 
 
@@ -369,10 +371,10 @@ class RuleList(Singleton):
         below = self.table.children
         assert below is not None
         steps = self._separate(place, key, below.field, [], wanted.fields.get(below.field) or [], {}, fresh=True)
-        if steps:
-            first = steps[0]
-            steps[0] = Step(first.method, first.path, first.params, first.writes, first.note, creates=True)
-        return steps
+        if not steps:
+            return [Step("", "", writes=(below.field,), note="the list is empty", creates=True)]
+        first = steps[0]
+        return [Step(first.method, first.path, first.params, first.writes, first.note, creates=True), *steps[1:]]
 
     def delete(self, live: Live) -> list[Step]:
         """See Kind.delete: the list is emptied, from the bottom."""
@@ -408,9 +410,8 @@ class Entries(Item):
         elif not re.fullmatch(r"[A-Za-z0-9._@!/-]*", path):
             checks.report(("spec", "path"), f"'{path}' is no path of access control")
 
-    def lower(self, resource: Any, resolve: Any) -> Wanted:
-        """See Kind.lower."""
-        plain = super().lower(resource, resolve)
+    def _lower(self, resource: Manifest, resolve: Callable[[str], str]) -> Wanted:
+        plain = super()._lower(resource, resolve)
         given = plain.fields.get("propagate")
         spread = 1 if given is None else given
         fields = {name: dict.fromkeys(plain.fields.get(name) or [], spread) for name in self.SUBJECTS}
@@ -542,12 +543,25 @@ class Download(Item):
         )
 
     async def prepare(self, wanted: Wanted, get: Get) -> tuple[Mapping[str, Any], list[Problem]]:
-        """See Kind.prepare: which node downloads."""
-        nodes = await self._nodes(wanted.key, get)
-        if nodes:
-            return {"node": nodes[0]}, []
-        storage = wanted.key["storage"]
-        return {}, [Problem(f"{wanted.ref}: spec.storage", f"no node has a storage '{storage}' that is available")]
+        """See Kind.prepare: which node downloads, and whether its storage can hold what comes."""
+        key, storage = wanted.key, str(wanted.key["storage"])
+        if key.get("node"):
+            missing = await missing_node(str(key["node"]), "node", get)
+            if missing:
+                return {}, missing
+        nodes = await self._nodes(key, get)
+        if not nodes:
+            return {}, [Problem("storage", f"no node has a storage '{storage}' that is available")]
+        listed = await ask(get, scopes.fill("/nodes/{node}/storage", {"node": nodes[0]})) or []
+        row = next((row for row in listed if row.get("storage") == storage), None)
+        if row is None:
+            names = ", ".join(sorted(str(other.get("storage")) for other in listed))
+            return {}, [Problem("storage", f"node {nodes[0]} has no storage '{storage}'", f"it has {names}")]
+        held = values.normal({"format": "pve-storage-content-list"}, row.get("content", ""))
+        if key["content"] not in held:
+            what = f"storage '{storage}' does not hold '{key['content']}'"
+            return {}, [Problem("content", what, f"it holds {', '.join(sorted(held))}")]
+        return {"node": nodes[0]}, []
 
     def create(self, wanted: Wanted, context: Mapping[str, Any]) -> list[Step]:
         """See Kind.create: a task that downloads."""
@@ -574,9 +588,6 @@ class Download(Item):
             "/nodes/{node}/storage/{storage}/content/{volume}", {**live.key, "volume": _volume(live.key)}
         )
         return [Step("DELETE", path, note=f"remove {_volume(live.key)}", deletes=True)]
-
-    def losses(self, live: Live) -> list[str]:
-        return [_volume(live.key)]
 
 
 STRATEGIES: Mapping[str, type[SchemaKind]] = {
@@ -612,6 +623,14 @@ def _same_id(one: Any, other: Any, *, fold: bool) -> bool:
         left, right = left.lower(), right.lower()
     # A bare VMID means the HA resource of that guest, whatever its type.
     return left == right or left.partition(":")[2] == right
+
+
+async def missing_node(name: str, where: str, get: Get) -> list[Problem]:
+    """A problem when the cluster has no node of that name."""
+    names = sorted(str(row.get("node")) for row in await get("/nodes") or [])
+    if name in names:
+        return []
+    return [Problem(where, f"there is no node '{name}' in the cluster", f"its nodes are {', '.join(names)}")]
 
 
 def _volume(key: Key) -> str:
