@@ -12,7 +12,7 @@ from pvehelm.errors import InvalidError, Problem
 
 if TYPE_CHECKING:
     from pvehelm.chart.chart import Chart
-    from pvehelm.chart.render import Rendered, ReleaseInfo
+    from pvehelm.chart.render import ReleaseInfo, Rendered
     from pvehelm.chart.values import ValueFlag
 
 Lookup = Callable[[str, str], Any]
@@ -44,7 +44,13 @@ def prepare(
     if chart.metadata.engine == "gotpl":
         raise InvalidError(
             f"chart {chart.name} has engine: gotpl, which this pvehelm does not render yet",
-            [Problem(f"{chart.path}/Chart.yaml", "engine: gotpl is not supported", "write its templates in Jinja2 (engine: jinja2)")],
+            [
+                Problem(
+                    f"{chart.path}/Chart.yaml",
+                    "engine: gotpl is not supported",
+                    "write its templates in Jinja2 (engine: jinja2)",
+                )
+            ],
         )
     user = values.overlay(recorded or {}, values.from_flags(flags))
     chart = values.enabled(chart, user)
@@ -52,7 +58,9 @@ def prepare(
     sources = values.origins(flags)
     problems = [] if skip_schema else values.validate(chart, whole, sources=sources)
     if problems:
-        raise InvalidError(f"the values do not fit chart {chart.name}", problems, hint="pvehelm show values CHART prints its defaults")
+        raise InvalidError(
+            f"the values do not fit chart {chart.name}", problems, hint="pvehelm show values CHART prints its defaults"
+        )
     return Prepared(chart, user, whole, sources)
 
 
@@ -100,26 +108,39 @@ def template(
     show_only: Sequence[str] = (),
 ) -> str:
     """Render a chart's manifests and print them, without a server."""
-    made = offline(prepare(chart, flags, skip_schema=skip_schema), name, namespace, pve_version=pve_version, is_upgrade=is_upgrade)
+    made = offline(
+        prepare(chart, flags, skip_schema=skip_schema), name, namespace, pve_version=pve_version, is_upgrade=is_upgrade
+    )
     if not show_only:
         wanted = made.files
     else:
-        wanted = {path: text for path, text in made.files.items() if path in show_only or path.partition("/")[2] in show_only}
+        wanted = {
+            path: text for path, text in made.files.items() if path in show_only or path.partition("/")[2] in show_only
+        }
         missing = [path for path in show_only if not any(p == path or p.partition("/")[2] == path for p in made.files)]
         if missing:
-            raise InvalidError(f"no template {missing[0]!r} in the chart", hint=f"there are {', '.join(sorted(made.files))}")
+            raise InvalidError(
+                f"no template {missing[0]!r} in the chart", hint=f"there are {', '.join(sorted(made.files))}"
+            )
     parts = [f"---\n# Source: {path}\n{text.strip()}\n" for path, text in sorted(wanted.items()) if text.strip()]
     return "".join(parts)
 
 
 @action("local")
 def lint(
-    chart: Chart, flags: Sequence[ValueFlag] = (), *, strict: bool = False, pve_version: str = "", skip_schema: bool = False
+    chart: Chart,
+    flags: Sequence[ValueFlag] = (),
+    *,
+    strict: bool = False,
+    pve_version: str = "",
+    skip_schema: bool = False,
 ) -> tuple[list[Any], bool]:
     """Check a chart: metadata, values, schema, templates, manifests. Returns findings and whether it passed."""
-    from pvehelm.chart.lint import Finding, lint as static
+    from pvehelm.chart.lint import Finding
+    from pvehelm.chart.lint import lint as static
+    from pvehelm.chart.values import from_flags, origins, overlay
 
-    findings = list(static(chart))
+    findings = static(chart, overlay({}, from_flags(flags)), sources=origins(flags))
     if not any(finding.severity == "error" for finding in findings):
         try:
             prepared = prepare(chart, flags, skip_schema=skip_schema)
@@ -127,7 +148,7 @@ def lint(
                 offline(prepared, "release-name", "default", pve_version=pve_version)
         except InvalidError as error:
             problems = error.problems or (Problem(chart.path, str(error), error.hint),)
-            findings += [Finding("error", problem) for problem in problems]
+            findings = [*(Finding(p.where, p.what, p.hint, "error") for p in problems), *findings]
     bad = ("error", "warning") if strict else ("error",)
     return findings, not any(finding.severity in bad for finding in findings)
 

@@ -66,7 +66,9 @@ def schema_report(*, release: str = "") -> Mapping[str, Any]:
 
 
 @action("write")
-async def api(ctx: Context, method: str, path: str, params: Mapping[str, Any] | None = None, *, wait: bool = False) -> Any:
+async def api(
+    ctx: Context, method: str, path: str, params: Mapping[str, Any] | None = None, *, wait: bool = False
+) -> Any:
     """One raw call of the API; returns its data."""
     client = await ctx.dial()
     try:
@@ -103,7 +105,10 @@ async def context_test(ctx: Context) -> Mapping[str, Any]:
         return any(
             privilege in privileges
             for where, privileges in permissions.items()
-            if where == "/" or where == path or path.startswith(where.rstrip("/") + "/") or where.startswith(path.rstrip("/") + "/")
+            if where == "/"
+            or where == path
+            or path.startswith(where.rstrip("/") + "/")
+            or where.startswith(path.rstrip("/") + "/")
         )
 
     checks = [
@@ -111,4 +116,10 @@ async def context_test(ctx: Context) -> Mapping[str, Any]:
         for what, path, privileges in PRIVILEGES
     ]
     nodes = [row["node"] for row in await client.get("/nodes") or []]
-    return {"context": ctx.name, "version": ctx.release, "cluster": ctx.cluster, "nodes": sorted(nodes), "checks": checks}
+    return {
+        "context": ctx.name,
+        "version": ctx.release,
+        "cluster": ctx.cluster,
+        "nodes": sorted(nodes),
+        "checks": checks,
+    }

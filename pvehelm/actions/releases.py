@@ -121,7 +121,7 @@ async def install(
 
 
 def _stands(ctx: Context, key: ReleaseKey, release: Release) -> bool:
-    """Whether a release is in the way of an install: anything but an uninstalled one and a first install that failed."""
+    """Whether a release is in the way of an install: any but an uninstalled one or a first install that failed."""
     if release.current.status is Status.uninstalled:
         return False
     from pvehelm.release.pipeline import last_deployed
@@ -237,7 +237,10 @@ async def uninstall(
         if options is not None and not options.keep_history and not options.dry_run:
             ctx.store.delete(key)
             return None
-        raise NotFoundError(f"release {name!r} is uninstalled already", hint="its history is kept; uninstall without --keep-history drops it")
+        raise NotFoundError(
+            f"release {name!r} is uninstalled already",
+            hint="its history is kept; uninstall without --keep-history drops it",
+        )
     current = release.current
     record = {
         "chart_name": current.chart_name,
@@ -264,7 +267,11 @@ async def recover(ctx: Context, name: str, options: Options | None = None) -> Re
     if current.status is Status.uninstalled:
         raise NotFoundError(f"release {name!r} is uninstalled", hint="there is nothing to recover")
     desire = rollback_desire(current)
-    description = f"Recovered revision {current.number}" if current.status is Status.failed else f"Repaired revision {current.number}"
+    description = (
+        f"Recovered revision {current.number}"
+        if current.status is Status.failed
+        else f"Repaired revision {current.number}"
+    )
     record = {**desire.record, "description": description, "rollback_of": current.rollback_of}
     return await run(ctx, key, replace(desire, action="recover", record=record), options or Options())
 

@@ -348,3 +348,24 @@ def normal_base(url: str) -> str:
     ):
         raise InvalidError(f"{shown} is no address of a node", hint="https://HOST:8006, without user or password in it")
     return str(parsed).rstrip("/")
+
+
+async def download(
+    url: str, *, tls: TLS | None = None, timeouts: Timeouts | None = None, limit: int = 64 << 20
+) -> bytes:
+    """The body of a plain GET of any URL (a node's ``apidoc.js``), without credentials.
+
+    Raises TransportError when there is no answer, ApiError for a status of 400 or more, InvalidError above ``limit``
+    bytes.
+    """
+    waits = timeouts or Timeouts()
+    async with httpx.AsyncClient(transport=StreamTransport(tls=tls, timeouts=waits), trust_env=False) as client:
+        try:
+            answer = await client.get(url)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise TransportError(f"GET {url}: {error}", sent=False) from None
+    if answer.status_code >= 400:
+        raise ApiError(answer.status_code, answer.reason_phrase, method="GET", path=url)
+    if len(answer.content) > limit:
+        raise InvalidError(f"GET {url}: more than {limit >> 20} MiB")
+    return answer.content

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from pvehelm.api import formats
 from pvehelm.api.kind import Effect, Field, Get, Key, Kind, Live, Manifest, Step, Wanted, get_leaf, leaves
@@ -228,8 +228,8 @@ class GuestKind(Kind):
         for leaf, inner, where in self._map(low, value, path, self.memory_keys, "memory"):
             low.native(leaf, memory_of(inner), where)
 
-    memory_keys: Mapping[str, str] = {}
-    cpu_keys: Mapping[str, str] = {}
+    memory_keys: ClassVar[Mapping[str, str]] = {}
+    cpu_keys: ClassVar[Mapping[str, str]] = {}
 
     def _spec_cpu(self, low: Lowering, value: Any, path: Path, resolve: Any) -> None:
         if not isinstance(value, Mapping):
@@ -392,7 +392,7 @@ class GuestKind(Kind):
         if live.extra.get("status") != "running":
             return Effect.live
         name, _, sub = leaf.partition(".")
-        if sub == "size" and before is not None or sub == "storage":
+        if (sub == "size" and before is not None) or sub == "storage":
             return Effect.live
         return (
             Effect.live
@@ -688,8 +688,8 @@ class GuestKind(Kind):
                 problems.append(
                     Problem(
                         "",
-                        f"a guest named {wanted.name!r} is there already (VMID {row['vmid']}) and is not this release's",
-                        f"rename one of them, or take it over with --take-ownership {wanted.ref} and spec.vmid: {row['vmid']}",
+                        f"a guest named {wanted.name!r} (VMID {row['vmid']}) is there already, not of this release",
+                        f"rename one, or take it over: --take-ownership {wanted.ref} and spec.vmid: {row['vmid']}",
                     )
                 )
         if node in nodes:
@@ -731,16 +731,39 @@ class VirtualMachineKind(GuestKind):
     flavour = "qemu"
     name_field = "name"
     friendly = ("cpu", "memory", "agent", "disks", "networks", "cloudInit", "template", "isTemplate", "power")
-    cpu_keys = {
-        **{"cores": "cores", "sockets": "sockets", "type": "cpu.cputype", "flags": "cpu.flags", "limit": "cpulimit"},
-        **{"units": "cpuunits", "vcpus": "vcpus", "numa": "numa", "affinity": "affinity"},
+    cpu_keys: ClassVar[Mapping[str, str]] = {
+        "cores": "cores",
+        "sockets": "sockets",
+        "type": "cpu.cputype",
+        "flags": "cpu.flags",
+        "limit": "cpulimit",
+        "units": "cpuunits",
+        "vcpus": "vcpus",
+        "numa": "numa",
+        "affinity": "affinity",
     }
-    memory_keys = {"size": "memory", "minimum": "balloon", "balloon": "balloon", "shares": "shares"}
-    cloud_keys = {
-        **{"user": "ciuser", "password": "cipassword", "sshKeys": "sshkeys", "nameserver": "nameserver"},
-        **{"searchDomain": "searchdomain", "searchdomain": "searchdomain", "upgrade": "ciupgrade", "type": "citype"},
-        **{"custom": "cicustom", "ip": "ipconfig0.ip", "gateway": "ipconfig0.gw", "ip6": "ipconfig0.ip6"},
-        **{"gateway6": "ipconfig0.gw6", "ipConfigs": "ipconfig", "storage": "storage"},
+    memory_keys: ClassVar[Mapping[str, str]] = {
+        "size": "memory",
+        "minimum": "balloon",
+        "balloon": "balloon",
+        "shares": "shares",
+    }
+    cloud_keys: ClassVar[Mapping[str, str]] = {
+        "user": "ciuser",
+        "password": "cipassword",
+        "sshKeys": "sshkeys",
+        "nameserver": "nameserver",
+        "searchDomain": "searchdomain",
+        "searchdomain": "searchdomain",
+        "upgrade": "ciupgrade",
+        "type": "citype",
+        "custom": "cicustom",
+        "ip": "ipconfig0.ip",
+        "gateway": "ipconfig0.gw",
+        "ip6": "ipconfig0.ip6",
+        "gateway6": "ipconfig0.gw6",
+        "ipConfigs": "ipconfig",
+        "storage": "storage",
     }
 
     def friendly_facts(self) -> Mapping[str, Facts]:
@@ -918,7 +941,9 @@ class VirtualMachineKind(GuestKind):
             if wanted.fields.get("cloudInitDrive"):
                 slot = next(s for s in ("ide2", "ide0", "ide3", "ide1", "sata5") if s not in params)
                 params[slot] = f"{self._cloud_init_storage({}, wanted)}:cloudinit"
-            return [Step("POST", f"/nodes/{wanted.key['node']}/qemu", params, self._created(wanted), "create", creates=True)]
+            return [
+                Step("POST", f"/nodes/{wanted.key['node']}/qemu", params, self._created(wanted), "create", creates=True)
+            ]
         source = context.get("source")
         if source is None:
             placeholder = wanted.once["template.vmid"]
@@ -976,8 +1001,8 @@ class ContainerKind(GuestKind):
     flavour = "lxc"
     name_field = "hostname"
     friendly = ("cpu", "memory", "networks", "rootfs", "mounts", "image", "password", "sshKeys", "isTemplate", "power")
-    cpu_keys = {"cores": "cores", "limit": "cpulimit", "units": "cpuunits"}
-    memory_keys = {"size": "memory", "swap": "swap"}
+    cpu_keys: ClassVar[Mapping[str, str]] = {"cores": "cores", "limit": "cpulimit", "units": "cpuunits"}
+    memory_keys: ClassVar[Mapping[str, str]] = {"size": "memory", "swap": "swap"}
 
     def friendly_facts(self) -> Mapping[str, Facts]:
         text: Facts = {"type": "string", "optional": 1}

@@ -282,7 +282,7 @@ class Lowering:
                     self.problem(
                         where,
                         "expected a map",
-                        f"for example {{ storage: local-lvm, size: 32G }}" if prefix == "scsi" else "",
+                        "for example { storage: local-lvm, size: 32G }" if prefix == "scsi" else "",
                     )
                     continue
                 handle(str(inner.get("slot") or f"{prefix}{index}"), inner, where)

@@ -4,62 +4,73 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
 
-from pvehelm.release.context import Context, whoami
+from pvehelm.release.context import Context
 
 if TYPE_CHECKING:
     from pvehelm.api.client import Client
-    from pvehelm.config import ContextConfig
+    from pvehelm.api.tls import TLS
+    from pvehelm.config import Config
+    from pvehelm.release.store import Store
 
 SIMULATOR_USER = "root@pam"
 SIMULATOR_PASSWORD = "proxmox"
 
 
-def build_context(settings: ContextConfig, namespace: str = "", *, announce: bool = True) -> Context:
-    """A Context for ``settings``; nothing is opened or asked yet, except for the simulator's name on stderr."""
+def build_context(config: Config, *, announce: bool = True) -> Context:
+    """A Context for the selected settings; nothing is opened or asked yet. The simulator is announced on stderr."""
     from pvehelm.release.secrets import env_resolver, file_resolver
 
-    simulated = not settings.host
-    if simulated and announce:
-        sys.stderr.write("context: simulator (no Proxmox host is configured; nothing real is touched)\n")
+    settings = config.context
+    if settings.is_simulator and announce:
+        sys.stderr.write("context: simulator (no Proxmox host; nothing real is touched)\n")
 
-    def open_store():  # type: ignore[no-untyped-def]
+    def open_store() -> Store:
+        from pvehelm.config import store_url
         from pvehelm.release.store import open_store as opened
 
-        return opened(settings.store)
+        return opened(store_url(config))
 
     async def dial() -> Client:
-        return simulator_client() if simulated else host_client(settings)
+        return simulator_client() if settings.is_simulator else host_client(config)
 
     def identify() -> str:
-        if simulated:
-            return simulator_cluster()
-        from pvehelm.faces.identity import cluster_of
-
-        return cluster_of(settings)
+        return simulator_cluster() if settings.is_simulator else cluster_of(config)
 
     return Context(
         name=settings.name,
-        namespace=namespace or settings.namespace or "default",
+        namespace=settings.namespace or "default",
         open_store=open_store,
         dial=dial,
         identify=identify,
         user=whoami(),
         resolvers={"env": env_resolver(os.environ), "file": file_resolver},
-        allow_privileged=frozenset(settings.allow_privileged),
+        allow_privileged=frozenset(settings.policy.allow_privileged),
     )
+
+
+def whoami() -> str:
+    """``user@host`` for the history."""
+    from pvehelm.release.lease import who
+
+    return who()
+
+
+# -- the simulator ---------------------------------------------------------------------------------------------
 
 
 def simulator_path() -> str:
     from pvehelm.config import data_dir
 
     folder = data_dir()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return str(folder / "simulator.db")
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    return os.path.join(folder, "simulator.db")
 
 
 def simulator_cluster() -> str:
+    """The simulator's own id; renewed when it is reset."""
     from pvehelm.simulator.state import State
 
     state = State(simulator_path())
@@ -81,15 +92,58 @@ def simulator_client() -> Client:
     return Client("https://simulator:8006", TicketAuth(SIMULATOR_USER, SIMULATOR_PASSWORD), transport=transport)
 
 
-def host_client(settings: ContextConfig) -> Client:
+# -- real hosts ------------------------------------------------------------------------------------------------
+
+
+def tls_of(config: Config) -> TLS:
+    from pvehelm.api.tls import TLS
+
+    return TLS(ca_file=config.context.ca_file or None, fingerprint=config.context.fingerprint or None)
+
+
+def host_client(config: Config) -> Client:
     """A client for a real host, with the context's credentials and way of trusting its certificate."""
     from pvehelm.api.auth import Auth, TicketAuth, TokenAuth
-    from pvehelm.api.client import TLS, Client
+    from pvehelm.api.client import Client
 
+    settings = config.context
     auth: Auth
     if settings.token_id:
-        auth = TokenAuth(settings.token_id, settings.secret())
+        auth = TokenAuth(settings.token_id, config.credential())
     else:
-        auth = TicketAuth(settings.user, settings.secret)
-    tls = TLS(ca_file=settings.ca_file or None, fingerprint=settings.fingerprint or None)
-    return Client(f"https://{settings.host}:{settings.port}", auth, tls=tls)
+        auth = TicketAuth(settings.user or "root@pam", config.credential)
+    first, *others = settings.urls
+    return Client(first, auth, tls=tls_of(config), hosts=others)
+
+
+def cluster_of(config: Config) -> str:
+    """The fingerprint of the cluster's root CA: cached, else asked of the server once."""
+    from pvehelm.config import known_cluster, remember_cluster
+
+    known = known_cluster(config)
+    if not known:
+        known = in_a_loop(ask_cluster(config))
+        remember_cluster(config, known)
+    return known
+
+
+async def ask_cluster(config: Config) -> str:
+    client = host_client(config)
+    try:
+        nodes = sorted(row["node"] for row in await client.get("/nodes") or [])
+        for node in nodes:
+            for row in await client.get(f"/nodes/{node}/certificates/info") or []:
+                if row.get("filename") == "pve-root-ca.pem" and row.get("fingerprint"):
+                    return str(row["fingerprint"])
+        return "nodes:" + ",".join(nodes)
+    finally:
+        await client.aclose()
+
+
+def in_a_loop(work: Coroutine[Any, Any, str]) -> str:
+    """Run a coroutine to its end whether or not this thread runs a loop already."""
+    import asyncio
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()

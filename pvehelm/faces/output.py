@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
 from pvehelm.errors import Problem, PvehelmError
@@ -26,7 +26,7 @@ def colours_wanted(stream: TextIO, environ: Mapping[str, str] = os.environ) -> b
     """``NO_COLOR`` off, ``FORCE_COLOR`` on, else what the stream is."""
     if environ.get("NO_COLOR"):
         return False
-    return bool(environ.get("FORCE_COLOR")) or stream.isatty() and environ.get("TERM") != "dumb"
+    return bool(environ.get("FORCE_COLOR")) or (stream.isatty() and environ.get("TERM") != "dumb")
 
 
 def paint(text: str, colour: str, on: bool) -> str:
@@ -53,7 +53,9 @@ def emit_data(data: Any, how: str, stream: TextIO | None = None) -> None:
         stream.write(text if text.endswith("\n") else text + "\n")
 
 
-def table(rows: Sequence[Sequence[Any]], heads: Sequence[str], stream: TextIO | None = None, *, header: bool = True) -> None:
+def table(
+    rows: Sequence[Sequence[Any]], heads: Sequence[str], stream: TextIO | None = None, *, header: bool = True
+) -> None:
     """Columns aligned; on a terminal the widest give way until the rows fit."""
     stream = stream or sys.stdout
     texts = [[printable(str(cell)).replace("\n", " ") for cell in row] for row in rows]
@@ -66,7 +68,9 @@ def table(rows: Sequence[Sequence[Any]], heads: Sequence[str], stream: TextIO | 
         while sum(widths) + 3 * (len(widths) - 1) > room and max(widths) > 12:
             widths[widths.index(max(widths))] -= 1
     for line in lines:
-        cells = [cell if len(cell) <= width else cell[: width - 1] + "…" for cell, width in zip(line, widths, strict=True)]
+        cells = [
+            cell if len(cell) <= width else cell[: width - 1] + "…" for cell, width in zip(line, widths, strict=True)
+        ]
         stream.write("   ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip() + "\n")
 
 
@@ -80,11 +84,11 @@ def show(how: str, data: Any, rows: Callable[[], None]) -> None:
 
 def when(seconds: float) -> str:
     """A time as Helm's lists print it."""
-    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M:%S.%f +0000 UTC") if seconds else ""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S.%f +0000 UTC") if seconds else ""
 
 
 def rfc3339(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, timezone.utc).isoformat().replace("+00:00", "Z") if seconds else ""
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z") if seconds else ""
 
 
 # -- releases (shapes as Helm prints them) ---------------------------------------------------------------------
@@ -130,7 +134,13 @@ def release_row(release: Release, revision: Revision) -> dict[str, Any]:
             "status": str(release.status if revision.number == release.current.number else revision.status),
             "notes": revision.notes,
         },
-        "chart": {"metadata": {"name": revision.chart_name, "version": revision.chart_version, "appVersion": revision.app_version}},
+        "chart": {
+            "metadata": {
+                "name": revision.chart_name,
+                "version": revision.chart_version,
+                "appVersion": revision.app_version,
+            }
+        },
         "config": revision.user_values,
         "manifest": revision.manifest,
         "version": revision.number,
@@ -162,7 +172,11 @@ def value_text(value: Any) -> str:
     if isinstance(value, Mapping) and set(value) == {"hmac"}:
         return "<secret>"
     if isinstance(value, str):
-        return json.dumps(printable(value), ensure_ascii=False) if not value or value != value.strip() or "\n" in value else printable(value)
+        return (
+            json.dumps(printable(value), ensure_ascii=False)
+            if not value or value != value.strip() or "\n" in value
+            else printable(value)
+        )
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
@@ -189,7 +203,9 @@ def plan_text(plan: Plan, stream: TextIO | None = None, *, unchanged: bool = Fal
         mark = " (experimental kind)" if change.experimental else ""
         tail = f"  {EFFECTS[change.effect.name]}" if change.effect.name not in ("live",) else ""
         head = f"{SIGNS[change.op]} {change.ref}  {change.op}: {change.reason}{mark}"
-        stream.write(paint(head, colour, on) + paint(tail, "red" if change.effect.name == "data_loss" else "yellow", on) + "\n")
+        stream.write(
+            paint(head, colour, on) + paint(tail, "red" if change.effect.name == "data_loss" else "yellow", on) + "\n"
+        )
         for row in _field_lines(change):
             stream.write(paint(row, colour, on) + "\n")
         for loss in change.losses:
@@ -289,9 +305,7 @@ class Progress:
         if self.how != "table":
             self.stream.write(json.dumps(event.as_dict(), default=str) + "\n")
             return
-        if event.type == "step":
-            self.running[event.ref] = event.message
-        elif event.type == "change-started":
+        if event.type == "step" or event.type == "change-started":
             self.running[event.ref] = event.message
         elif event.type in ("change-done", "change-failed", "change-skipped"):
             self.running.pop(event.ref, None)

@@ -19,9 +19,9 @@ from pvehelm.api.kind import Kind, Live, Step, Wanted, leaves
 from pvehelm.api.task import Task, is_upid
 from pvehelm.errors import ApiError, PvehelmError, TaskError, TransportError
 from pvehelm.release.event import Emit, Event
+from pvehelm.release.lease import Lease
 from pvehelm.release.live import GUESTS, Reader
 from pvehelm.release.plan import Change, Op, Plan
-from pvehelm.release.lease import Lease
 from pvehelm.release.release import Inventory, Owned, ReleaseKey
 from pvehelm.release.secrets import Secrets
 from pvehelm.release.store import Store
@@ -160,8 +160,12 @@ class Applier:
             await self._create_guest(change, step, wanted)
         else:
             key = {**wanted.key, **{k: self._fill(v) for k, v in wanted.key.items() if v is not None}}
-            if change.kind in GUESTS and not self.store.reserve(self.key.cluster, int(key["vmid"]), self.key, change.ref):
-                raise PvehelmError(f"VMID {key['vmid']} is reserved by another release", hint="choose another spec.vmid")
+            if change.kind in GUESTS and not self.store.reserve(
+                self.key.cluster, int(key["vmid"]), self.key, change.ref
+            ):
+                raise PvehelmError(
+                    f"VMID {key['vmid']} is reserved by another release", hint="choose another spec.vmid"
+                )
             self.keys[change.ref] = key
             await self._step(change, step, final=not kind.settles)
         if kind.settles:
@@ -238,12 +242,18 @@ class Applier:
             data = await self._call(change, step, entry) if step.method else None
         except PvehelmError as error:
             self.store.outcome(entry, self.lease, ok=False, error=self.secrets.redact(str(error)))
-            self.outcome.events.append({"ref": change.ref, "step": step.note, "ok": False, "error": self.secrets.redact(str(error))})
+            self.outcome.events.append(
+                {"ref": change.ref, "step": step.note, "ok": False, "error": self.secrets.redact(str(error))}
+            )
             raise
         if step.method and step.keep and isinstance(data, Mapping):
             for name, reference in step.keep.items():
                 self.keep_secret(reference.removeprefix("secret://release/"), str(data[name]))
-        forget = change.ref if step.deletes and change.op is not Op.replace or change.op is Op.forget and final else None
+        forget = (
+            change.ref
+            if (step.deletes and change.op is not Op.recreate) or (change.op is Op.forget and final)
+            else None
+        )
         if step.deletes or forget:
             owned = None
         self.store.outcome(entry, self.lease, ok=True, owned=owned, forget=forget)
@@ -254,7 +264,9 @@ class Applier:
     def _record(self, change: Change, note: str, *, owned: Owned | None = None, forget: bool = False) -> None:
         """An outcome without a call."""
         self._sequence += 1
-        entry = self.store.begin(self.key, self.lease, self.revision, self._sequence, change.ref, str(change.op), {"note": note})
+        entry = self.store.begin(
+            self.key, self.lease, self.revision, self._sequence, change.ref, str(change.op), {"note": note}
+        )
         self.store.outcome(entry, self.lease, ok=True, owned=owned, forget=change.ref if forget else None)
 
     async def _call(self, change: Change, step: Step, entry: int) -> Any:
@@ -326,7 +338,7 @@ class Applier:
         whole = self._complete(change)
         if whole is None or step.deletes or change.op in (Op.delete, Op.forget):
             return None
-        before = self.owned.get(change.ref) if change.op is not Op.replace or not step.creates else None
+        before = self.owned.get(change.ref) if change.op is not Op.recreate or not step.creates else None
         fields = dict(before.fields) if before else {}
         found = dict(before.found) if before else {}
         for leaf in step.writes:
@@ -373,7 +385,7 @@ def unsettled(kind: Kind, wanted: Wanted, live: Live, written: Sequence[str]) ->
             same = now.get(leaf) == value
         else:
             before = now.get(leaf, live.fields.get(leaf))
-            same = value is None and before is None or kind.same(leaf, value, before)
+            same = (value is None and before is None) or kind.same(leaf, value, before)
         if not same:
             differs[leaf] = value
     return differs
@@ -381,4 +393,6 @@ def unsettled(kind: Kind, wanted: Wanted, live: Live, written: Sequence[str]) ->
 
 def _has(kind: Kind, live: Live, wanted: Wanted, written: Sequence[str]) -> bool:
     desired, now = leaves(wanted.fields), leaves(live.fields)
-    return all(kind.recorded(leaf) or kind.same(leaf, desired.get(leaf), now.get(leaf)) for leaf in written if leaf in desired)
+    return all(
+        kind.recorded(leaf) or kind.same(leaf, desired.get(leaf), now.get(leaf)) for leaf in written if leaf in desired
+    )

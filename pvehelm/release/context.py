@@ -32,7 +32,7 @@ def refuse(_plan: Plan) -> bool:
 
 @dataclass
 class Context:
-    """``dial`` makes the client, ``identify`` names the cluster (cached by the face, so that ``list`` needs no network)."""
+    """``dial`` makes the client, ``identify`` names the cluster (cached by the face: ``list`` needs no network)."""
 
     name: str
     namespace: str

@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """``type`` is one of: plan, change-started, step, task-log, change-done, change-failed, change-skipped, retry, note."""
+    """``type``: plan, change-started, step, task-log, change-done, change-failed, change-skipped, retry or note."""
 
     type: str
     ref: str = ""

@@ -134,7 +134,11 @@ async def _read(kind: Kind, key: Mapping[str, Any], reader: Reader) -> Live | No
 
 
 async def _left_behind(
-    desired: Mapping[str, Desired], inventory: Inventory, observed: Observed, kinds: Callable[[str], Kind], reader: Reader
+    desired: Mapping[str, Desired],
+    inventory: Inventory,
+    observed: Observed,
+    kinds: Callable[[str], Kind],
+    reader: Reader,
 ) -> None:
     """What the inventory owns beside the desired: resources no longer wanted, and keys that changed."""
 
@@ -142,9 +146,9 @@ async def _left_behind(
         wanted = desired.get(owned.ref)
         if wanted is None:
             observed.live[owned.ref] = await _read(kinds(owned.kind), owned.identifier, reader)
-        elif owned.kind not in GUESTS and not _same_key(wanted.wanted, owned):
-            observed.old[owned.ref] = await _read(kinds(owned.kind), owned.identifier, reader)
-        elif owned.kind in GUESTS and wanted.wanted.key.get("vmid") not in (None, owned.identifier.get("vmid")):
+        elif (owned.kind not in GUESTS and not _same_key(wanted.wanted, owned)) or (
+            owned.kind in GUESTS and wanted.wanted.key.get("vmid") not in (None, owned.identifier.get("vmid"))
+        ):
             observed.old[owned.ref] = await _read(kinds(owned.kind), owned.identifier, reader)
 
     await asyncio.gather(*(one(owned) for owned in inventory.entries.values()))
@@ -161,9 +165,7 @@ async def _prepare(desired: Sequence[Desired], observed: Observed, reader: Reade
         observed.contexts[item.ref] = context
         made = {other.wanted.name for other in desired}
         volumes = {need for other in desired if other.kind.name == "Image" for need in [_volume(other)]}
-        observed.problems[item.ref] = [
-            problem for problem in problems if not _made_here(problem, item, made, volumes)
-        ]
+        observed.problems[item.ref] = [problem for problem in problems if not _made_here(problem, item, made, volumes)]
 
     await asyncio.gather(*(one(item) for item in desired if observed.live.get(item.ref) is None))
 

@@ -17,10 +17,10 @@ from pvehelm.errors import InvalidError, Problem, PvehelmError, RefusedError
 from pvehelm.release.apply import Applier, Outcome
 from pvehelm.release.context import Context
 from pvehelm.release.event import Event
+from pvehelm.release.lease import Lease
 from pvehelm.release.live import Reader, gather
 from pvehelm.release.plan import Allowed, Plan, plan
 from pvehelm.release.recover import recover_entries
-from pvehelm.release.lease import Lease
 from pvehelm.release.release import Inventory, Release, ReleaseKey, Revision, Status
 
 
@@ -123,7 +123,10 @@ async def _missing_pools(key: ReleaseKey, desire: Desire, options: Options, read
     absent = {name: where for name, where in used.items() if name not in there and name not in made}
     if not options.create_namespace:
         hint = "--create-namespace makes the pool"
-        return [Problem(where, f"namespace {name!r} does not exist (a namespace is a resource pool)", hint) for name, where in absent.items()]
+        return [
+            Problem(where, f"namespace {name!r} does not exist (a namespace is a resource pool)", hint)
+            for name, where in absent.items()
+        ]
     return []
 
 
@@ -131,7 +134,9 @@ async def _create_pools(ctx: Context, desire: Desire) -> None:
     client = await ctx.connect()
     made = {r.name for r in desire.resources if r.kind == "Pool"}
     there = {row["poolid"] for row in await client.get("/pools") or []}
-    for name in sorted({r.namespace for r in desire.resources if r.namespace and r.namespace != "default"} - there - made):
+    for name in sorted(
+        {r.namespace for r in desire.resources if r.namespace and r.namespace != "default"} - there - made
+    ):
         parts = str(name).split("/")
         for depth in range(1, len(parts) + 1):
             poolid = "/".join(parts[:depth])
@@ -153,7 +158,9 @@ async def run(ctx: Context, key: ReleaseKey, desire: Desire, options: Options) -
     error that names every failed change; what was begun is recorded as a failed revision by then."""
     if options.dry_run:
         release = ctx.store.find(key)
-        made, _, requests = await decide(ctx, key, desire, options, release=release, uid=release.uid if release else "dry-run")
+        made, _, requests = await decide(
+            ctx, key, desire, options, release=release, uid=release.uid if release else "dry-run"
+        )
         return Result(made, release, requests=requests)
     with ctx.store.hold(key.scope, purpose=desire.action) as lease:
         if options.timeout is None:
@@ -245,7 +252,9 @@ async def _finish(
 ) -> Result:
     if outcome.ok:
         status = Status.uninstalled if desire.action == "uninstall" else Status.deployed
-        done = replace(revision, status=status, updated=ctx.clock(), events=outcome.events, description=_described(desire))
+        done = replace(
+            revision, status=status, updated=ctx.clock(), events=outcome.events, description=_described(desire)
+        )
         _keep(ctx, key, lease, done, options)
         if desire.action == "uninstall" and not options.keep_history:
             ctx.store.delete(key, lease=lease)
@@ -257,7 +266,9 @@ async def _finish(
         status=Status.failed,
         updated=ctx.clock(),
         events=outcome.events,
-        description="interrupted" if outcome.interrupted and not texts else f"{desire.action} failed: {'; '.join(texts)}"[:2000],
+        description="interrupted"
+        if outcome.interrupted and not texts
+        else f"{desire.action} failed: {'; '.join(texts)}"[:2000],
     )
     _keep(ctx, key, lease, failed, options)
     problems = [Problem(ref, str(error), error.hint) for ref, error in outcome.failed.items()]
@@ -265,7 +276,9 @@ async def _finish(
     problems += [Problem(ref, f"not begun: {why}") for ref, why in outcome.skipped.items()]
     if options.atomic and not outcome.interrupted:
         await _undo(ctx, key, lease, desire, options, before, failed)
-        raise PvehelmError(f"{desire.action} of {key.name} failed and was undone", problems, hint=f"pvehelm history {key.name}")
+        raise PvehelmError(
+            f"{desire.action} of {key.name} failed and was undone", problems, hint=f"pvehelm history {key.name}"
+        )
     what = "was interrupted" if outcome.interrupted else "failed"
     raise PvehelmError(
         f"{desire.action} of {key.name} {what}",
@@ -288,21 +301,31 @@ def last_deployed(ctx: Context, key: ReleaseKey) -> Revision | None:
 
 
 async def _undo(
-    ctx: Context, key: ReleaseKey, lease: Lease, desire: Desire, options: Options, before: Release | None, failed: Revision
+    ctx: Context,
+    key: ReleaseKey,
+    lease: Lease,
+    desire: Desire,
+    options: Options,
+    before: Release | None,
+    failed: Revision,
 ) -> None:
     """--atomic: the last deployed revision again, under the same lease; without one, what was made is removed."""
     target = last_deployed(ctx, key)
     if target is None:
         back = Desire("uninstall", (), {"description": f"undo of revision {failed.number}"})
         allowed = replace(options.allowed)
-        made, inventory, _ = await decide(ctx, key, back, replace(options, allowed=allowed, atomic=False), release=before, uid=ctx.store.ensure(key))
+        made, inventory, _ = await decide(
+            ctx, key, back, replace(options, allowed=allowed, atomic=False), release=before, uid=ctx.store.ensure(key)
+        )
         check(made)
         outcome = await _apply(ctx, key, lease, made, inventory, failed.number)
         if outcome.ok:
             _keep(ctx, key, lease, replace(failed, description=failed.description + " (undone)"), options)
         return
     back = rollback_desire(target, failed.number)
-    made, inventory, _ = await decide(ctx, key, back, replace(options, atomic=False), release=before, uid=ctx.store.ensure(key))
+    made, inventory, _ = await decide(
+        ctx, key, back, replace(options, atomic=False), release=before, uid=ctx.store.ensure(key)
+    )
     check(made)
     revision = _revision(ctx, ctx.store.find(key), back, made)
     revision = ctx.store.put_revision(key, revision, lease=lease)

@@ -23,13 +23,13 @@ from pvehelm.release.release import Inventory, Owned
 class Op(StrEnum):
     create = "create"
     update = "update"
-    replace = "replace"
+    recreate = "replace"
     delete = "delete"
     keep = "keep"
     forget = "forget"
 
 
-SIGNS = {Op.create: "+", Op.update: "~", Op.replace: "±", Op.delete: "-", Op.keep: "=", Op.forget: "x"}
+SIGNS = {Op.create: "+", Op.update: "~", Op.recreate: "±", Op.delete: "-", Op.keep: "=", Op.forget: "x"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +124,19 @@ class Plan:
     @property
     def records(self) -> bool:
         """Whether ownership changes although no call is made."""
-        return any(change.op is Op.forget or change.owned is not None and change.reason == "adopted" for change in self.changes)
+        return any(
+            change.op is Op.forget or (change.owned is not None and change.reason == "adopted")
+            for change in self.changes
+        )
 
     @property
     def destroys(self) -> tuple[Change, ...]:
         """Changes that a person has to confirm."""
-        return tuple(c for c in self.changes if c.losses or c.effect is Effect.data_loss or _is_guest(c) and c.op in (Op.delete, Op.replace))
+        return tuple(
+            c
+            for c in self.changes
+            if c.losses or c.effect is Effect.data_loss or (_is_guest(c) and c.op in (Op.delete, Op.recreate))
+        )
 
     @property
     def digest(self) -> str:
@@ -138,7 +145,11 @@ class Plan:
         return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
     def counts(self) -> dict[str, int]:
-        return {str(op): sum(c.op is op and (c.acts or op is not Op.keep) for c in self.changes) for op in Op if op is not Op.keep}
+        """How many changes of each kind; what is kept is not counted."""
+        acting = [str(change.op) for change in self.changes if change.op is not Op.keep or change.acts]
+        return {str(op): acting.count(str(op)) for op in Op if op is not Op.keep} | (
+            {"update": acting.count("update") + acting.count("keep")} if "keep" in acting else {}
+        )
 
     def summary(self) -> str:
         """``2 to create, 1 to update, 1 to delete``."""
@@ -241,7 +252,9 @@ class Planner:
         self.problems: list[Problem] = []
         self.refusals: list[Problem] = []
 
-    def plan(self, action: str, release: str, namespace: str, desired: Sequence[Desired], *, keep: bool = False) -> Plan:
+    def plan(
+        self, action: str, release: str, namespace: str, desired: Sequence[Desired], *, keep: bool = False
+    ) -> Plan:
         changes: dict[str, Change] = {}
         for one in desired:
             changes[one.ref] = self._desired(one)
@@ -251,7 +264,9 @@ class Planner:
         edged = _with_edges(changes, self.inventory)
         for circle in circles(edged):
             where = changes[circle[0]].where
-            self.problems.append(Problem(where, f"resources need each other in a circle: {' -> '.join(circle)}", "remove one needs"))
+            self.problems.append(
+                Problem(where, f"resources need each other in a circle: {' -> '.join(circle)}", "remove one needs")
+            )
         ordered = order(edged)
         if self.allowed.targets:
             ordered = self._targeted(ordered)
@@ -297,7 +312,9 @@ class Planner:
             return self._replace(one, owned, live, f"{names} can't be changed in place")
         for change, why in refused:
             self.problems.append(Problem(one.where(change.leaf), f"{ref}: {why}"))
-        fresh = owned or Owned(ref, kind.name, wanted.name, wanted.namespace, dict(live.key), {}, {}, False, {}, self.uid)
+        fresh = owned or Owned(
+            ref, kind.name, wanted.name, wanted.namespace, dict(live.key), {}, {}, False, {}, self.uid
+        )
         steps: list[Step] = []
         if owned is None or self._mark_missing(owned, live):
             steps += kind.mark(live, self.uid, ref) if self.allowed.owns(ref) or ref in self.opened else []
@@ -308,7 +325,11 @@ class Planner:
             more = kind.update(live, values, wanted)
             steps += [_without_digest(step) for step in more] if digest_spent else more
         if not steps:
-            reason = "adopted" if owned is None or owned.fields != merged.fields or owned.metadata != merged.metadata else "as desired"
+            reason = (
+                "adopted"
+                if owned is None or owned.fields != merged.fields or owned.metadata != merged.metadata
+                else "as desired"
+            )
             return self._keep(one, merged, live, reason)
         effect = max((change.effect for change in changed), default=Effect.live)
         reason = "differs from the manifest" if owned else "taken over"
@@ -319,7 +340,9 @@ class Planner:
             if not self.allowed.may_use(one.kind.name, what):
                 which = "is a privileged kind" if what == one.kind.name else f"uses {what}, which is privileged"
                 self.refusals.append(
-                    Problem(one.where(what), f"{one.ref} {which}", f"--allow-privileged {what}, after reading what it does")
+                    Problem(
+                        one.where(what), f"{one.ref} {which}", f"--allow-privileged {what}, after reading what it does"
+                    )
                 )
 
     def _is_ours(self, one: Desired, owned: Owned | None, live: Live) -> bool:
@@ -332,7 +355,11 @@ class Planner:
                 return True
             whose = f"release {mark.uid}" if mark is not None else "no release"
             self.refusals.append(
-                Problem(one.where(""), f"{ref} exists already and belongs to {whose}", f"--take-ownership {ref} to take it over")
+                Problem(
+                    one.where(""),
+                    f"{ref} exists already and belongs to {whose}",
+                    f"--take-ownership {ref} to take it over",
+                )
             )
             return False
         if self._mark_missing(owned, live):
@@ -364,12 +391,12 @@ class Planner:
             if any(leaf == path or leaf.startswith(f"{path}.") for path in ignored) and owned is not None:
                 continue
             before = now.get(leaf, live.fields.get(leaf))
-            if value is None and before is None or self._is_same(kind, leaf, value, before, owned):
+            if (value is None and before is None) or self._is_same(kind, leaf, value, before, owned):
                 continue
             changed.append(FieldChange(leaf, before, value, kind.effect(leaf, before, value, live)))
         for leaf, found in self._given_back(one, owned, wanted):
             before = now.get(leaf, live.fields.get(leaf))
-            if found is None and before is None or found is not None and kind.same(leaf, found, before):
+            if (found is None and before is None) or (found is not None and kind.same(leaf, found, before)):
                 continue
             effect = kind.effect(leaf, before, found, live)
             changed.append(FieldChange(leaf, before, found, effect, "no longer in the manifest"))
@@ -420,11 +447,24 @@ class Planner:
             elif not one.kind.recorded(leaf) and now.get(leaf) is not None:
                 found[leaf] = now[leaf]
         fields = {leaf: self._written(one.kind, leaf, value) for leaf, value in wanted.items()}
-        metadata = {k: v for k, v in one.metadata.items() if k in ("lifecycle", "ignoreChanges", "needs", "labels", "annotations")}
+        metadata = {
+            k: v
+            for k, v in one.metadata.items()
+            if k in ("lifecycle", "ignoreChanges", "needs", "labels", "annotations")
+        }
         metadata["after"] = list(one.wanted.needs)
         key = dict(live.key) if live else {k: v for k, v in one.wanted.key.items() if v is not None}
         return Owned(
-            one.ref, one.kind.name, one.wanted.name, one.wanted.namespace, key, fields, found, owned.created, metadata, self.uid
+            one.ref,
+            one.kind.name,
+            one.wanted.name,
+            one.wanted.namespace,
+            key,
+            fields,
+            found,
+            owned.created,
+            metadata,
+            self.uid,
         )
 
     def _written(self, kind: Kind, leaf: str, value: Any) -> Any:
@@ -444,7 +484,9 @@ class Planner:
         for leaf, value in leaves(wanted.fields).items():
             why = kind.refusal(leaf, source[leaf], value, Live({}, {})) if source.get(leaf) is not None else ""
             if why and why != "create-only":
-                self.problems.append(Problem(one.where(leaf), f"{ref}: {why} (as {wanted.once.get('template')} has it)"))
+                self.problems.append(
+                    Problem(one.where(leaf), f"{ref}: {why} (as {wanted.once.get('template')} has it)")
+                )
         steps = [] if self.observed.problems.get(ref) else kind.create(wanted, context)
         fields = [FieldChange(leaf, None, value) for leaf, value in leaves(wanted.fields).items()]
         blank = Owned(ref, kind.name, wanted.name, wanted.namespace, {}, {}, {}, True, {}, self.uid)
@@ -458,11 +500,23 @@ class Planner:
         protected = one.lifecycle == "protect" or one.lifecycle == "keep"
         if (losses or protected or _guest_kind(one.kind)) and ref not in self.allowed.destroy:
             self.refusals.append(
-                Problem(one.where(""), f"{ref} would be destroyed and made again: {reason}", f"--allow-destroy {ref} if that is meant")
+                Problem(
+                    one.where(""),
+                    f"{ref} would be destroyed and made again: {reason}",
+                    f"--allow-destroy {ref} if that is meant",
+                )
             )
         steps = [*one.kind.delete(live), *made.steps]
         return self._change(
-            one, Op.replace, reason, made.fields, Effect.data_loss if losses else Effect.recreate, steps, live, made.owned, losses
+            one,
+            Op.recreate,
+            reason,
+            made.fields,
+            Effect.data_loss if losses else Effect.recreate,
+            steps,
+            live,
+            made.owned,
+            losses,
         )
 
     def _keep(self, one: Desired, owned: Owned | None, live: Live | None, reason: str) -> Change:
@@ -517,10 +571,16 @@ class Planner:
             return Change(op=Op.forget, reason="it does not carry this release's mark any more", **base)
         if kind.always_there:
             now = leaves(live.fields)
-            back = {leaf: owned.found.get(leaf) for leaf in owned.fields if not kind.same(leaf, owned.found.get(leaf), now.get(leaf))}
+            back = {
+                leaf: owned.found.get(leaf)
+                for leaf in owned.fields
+                if not kind.same(leaf, owned.found.get(leaf), now.get(leaf))
+            }
             fields = tuple(FieldChange(leaf, now.get(leaf), after, reason="given back") for leaf, after in back.items())
             steps = tuple(kind.update(live, back, None)) if back else ()
-            return Change(op=Op.delete if steps else Op.forget, reason="no longer desired", fields=fields, steps=steps, **base)
+            return Change(
+                op=Op.delete if steps else Op.forget, reason="no longer desired", fields=fields, steps=steps, **base
+            )
         losses = tuple(kind.losses(live))
         if (lifecycle == "protect" or not owned.created) and owned.ref not in self.allowed.destroy:
             why = "lifecycle: protect" if lifecycle == "protect" else "this release did not create it"
@@ -532,10 +592,17 @@ class Planner:
                 )
             )
         if live.fields.get("protection"):
-            self.problems.append(Problem(owned.ref, f"{owned.ref} is protected by the server", "switch its protection off first"))
+            self.problems.append(
+                Problem(owned.ref, f"{owned.ref} is protected by the server", "switch its protection off first")
+            )
         effect = Effect.data_loss if losses else Effect.recreate
         return Change(
-            op=Op.delete, reason="no longer desired", effect=effect, steps=tuple(kind.delete(live)), losses=losses, **base
+            op=Op.delete,
+            reason="no longer desired",
+            effect=effect,
+            steps=tuple(kind.delete(live)),
+            losses=losses,
+            **base,
         )
 
 
@@ -613,11 +680,16 @@ def _with_edges(changes: Mapping[str, Change], inventory: Inventory) -> list[Cha
                 if changes[other].op in (Op.delete, Op.forget):
                     needs[other].append(ref)
             continue
-        needs[ref] += [need for need in known([*change.needs, *explicit]) if changes[need].op not in (Op.delete, Op.forget)]
+        needs[ref] += [
+            need for need in known([*change.needs, *explicit]) if changes[need].op not in (Op.delete, Op.forget)
+        ]
         for old in known(inherited):
             if changes[old].op in (Op.delete, Op.forget):
                 needs[old].append(ref)
-    return [replace(change, needs=tuple(n for n in dict.fromkeys(needs[ref]) if n != ref)) for ref, change in changes.items()]
+    return [
+        replace(change, needs=tuple(n for n in dict.fromkeys(needs[ref]) if n != ref))
+        for ref, change in changes.items()
+    ]
 
 
 def image_volume(key: Mapping[str, Any]) -> str:
@@ -647,7 +719,7 @@ def order(changes: Sequence[Change]) -> list[Change]:
 
 def circles(changes: Sequence[Change]) -> list[list[str]]:
     """Circular needs, each as the refs along it."""
-    graph = {change.ref: [need for need in change.needs] for change in changes}
+    graph = {change.ref: list(change.needs) for change in changes}
     found: list[list[str]] = []
     state: dict[str, int] = {}
 

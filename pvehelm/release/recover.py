@@ -18,9 +18,9 @@ from pvehelm.api.task import Task
 from pvehelm.errors import ApiError, NotFoundError, TaskError
 from pvehelm.release.context import Context
 from pvehelm.release.event import Event
-from pvehelm.release.live import GUESTS, Reader
 from pvehelm.release.journal import Entry
 from pvehelm.release.lease import Lease
+from pvehelm.release.live import GUESTS, Reader
 from pvehelm.release.release import Owned, ReleaseKey
 
 
@@ -57,7 +57,9 @@ async def _recover(ctx: Context, key: ReleaseKey, lease: Lease, entry: Entry) ->
     elif intent.get("deletes"):
         gone = live is None
         error = "" if gone else "interrupted; it is still there"
-        ctx.store.outcome(entry.id, lease, ok=gone, error=error, forget=entry.ref if gone and entry.op != "replace" else None)
+        ctx.store.outcome(
+            entry.id, lease, ok=gone, error=error, forget=entry.ref if gone and entry.op != "replace" else None
+        )
         note = "is gone; that is recorded now" if gone else "is still there"
     else:
         ctx.store.outcome(entry.id, lease, ok=True, owned=owned)

@@ -17,7 +17,9 @@ from pvehelm.errors import InvalidError, NotFoundError, PvehelmError
 from pvehelm.release.plan import secret_key
 
 Resolver = Callable[[str], str]
-REFERENCE = re.compile(r"\$\{secret://([a-z]+)/([^}|]+)((?:\|[a-z0-9]+)*)\}|\Asecret://([a-z]+)/([^|]+)((?:\|[a-z0-9]+)*)\Z")
+REFERENCE = re.compile(
+    r"\$\{secret://([a-z]+)/([^}|]+)((?:\|[a-z0-9]+)*)\}|\Asecret://([a-z]+)/([^|]+)((?:\|[a-z0-9]+)*)\Z"
+)
 FILTERS: Mapping[str, Callable[[str], str]] = {
     "b64enc": lambda text: base64.b64encode(text.encode()).decode(),
     "sha256sum": lambda text: hashlib.sha256(text.encode()).hexdigest(),
@@ -78,7 +80,7 @@ class Secrets:
         return text
 
     def look(self, value: Any) -> tuple[str | None, str]:
-        """The keyed hash of a value with its references resolved, and the plain text; (None, '') if that can't be said."""
+        """The keyed hash of a value with its references resolved, and the plain text; (None, "") where unknown."""
         try:
             plain = self.resolve(secret_key(value))
             return (self._digest(plain) if self._digest else None), plain

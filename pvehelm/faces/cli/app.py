@@ -47,7 +47,14 @@ COMMANDS: dict[str, dict[str, tuple[str, str, str]]] = {
         "completion": ("settings", "completion", "Print a shell completion script."),
     },
 }
-ALIASES = {"ls": "list", "hist": "history", "un": "uninstall", "delete": "uninstall", "del": "uninstall", "ctx": "context"}
+ALIASES = {
+    "ls": "list",
+    "hist": "history",
+    "un": "uninstall",
+    "delete": "uninstall",
+    "del": "uninstall",
+    "ctx": "context",
+}
 EXIT_USAGE = 64
 EXIT_INTERRUPTED = 130
 
@@ -115,7 +122,7 @@ def main(argv: list[str] | None = None) -> int:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has seen enough.
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         return 0
     except OSError as error:
         sys.stderr.write(f"Error: {error.strerror or error}{f': {error.filename}' if error.filename else ''}\n")

@@ -9,26 +9,34 @@ from typing import Annotated
 import typer
 
 from pvehelm.actions import charts as actions
-from pvehelm.errors import PvehelmError, UsageError
+from pvehelm.errors import Problem, PvehelmError, UsageError
 from pvehelm.faces import output
 from pvehelm.faces.cli import options as o
 from pvehelm.faces.cli.command import Session, command
 
-PveVersion = Annotated[str, typer.Option("--pve-version", help="Render and check for this Proxmox VE version.", metavar="X.Y")]
+PveVersion = Annotated[
+    str, typer.Option("--pve-version", help="Render and check for this Proxmox VE version.", metavar="X.Y")
+]
 
 
 @command("namespace")
 def template(
     session: Session,
-    names: Annotated[list[str], typer.Argument(help="A release name (optional) and the chart.", metavar="[RELEASE] CHART")],
+    names: Annotated[
+        list[str], typer.Argument(help="A release name (optional) and the chart.", metavar="[RELEASE] CHART")
+    ],
     values: o.Values = [],
     set_: o.Set = [],
     set_string: o.SetString = [],
     set_file: o.SetFile = [],
     set_json: o.SetJson = [],
     set_literal: o.SetLiteral = [],
-    show_only: Annotated[list[str], typer.Option("-s", "--show-only", help="Only this template.", metavar="TEMPLATE")] = [],
-    output_dir: Annotated[str, typer.Option("--output-dir", help="Write files instead of printing.", metavar="DIR")] = "",
+    show_only: Annotated[
+        list[str], typer.Option("-s", "--show-only", help="Only this template.", metavar="TEMPLATE")
+    ] = [],
+    output_dir: Annotated[
+        str, typer.Option("--output-dir", help="Write files instead of printing.", metavar="DIR")
+    ] = "",
     is_upgrade: Annotated[bool, typer.Option("--is-upgrade", help="Set Release.IsUpgrade.")] = False,
     skip_schema: o.SkipSchema = False,
     pve_version: PveVersion = "",
@@ -77,8 +85,10 @@ def lint(
     failed, rows = 0, []
     for path in paths:
         try:
-            found, passed = actions.lint(o.load_chart(path), flags, strict=strict, pve_version=pve_version, skip_schema=skip_schema)
-            findings = [(finding.severity, finding.problem) for finding in found]
+            found, passed = actions.lint(
+                o.load_chart(path), flags, strict=strict, pve_version=pve_version, skip_schema=skip_schema
+            )
+            findings: list[tuple[str, Problem]] = [(finding.severity, finding) for finding in found]
         except PvehelmError as error:
             findings, passed = [("error", problem) for problem in error.problems], False
             if not findings:
@@ -92,7 +102,9 @@ def lint(
             sys.stdout.write(f"==> Linting {path}\n")
             for severity, problem in findings:
                 colour = {"error": "red", "warning": "yellow"}.get(severity, "dim")
-                sys.stdout.write(output.paint(f"[{severity.upper()}] ", colour, on) + output.problem_text(problem, on) + "\n")
+                sys.stdout.write(
+                    output.paint(f"[{severity.upper()}] ", colour, on) + output.problem_text(problem, on) + "\n"
+                )
     if session.output != "table":
         output.emit_data(rows, session.output)
     else:
@@ -100,12 +112,14 @@ def lint(
     return 1 if failed else 0
 
 
-def _row(severity: str, problem: object) -> dict[str, str]:
+def _row(severity: str, problem: Problem) -> dict[str, str]:
     return {"severity": severity} | {name: getattr(problem, name) for name in ("where", "what", "hint")}
 
 
 @command()
-def create(session: Session, name: Annotated[str, typer.Argument(help="The new chart's folder.", metavar="NAME")]) -> None:
+def create(
+    session: Session, name: Annotated[str, typer.Argument(help="The new chart's folder.", metavar="NAME")]
+) -> None:
     """Scaffold a chart that works as it is."""
     folder = Path(name)
     if folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder]):

@@ -84,7 +84,14 @@ def api_resources(session: Session, pve_version: PveVersion = "") -> None:
         session.output,
         rows,
         lambda: output.table(
-            [(r["name"], ",".join(r["short"]), *(str(r[k]).lower() for k in ("namespaced", "privileged", "evidence"))) for r in rows],
+            [
+                (
+                    r["name"],
+                    ",".join(r["short"]),
+                    *(str(r[k]).lower() for k in ("namespaced", "privileged", "evidence")),
+                )
+                for r in rows
+            ],
             heads,
         ),
     )

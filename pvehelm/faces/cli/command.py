@@ -49,20 +49,20 @@ class Session:
         if self._config is None:
             from pvehelm.config import load
 
-            self._config = load()
+            self._config = load(context=self.context_name or None, namespace=self.namespace or None)
         return self._config
 
     @property
     def settings(self) -> ContextConfig:
         """The chosen context: flag, environment, file, else the simulator."""
-        return self.config.get(self.context_name)
+        return self.config.context
 
     @property
     def context(self) -> Context:
         if self._context is None:
             from pvehelm.faces.build import build_context
 
-            self._context = build_context(self.settings, self.namespace, announce=not self.quiet)
+            self._context = build_context(self.config, announce=not self.quiet)
             self._context.confirm = self._confirm
         return self._context
 

@@ -19,11 +19,15 @@ Rev = Annotated[int, typer.Option("--revision", help="The revision; the newest w
 def list_(
     session: Session,
     all_namespaces: Annotated[bool, typer.Option("-A", "--all-namespaces", help="Of every namespace.")] = False,
-    pattern: Annotated[str, typer.Option("-f", "--filter", help="Names that match a regular expression.", metavar="REGEX")] = "",
+    pattern: Annotated[
+        str, typer.Option("-f", "--filter", help="Names that match a regular expression.", metavar="REGEX")
+    ] = "",
     selector: Annotated[str, typer.Option("-l", "--selector", help="Labels: env=prod,tier!=db.")] = "",
     failed: Annotated[bool, typer.Option("--failed", help="Failed releases.")] = False,
     deployed: Annotated[bool, typer.Option("--deployed", help="Deployed releases.")] = False,
-    uninstalled: Annotated[bool, typer.Option("--uninstalled", help="Uninstalled releases whose history was kept.")] = False,
+    uninstalled: Annotated[
+        bool, typer.Option("--uninstalled", help="Uninstalled releases whose history was kept.")
+    ] = False,
     short: Annotated[bool, typer.Option("-q", "--short", help="Names only.")] = False,
     no_headers: Annotated[bool, typer.Option("--no-headers", help="No header line.")] = False,
     reverse: Annotated[bool, typer.Option("-r", "--reverse", help="Reverse the order.")] = False,
@@ -48,7 +52,9 @@ def list_(
         output.show(session.output, names, lambda: sys.stdout.writelines(f"{name}\n" for name in names))
         return
     heads = ("NAME", "NAMESPACE", "REVISION", "UPDATED", "STATUS", "CHART", "APP VERSION")
-    output.show(session.output, rows, lambda: output.table([list(row.values()) for row in rows], heads, header=not no_headers))
+    output.show(
+        session.output, rows, lambda: output.table([list(row.values()) for row in rows], heads, header=not no_headers)
+    )
 
 
 @command("namespace", "context", "output")
@@ -89,7 +95,9 @@ def history(
     output.show(session.output, rows, lambda: output.table([[row[f] for f in fields] for row in rows], heads))
 
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Show what a release consists of.")
+app = typer.Typer(
+    add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Show what a release consists of."
+)
 
 
 @app.command()

@@ -16,28 +16,44 @@ if TYPE_CHECKING:
     from pvehelm.release.pipeline import Options
 
 Strings = list[str]
-Values = Annotated[Strings, typer.Option("-f", "--values", help="Values from a YAML file ('-' is stdin); repeatable.", metavar="FILE")]
+Values = Annotated[
+    Strings, typer.Option("-f", "--values", help="Values from a YAML file ('-' is stdin); repeatable.", metavar="FILE")
+]
 Set = Annotated[Strings, typer.Option("--set", help="Set values: a.b=1,c={x,y}.", metavar="KEY=VALUE")]
 SetString = Annotated[Strings, typer.Option("--set-string", help="Set values as strings.", metavar="KEY=VALUE")]
 SetFile = Annotated[Strings, typer.Option("--set-file", help="Set values from files' contents.", metavar="KEY=PATH")]
 SetJson = Annotated[Strings, typer.Option("--set-json", help="Set values from JSON.", metavar="KEY=JSON")]
 SetLiteral = Annotated[Strings, typer.Option("--set-literal", help="Set a value taken as it is.", metavar="KEY=TEXT")]
-SkipSchema = Annotated[bool, typer.Option("--skip-schema-validation", help="Do not check values against the chart's schema.")]
+SkipSchema = Annotated[
+    bool, typer.Option("--skip-schema-validation", help="Do not check values against the chart's schema.")
+]
 ChartPath = Annotated[str, typer.Argument(help="A chart's folder or archive.", metavar="CHART")]
 Name = Annotated[str, typer.Argument(help="The release.", metavar="RELEASE")]
 DryRun = Annotated[
     str,
-    typer.Option("--dry-run", help="Plan only: 'server' against live, 'client' renders offline.", metavar="server|client"),
+    typer.Option(
+        "--dry-run", help="Plan only: 'server' against live, 'client' renders offline.", metavar="server|client"
+    ),
 ]
-Atomic = Annotated[bool, typer.Option("--atomic", "--rollback-on-failure", help="On failure go back to the last deployed revision.")]
+Atomic = Annotated[
+    bool, typer.Option("--atomic", "--rollback-on-failure", help="On failure go back to the last deployed revision.")
+]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until guests are in their power state.")]
 Timeout = Annotated[str, typer.Option("--timeout", help="Bound of the whole operation: 90s, 10m, 1h.", metavar="TIME")]
 Description = Annotated[str, typer.Option("--description", help="A description for the history.")]
 Labels = Annotated[Strings, typer.Option("-l", "--labels", help="Labels of the release: a=b,c=d.")]
-CreateNamespace = Annotated[bool, typer.Option("--create-namespace", help="Make the namespace's pool if it is missing.")]
-TakeOwnership = Annotated[Strings, typer.Option("--take-ownership", help="Take over an existing object.", metavar="KIND/NAME|all")]
-AllowDestroy = Annotated[Strings, typer.Option("--allow-destroy", help="Allow the loss of a protected object.", metavar="KIND/NAME")]
-AllowPrivileged = Annotated[Strings, typer.Option("--allow-privileged", help="Allow a privileged kind or key.", metavar="KIND|all")]
+CreateNamespace = Annotated[
+    bool, typer.Option("--create-namespace", help="Make the namespace's pool if it is missing.")
+]
+TakeOwnership = Annotated[
+    Strings, typer.Option("--take-ownership", help="Take over an existing object.", metavar="KIND/NAME|all")
+]
+AllowDestroy = Annotated[
+    Strings, typer.Option("--allow-destroy", help="Allow the loss of a protected object.", metavar="KIND/NAME")
+]
+AllowPrivileged = Annotated[
+    Strings, typer.Option("--allow-privileged", help="Allow a privileged kind or key.", metavar="KIND|all")
+]
 AllowLookup = Annotated[bool, typer.Option("--allow-lookup", help="Let lookup() see objects beyond the release.")]
 HistoryMax = Annotated[int, typer.Option("--history-max", help="Revisions to keep (0: all).")]
 Replace = Annotated[Strings, typer.Option("--replace", help="Destroy and make again.", metavar="KIND/NAME")]

@@ -34,7 +34,11 @@ def _finish(session: Session, result: Result, *, dry: bool) -> None:
     if session.output == "table":
         for line in result.plan.notes:
             sys.stderr.write(f"note: {line}\n")
-    output.show(session.output, output.release_row(release, current) | {"changed": True}, lambda: output.release_text(release, current))
+    output.show(
+        session.output,
+        output.release_row(release, current) | {"changed": True},
+        lambda: output.release_text(release, current),
+    )
 
 
 def _say(text: str) -> None:
@@ -91,7 +95,9 @@ async def install(
     pvehelm install web ./charts/web-app -f values.yaml --set replicas=3
     """
     if len(names) > 2 or (len(names) == 2 and generate_name) or (len(names) == 1 and not generate_name):
-        raise UsageError("install takes a release name and a chart", hint="pvehelm install NAME CHART, or: pvehelm install -g CHART")
+        raise UsageError(
+            "install takes a release name and a chart", hint="pvehelm install NAME CHART, or: pvehelm install -g CHART"
+        )
     chart = o.load_chart(names[-1])
     flags = o.value_flags()
     mode = _dry_mode(dry_run)
@@ -129,7 +135,9 @@ async def install(
 def _client_side(session: Session, chart: Any, flags: Any, name: str, skip_schema: bool) -> int:
     from pvehelm.actions.charts import template
 
-    sys.stdout.write(template(chart, flags, name=name, namespace=session.namespace or "default", skip_schema=skip_schema))
+    sys.stdout.write(
+        template(chart, flags, name=name, namespace=session.namespace or "default", skip_schema=skip_schema)
+    )
     return 0
 
 
@@ -146,7 +154,9 @@ async def upgrade(
     set_literal: o.SetLiteral = [],
     install_: Annotated[bool, typer.Option("-i", "--install", help="Install it if it is not there.")] = False,
     reset_values: Annotated[bool, typer.Option("--reset-values", help="Drop the recorded user values.")] = False,
-    reuse_values: Annotated[bool, typer.Option("--reuse-values", help="The default here: recorded values are kept.")] = False,
+    reuse_values: Annotated[
+        bool, typer.Option("--reuse-values", help="The default here: recorded values are kept.")
+    ] = False,
     reset_then_reuse: Annotated[
         bool, typer.Option("--reset-then-reuse-values", help="The default here: new defaults, then recorded values.")
     ] = False,
@@ -252,7 +262,9 @@ async def uninstall(
     timeout: o.Timeout = "",
     keep_history: Annotated[bool, typer.Option("--keep-history", help="Keep the revisions.")] = False,
     keep_resources: o.KeepResources = False,
-    ignore_not_found: Annotated[bool, typer.Option("--ignore-not-found", help="A missing release is no error.")] = False,
+    ignore_not_found: Annotated[
+        bool, typer.Option("--ignore-not-found", help="A missing release is no error.")
+    ] = False,
     description: o.Description = "",
     allow_destroy: o.AllowDestroy = [],
     history_max: o.HistoryMax = 10,
@@ -314,7 +326,10 @@ def unlock(session: Session, name: o.Name) -> None:
 @command("namespace", "context", "output")
 async def diff(
     session: Session,
-    names: Annotated[list[str], typer.Argument(help="RELEASE, RELEASE CHART, or RELEASE REV REV.", metavar="RELEASE [CHART | REV REV]")],
+    names: Annotated[
+        list[str],
+        typer.Argument(help="RELEASE, RELEASE CHART, or RELEASE REV REV.", metavar="RELEASE [CHART | REV REV]"),
+    ],
     values: o.Values = [],
     set_: o.Set = [],
     set_string: o.SetString = [],
@@ -325,7 +340,9 @@ async def diff(
     skip_schema: o.SkipSchema = False,
     allow_privileged: o.AllowPrivileged = [],
     allow_lookup: o.AllowLookup = False,
-    detailed_exitcode: Annotated[bool, typer.Option("--detailed-exitcode", help="Exit with 2 when something differs.")] = False,
+    detailed_exitcode: Annotated[
+        bool, typer.Option("--detailed-exitcode", help="Exit with 2 when something differs.")
+    ] = False,
 ) -> int | None:
     """Show what differs: deployed against live, an upgrade's preview, or two revisions."""
     if len(names) == 3:
@@ -333,7 +350,9 @@ async def diff(
     if len(names) > 3:
         raise UsageError("diff takes RELEASE, RELEASE CHART, or RELEASE REV REV")
     ctx = session.context
-    opts = o.options(allowed=o.allowed(ctx, privileged=[*allow_privileged, *(["all"] if len(names) == 1 else [])]), dry_run=True)
+    opts = o.options(
+        allowed=o.allowed(ctx, privileged=[*allow_privileged, *(["all"] if len(names) == 1 else [])]), dry_run=True
+    )
     if len(names) == 1:
         result = await actions.diff_live(ctx, names[0], opts)
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,7 +13,12 @@ from pvehelm.errors import PvehelmError
 from pvehelm.faces import output
 from pvehelm.faces.cli.command import Session, command
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Import and report API schemas.")
+if TYPE_CHECKING:
+    from pvehelm.api.tls import TLS
+
+app = typer.Typer(
+    add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Import and report API schemas."
+)
 APIDOC = "/pve-docs/api-viewer/apidoc.js"
 
 
@@ -21,8 +26,12 @@ APIDOC = "/pve-docs/api-viewer/apidoc.js"
 @command("context")
 async def import_(
     session: Session,
-    source: Annotated[str, typer.Argument(help="A file, a URL, or 'live' for the context's own node.", metavar="SOURCE")],
-    out: Annotated[str, typer.Option("--out", help="Where to write; the user's data directory when left out.", metavar="FILE")] = "",
+    source: Annotated[
+        str, typer.Argument(help="A file, a URL, or 'live' for the context's own node.", metavar="SOURCE")
+    ],
+    out: Annotated[
+        str, typer.Option("--out", help="Where to write; the user's data directory when left out.", metavar="FILE")
+    ] = "",
     release: Annotated[str, typer.Option("--pve-version", help="The version it describes.", metavar="X.Y")] = "",
     insecure: Annotated[bool, typer.Option("--insecure", help="Do not verify the URL's certificate.")] = False,
 ) -> None:
@@ -42,7 +51,7 @@ async def import_(
     else:
         from pvehelm.config import data_dir
 
-        target = data_dir() / "schema" / f"schema-{release}.json"
+        target = Path(data_dir()) / "schema" / f"schema-{release}.json"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(importer.to_text(made), encoding="utf-8")
     sys.stdout.write(f"{len(made['operations'])} operations of Proxmox VE {release} written to {target}\n")
@@ -52,7 +61,9 @@ async def _read(session: Session, source: str, insecure: bool) -> bytes:
     if source == "live":
         settings = session.settings
         if not settings.host:
-            raise PvehelmError("the simulator has no apidoc.js of its own", hint="it uses the shipped schemas; choose a real context")
+            raise PvehelmError(
+                "the simulator has no apidoc.js of its own", hint="it uses the shipped schemas; choose a real context"
+            )
         source = f"https://{settings.host}:{settings.port}{APIDOC}"
         from pvehelm.api.tls import TLS
 
@@ -70,17 +81,19 @@ async def _read(session: Session, source: str, insecure: bool) -> bytes:
         raise PvehelmError(f"can't read {source}: {error.strerror}") from None
 
 
-async def _fetch(url: str, tls: object) -> bytes:
+async def _fetch(url: str, tls: TLS) -> bytes:
     from pvehelm.api.client import download
 
-    return await download(url, tls=tls)  # type: ignore[arg-type]
+    return await download(url, tls=tls)
 
 
 @app.command()
 @command("output")
 def report(
     session: Session,
-    release: Annotated[str, typer.Option("--pve-version", help="The version; the newest when left out.", metavar="X.Y")] = "",
+    release: Annotated[
+        str, typer.Option("--pve-version", help="The version; the newest when left out.", metavar="X.Y")
+    ] = "",
 ) -> None:
     """Counts per section, verb, type and format."""
     data = actions.schema_report(release=release)

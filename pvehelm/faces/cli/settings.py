@@ -19,7 +19,9 @@ def env(session: Session) -> None:
     from pvehelm.faces import output
 
     data = dict(environment(session.config))
-    output.show(session.output, data, lambda: sys.stdout.writelines(f'{name}="{value}"\n' for name, value in data.items()))
+    output.show(
+        session.output, data, lambda: sys.stdout.writelines(f'{name}="{value}"\n' for name, value in data.items())
+    )
 
 
 @command("output")
@@ -49,7 +51,11 @@ _pvehelm() {
 compdef _pvehelm pvehelm
 """,
     "fish": """\
-complete --command pvehelm --no-files --arguments "(env _PVEHELM_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) pvehelm)" --condition "env _PVEHELM_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) pvehelm"
+function _pvehelm
+    env _PVEHELM_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=$argv[1] \\
+        _TYPER_COMPLETE_ARGS=(commandline -cp) pvehelm
+end
+complete --command pvehelm --no-files --arguments "(_pvehelm get-args)" --condition "_pvehelm is-args"
 """,
 }
 
