@@ -153,7 +153,7 @@ class Operation:
                 report(key, what)
             needed = param.facts.get("requires")
             if needed and needed not in args:
-                report(str(needed), f"missing property - '{name}' requires this property")
+                report(str(needed), f"missing property required by '{name}'")
         for name, param in params.items():
             if param.required and param.index is None and name not in args:
                 report(name, "property is missing and it is not optional")
