@@ -118,20 +118,20 @@ _SCHEMA = {
 _HELPERS = """\
 {# Files that begin with an underscore render nothing; they hold what other templates share. #}
 
-{#- The name of the machine: at most 63 characters, as DNS wants it. #}
+{# The name of the machine: what DNS allows, at most 63 characters. #}
 {%- macro fullname(Release, Chart, Values) -%}
 {%- if Values.fullnameOverride -%}
 {{ Values.fullnameOverride }}
 {%- elif Chart.Name in Release.Name -%}
-{{ Release.Name[:63] }}
+{{ Release.Name | trunc(63) | trimSuffix("-") }}
 {%- else -%}
-{{ (Release.Name ~ "-" ~ Chart.Name)[:63] }}
+{{ (Release.Name ~ "-" ~ Chart.Name) | lower | replace("_", "-") | trunc(63) | trimSuffix("-") }}
 {%- endif -%}
 {%- endmacro %}
 """
 
 _VM = """\
-{% import "_helpers.tpl" as helpers -%}
+{% import "_helpers.tpl" as helpers %}
 apiVersion: proxmox.io/v1
 kind: VirtualMachine
 metadata:
@@ -147,14 +147,14 @@ spec:
       size: {{ Values.disk.size }}
   networks:
     - {{ Values.network }}
-{%- if Values.tags %}
+{% if Values.tags %}
   tags: {{ Values.tags }}
-{%- endif %}
+{% endif %}
   onboot: {{ Values.onboot }}
 """
 
 _NOTES = """\
-{% import "_helpers.tpl" as helpers -%}
+{% import "_helpers.tpl" as helpers %}
 {{ Chart.Name }} {{ Chart.Version }} is installed as {{ Release.Name }}.
 
 The machine is {{ helpers.fullname(Release, Chart, Values) }} on {{ Values.node }}:

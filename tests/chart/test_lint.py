@@ -9,6 +9,7 @@ import pytest
 
 from pvehelm.chart.chart import load
 from pvehelm.chart.lint import Finding, lint, lint_path
+from pvehelm.chart.render import Capabilities, ReleaseInfo, render
 from pvehelm.chart.scaffold import scaffold
 from pvehelm.chart.values import coalesce, validate
 from pvehelm.chart.yaml import load as load_yaml
@@ -62,6 +63,32 @@ def test_the_scaffold_is_a_good_chart(name: str, tmp_path: Path) -> None:
     documented = {key for key in chart.values if f"`{key}" in files["README.md"]}
     assert documented == set(chart.values)
     assert set(chart.values) <= set((chart.schema or {})["properties"])
+
+
+def test_the_scaffold_renders(tmp_path: Path) -> None:
+    chart = load(write(tmp_path / "My_App", dict(scaffold("My_App"))))
+    values = coalesce(chart, {"tags": ["a"], "network": {"bridge": "vmbr1", "tag": 5}})
+    found = render(
+        chart,
+        values,
+        ReleaseInfo("web", "prod", 1, True, False),
+        Capabilities("9.2", ("VirtualMachine",), "0.1.0"),
+        sandbox=False,
+    )
+    assert [resource.ref for resource in found.resources] == ["VirtualMachine/web-my-app"]
+    resource = found.resources[0]
+    assert resource.namespace == "prod"
+    assert resource.spec == {
+        "node": "pve-node1",
+        "template": "debian-12-template",
+        "cpu": {"cores": 2, "sockets": 1},
+        "memory": 2048,
+        "disks": [{"storage": "local-lvm", "size": "10G"}],
+        "networks": [{"bridge": "vmbr1", "tag": 5}],
+        "tags": ["a"],
+        "onboot": True,
+    }
+    assert "pvehelm status web" in found.notes
 
 
 def test_names_that_are_no_chart() -> None:
