@@ -92,11 +92,10 @@ class Kinds:
 
     def _make(self, table: Table) -> Kind:
         if table.strategy == "guest":
-            from pvehelm.api import guests
+            from pvehelm.api.container import ContainerKind
+            from pvehelm.api.machine import VirtualMachineKind
 
-            made: Kind = {"VirtualMachine": guests.VirtualMachineKind, "Container": guests.ContainerKind}[table.name](
-                self.schema
-            )
+            made: Kind = {"VirtualMachine": VirtualMachineKind, "Container": ContainerKind}[table.name](self.schema)
             made.short = made.short or table.short
             return made
         from pvehelm.api.strategies import STRATEGIES
