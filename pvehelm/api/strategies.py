@@ -195,7 +195,7 @@ class Item(SchemaKind):
         return [name for name in dict.fromkeys([*always, *needed]) if name in desired and name not in touched]
 
     def delete(self, live: Live) -> list[Step]:
-        """See Kind.delete. Rows below go first, from the bottom."""
+        """See Kind.delete. Members and rows below go first, rows from the bottom."""
         place, key = self._target(live.key, {})
         shape = self.shape(place)
         assert shape.delete is not None
@@ -205,6 +205,10 @@ class Item(SchemaKind):
             path = scopes.fill(self.template(place, below.path), key)
             listed = live.fields.get(below.field) or []
             steps = [Step("DELETE", f"{path}/{at}", note="remove a rule") for at in reversed(range(len(listed)))]
+        for name, rule in self.table.fields.items():
+            wire = rule.wire or name
+            if rule.membership and live.fields.get(wire):
+                steps += self._member_steps(place, key, wire, live.fields[wire], [])
         sent = {**self._named(shape.delete, key), **self.table.delete_params}
         path = self._path(shape.delete, key)
         return [*steps, Step(shape.delete.method, path, sent, note=f"remove {self.name}", deletes=True)]
@@ -390,12 +394,13 @@ class RuleList(Singleton):
 class Entries(Item):
     """The entries of one path and role: each listed subject is a leaf whose value is ``propagate``.
 
-    ``fields`` is ``{"users": {"joe@pve": 1}, "groups": {...}, "tokens": {...}}``; other subjects on the same path and
-    role belong to others and stay.
+    ``fields`` is ``{"user:joe@pve": 1, "group:ops": 1, ...}`` (a dot in a name is ``%2E``: leaves keep theirs for
+    sub-keys); other subjects on the same path and role belong to others and stay.
     """
 
     always_there = True
     SUBJECTS: ClassVar[Mapping[str, str]] = {"users": "user", "groups": "group", "tokens": "token"}
+    PARAMS: ClassVar[Mapping[str, str]] = {word: name for name, word in SUBJECTS.items()}
 
     def check_more(self, checks: Checks) -> None:
         """The path has to be one that access can be given on."""
@@ -414,7 +419,12 @@ class Entries(Item):
         plain = super()._lower(resource, resolve)
         given = plain.fields.get("propagate")
         spread = 1 if given is None else given
-        fields = {name: dict.fromkeys(plain.fields.get(name) or [], spread) for name in self.SUBJECTS}
+        fields: dict[str, int] = {}
+        origins: dict[str, tuple[str | int, ...]] = {}
+        for name, word in self.SUBJECTS.items():
+            for index, subject in enumerate(plain.fields.get(name) or []):
+                fields[_subject_leaf(word, subject)] = spread
+                origins[_subject_leaf(word, subject)] = ("spec", name, index)
         needs = [*plain.needs, *_acl_path_needs(str(resource.spec.get("path", "")))]
         path = "/" + "/".join(part for part in str(plain.key["path"]).split("/") if part)
         if path.startswith("/vms/") and scopes.is_guest_ref(path.removeprefix("/vms/")):
@@ -426,34 +436,32 @@ class Entries(Item):
             name=plain.name,
             namespace=plain.namespace,
             key={"path": path, "role": plain.key["role"]},
-            fields={name: subjects for name, subjects in fields.items() if subjects},
+            fields=fields,
             needs=tuple(dict.fromkeys(needs)),
             privileged=plain.privileged,
-            origins={name: ("spec", name) for name in self.SUBJECTS},
+            origins=origins,
         )
 
     async def read(self, key: Key, get: Get) -> Live | None:
         """See Kind.read: always there, entry by entry."""
-        found: dict[str, dict[str, int]] = {}
-        words = {word: name for name, word in self.SUBJECTS.items()}
+        found: dict[str, int] = {}
         for row in await get("/access/acl") or []:
-            if row.get("path") == key["path"] and row.get("roleid") == key["role"] and row.get("type") in words:
-                spread = int(str(row.get("propagate", 1) or 0))
-                found.setdefault(words[row["type"]], {})[str(row["ugid"])] = spread
+            if row.get("path") == key["path"] and row.get("roleid") == key["role"] and row.get("type") in self.PARAMS:
+                found[_subject_leaf(row["type"], row["ugid"])] = int(str(row.get("propagate", 1) or 0))
         return Live(key=key, fields=found, extra={"vacant": True})
 
     def same(self, leaf: str, wanted: Any, live: Any) -> bool:
         """See Kind.same."""
-        if wanted in (None, {}) or live in (None, {}):
-            return wanted in (None, {}) and live in (None, {})
-        return str(int(wanted)) == str(int(live))
+        if wanted is None or live is None:
+            return wanted is None and live is None
+        return int(wanted) == int(live)
 
     def refusal(self, leaf: str, before: Any, after: Any, live: Live) -> str:
         return "create-only" if leaf in ("path", "role") else ""
 
     def create(self, wanted: Wanted, context: Mapping[str, Any]) -> list[Step]:
         """See Kind.create."""
-        steps = self.update(Live(wanted.key, {}), leaves(wanted.fields), wanted)
+        steps = self.update(Live(wanted.key, {}), dict(wanted.fields), wanted)
         if steps:
             first = steps[0]
             steps[0] = Step(first.method, first.path, first.params, first.writes, first.note, creates=True)
@@ -464,10 +472,8 @@ class Entries(Item):
         groups: dict[Any, dict[str, list[str]]] = {}
         written: dict[Any, list[str]] = {}
         for leaf, value in changes.items():
-            name, dot, subject = leaf.partition(".")
-            if not dot or value == {}:
-                continue
-            groups.setdefault(value, {}).setdefault(name, []).append(subject)
+            word, _, subject = leaf.replace("%2E", ".").partition(":")
+            groups.setdefault(value, {}).setdefault(self.PARAMS[word], []).append(subject)
             written.setdefault(value, []).append(leaf)
         steps: list[Step] = []
         # Giving comes before taking.
@@ -481,7 +487,7 @@ class Entries(Item):
 
     def delete(self, live: Live) -> list[Step]:
         """Takes the role from every subject in ``live.fields``: pass a Live that holds only what is owned."""
-        steps = self.update(live, dict.fromkeys(leaves(live.fields)), None)
+        steps = self.update(live, dict.fromkeys(live.fields), None)
         if steps:
             last = steps[-1]
             steps[-1] = Step(last.method, last.path, last.params, note=last.note, deletes=True)
@@ -635,6 +641,10 @@ async def missing_node(name: str, where: str, get: Get) -> list[Problem]:
 
 def _volume(key: Key) -> str:
     return f"{key['storage']}:{key['content']}/{key['filename']}"
+
+
+def _subject_leaf(word: str, subject: str) -> str:
+    return f"{word}:{str(subject).replace('.', '%2E')}"
 
 
 def _acl_path_needs(path: str) -> list[str]:

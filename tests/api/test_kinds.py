@@ -207,7 +207,7 @@ def test_steps(kinds: Kinds, case: dict[str, Any]) -> None:
         ("SecurityGroup", "rules", [{"macro": "ssh", "enable": 1}], [{"macro": "SSH", "enable": 1}], True),
         ("SecurityGroup", "rules", [{"dport": "1", "enable": 1}, {"dport": "2"}], [{"dport": "2"}], False),
         ("IPSet", "entries", [{"cidr": "10.0.0.5/24"}], [{"cidr": "10.0.0.0/24"}], True),
-        ("AccessControl", "users.a@pve", 1, 0, False),
+        ("AccessControl", "user:a@pve", 1, 0, False),
         ("Pool", "comment", None, None, True),
     ],
 )
