@@ -10,13 +10,13 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from pvehelm.chart.chart import Chart, Dependency
 from pvehelm.chart.versions import satisfies
+from pvehelm.chart.yaml import copied
 from pvehelm.errors import InvalidError, Problem
 
 Values = dict[str, Any]
@@ -27,9 +27,7 @@ def coalesce(chart: Chart, user: Mapping[str, Any], *, allow_missing: bool = Fal
 
     Raises InvalidError when a value that a subchart's map must be is something else, and as :func:`enabled` does.
     """
-    return _whole(
-        _imported(enabled(chart, user, allow_missing=allow_missing)), copy.deepcopy(dict(user)), "", keep=False
-    )
+    return _whole(_imported(enabled(chart, user, allow_missing=allow_missing)), copied(user), "", keep=False)
 
 
 def enabled(chart: Chart, values: Mapping[str, Any], *, allow_missing: bool = False) -> Chart:
@@ -38,7 +36,7 @@ def enabled(chart: Chart, values: Mapping[str, Any], *, allow_missing: bool = Fa
     Raises InvalidError when a declared dependency that is enabled is not in ``charts/``, unless that is allowed.
     """
     problems: list[Problem] = []
-    out = _enabled(chart, copy.deepcopy(dict(values)), None, problems)
+    out = _enabled(chart, copied(values), None, problems)
     if problems and not allow_missing:
         raise InvalidError(f"{chart.path}: dependencies are missing", problems)
     return out
@@ -88,13 +86,13 @@ def _enabled(chart: Chart, user: Values, above: Mapping[str, Any] | None, proble
         else:
             found.append((replace(sub, alias=need.alias), need))
     whole = replace(chart, dependencies=tuple(sub for sub, _ in found))
-    seen = _whole(whole, copy.deepcopy(user), "", keep=False)
+    seen = _whole(whole, copied(user), "", keep=False)
     # Tags are set at the top only; further down a chart's defaults may name more.
     own = seen.get("tags") if above is None else chart.values.get("tags")
     tags = {**(own if isinstance(own, dict) else {}), **(above or {})}
     problems.extend(_absent(chart, need) for need in lacking if _counts(need, seen, tags))
     # Below, nulls of the user must still be there: they remove the defaults of the subcharts' subcharts.
-    given = _whole(whole, copy.deepcopy(user), "", keep=True)
+    given = _whole(whole, copied(user), "", keep=True)
     kept = []
     for sub, why in found:
         if why is None or _counts(why, seen, tags):
@@ -143,7 +141,7 @@ def _imported(chart: Chart) -> Chart:
             child, parent = (f"exports.{entry}", ".") if isinstance(entry, str) else (entry["child"], entry["parent"])
             table = _at(whole.get(need.key), child)
             if isinstance(table, dict):
-                table = copy.deepcopy(table)
+                table = copied(table)
                 for step in reversed([] if parent == "." else parent.split(".")):
                     table = {step: table}
                 _tables(lifted, table, keep=True)
@@ -175,7 +173,7 @@ def _whole(chart: Chart, values: Values, prefix: str, *, keep: bool) -> Values:
 
 def _defaults(chart: Chart, values: Values, prefix: str, keep: bool) -> None:
     subcharts = {sub.name for sub in chart.dependencies}
-    for key, default in copy.deepcopy(chart.values).items():
+    for key, default in copied(chart.values).items():
         if key not in values:
             if prefix and not keep:
                 if default is None:
@@ -214,7 +212,7 @@ def _globals(below: Values, above: Values) -> None:
         if isinstance(value, dict):
             if key in target and not isinstance(target[key], dict):
                 continue
-            value = copy.deepcopy(value)
+            value = copied(value)
             _tables(value, target.get(key, {}), keep=True)
         elif isinstance(target.get(key), dict):
             continue

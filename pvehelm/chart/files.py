@@ -53,7 +53,7 @@ def read_directory(root: Path, budget: Budget) -> dict[str, bytes]:
     """The files below ``root`` that ``.helmignore`` leaves, by path relative to it, sorted."""
     rules = None
     listed = root / ".helmignore"
-    if listed.is_file():
+    if listed.is_file() and not listed.is_symlink():
         text = _bounded(listed, MAX_FILE).decode("utf-8", "replace")
         try:
             rules = ignore.parse(text, file=str(listed))

@@ -114,7 +114,7 @@ def _validator(schema: Any, where: str) -> Any:
         raise ValueError(f"{uri} is outside the chart, and schemas are not fetched; put it under $defs")
 
     try:
-        return jsonschema_rs.validator_for(schema, retriever=refuse)
+        return jsonschema_rs.validator_for(schema, retriever=refuse, validate_formats=True)
     except jsonschema_rs.ValidationError as error:
         text = error.message
         if "retrieving it failed" in text:

@@ -8,7 +8,6 @@ are in the modules they come from: ``enabled`` (dependencies), ``validate`` and 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -17,7 +16,7 @@ from pvehelm.chart import strvals
 from pvehelm.chart.chart import Chart
 from pvehelm.chart.dependencies import coalesce, enabled
 from pvehelm.chart.schema import redact, redact_all, validate
-from pvehelm.chart.yaml import Document, Path_, dotted, load_all
+from pvehelm.chart.yaml import Document, Path_, copied, dotted, load_all
 from pvehelm.errors import InvalidError, Problem, UsageError
 
 __all__ = [
@@ -56,7 +55,7 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 def overlay(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """As :func:`merge`, but a null of ``over`` stands in the result: for layers of one user's values."""
-    out = copy.deepcopy(dict(base))
+    out: dict[str, Any] = copied(base)
     _lay(out, over)
     return out
 
@@ -148,7 +147,7 @@ def _lay(base: dict[str, Any], over: Mapping[str, Any]) -> None:
         if isinstance(old, dict) and isinstance(value, Mapping):
             _lay(old, value)
         else:
-            base[key] = copy.deepcopy(value)
+            base[key] = copied(value)
 
 
 def _drop_nulls(out: dict[str, Any], over: Mapping[str, Any]) -> None:

@@ -33,6 +33,16 @@ def dotted(path: Path_) -> str:
     return text
 
 
+def copied(value: Any) -> Any:
+    """A copy of plain data in which nothing is shared, so that a change in one place is a change in one place.
+
+    (What an alias names is one object wherever it stands, and ``copy.deepcopy`` would keep it so.)
+    """
+    if isinstance(value, Mapping):
+        return {key: copied(item) for key, item in value.items()}
+    return [copied(item) for item in value] if isinstance(value, list) else value
+
+
 @dataclass(frozen=True, slots=True)
 class Mark:
     """A position in a text; line and column count from 1."""

@@ -153,6 +153,19 @@ def test_flags_count_in_the_order_given() -> None:
     assert found[("list", 1)] == "--set list[1]"
 
 
+def test_what_an_alias_shares_is_changed_in_one_place(tmp_path: Path) -> None:
+    text = "top:\n  a: &x {k: 1}\n  b: *x\n"
+    assert from_flags([ValueFlag("file", "f", text), ValueFlag("set", "top.a.k=2")]) == {
+        "top": {"a": {"k": 2}, "b": {"k": 1}}
+    }
+    files: dict[str, str | bytes] = {"Chart.yaml": "{apiVersion: v2, name: web, version: 1.0.0}", "values.yaml": text}
+    chart = load(write(tmp_path / "web", files))
+    assert coalesce(chart, {"top": {"a": {"k": None}}}) == {"top": {"a": {}, "b": {"k": 1}}}
+    found = coalesce(chart, {})
+    found["top"]["a"]["k"] = 5
+    assert found["top"]["b"] == {"k": 1}
+
+
 def test_broken_flags() -> None:
     with pytest.raises(InvalidError) as caught:
         from_flags([ValueFlag("file", "a.yaml", "- x\n"), ValueFlag("file", "b.yaml", "a: 1\na: 2\n")])
@@ -183,6 +196,7 @@ SCHEMA = {
         "memory": {"type": "integer", "minimum": 16},
         "disks": {"type": "array", "items": {"$ref": "#/$defs/disk"}},
         "password": {"type": "string", "pattern": "^[a-z]{8,}$", "x-sensitive": True},
+        "address": {"type": "string", "format": "ipv4"},
         "mode": {"oneOf": [{"const": "a"}, {"type": "integer"}]},
     },
     "$defs": {"disk": {"type": "object", "properties": {"size": {"type": "string"}}, "additionalProperties": False}},
@@ -200,9 +214,10 @@ def _check(tmp_path: Path, spec: dict[str, Any], flags: list[ValueFlag]) -> list
 def test_every_problem_with_its_origin(tmp_path: Path) -> None:
     flags = [
         ValueFlag("file", "my.yaml", "memory: 1\ndisks:\n  - size: 5\n  - sizes: 1G\n"),
-        ValueFlag("set", "mem=5,mode=b"),
+        ValueFlag("set", "mem=5,mode=b,address=10.0.0"),
     ]
     assert sorted(_check(tmp_path, {"schema": SCHEMA, "values": {"memory": 512}}, flags)) == [
+        ("--set address", 'address: "10.0.0" is not a "ipv4"', ""),
         ("--set mem", "mem: unknown value 'mem'", "did you mean 'memory'?"),
         (
             "--set mode",
