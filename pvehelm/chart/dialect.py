@@ -390,24 +390,7 @@ class Dialect(ImmutableSandboxedEnvironment):
             return printf(left, *(right if isinstance(right, tuple) else (right,)))
         self.bare(left)
         self.bare(right)
-        if operator == "*" and not (isinstance(left, (int, float)) and isinstance(right, (int, float))):
-            size = len(left) * right if isinstance(right, int) else len(right) * left
-            if size > MAX_TEXT // 8:
-                raise FunctionError("the repetition is too large")
-        if (
-            operator == "**"
-            and isinstance(left, int)
-            and isinstance(right, int)
-            and (right * max(left.bit_length(), 1) > 4096)
-        ):
-            raise FunctionError("the power is too large")
-        if (
-            operator == "*"
-            and isinstance(left, int)
-            and isinstance(right, int)
-            and (left.bit_length() + right.bit_length() > 8192)
-        ):
-            raise FunctionError("the product is too large")
+        _bounded(operator, left, right)
         try:
             return super().call_binop(context, operator, left, right)
         except ZeroDivisionError:
@@ -429,6 +412,19 @@ class Dialect(ImmutableSandboxedEnvironment):
             if isinstance(part, Missing):
                 raise UndefinedValue(part)
         return "".join(text(part) for part in parts)
+
+
+def _bounded(operator: str, left: Any, right: Any) -> None:
+    """Refuses what would make a huge number, text or list out of small ones."""
+    if isinstance(left, int) and isinstance(right, int):
+        if operator == "**" and right * max(left.bit_length(), 1) > 4096:
+            raise FunctionError("the power is too large")
+        if operator == "*" and left.bit_length() + right.bit_length() > 8192:
+            raise FunctionError("the product is too large")
+    elif operator == "*" and (isinstance(left, int) or isinstance(right, int)):
+        many, times = (right, left) if isinstance(left, int) else (left, right)
+        if isinstance(many, (str, list, tuple)) and len(many) * times > MAX_TEXT // 8:
+            raise FunctionError("the repetition is too large")
 
 
 def syntax_place(error: TemplateSyntaxError) -> tuple[int, int]:

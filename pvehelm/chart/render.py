@@ -78,6 +78,7 @@ def render(
     problems = [Problem(*problem) for problem in output["problems"]]
     resources = _resources(output, sources, tokens, problems)
     if problems:
+        problems.sort(key=_order)
         raise InvalidError(f"{chart.path or chart.name}: {_count(problems)} in the templates", problems)
     files = {name: _shown(text, tokens) for name, text in output["files"].items()}
     return Rendered(files, tuple(resources), _shown(output["notes"], tokens), to_text(resources))
@@ -206,6 +207,11 @@ def _shown(text: str, tokens: secrets.Tokens) -> str:
         return tokens.text(text)
     except FunctionError:
         return text
+
+
+def _order(problem: Problem) -> tuple[str, list[int]]:
+    file, *numbers = problem.where.split(":")
+    return file, [int(number) for number in numbers if number.isdigit()]
 
 
 def _count(problems: list[Problem]) -> str:

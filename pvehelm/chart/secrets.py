@@ -75,10 +75,11 @@ class Tokens:
 
     def text(self, value: str) -> str:
         """``restore`` of one text."""
-        if not self.references or self.word[:7].lower() not in value.lower():
+        if not self.references or self.word[:7] not in value.lower():
             return value
         restored = self._pattern.sub(self._reference, value)
-        if self.word.lower() in restored.lower():
+        # A part of the word is enough: the token was cut, or its letters were changed.
+        if self.word[:7] in restored.lower():
             raise FunctionError(_TRANSFORMED)
         return restored
 

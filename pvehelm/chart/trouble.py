@@ -135,6 +135,8 @@ class Trouble:
         if self._go_actions(file):
             return
         line, column = syntax_place(error)
+        if "end of template" in (error.message or ""):
+            line, column = _unclosed(self.sources.get(file, "")) or (line, column)
         self.record(((file, line, column), []), error.message or "the template cannot be read", _syntax_hint(error))
 
     def _go_actions(self, name: str) -> bool:
@@ -164,6 +166,25 @@ def excerpt(source: str, line: int, column: int) -> str:
     number = str(line)
     mark = " " * max(column - 1 - start, 0) + "^"
     return f"\n  {number} | {shown}\n  {' ' * len(number)} | {mark}"
+
+
+_TAG = re.compile(r"\{#.*?#\}|\{%[-+]?\s*(\w+)(.*?)%\}|\{\{", re.DOTALL)
+_BLOCKS = {"if", "for", "macro", "define", "call", "filter", "block", "with", "autoescape", "set"}
+
+
+def _unclosed(source: str) -> tuple[int, int] | None:
+    """Where the innermost tag begins that is opened and never closed."""
+    opened: list[tuple[str, int]] = []
+    for found in _TAG.finditer(source):
+        name, rest = found[1], found[2]
+        if name in _BLOCKS and not (name == "set" and "=" in rest):
+            opened.append((name, found.start()))
+        elif name and name.startswith("end") and opened:
+            opened.pop()
+    if not opened:
+        return None
+    at = opened[-1][1]
+    return source.count("\n", 0, at) + 1, at - source.rfind("\n", 0, at)
 
 
 def _frames(trace: TracebackType | None) -> list[tuple[Any, int]]:

@@ -71,11 +71,7 @@ def text(value: Any) -> str:
         return value.decode("utf-8", "replace")
     if isinstance(value, datetime.datetime):
         return value.isoformat()
-    if isinstance(value, (dict, list, tuple, range, set, frozenset)) or hasattr(value, "__next__"):
-        return flow(value)
-    if hasattr(value, "mapping") and not callable(value):  # dict views of .keys() and .values()
-        return flow(list(value))
-    raise FunctionError(f"{kind(value)} cannot be printed")
+    return flow(value)
 
 
 def flow(value: Any) -> str:
@@ -103,11 +99,11 @@ def plain(value: Any, depth: int = 0) -> Any:
         return value.decode("utf-8", "replace")
     if isinstance(value, datetime.datetime):
         return value.isoformat()
-    if callable(value):
-        raise FunctionError("a function cannot be printed; it has to be called with (...)")
     try:
         items = iter(value)
     except TypeError:
+        if callable(value):
+            raise FunctionError("a function cannot be printed; it has to be called with (...)") from None
         raise FunctionError(f"{kind(value)} cannot be printed") from None
     found: list[Any] = []
     for item in items:
