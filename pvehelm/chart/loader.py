@@ -22,6 +22,7 @@ from yaml.nodes import ScalarNode
 from yaml.reader import ReaderError
 from yaml.resolver import Resolver
 
+from pvehelm.chart import syntax
 from pvehelm.chart.yaml import Document, Mark, Marks
 from pvehelm.errors import InvalidError, Problem
 
@@ -44,22 +45,6 @@ _values: dict[str, Any] = {}
 _keys: dict[str, Any] = {}
 _MEMO_TEXT = 48
 _MEMO_SIZE = 50_000
-
-_HINTS = (
-    ("found character '\\t'", "YAML does not allow tabs for indentation; use spaces"),
-    ("cannot start any token", "indent with spaces, not tabs, and quote text that starts with @, ` or %"),
-    (
-        "mapping values are not allowed",
-        "quote a text that holds ': ', and check that the line is indented like its neighbours",
-    ),
-    ("expected <block end>", "check the indentation: this line does not line up with the ones above"),
-    ("did not find expected key", "check the indentation: this line does not line up with the ones above"),
-    ("could not find expected ':'", "a key needs ': ' with a space after the colon"),
-    ("unexpected end of stream", "a quote that was opened is never closed"),
-    ("undefined alias", "define it before with &NAME, or quote a text that starts with *"),
-    ("did not find expected alphabetic", "quote a text that starts with * or &"),
-    ("did not find expected ',' or", "a [list] or {map} that was opened is not closed, or a comma is missing"),
-)
 
 
 class _NeedLines(Exception):
@@ -116,9 +101,9 @@ class _Loader:
         except _Stop as stop:
             self.problems.append(stop.problem)
         except MarkedYAMLError as error:
-            self.problems.append(self.syntax(error))
+            self.problems.append(syntax.told(error, self.file))
         except ReaderError as error:
-            self.problems.append(self.character(error))
+            self.problems.append(syntax.character(error, self.text, self.file))
         except UnicodeEncodeError as error:
             line = self.text.count("\n", 0, error.start) + 1
             self.problems.append(
@@ -353,25 +338,6 @@ class _Loader:
     def bad_tag(self, event: Any) -> Problem:
         tag = event.tag.replace(_CORE, "!!")
         return self.problem(event, f"tag {tag} is not supported here", "only plain data: texts, numbers, lists, maps")
-
-    def syntax(self, error: MarkedYAMLError) -> Problem:
-        mark = error.problem_mark or error.context_mark
-        where = f"{self.file}:{mark.line + 1}:{mark.column + 1}" if mark is not None else self.file
-        what = error.problem or error.context or "not YAML"
-        hint = next((hint for part, hint in _HINTS if part in what), "")
-        if error.context and error.context_mark is not None and error.problem:
-            what += f" ({error.context} that begins in line {error.context_mark.line + 1})"
-        return Problem(where, what, hint)
-
-    def character(self, error: ReaderError) -> Problem:
-        # libyaml counts bytes, and its pure Python twin characters.
-        position = error.position if isinstance(error.position, int) else 0
-        before = self.text.encode()[:position].decode(errors="ignore")
-        line = before.count("\n") + 1
-        column = len(before) - (before.rfind("\n") + 1) + 1
-        return Problem(
-            f"{self.file}:{line}:{column}", str(error.reason), "remove the character, or write it as an escape"
-        )
 
 
 _SCALARS = frozenset({"null", "bool", "int", "float", "str", "binary", "timestamp"})
