@@ -18,7 +18,6 @@ from typing import Any
 from urllib.parse import quote
 
 from pvehelm.api.schema import Operation, Schema
-from pvehelm.errors import Problem
 from pvehelm.simulator import auth, faults
 from pvehelm.simulator.call import MODIFIED, Call, Failure, bad_parameters, digest, split
 from pvehelm.simulator.permissions import Rights
@@ -44,6 +43,7 @@ __all__ = [
 ]
 
 _IGNORED = "_dc"
+CPU_MODELS = "generic:/cluster/qemu/custom-cpu-models"
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,17 +214,24 @@ class Simulator:
         _authorise(operation, who, rights, args)
         if operation.proxyto == "node":
             self._reach(str(args.get("node", "")))
-        problems = [problem for problem in operation.check(args) if not self._excused(problem)]
+        problems = {problem.where: problem.what for problem in operation.check(args)}
+        problems |= self._missing_models(operation, args)
         if problems:
-            raise bad_parameters({problem.where: problem.what for problem in problems})
+            raise bad_parameters(problems)
         call = Call(self, operation, _plain(operation, args), who, rights)
         call.fail_task = fail_task
         return _success(self._dispatch(call), call.beside)
 
-    def _excused(self, problem: Problem) -> bool:
-        """Formats know the built-in CPU models; this cluster's own are in its state."""
-        found = re.search(r"Custom cputype '([^']+)' not found", problem.what)
-        return found is not None and found[1] in self.state.collection("cpu_models")
+    def _missing_models(self, operation: Operation, args: Mapping[str, Any]) -> dict[str, str]:
+        """Formats cannot know the cluster's own CPU models; the real check of the format does."""
+        found = {}
+        for name, value in args.items():
+            param = operation.param(name)
+            if param is not None and param.format == "pve-vm-cpu-conf":
+                model = re.search(r"(?:^|,)(?:cputype=)?custom-([^,=]+)", str(value))
+                if model and model[1] not in self.state.collection(CPU_MODELS):
+                    found[name] = f"invalid format - Custom cputype '{model[1]}' not found"
+        return found
 
     def _dispatch(self, call: Call) -> Any:
         found = _HANDLERS.get((call.operation.method, call.operation.path))
@@ -256,7 +263,8 @@ class Simulator:
             return
         found = self.state.collection("nodes").get(node)
         if found is None:
-            raise Failure(500, f"hostname lookup '{node}' failed - failed to get address info for: {node}")
+            text = f"failed to get address info for: {node}: Name or service not known"
+            raise Failure(500, f"hostname lookup '{node}' failed - {text}")
         if found.get("status") == "offline":
             raise Failure(595, "No route to host")
 
