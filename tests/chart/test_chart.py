@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
+import json
 import os
 import tarfile
 import time
@@ -11,9 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pvehelm.chart import files
 from pvehelm.chart.chart import load, load_archive
+from pvehelm.chart.metadata import FIELDS
 from pvehelm.errors import InvalidError, NotFoundError
 from tests.chart.data import cases, write
 
@@ -227,3 +232,42 @@ def test_other_tools_archives_load(tmp_path: Path) -> None:
     place = tmp_path / "web.tgz"
     place.write_bytes(data)
     assert load(place).digest == load_archive(data, name="y").digest
+
+
+_PLAIN = gzip.decompress(_archive(GOOD, ("web/values.yaml", b"a: 1\n"), ("web/templates/x.yaml", b"kind: X\n")))
+
+
+@given(st.lists(st.tuples(st.integers(0, 2200), st.integers(0, 255)), min_size=1, max_size=6), st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_damaged_archives_load_or_are_refused(damage: list[tuple[int, int]], packed: bool) -> None:
+    data = bytearray(gzip.compress(_PLAIN, mtime=0) if packed else _PLAIN)
+    for place, value in damage:
+        data[place % len(data)] = value
+    with contextlib.suppress(InvalidError):
+        load_archive(bytes(data) if packed else gzip.compress(bytes(data)), name="x.tgz")
+
+
+@given(st.text(max_size=60), st.sampled_from(["Chart.yaml", "values.yaml", "values.schema.json", ".helmignore"]))
+@settings(max_examples=150, deadline=None)
+def test_any_text_in_a_charts_files_loads_or_is_refused(text: str, name: str) -> None:
+    files: dict[str, str] = {"Chart.yaml": CHART, name: text}
+    with contextlib.suppress(InvalidError):
+        load_archive(_archive(*((f"web/{path}", content.encode()) for path, content in files.items())), name="x.tgz")
+
+
+_ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda below: (
+        st.lists(below, max_size=2)
+        | st.dictionaries(st.sampled_from(["name", "version", "alias", "import-values", "child"]), below, max_size=3)
+    ),
+    max_leaves=5,
+)
+
+
+@given(st.dictionaries(st.sampled_from([*FIELDS, "other"]), _ANY))
+@settings(max_examples=200, deadline=None)
+def test_any_metadata_loads_or_is_refused(data: dict[str, Any]) -> None:
+    text = json.dumps({"apiVersion": "v2", "name": "web", "version": "1.0.0", **data})
+    with contextlib.suppress(InvalidError):
+        load_archive(_archive(("web/Chart.yaml", text.encode())), name="x.tgz")
