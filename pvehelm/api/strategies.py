@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pvehelm.api import rows, scopes, values
@@ -287,10 +288,7 @@ class Item(SchemaKind):
                 steps = rows.ordered_steps(path, before, after, digest=digest, careful=not fresh)
         else:
             steps = self._member_steps(place, key, name, before, after)
-        if steps:
-            last = steps[-1]
-            steps[-1] = Step(last.method, last.path, last.params, writes=(name,), note=last.note)
-        return steps
+        return [*steps[:-1], replace(steps[-1], writes=(name,))] if steps else []
 
     def _member_steps(self, place: str, key: Key, name: str, before: Any, after: Any) -> list[Step]:
         operation = self.shape(place).update
@@ -344,7 +342,12 @@ class Singleton(Item):
         fields = {name: value for name, value in wanted.fields.items() if value is not None}
         live = Live(key=key | ({"guest": place} if place in ("vm", "ct") else {}), fields={})
         step = self._update_step(live, leaves(fields), wanted, place, key)
-        return [Step(step.method, step.path, step.params, step.writes, f"set {self.name}", creates=True)]
+        return [replace(step, note=f"set {self.name}", creates=True)]
+
+    def update(self, live: Live, changes: Mapping[str, Any], wanted: Wanted | None) -> list[Step]:
+        """See Kind.update. Without ``wanted`` all that is owned is given back, and the last step ends that."""
+        steps = super().update(live, changes, wanted)
+        return ending(steps) if wanted is None else steps
 
     def delete(self, live: Live) -> list[Step]:
         """Unsets every field in ``live.fields``: pass a Live that holds only what is owned."""
@@ -352,7 +355,7 @@ class Singleton(Item):
             return []
         place, key = self._target(live.key, {})
         step = self._update_step(live, dict.fromkeys(live.fields), None, place, key)
-        return [Step(step.method, step.path, step.params, note=f"unset {self.name}", deletes=True)]
+        return [replace(step, writes=(), note=f"unset {self.name}", deletes=True)]
 
 
 class RuleList(Singleton):
@@ -377,18 +380,13 @@ class RuleList(Singleton):
         steps = self._separate(place, key, below.field, [], wanted.fields.get(below.field) or [], {}, fresh=True)
         if not steps:
             return [Step("", "", writes=(below.field,), note="the list is empty", creates=True)]
-        first = steps[0]
-        return [Step(first.method, first.path, first.params, first.writes, first.note, creates=True), *steps[1:]]
+        return [replace(steps[0], creates=True), *steps[1:]]
 
     def delete(self, live: Live) -> list[Step]:
         """See Kind.delete: the list is emptied, from the bottom."""
         below = self.table.children
         assert below is not None
-        steps = self.update(live, {below.field: []}, None)
-        if steps:
-            last = steps[-1]
-            steps[-1] = Step(last.method, last.path, last.params, note=last.note, deletes=True)
-        return steps
+        return self.update(live, {below.field: []}, None)
 
 
 class Entries(Item):
@@ -462,13 +460,13 @@ class Entries(Item):
     def create(self, wanted: Wanted, context: Mapping[str, Any]) -> list[Step]:
         """See Kind.create."""
         steps = self.update(Live(wanted.key, {}), dict(wanted.fields), wanted)
-        if steps:
-            first = steps[0]
-            steps[0] = Step(first.method, first.path, first.params, first.writes, first.note, creates=True)
-        return steps
+        return [replace(steps[0], creates=True), *steps[1:]] if steps else []
 
     def update(self, live: Live, changes: Mapping[str, Any], wanted: Wanted | None) -> list[Step]:
-        """See Kind.update: one call for all subjects that get the same, one for those that go."""
+        """See Kind.update: one call for all subjects that get the same, one for those that go.
+
+        Without ``wanted`` all that is owned is given back, and the last step ends that.
+        """
         groups: dict[Any, dict[str, list[str]]] = {}
         written: dict[Any, list[str]] = {}
         for leaf, value in changes.items():
@@ -483,15 +481,11 @@ class Entries(Item):
             sent |= {"delete": 1} if value is None else {"propagate": int(value)}
             note = "take the role away" if value is None else "give the role"
             steps.append(Step("PUT", "/access/acl", sent, writes=tuple(written[value]), note=note))
-        return steps
+        return ending(steps) if wanted is None else steps
 
     def delete(self, live: Live) -> list[Step]:
         """Takes the role from every subject in ``live.fields``: pass a Live that holds only what is owned."""
-        steps = self.update(live, dict.fromkeys(live.fields), None)
-        if steps:
-            last = steps[-1]
-            steps[-1] = Step(last.method, last.path, last.params, note=last.note, deletes=True)
-        return steps
+        return self.update(live, dict.fromkeys(live.fields), None)
 
 
 class Download(Item):
@@ -603,6 +597,11 @@ STRATEGIES: Mapping[str, type[SchemaKind]] = {
     "entries": Entries,
     "verb": Download,
 }
+
+
+def ending(steps: list[Step]) -> list[Step]:
+    """Steps whose last one ends what is owned."""
+    return [*steps[:-1], replace(steps[-1], deletes=True)] if steps else []
 
 
 def merged(fields: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
