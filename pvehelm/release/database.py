@@ -209,7 +209,9 @@ class Database:
             raise self._explain(error) from error
         except OSError as error:
             hint = "check the folder's permissions, or use another store (--store, PVEHELM_STORE)"
-            raise StoreError(f"release store {self.path}: {error.strerror or error}", hint=hint) from error
+            raise StoreError(
+                f"release store {self.path}: it cannot be made: {error.filename}: {error.strerror}", hint=hint
+            ) from error
 
     def _explain(self, error: sqlite3.Error) -> StoreError:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF

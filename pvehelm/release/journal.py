@@ -192,10 +192,10 @@ class Journal(Leases):
             if row is not None and row["release_id"] == release and row["ref"] == ref:
                 return True
             if row is not None:
-                ours = row["release_id"] == release
-                old = ours or row["created"] <= self.clock() - stale
-                scope = ReleaseKey(row["cluster"], row["namespace"], row["name"]).scope
-                if not old or (not ours and self.holder(scope) is not None) or self._in_use(row, vmid):
+                other = ReleaseKey(row["cluster"], row["namespace"], row["name"])
+                young = row["created"] > self.clock() - stale
+                # our own lease is no reason to keep what another ref of ours claimed long ago
+                if young or (other != key and self.holder(other.scope) is not None) or self._in_use(row, vmid):
                     return False
             self.db.execute("DELETE FROM reservations WHERE cluster = ? AND vmid = ?", (cluster, vmid))
             self.db.execute(

@@ -1,0 +1,158 @@
+"""Leases: exclusion, expiry, dead holders, fencing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from pvehelm.errors import FencedError, LeaseHeldError, StoreError
+from pvehelm.release.lease import Lease, is_alive, shown
+from pvehelm.release.release import ReleaseKey, Revision
+from pvehelm.release.store import Store, open_store
+from tests.release.conftest import WEB
+from tests.release.workers import crowd, line, running, tell
+
+SCOPE = WEB.scope
+
+
+def elsewhere(store: Store, lease: Lease) -> None:
+    """Make a lease look as if another machine had it."""
+    store.db.execute("UPDATE leases SET machine = 'another', host = 'pve9' WHERE scope = ?", (lease.scope,))
+
+
+def test_held_says_who_and_what_to_do(store: Store) -> None:
+    lease = store.acquire(SCOPE, purpose="upgrade")
+    with pytest.raises(LeaseHeldError) as caught:
+        store.acquire(SCOPE)
+    text = str(caught.value)
+    assert caught.value.exit_code == 4
+    for part in ("release default/web", lease.holder, lease.host, f"pid {os.getpid()}", "since 2", "(upgrade)"):
+        assert part in text
+    assert "`pvehelm unlock web -n default`" in caught.value.hint
+    assert store.acquire("release:c1/default/other").fence == 1  # other scopes are free
+    store.release(lease)
+    assert store.acquire(SCOPE).fence == lease.fence + 1
+
+
+@pytest.mark.parametrize(
+    ("scope", "text"),
+    [
+        ("release:AA:BB/prod/web", "release prod/web"),
+        ("guest:AA:BB/101", "guest 101"),
+        ("network:pve1", "network pve1"),
+        ("sdn:AA:BB/", "sdn AA:BB/"),
+    ],
+)
+def test_scopes_are_shown_without_the_cluster(scope: str, text: str) -> None:
+    assert shown(scope) == text
+
+
+def test_expires_by_the_databases_clock(store: Store) -> None:
+    first = store.acquire(SCOPE, ttl=0.2)
+    elsewhere(store, first)
+    with pytest.raises(LeaseHeldError, match="pve9"):
+        store.acquire(SCOPE)
+    second = store.acquire(SCOPE, wait=10)
+    assert second.fence == first.fence + 1
+    for late in (first.check, lambda: store.renew(first)):
+        with pytest.raises(FencedError, match="taken over") as caught:
+            late()
+        assert caught.value.exit_code == 4
+        assert second.holder in str(caught.value)
+    store.release(first)  # a loser gives nothing back
+    second.check()
+
+
+def test_slept_but_nobody_came(store: Store) -> None:
+    lease = store.acquire(SCOPE, ttl=0.05)
+    time.sleep(0.1)
+    assert store.holder(SCOPE) is None
+    lease.check()
+    assert store.holder(SCOPE) == lease
+
+
+def test_keep_renews(store: Store) -> None:
+    with store.hold(SCOPE, ttl=0.4) as lease:
+        elsewhere(store, lease)
+        time.sleep(0.8)
+        with pytest.raises(LeaseHeldError):
+            store.acquire(SCOPE)
+    assert store.holder(SCOPE) is None
+
+
+def test_keeper_tells_of_the_loss(store: Store) -> None:
+    import threading
+
+    lost = threading.Event()
+    lease = store.acquire(SCOPE, ttl=0.2)
+    with lease.keep(every=0.01, on_lost=lost.set):
+        store.unlock(SCOPE)
+        assert lost.wait(10)
+        with pytest.raises(FencedError):
+            lease.check()
+
+
+def test_unlock_raises_the_number(store: Store) -> None:
+    lease = store.acquire(SCOPE, purpose="install")
+    store.put_revision(WEB, Revision(1), lease=lease)
+    taken = store.unlock(SCOPE)
+    assert taken is not None
+    assert (taken.holder, taken.pid, taken.purpose) == (lease.holder, os.getpid(), "install")
+    assert store.unlock(SCOPE) is None
+    with pytest.raises(FencedError):
+        store.put_revision(WEB, Revision(2), lease=lease)
+    assert [one.number for one in store.revisions(WEB)] == [1]
+    assert store.acquire(SCOPE).fence > lease.fence
+
+
+def test_a_lease_without_store_says_so() -> None:
+    with pytest.raises(StoreError):
+        Lease("x", "me@here", "here", 1, "", 1).check()
+
+
+def test_is_alive() -> None:
+    own = Path("/proc/self/stat")
+    assert is_alive(os.getpid(), "")
+    assert not is_alive(2**22 + 1, "")
+    if own.exists():
+        start = own.read_text().rpartition(")")[2].split()[19]
+        assert is_alive(os.getpid(), start)
+        assert not is_alive(os.getpid(), start + "1")  # the number was used again
+
+
+def test_killed_holder_is_replaced_at_once(store: Store, url: str) -> None:
+    with running("hold", url, SCOPE, 3600) as process:
+        assert line(process) == "1"
+        with pytest.raises(LeaseHeldError, match=f"pid {process.pid}"):
+            store.acquire(SCOPE)
+        process.send_signal(signal.SIGKILL)
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # dead, not yet reaped: a zombie
+        assert store.holder(SCOPE) is None
+        assert store.acquire(SCOPE).fence == 2
+
+
+def test_suspended_holder_is_fenced_when_it_wakes(store: Store, url: str) -> None:
+    scope = ReleaseKey("c1", "default", "late").scope
+    with running("write_late", url, scope, 0.3) as process:
+        assert line(process) == "ready"
+        process.send_signal(signal.SIGSTOP)
+        lease = store.acquire(scope, wait=30)
+        store.release(lease)  # even if the other one has finished already
+        process.send_signal(signal.SIGCONT)
+        tell(process)
+        assert line(process).startswith("fenced: release default/late was taken over")
+    assert store.open_entries(ReleaseKey("c1", "default", "late")) == []
+
+
+def test_twenty_processes_take_turns(url: str, store: Store) -> None:
+    crowd("count", url, 20, "release:c1/default/counter", 3)
+    assert store.meta()["counter"] == "60"
+
+
+def test_survives_reopening(url: str, store: Store) -> None:
+    with store.hold(SCOPE), open_store(url) as other, pytest.raises(LeaseHeldError):
+        other.acquire(SCOPE)
