@@ -218,7 +218,7 @@ def env(config: Config) -> dict[str, str]:
 
 def store_url(config: Config) -> str:
     """The URL of the release store in effect."""
-    return config.context.store or f"sqlite:///{data_dir(config.environ).lstrip('/')}/releases.db"
+    return config.context.store or f"sqlite:///{data_dir(config.environ)}/releases.db"
 
 
 def _clusters_file(environ: Mapping[str, str]) -> str:

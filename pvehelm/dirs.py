@@ -17,12 +17,14 @@ def config_dir(environ: Mapping[str, str] = os.environ) -> str:
 
 def data_dir(environ: Mapping[str, str] = os.environ) -> str:
     """Where releases, keys and imported schemas are: ``PVEHELM_DATA``, else the user's data directory."""
-    return environ.get("PVEHELM_DATA") or _user_dir(environ, "XDG_DATA_HOME", ".local/share", "user_data_dir")
+    given = environ.get("PVEHELM_DATA")
+    return os.path.abspath(given) if given else _user_dir(environ, "XDG_DATA_HOME", ".local/share", "user_data_dir")
 
 
 def cache_dir(environ: Mapping[str, str] = os.environ) -> str:
     """Where things are that can be made again: ``PVEHELM_CACHE``, else the user's cache directory."""
-    return environ.get("PVEHELM_CACHE") or _user_dir(environ, "XDG_CACHE_HOME", ".cache", "user_cache_dir")
+    given = environ.get("PVEHELM_CACHE")
+    return os.path.abspath(given) if given else _user_dir(environ, "XDG_CACHE_HOME", ".cache", "user_cache_dir")
 
 
 def _user_dir(environ: Mapping[str, str], variable: str, fallback: str, function: str) -> str:
