@@ -6,7 +6,6 @@ neither the client nor the schema.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,8 @@ from pvehelm.errors import InvalidError
 from pvehelm.release.event import Emit, silent
 
 if TYPE_CHECKING:
+    import asyncio
+
     from pvehelm.api.client import Client
     from pvehelm.api.kinds import Kinds
     from pvehelm.api.schema import Schema

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 from pvehelm.api.kind import Kind, Live, Wanted, leaves
 from pvehelm.chart.manifest import Resource
 from pvehelm.errors import InvalidError, Problem
-from pvehelm.release.plan import Desired, Observed, has_secret, secret_key
+from pvehelm.release.plan import Desired, Observed
 from pvehelm.release.release import Inventory, Owned
-from pvehelm.release.secrets import Secrets
+from pvehelm.release.secrets import Secrets, has_secret, secret_key
 
 GUESTS = ("VirtualMachine", "Container")
 

@@ -18,6 +18,7 @@ from typing import Any
 from pvehelm.api.kind import Effect, Kind, Live, Step, Wanted, leaves, nest
 from pvehelm.errors import Problem
 from pvehelm.release.release import Inventory, Owned
+from pvehelm.release.secrets import has_secret, secret_key
 
 
 class Op(StrEnum):
@@ -216,18 +217,6 @@ class Allowed:
 
     def may_use(self, kind: str, what: str) -> bool:
         return bool({"all", kind, what} & self.privileged)
-
-
-SECRET = "secret://"
-
-
-def has_secret(value: Any) -> bool:
-    """Whether a value holds a reference of a secret anywhere."""
-    if isinstance(value, str):
-        return SECRET in value
-    if isinstance(value, Mapping):
-        return any(has_secret(inner) for inner in value.values())
-    return isinstance(value, Sequence) and any(has_secret(inner) for inner in value)
 
 
 class Planner:
@@ -623,11 +612,6 @@ def plan(
     """The changes that make ``observed`` as ``desired``. Pure; ``keep`` forgets instead of deleting."""
     planner = Planner(kinds, inventory, observed, allowed or Allowed(), uid, opened)
     return planner.plan(action, release, namespace, desired, keep=keep)
-
-
-def secret_key(value: Any) -> str:
-    """The text under which a value with references is resolved and hashed."""
-    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
 def _without_digest(step: Step) -> Step:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pvehelm.errors import InvalidError, NotFoundError, PvehelmError
-from pvehelm.release.plan import secret_key
 
 Resolver = Callable[[str], str]
 REFERENCE = re.compile(
@@ -30,6 +30,21 @@ FILTERS: Mapping[str, Callable[[str], str]] = {
     "urlquery": lambda text: __import__("urllib.parse").parse.quote_plus(text),
 }
 REDACTED = "<secret>"
+SECRET = "secret://"
+
+
+def has_secret(value: Any) -> bool:
+    """Whether a value holds a reference of a secret anywhere."""
+    if isinstance(value, str):
+        return SECRET in value
+    if isinstance(value, Mapping):
+        return any(has_secret(inner) for inner in value.values())
+    return isinstance(value, Sequence) and any(has_secret(inner) for inner in value)
+
+
+def secret_key(value: Any) -> str:
+    """The text under which a value with references is resolved and hashed."""
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
 def references(value: Any) -> Iterator[str]:

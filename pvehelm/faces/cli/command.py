@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
-import signal
 import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
@@ -127,6 +125,8 @@ def command(*common: str) -> Callable[[Callable[..., Any]], Callable[..., None]]
 
 def run_async(session: Session, work: Coroutine[Any, Any, Any]) -> Any:
     """Run a coroutine; SIGINT and SIGTERM once: start nothing more and finish what runs; twice: stop here."""
+    import asyncio
+    import signal
 
     async def main() -> Any:
         loop = asyncio.get_running_loop()
