@@ -322,7 +322,7 @@ class _Loader:
                 self.problems.append(
                     self.problem(event, f"{text} is no number that JSON can hold", "quote it if it is text")
                 )
-        except (ValueError, KeyError, ArithmeticError):
+        except (ValueError, LookupError, ArithmeticError):
             if explicit:
                 self.problems.append(self.problem(event, f"{text!r} is no {name}"))
         if explicit and name in ("int", "float") and ":" in text:
