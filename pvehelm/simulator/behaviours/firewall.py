@@ -89,14 +89,12 @@ def set_options(call: Call) -> None:
         if name not in _CONTROL:
             found[name] = typed(call.operation, name, call.args[name])
     if scope == "cluster" and int(found.get("enable", 0)) > 1 and call.has("enable"):
-        # A value above 1 is a dead man's switch: the time is stored, then saving the old rules fails.
+        # A value above 1 is a dead man's switch: the time is stored, then the old rules are saved.
         found["enable"] = int(call.now)
         save(call.state, scope, document)
-        raise Failure(
-            500,
-            "command 'ipset save' failed: open3: exec of ipset save failed: No such file or directory",
-            keep=True,
-        )
+        if "ipset" in call.state.collection("nodes")[call.node].get("lacks", ()):
+            text = "exec of ipset save failed: No such file or directory"
+            raise Failure(500, f"command 'ipset save' failed: open3: {text}", keep=True)
     save(call.state, scope, document)
 
 

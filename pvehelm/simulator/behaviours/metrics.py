@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pvehelm.simulator.core import MODIFIED, Call, handler
+from pvehelm.simulator.core import CPU_MODELS, MODIFIED, Call, handler
 from pvehelm.simulator.crud import typed
 from pvehelm.simulator.sections import Section, options
 
@@ -132,11 +132,11 @@ def _model_name(call: Call) -> str:
 
 
 def _models_digest(call: Call) -> str:
-    return call.digest(dict(call.state.collection("cpu_models").items()))
+    return call.digest(dict(call.state.collection(CPU_MODELS).items()))
 
 
 def _model(call: Call) -> dict[str, Any]:
-    found = call.state.collection("cpu_models").get(_model_name(call))
+    found = call.state.collection(CPU_MODELS).get(_model_name(call))
     if found is None:
         call.fail(f"custom CPU model '{_model_name(call)}' does not exist")
     return found
@@ -151,7 +151,7 @@ def _model_options(call: Call) -> dict[str, Any]:
 def models(call: Call) -> Any:
     return [
         {"cputype": f"custom-{name}", **document, "digest": _models_digest(call)}
-        for name, document in call.state.collection("cpu_models").items()
+        for name, document in call.state.collection(CPU_MODELS).items()
         if call.may(f"/mapping/cpu/custom-{name}", "Mapping.Audit", "Mapping.Use", "Mapping.Modify")
     ]
 
@@ -163,7 +163,7 @@ def get_model(call: Call) -> Any:
 
 @handler("POST", "/cluster/qemu/custom-cpu-models")
 def create_model(call: Call) -> None:
-    found = call.state.collection("cpu_models")
+    found = call.state.collection(CPU_MODELS)
     if _model_name(call) in found:
         call.fail(f"custom CPU model '{_model_name(call)}' already exists")
     found[_model_name(call)] = _model_options(call)
@@ -175,13 +175,13 @@ def update_model(call: Call) -> None:
     call.check_digest(_models_digest(call), MODIFIED)
     for name in call.list("delete"):
         document.pop(name, None)
-    call.state.collection("cpu_models")[_model_name(call)] = {**document, **_model_options(call)}
+    call.state.collection(CPU_MODELS)[_model_name(call)] = {**document, **_model_options(call)}
 
 
 @handler("DELETE", _MODEL)
 def delete_model(call: Call) -> None:
     _model(call)
-    del call.state.collection("cpu_models")[_model_name(call)]
+    del call.state.collection(CPU_MODELS)[_model_name(call)]
     # A configuration that names a model which is gone is read without it.
     guests = call.state.collection("qemu")
     for vmid, guest in guests.items():
