@@ -146,7 +146,7 @@ async def upgrade(
     allow_lookup: bool = False,
 ) -> Result:
     """Upgrade a release to a chart and values: its new defaults, the recorded values, and the flags."""
-    from pvehelm.release.pipeline import Options, run
+    from pvehelm.release.pipeline import Options, last_deployed, run
 
     key = ctx.key(check_name(name))
     before = ctx.store.find(key)
@@ -168,7 +168,7 @@ async def upgrade(
             raise NotFoundError(f"release {name!r} was uninstalled", hint="pvehelm install, or upgrade --install")
         ctx.store.get(key)
     assert before is not None
-    recorded = {} if reset_values else before.current.user_values
+    recorded = {} if reset_values else (last_deployed(ctx, key) or before.current).user_values
     desire = await _desire(
         ctx,
         key,

@@ -19,7 +19,7 @@ from pvehelm.release.context import Context
 from pvehelm.release.event import Event
 from pvehelm.release.lease import Lease
 from pvehelm.release.live import Reader, gather
-from pvehelm.release.plan import Allowed, Plan, plan
+from pvehelm.release.plan import Allowed, Op, Plan, plan
 from pvehelm.release.recover import recover_entries
 from pvehelm.release.release import Inventory, Release, ReleaseKey, Revision, Status
 
@@ -115,7 +115,7 @@ def require_valid(kinds: Kinds, resources: Sequence[Resource]) -> None:
 
 async def _missing_pools(key: ReleaseKey, desire: Desire, options: Options, reader: Reader) -> list[Problem]:
     """Namespaces are pools: every one that is used exists, is made here, or --create-namespace makes it."""
-    used = {r.namespace: str(r.source) for r in desire.resources if r.namespace and r.namespace != "default"}
+    used = {r.namespace: str(r.where(("metadata", "namespace"))) for r in desire.resources if r.namespace and r.namespace != "default"}
     if not used:
         return []
     made = {r.name for r in desire.resources if r.kind == "Pool"}
@@ -250,6 +250,8 @@ async def _finish(
     outcome: Outcome,
     requests: int,
 ) -> Result:
+    if outcome.ok and options.wait:
+        await wait_ready(ctx, made)
     if outcome.ok:
         status = Status.uninstalled if desire.action == "uninstall" else Status.deployed
         done = replace(
@@ -292,6 +294,23 @@ def _keep(ctx: Context, key: ReleaseKey, lease: Lease, revision: Revision, optio
     with ctx.store.transaction():
         ctx.store.put_revision(key, revision, lease=lease)
         ctx.store.prune(key, options.history_max, lease=lease)
+
+
+async def wait_ready(ctx: Context, made: Plan, pause: float = 0.5) -> None:
+    """Wait until every guest that shall run does run; bounded by the operation's timeout alone."""
+    wanted = {c.ref: c for c in made.changes if c.wanted and (c.wanted.fields.get("power") == "running")}
+    wanted |= {c.ref: c for c in made.changes if c.wanted and c.wanted.fields.get("started") and c.op is Op.create}
+    inventory = ctx.store.inventory(ctx.key(made.release, made.namespace)).entries
+    client = await ctx.connect()
+    while wanted:
+        for ref, change in list(wanted.items()):
+            owned = inventory.get(ref)
+            live = await ctx.kinds.get(change.kind).read(owned.identifier, Reader(client)) if owned else None
+            if live is None or live.fields.get("power") == "running":
+                wanted.pop(ref)
+        if wanted:
+            ctx.emit(Event("note", "", f"waiting for {', '.join(sorted(wanted))}"))
+            await asyncio.sleep(pause)
 
 
 def last_deployed(ctx: Context, key: ReleaseKey) -> Revision | None:
