@@ -90,7 +90,9 @@ def emit(value: Any, *, width: int | None = 80) -> str:
         raise _bad((), "nested too deep, or inside itself") from None
     send(ev.DocumentEndEvent(explicit=False))
     send(ev.StreamEndEvent())
-    return out.getvalue().removesuffix("...\n")
+    written = out.getvalue()
+    # The end mark that libyaml sets after a lone scalar; the same within a text is indented.
+    return written[:-4] if written.endswith("\n...\n") else written
 
 
 def style(text: str) -> str | None:
