@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pvehelm.api import scopes, values
 from pvehelm.api.kind import Effect, Field, Get, Kind, Live, Manifest, Wanted
-from pvehelm.api.schema import Facts, Operation, Param, Schema
+from pvehelm.api.schema import Facts, Schema
 from pvehelm.api.scopes import Scope
+from pvehelm.api.shapes import CALL_PARAMS, Shape, at_place, shape_at
 from pvehelm.api.table import FieldRule, Table, in_release
 from pvehelm.errors import ApiError, InvalidError, Problem
 
@@ -29,39 +29,8 @@ if TYPE_CHECKING:
     from pvehelm.api.checks import Checks
 
 Resolve = Callable[[str], str | None]
-# Parameters that belong to the call, not to the object.
-CALL_PARAMS = frozenset(("digest", "delete", "lock-token", "rename", "moveto", "pos", "append", "regenerate"))
 _RULE = FieldRule()
-_NUMBERED = re.compile(r"(.*?[^0-9])(0|[1-9][0-9]*)\Z")
 _ABSENT = re.compile(r"does not exist|no such|not found|is not defined|hostname lookup .* failed", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What a kind is at one kind of place: its operations and the facts of its parameters."""
-
-    create: Operation | None
-    update: Operation | None
-    delete: Operation | None
-    index: Operation | None
-    item: Operation | None
-    # Every parameter that is a field, by its name on the wire.
-    params: Mapping[str, Param]
-    create_only: frozenset[str]
-
-    def param(self, name: str) -> Param | None:
-        found = self.params.get(name)
-        if found is not None:
-            return found if found.index is None else None
-        split = _NUMBERED.match(name)
-        family = self.params.get(f"{split[1]}[n]") if split else None
-        if split is None or family is None or family.index is None:
-            return None
-        return family if family.index[0] <= int(split[2]) <= family.index[1] else None
-
-    def facts(self, name: str) -> Facts:
-        found = self.param(name)
-        return found.facts if found else {}
 
 
 class SchemaKind(Kind):
@@ -92,45 +61,14 @@ class SchemaKind(Kind):
 
     def template(self, place: str, path: str) -> str:
         """A path of the table at a place: ``{scope}`` replaced."""
-        return path.replace("{scope}", scopes.PREFIXES.get(place, ""))
-
-    def _operation(self, place: str, given: str, verb: str, path: str) -> Operation | None:
-        if given == "none":
-            return None
-        verb, path = given.split(" ", 1) if given else (verb, path)
-        return self.schema.find(verb, self.template(place, path))
+        return at_place(path, place)
 
     def shape(self, place: str = "") -> Shape:
         """The kind at a place (``cluster``, ``vm``...), see Shape. A bare VMID's ``guest`` is a VM's here."""
         place = "vm" if place == "guest" else place
         if place not in self._shapes:
-            self._shapes[place] = self._make_shape(place)
+            self._shapes[place] = shape_at(place, self.table, self.schema, self.id_names)
         return self._shapes[place]
-
-    def _make_shape(self, place: str) -> Shape:
-        table, path = self.table, self.table.path
-        above = path.rpartition("/")[0] if path.endswith("}") else path
-        settings, plain = table.strategy == "singleton", table.strategy != "list"
-        verb = "PUT" if settings else "POST"
-        create = self._operation(place, table.create, verb, path if settings else above) if plain else None
-        update = self._operation(place, table.update, "PUT", path) if plain else None
-        fixed = {*CALL_PARAMS, *self.id_names} | set(re.findall(r"\{([^}]+)\}", self.template(place, path)))
-        fixed -= {rule.wire or name for name, rule in table.fields.items()}
-        params: dict[str, Param] = {}
-        for operation in (create, update):
-            for name, param in operation.everything.items() if operation else ():
-                if name not in fixed:
-                    params.setdefault(name, param)
-        in_update = set(update.everything) if update else set()
-        return Shape(
-            create=create,
-            update=update,
-            delete=self._operation(place, table.delete, "DELETE", path),
-            index=self._operation(place, table.index, "GET", above),
-            item=self._operation(place, table.get, "GET", path),
-            params=params,
-            create_only=frozenset(name for name in params if name not in in_update),
-        )
 
     @cached_property
     def id_names(self) -> tuple[str, ...]:
@@ -177,6 +115,7 @@ class SchemaKind(Kind):
         facts = self.shape(place).facts(wire)
         if rule.facts or rule.words:
             facts = {**facts, **rule.facts, **({"words": rule.words} if rule.words else {})}
+            facts = {key: value for key, value in facts.items() if value != ""}
         return facts
 
     def spec_names(self, place: str = "") -> list[str]:

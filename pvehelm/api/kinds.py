@@ -6,12 +6,16 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from pvehelm.api import values
 from pvehelm.api.kind import Field, Kind, Manifest
 from pvehelm.api.schema import Facts, Schema, suggest
 from pvehelm.api.table import Table
 from pvehelm.errors import NotFoundError, Problem
+
+if TYPE_CHECKING:
+    from pvehelm.api.generic import SchemaKind
 
 Path = tuple[str | int, ...]
 
@@ -98,9 +102,20 @@ class Kinds:
             made: Kind = {"VirtualMachine": VirtualMachineKind, "Container": ContainerKind}[table.name](self.schema)
             made.short = made.short or table.short
             return made
-        from pvehelm.api.strategies import STRATEGIES
+        return _strategy(table.strategy)(table, self.schema)
 
-        return STRATEGIES[table.strategy](table, self.schema)
+
+def _strategy(name: str) -> type[SchemaKind]:
+    from pvehelm.api import access, downloads, strategies
+
+    found: dict[str, type[SchemaKind]] = {
+        "item": strategies.Item,
+        "singleton": strategies.Singleton,
+        "list": strategies.RuleList,
+        "entries": access.Entries,
+        "verb": downloads.Download,
+    }
+    return found[name]
 
 
 _LOADED: dict[Schema, Kinds] = {}
@@ -199,6 +214,8 @@ def _row(field: Field) -> dict[str, Any]:
 def _facts_row(name: str, facts: Facts) -> dict[str, Any]:
     row: dict[str, Any] = {"name": name, "type": facts.get("type", "string")}
     named = facts.get("format")
+    if values.is_list(facts):
+        row["type"] = "list"
     if isinstance(named, str):
         row["format"] = named
     elif named:

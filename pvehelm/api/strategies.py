@@ -3,25 +3,23 @@
 * ``Item``: a collection with members; created, changed and removed one by one.
 * ``Singleton``: settings that are always there.
 * ``RuleList``: the ordered list of a scope.
-* ``Entries``: an access entry, one row per subject (AccessControl).
-* ``Download``: made by a verb, seen in a list (Image).
+* ``access.Entries``: an access entry, one row per subject (AccessControl).
+* ``downloads.Download``: made by a verb, seen in a list (Image).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any
 
 from pvehelm.api import rows, scopes, values
-from pvehelm.api.generic import SchemaKind, Shape, ask
-from pvehelm.api.kind import Get, Key, Live, Manifest, Step, Wanted, leaves
+from pvehelm.api.generic import SchemaKind, ask
+from pvehelm.api.kind import Get, Key, Live, Step, Wanted, leaves
 from pvehelm.api.schema import Operation
+from pvehelm.api.shapes import Shape
 from pvehelm.errors import Problem
-
-if TYPE_CHECKING:
-    from pvehelm.api.checks import Checks
 
 
 class Item(SchemaKind):
@@ -190,6 +188,7 @@ class Item(SchemaKind):
         always = [name for name, param in update.params.items() if param.required]
         if update.selector:
             always.append(update.selector.name)
+        always += self.table.along
         if self.table.replaces:
             always += [name for name in desired if shape.param(name) is not None and not self.is_create_only(name)]
         needed = [str(shape.facts(name).get("requires") or "") for name in touched]
@@ -389,216 +388,6 @@ class RuleList(Singleton):
         return self.update(live, {below.field: []}, None)
 
 
-class Entries(Item):
-    """The entries of one path and role: each listed subject is a leaf whose value is ``propagate``.
-
-    ``fields`` is ``{"user:joe@pve": 1, "group:ops": 1, ...}`` (a dot in a name is ``%2E``: leaves keep theirs for
-    sub-keys); other subjects on the same path and role belong to others and stay.
-    """
-
-    always_there = True
-    SUBJECTS: ClassVar[Mapping[str, str]] = {"users": "user", "groups": "group", "tokens": "token"}
-    PARAMS: ClassVar[Mapping[str, str]] = {word: name for name, word in SUBJECTS.items()}
-
-    def check_more(self, checks: Checks) -> None:
-        """The path has to be one that access can be given on."""
-        path = checks.spec.get("path")
-        if not isinstance(path, str) or values.is_open(path):
-            return
-        parts = [part for part in path.split("/") if part]
-        roots = ("access", "mapping", "nodes", "pool", "sdn", "storage", "vms")
-        if parts and parts[0] not in roots:
-            hint = f"/ or one below {', '.join(f'/{root}' for root in roots)}"
-            checks.report(("spec", "path"), f"'{path}' is no path of access control", hint)
-        elif not re.fullmatch(r"[A-Za-z0-9._@!/-]*", path):
-            checks.report(("spec", "path"), f"'{path}' is no path of access control")
-
-    def _lower(self, resource: Manifest, resolve: Callable[[str], str]) -> Wanted:
-        plain = super()._lower(resource, resolve)
-        given = plain.fields.get("propagate")
-        spread = 1 if given is None else given
-        fields: dict[str, int] = {}
-        origins: dict[str, tuple[str | int, ...]] = {}
-        for name, word in self.SUBJECTS.items():
-            for index, subject in enumerate(plain.fields.get(name) or []):
-                fields[_subject_leaf(word, subject)] = spread
-                origins[_subject_leaf(word, subject)] = ("spec", name, index)
-        needs = [*plain.needs, *_acl_path_needs(str(resource.spec.get("path", "")))]
-        path = "/" + "/".join(part for part in str(plain.key["path"]).split("/") if part)
-        if path.startswith("/vms/") and scopes.is_guest_ref(path.removeprefix("/vms/")):
-            guest = path.removeprefix("/vms/")
-            path = f"/vms/{self._guest(guest, 'vmid', resolve, needs)}"
-        return Wanted(
-            ref=plain.ref,
-            kind=plain.kind,
-            name=plain.name,
-            namespace=plain.namespace,
-            key={"path": path, "role": plain.key["role"]},
-            fields=fields,
-            needs=tuple(dict.fromkeys(needs)),
-            privileged=plain.privileged,
-            origins=origins,
-        )
-
-    async def read(self, key: Key, get: Get) -> Live | None:
-        """See Kind.read: always there, entry by entry."""
-        found: dict[str, int] = {}
-        for row in await get("/access/acl") or []:
-            if row.get("path") == key["path"] and row.get("roleid") == key["role"] and row.get("type") in self.PARAMS:
-                found[_subject_leaf(row["type"], row["ugid"])] = int(str(row.get("propagate", 1) or 0))
-        return Live(key=key, fields=found, extra={"vacant": True})
-
-    def same(self, leaf: str, wanted: Any, live: Any) -> bool:
-        """See Kind.same."""
-        if wanted is None or live is None:
-            return wanted is None and live is None
-        return int(wanted) == int(live)
-
-    def refusal(self, leaf: str, before: Any, after: Any, live: Live) -> str:
-        return "create-only" if leaf in ("path", "role") else ""
-
-    def create(self, wanted: Wanted, context: Mapping[str, Any]) -> list[Step]:
-        """See Kind.create."""
-        steps = self.update(Live(wanted.key, {}), dict(wanted.fields), wanted)
-        return [replace(steps[0], creates=True), *steps[1:]] if steps else []
-
-    def update(self, live: Live, changes: Mapping[str, Any], wanted: Wanted | None) -> list[Step]:
-        """See Kind.update: one call for all subjects that get the same, one for those that go.
-
-        Without ``wanted`` all that is owned is given back, and the last step ends that.
-        """
-        groups: dict[Any, dict[str, list[str]]] = {}
-        written: dict[Any, list[str]] = {}
-        for leaf, value in changes.items():
-            word, _, subject = leaf.replace("%2E", ".").partition(":")
-            groups.setdefault(value, {}).setdefault(self.PARAMS[word], []).append(subject)
-            written.setdefault(value, []).append(leaf)
-        steps: list[Step] = []
-        # Giving comes before taking.
-        for value in sorted(groups, key=lambda value: value is None):
-            subjects = {name: ",".join(listed) for name, listed in sorted(groups[value].items())}
-            sent = {"path": live.key["path"], "roles": live.key["role"], **subjects}
-            sent |= {"delete": 1} if value is None else {"propagate": int(value)}
-            note = "take the role away" if value is None else "give the role"
-            steps.append(Step("PUT", "/access/acl", sent, writes=tuple(written[value]), note=note))
-        return ending(steps) if wanted is None else steps
-
-    def delete(self, live: Live) -> list[Step]:
-        """Takes the role from every subject in ``live.fields``: pass a Live that holds only what is owned."""
-        return self.update(live, dict.fromkeys(live.fields), None)
-
-
-class Download(Item):
-    """A file of a storage, made by ``download-url`` and seen in the storage's content."""
-
-    EXTENSIONS: ClassVar[Mapping[str, tuple[str, str]]] = {
-        "iso": (r"\.(?:iso|img)\Z", ".iso or .img"),
-        "vztmpl": (r"\.tar\.(?:gz|xz|zst|bz2)\Z", ".tar.gz, .tar.xz, .tar.zst or .tar.bz2"),
-        "import": (r"\.(?:ova|ovf|qcow2|raw|vmdk)\Z", ".qcow2, .raw, .vmdk, .ova or .ovf"),
-    }
-
-    def check_more(self, checks: Checks) -> None:
-        """The checksum's form, and the ending that each content has to have."""
-        from pvehelm.api import formats
-
-        spec = checks.spec
-        checksum = spec.get("checksum")
-        if isinstance(checksum, str) and not values.is_open(checksum):
-            algorithm, colon, hexed = checksum.partition(":")
-            facts = self.shape().facts("checksum-algorithm")
-            if not colon:
-                checks.report(("spec", "checksum"), "has the form ALGORITHM:HEX", "for example sha256:...")
-            elif formats.check_value(facts, algorithm, name="checksum"):
-                words = ", ".join(facts.get("enum", ()))
-                checks.report(("spec", "checksum"), f"'{algorithm}' is no algorithm", f"one of {words}")
-            elif not re.fullmatch(r"[0-9a-fA-F]+|\.\.\.", hexed):
-                checks.report(("spec", "checksum"), "what follows the algorithm has to be hexadecimal")
-        ending = self.EXTENSIONS.get(str(spec.get("content")))
-        name = spec.get("filename")
-        if ending and isinstance(name, str) and not re.search(ending[0], name, re.IGNORECASE):
-            checks.report(("spec", "filename"), f"'{name}' does not end like {spec['content']}", ending[1])
-
-    def required(self, place: str = "") -> set[str]:
-        # The node may be any that has the storage.
-        return super().required(place) - {"node"}
-
-    async def read(self, key: Key, get: Get) -> Live | None:
-        """See Kind.read."""
-        for node in await self._nodes(key, get):
-            path = scopes.fill("/nodes/{node}/storage/{storage}/content", {**key, "node": node})
-            for row in await ask(get, path, {"content": key["content"]}) or []:
-                if row.get("volid") == _volume(key):
-                    return Live(key={**key, "node": node}, fields={}, extra={"size": row.get("size")})
-        return None
-
-    async def _nodes(self, key: Key, get: Get) -> list[str]:
-        """The nodes to ask: the key's own, else every one that is online and has the storage."""
-        if key.get("node"):
-            return [str(key["node"])]
-        listed = await get("/cluster/resources", type="storage") or []
-        return sorted(
-            str(row["node"])
-            for row in listed
-            if row.get("storage") == key["storage"] and row.get("status", "available") == "available"
-        )
-
-    async def prepare(self, wanted: Wanted, get: Get) -> tuple[Mapping[str, Any], list[Problem]]:
-        """See Kind.prepare: which node downloads, and whether its storage can hold what comes."""
-        key, storage = wanted.key, str(wanted.key["storage"])
-        if key.get("node"):
-            missing = await missing_node(str(key["node"]), "node", get)
-            if missing:
-                return {}, missing
-        nodes = await self._nodes(key, get)
-        if not nodes:
-            return {}, [Problem("storage", f"no node has a storage '{storage}' that is available")]
-        listed = await ask(get, scopes.fill("/nodes/{node}/storage", {"node": nodes[0]})) or []
-        row = next((row for row in listed if row.get("storage") == storage), None)
-        if row is None:
-            names = ", ".join(sorted(str(other.get("storage")) for other in listed))
-            return {}, [Problem("storage", f"node {nodes[0]} has no storage '{storage}'", f"it has {names}")]
-        held = values.normal({"format": "pve-storage-content-list"}, row.get("content", ""))
-        if key["content"] not in held:
-            what = f"storage '{storage}' does not hold '{key['content']}'"
-            return {}, [Problem("content", what, f"it holds {', '.join(sorted(held))}")]
-        return {"node": nodes[0]}, []
-
-    def create(self, wanted: Wanted, context: Mapping[str, Any]) -> list[Step]:
-        """See Kind.create: a task that downloads."""
-        key = {"node": context.get("node"), **wanted.key}
-        sent = {name: value for name, value in wanted.fields.items() if value is not None}
-        if ":" in str(sent.get("checksum", "")):
-            sent["checksum-algorithm"], _, sent["checksum"] = str(sent["checksum"]).partition(":")
-        step = Step(
-            "POST",
-            scopes.fill("/nodes/{node}/storage/{storage}/download-url", key),
-            {"content": key["content"], "filename": key["filename"], **self._sent(sent, "", context)},
-            writes=tuple(leaves(wanted.fields)),
-            note=f"download {_volume(key)}",
-            creates=True,
-        )
-        return [step]
-
-    def update(self, live: Live, changes: Mapping[str, Any], wanted: Wanted | None) -> list[Step]:
-        return []
-
-    def delete(self, live: Live) -> list[Step]:
-        """See Kind.delete."""
-        path = scopes.fill(
-            "/nodes/{node}/storage/{storage}/content/{volume}", {**live.key, "volume": _volume(live.key)}
-        )
-        return [Step("DELETE", path, note=f"remove {_volume(live.key)}", deletes=True)]
-
-
-STRATEGIES: Mapping[str, type[SchemaKind]] = {
-    "item": Item,
-    "singleton": Singleton,
-    "list": RuleList,
-    "entries": Entries,
-    "verb": Download,
-}
-
-
 def ending(steps: list[Step]) -> list[Step]:
     """Steps whose last one ends what is owned."""
     return [*steps[:-1], replace(steps[-1], deletes=True)] if steps else []
@@ -636,18 +425,3 @@ async def missing_node(name: str, where: str, get: Get) -> list[Problem]:
     if name in names:
         return []
     return [Problem(where, f"there is no node '{name}' in the cluster", f"its nodes are {', '.join(names)}")]
-
-
-def _volume(key: Key) -> str:
-    return f"{key['storage']}:{key['content']}/{key['filename']}"
-
-
-def _subject_leaf(word: str, subject: str) -> str:
-    return f"{word}:{str(subject).replace('.', '%2E')}"
-
-
-def _acl_path_needs(path: str) -> list[str]:
-    """What an access path names: ``/pool/x`` a Pool, ``/storage/x`` a Storage."""
-    head, _, rest = path.strip("/").partition("/")
-    kind = {"pool": "Pool", "storage": "Storage"}.get(head)
-    return [f"{kind}/{rest}"] if kind and rest else []

@@ -106,6 +106,7 @@ class Table:
     unset: str = ""
     rename: bool = False
     replaces: bool = False
+    along: tuple[str, ...] = ()
     nested: str = ""
     parent: str = ""
     keep: Mapping[str, str] = default(default_factory=dict)

@@ -142,7 +142,7 @@ def wire(facts: Facts, value: Any) -> Any:
     if isinstance(value, Mapping):
         return formats.print_(facts["format"], value) if facts.get("format") else normal(facts, value)
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return list(value) if is_array(facts) else ",".join(str(item) for item in value)
+        return list(value) if is_array(facts) else str(facts.get("separator", ",")).join(str(item) for item in value)
     return value
 
 

@@ -71,7 +71,8 @@ class Story:
             self.lab.run(self.kind.update(live, back, None) if back else [])
             after = self.read(wanted)
             assert after is not None
-            assert not {leaf for leaf in self.owned if get_leaf(after.fields, leaf) not in (None, [])}
+            left = {leaf for leaf in self.owned if not self.kind.same(leaf, None, get_leaf(after.fields, leaf))}
+            assert not left
         else:
             steps = self.kind.delete(live)
             assert [step.deletes for step in steps][-1]
