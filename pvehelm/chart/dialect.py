@@ -23,7 +23,7 @@ from jinja2.parser import Parser
 from jinja2.runtime import Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from pvehelm.chart.functions.common import MAX_TEXT, FunctionError, kind, text
+from pvehelm.chart.functions.common import MAX_TEXT, FunctionError, Text, kind, text
 from pvehelm.chart.functions.dates import attribute as date_attribute
 from pvehelm.chart.suggest import suggest
 from pvehelm.chart.traced import DATA, pack, unpack
@@ -164,6 +164,19 @@ class Generator(CodeGenerator):
             self.writeline("))")
         if frame.require_output_check:
             self.outdent()
+
+    def start_write(self, frame: Frame, node: nodes.Node | None = None) -> None:
+        # What {% filter %} and {% call %} print; it is text of the template, not a value.
+        head = "yield " if frame.buffer is None else f"{frame.buffer}.append("
+        position = node.lineno if node is not None else 0
+        self.writeline(f"{head}environment.emit({self.name!r}, {position}, environment.captured(", node)
+
+    def end_write(self, frame: Frame) -> None:
+        self.write("))" if frame.buffer is None else ")))")
+
+    def simple_write(self, s: str, frame: Frame, node: nodes.Node | None = None) -> None:
+        head = "yield " if frame.buffer is None else f"{frame.buffer}.append("
+        self.writeline(f"{head}{s}" + ("" if frame.buffer is None else ")"), node)
 
     def visit_Block(self, node: nodes.Block, frame: Frame) -> None:
         if not node.name.startswith(_DEFINE):
@@ -406,6 +419,9 @@ class Dialect(ImmutableSandboxedEnvironment):
 
     def bare(self, value: Any) -> Any:
         return value
+
+    def captured(self, value: Any) -> Any:
+        return Text(value) if type(value) is str else value
 
     def joined(self, parts: tuple[Any, ...]) -> str:
         for part in parts:

@@ -78,7 +78,8 @@ def render(
     problems = [Problem(*problem) for problem in output["problems"]]
     resources = _resources(output, sources, tokens, problems)
     if problems:
-        problems.sort(key=_order)
+        # A loop makes the same mistake many times; it is told once.
+        problems = sorted(dict.fromkeys(problems), key=_order)
         raise InvalidError(f"{chart.path or chart.name}: {_count(problems)} in the templates", problems)
     files = {name: _shown(text, tokens) for name, text in output["files"].items()}
     return Rendered(files, tuple(resources), _shown(output["notes"], tokens), to_text(resources))

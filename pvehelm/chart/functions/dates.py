@@ -295,11 +295,21 @@ def attribute(when: dt.datetime, name: str) -> Any:
         "YearDay": lambda: when.timetuple().tm_yday,
         "Unix": lambda: int(when.timestamp()),
         "UTC": lambda: when.astimezone(dt.UTC),
+        "AddDate": lambda years, months, days: _moved(when, integer(years), integer(months), integer(days)),
         "Format": lambda layout: format_date(string(layout), when),
     }
     if name not in simple:
         raise AttributeError(name)
     return simple[name]
+
+
+def _moved(when: dt.datetime, years: int, months: int, days: int) -> dt.datetime:
+    # As Go does it: the month is counted on, and a day it does not have runs over into the next.
+    total = (when.year + years) * 12 + when.month - 1 + months
+    try:
+        return when.replace(year=total // 12, month=total % 12 + 1, day=1) + dt.timedelta(days=when.day - 1 + days)
+    except (ValueError, OverflowError):
+        raise FunctionError("the date is out of range") from None
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {

@@ -48,7 +48,8 @@ def atoi(value: Any) -> int:
 
 def toDecimal(value: Any) -> int:
     """An octal text (as file modes are written) as a number."""
-    return int(text(value), 8) if re.fullmatch(r"[0-7]{1,21}", text(value)) else 0
+    number = int(text(value), 8) if re.fullmatch(r"[0-7]{1,22}", text(value)) else 0
+    return number if number <= _HIGH else 0
 
 
 def _word(value: int) -> int:

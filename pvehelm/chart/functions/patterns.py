@@ -9,7 +9,7 @@ from typing import Any
 
 from pvehelm.chart.functions.common import FunctionError, bounded, integer, string
 
-_REFUSED = re.compile(r"\(\?(?:[=!]|<[=!]|>|P=|\(|#)|\\[1-9]|[*+?}]\+")
+_REFUSED = re.compile(r"\(\?(?:[=!]|<[=!]|>|P=|\(|#)|\\[1-9Z]|[*+?}]\+")
 
 
 @functools.lru_cache(maxsize=512)
@@ -19,14 +19,14 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     at, inside = 0, False
     while at < len(pattern):
         char = pattern[at]
+        refused = None if inside else _REFUSED.match(pattern, at)
+        if refused:
+            raise FunctionError(f"the pattern {pattern!r} uses {refused[0]!r}, which RE2 does not have")
         if char == "\\":
             escape = pattern[at : at + 2]
             out.append(r"\Z" if escape == r"\z" else escape)
             at += 2
             continue
-        refused = None if inside else _REFUSED.match(pattern, at)
-        if refused:
-            raise FunctionError(f"the pattern {pattern!r} uses {refused[0]!r}, which RE2 does not have")
         if char == "[" and not inside:
             inside = True
             # "]" directly after the opening (and its "^") is itself a member of the class.
@@ -50,8 +50,6 @@ def _compiled(pattern: str) -> re.Pattern[str]:
         else:
             out.append(char)
         at += 1
-    if re.search(r"\\[1-9]", pattern):
-        raise FunctionError(f"the pattern {pattern!r} refers back to a group, which RE2 does not have")
     body = re.sub(r"\\p\{?L\}?", "[^\\\\W\\\\d_]", "".join(out))
     try:
         return re.compile(body, 0 if "\\W\\d_" in body else re.ASCII)
@@ -133,7 +131,21 @@ def regexQuoteMeta(value: Any) -> str:
     return re.sub(r"[\\.+*?()|\[\]{}^$]", r"\\\g<0>", string(value))
 
 
-def semver(value: Any) -> dict[str, Any]:
+class Semver(dict[str, Any]):
+    """The parts of a version, which can be compared with another one as in Helm."""
+
+    methods = frozenset({"Compare"})
+
+    def Compare(self, other: Any) -> int:
+        """-1, 0 or 1: before, equal to or after ``other``."""
+        from pvehelm.chart.versions import parse
+
+        mine = parse(self["Original"])
+        theirs = parse(other["Original"] if isinstance(other, dict) else string(other))
+        return -1 if mine < theirs else int(mine != theirs)
+
+
+def semver(value: Any) -> Semver:
     """The parts of a version as a map: Major, Minor, Patch, Prerelease, Metadata, Original."""
     from pvehelm.chart.versions import parse
 
@@ -141,14 +153,16 @@ def semver(value: Any) -> dict[str, Any]:
         found = parse(string(value))
     except ValueError as error:
         raise FunctionError(str(error)) from None
-    return {
-        "Major": found.major,
-        "Minor": found.minor,
-        "Patch": found.patch,
-        "Prerelease": found.prerelease,
-        "Metadata": found.metadata,
-        "Original": string(value),
-    }
+    return Semver(
+        {
+            "Major": found.major,
+            "Minor": found.minor,
+            "Patch": found.patch,
+            "Prerelease": found.prerelease,
+            "Metadata": found.metadata,
+            "Original": string(value),
+        }
+    )
 
 
 def semverCompare(constraint: Any, version: Any) -> bool:

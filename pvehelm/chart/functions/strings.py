@@ -276,7 +276,8 @@ def toString(value: Any) -> str:
 
 
 def toStrings(value: Any) -> list[str]:
-    return [text(item) for item in sequence(value) if item is not None]
+    items = [] if value is None else [value] if isinstance(value, (str, int, float)) else sequence(value)
+    return [text(item) for item in items if item is not None]
 
 
 def ascii_fold(value: Any) -> str:
@@ -320,7 +321,7 @@ def _formatted(letter: str, flags: str, exact: int | None, value: Any) -> str:
     whole = isinstance(value, int) and not isinstance(value, bool)
     if letter == "v":
         return text(value)
-    if letter == "s" and not number and not isinstance(value, bool):
+    if letter == "s":
         return text(value) if exact is None else text(value)[:exact]
     if letter == "q" and isinstance(value, (str, bytes)):
         return _double(text(value))
