@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from pvehelm.errors import NotFoundError
 from pvehelm.release.lease import Lease, Leases
@@ -18,8 +17,7 @@ from pvehelm.release.release import GUEST_KINDS, Inventory, Owned, ReleaseKey
 STALE = 600.0
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One intent. ``ok`` is None while its outcome is unknown; ``upid`` is the task it started, once that is known."""
 
     id: int
@@ -34,10 +32,10 @@ class Entry:
     error: str = ""
     started: float = 0.0
     finished: float | None = None
-    fence: int = field(default=0, compare=False)
+    fence: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        return dict(self.__dict__)
+        return self._asdict()
 
 
 class Journal(Leases):

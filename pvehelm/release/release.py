@@ -45,7 +45,7 @@ def _known(cls: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
     return {one.name: data[one.name] for one in fields(cls) if one.name in data}
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True)
 class ReleaseKey:
     """What a release is found by. ``cluster`` is the fingerprint of the cluster's root CA, or the simulator's id."""
 
