@@ -62,7 +62,7 @@ def create(call: Call) -> str:
     operation = lxcconfig.config_operation(call)
     lxcconfig.check_rights(call, values, values, vmid, pool)
     rights.check_bridges(call, values)
-    if not int(call.args.get("unprivileged", 1)) and not call.is_root:
+    if not int(call.args.get("unprivileged", call.sim.schema.version >= (9,))) and not call.is_root:
         call.require("/", ["Sys.Modify"])
     values.setdefault("rootfs", f"{storage}:{DEFAULT_SIZE}")
     for name in sorted(values):
@@ -106,7 +106,9 @@ def make(call: Call, vmid: str, values: Mapping[str, Any], storage: str) -> Gues
     config.setdefault("hostname", f"CT{vmid}")
     config.setdefault("memory", 512)
     config.setdefault("swap", 512)
-    if not int(config.setdefault("unprivileged", 1)):
+    # Containers are unprivileged unless asked otherwise since 9.0.
+    usual = 1 if call.sim.schema.version >= (9,) else 0
+    if not int(config.setdefault("unprivileged", usual)):
         del config["unprivileged"]
     doc = {"node": call.node, "status": "stopped", "config": config, "pending": {}, "delete": {}}
     guest = Guest(call.state, "lxc", vmid, {**doc, "snapshots": {}, "firewall": {}})
@@ -217,6 +219,8 @@ def move_volume(call: Call) -> str:
     if guest.running:
         raise Failure(500, "cannot move volumes of a running container")
     lxcconfig.check_storage(call, storage)
+    if not lxcconfig.is_mount(name):
+        raise Failure(500, f"cannot move volume '{name}', only configured volumes can be moved to another storage")
     if name not in guest.config:
         raise Failure(500, f"volume '{name}' does not exist")
     operation = lxcconfig.config_operation(call)
@@ -224,20 +228,15 @@ def move_volume(call: Call) -> str:
     volume = volumes.get(call.state, drives.file_of(old), guest.node)
     if guest.snapshots and call.bool("delete"):
         raise Failure(500, "cannot move volume and delete the source: the container has snapshots")
-    if volume["storage"] == storage:
-        raise Failure(500, "you can't move to the same storage with same format")
 
     def work(log: TaskLog) -> None:
         definition = storages.usable(call.state, storage, guest.node)
         format = lxcconfig.volume_format(definition)
         made = volumes.allocate(call.state, storage, guest.node, guest.vmid, volume["size"], call.now, format)
         volumes.change(call.state, made["volid"], guest.node, content="rootdir")
-        if lxcconfig.is_mount(name):
-            mount = drives.parse(operation, name, old)
-            mount["volume"] = made["volid"]
-            guest.config[name] = properties.join(mount, drives.format_of(operation, name))
-        else:
-            guest.config[name] = made["volid"]
+        mount = drives.parse(operation, name, old)
+        mount["volume"] = made["volid"]
+        guest.config[name] = properties.join(mount, drives.format_of(operation, name))
         if call.bool("delete"):
             volumes.remove(call.state, volume["volid"], guest.node)
         else:

@@ -132,6 +132,10 @@ def _begin(call: Call, kind: str) -> str:
         raise Failure(400, "Parameter verification failed.", {"skiplock": "Only root may use this option."})
     if _managed(call, kind):
         return _ha(call, kind, "start", "started", lambda guest: None if guest.running else start(call, guest))
+    if kind == "lxc":
+        doc = call.state.collection("lxc").get(str(call.int("vmid")))
+        if doc is not None and doc.get("status", "stopped") != "stopped":
+            raise Failure(500, f"CT {call.int('vmid')} already running")
     return _task(call, kind, "start", lambda guest: start(call, guest))
 
 

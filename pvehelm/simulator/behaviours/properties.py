@@ -44,7 +44,7 @@ def join(values: Mapping[str, str], fmt: Format, skip: Iterable[str] = ()) -> st
             shown = next((k for k, f in fmt.items() if k == value and f.get("keyAlias") == key), None)
             partner = str(fmt[shown]["alias"]) if shown else ""
             parts.append(f"{value}={left.pop(partner)}" if partner in left else value)
-    for key in sorted(left, key=lambda k: (bool(fmt.get(k, {}).get("optional")), k)):
+    for key in sorted(left, key=lambda k: (k not in fmt or bool(fmt[k].get("optional")), k)):
         parts.append(f"{key}={left[key]}")
     return ",".join(parts)
 

@@ -38,18 +38,6 @@ def prepare(call: Call, values: dict[str, Any]) -> None:
             check_hookscript(call, str(value), errors=True)
         elif name == "sshkeys":
             check_ssh_keys(unquote(str(value)))
-        elif name == "cpu":
-            _check_cpu(call, str(value))
-
-
-def _check_cpu(call: Call, text: str) -> None:
-    """Raises Failure for a model of the cluster's own that does not exist."""
-    cpu = dict(part.partition("=")[::2] for part in text.split(",") if "=" in part)
-    model = cpu.get("cputype") or text.partition(",")[0]
-    models = call.state.collection("generic:/cluster/qemu/custom-cpu-models")
-    if model.startswith("custom-") and model[7:] not in models and model not in models:
-        what = f"invalid format - Custom cputype '{model[7:]}' not found"
-        raise Failure(400, "Parameter verification failed.", {"cpu": what})
 
 
 def check_ssh_keys(text: str) -> None:

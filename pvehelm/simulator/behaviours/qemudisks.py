@@ -100,7 +100,7 @@ def move_disk(call: Call) -> str:
         drives.give_up(call.state, guest.vmid, guest.node, guest.config, old, destroy=call.bool("delete"))
         guest.save()
 
-    return call.task("qmmove", guest.vmid, guests.in_task(work), lock="disk" if guest.running else None)
+    return call.task("qmmove", guest.vmid, guests.in_task(work))
 
 
 def _reassign(call: Call, guest: Guest, name: str, target: str) -> str:
@@ -184,7 +184,11 @@ def cloudinit_dump(call: Call) -> str:
         return _network(config)
     if kind == "meta":
         return f"instance-id: {call.digest(config)}\n"
-    lines = ["#cloud-config", f"hostname: {guest.name.partition('.')[0]}", "manage_etc_hosts: true"]
+    lines = [
+        "#cloud-config",
+        f"hostname: {str(config.get('name') or 'VM' + guest.vmid).partition('.')[0]}",
+        "manage_etc_hosts: true",
+    ]
     if config.get("ciuser"):
         lines.append(f"user: {str(config['ciuser']).strip()}")
     keys = [key for key in unquote(str(config.get("sshkeys", ""))).splitlines() if key.strip()]

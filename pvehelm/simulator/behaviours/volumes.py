@@ -167,10 +167,11 @@ def linked_clone(state: State, volid: str, node: str, vmid: str, now: float) -> 
     found = storages.definition(state, storage)
     files = storages.has_files(found)
     clone = free_name(state, storage, node, vmid, "qcow2" if files and base["format"] != "subvol" else base["format"])
-    if found["type"] not in ("lvmthin", "lvm"):
-        # The name says what it stands on: `BASE/CLONE`.
-        parent = name if files else name.rpartition("/")[2]
-        clone = f"{storage}:{parent}/{clone.partition(':')[2]}"
+    if found["type"] == "lvmthin":
+        # Thin volumes do not say, and do not mind, what they were cloned from.
+        return put(state, node, clone, now, size=base["size"])
+    parent = name if files else name.rpartition("/")[2]
+    clone = f"{storage}:{parent}/{clone.partition(':')[2]}"
     return put(state, node, clone, now, size=base["size"], parent=volid)
 
 
