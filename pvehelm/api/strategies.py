@@ -165,7 +165,7 @@ class Item(SchemaKind):
         if self.table.rename:
             params["rename"] = key[self.id_names[0]]
         if unset and self._deletes(shape.update):
-            params["delete"] = ",".join(unset)
+            params["delete"] = values.wire(shape.update.everything["delete"].facts, unset)
         else:
             params |= {name: self._empty(name) for name in unset}
         if self.table.digest == "own" and live.extra.get("digest"):

@@ -29,6 +29,7 @@ class Story:
         self.lab = lab
         self.kind = kind
         self.owned: dict[str, Any] = {}
+        self.found: dict[str, Any] = {}
 
     def read(self, wanted: Wanted) -> Live | None:
         key = {name: self.lab.fill(value) for name, value in wanted.key.items()}
@@ -49,6 +50,9 @@ class Story:
             steps = self.kind.update(live, changes, wanted) if changes else []
             assert {leaf for step in steps for leaf in step.writes} == set(changes)
         self.lab.run(steps)
+        for leaf in leaves(wanted.fields):
+            if live is not None and leaf not in self.owned and get_leaf(live.fields, leaf) is not None:
+                self.found[leaf] = get_leaf(live.fields, leaf)
         gone = [leaf for leaf in self.owned if leaf not in leaves(wanted.fields) and self.kind.gives_back(leaf)]
         self.owned = {leaf: value for leaf, value in leaves(wanted.fields).items() if value is not None}
         self.check(wanted, gone)
@@ -67,12 +71,12 @@ class Story:
         live = self.read(wanted)
         assert live is not None
         if self.kind.always_there:
-            back: dict[str, Any] = {leaf: None for leaf in self.owned if get_leaf(live.fields, leaf) is not None}
+            back = {leaf: self.found.get(leaf) for leaf in self.owned}
             self.lab.run(self.kind.update(live, back, None) if back else [])
             after = self.read(wanted)
             assert after is not None
-            left = {leaf for leaf in self.owned if not self.kind.same(leaf, None, get_leaf(after.fields, leaf))}
-            assert not left
+            for leaf, value in back.items():
+                assert self.kind.same(leaf, value, get_leaf(after.fields, leaf)), (leaf, value, after.fields)
         else:
             steps = self.kind.delete(live)
             assert [step.deletes for step in steps][-1]
