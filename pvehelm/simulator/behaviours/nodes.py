@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from pvehelm.simulator.core import Call, handler
@@ -44,7 +45,7 @@ def listed(call: Call) -> Any:
         row = {"node": name, "id": f"node/{name}", "type": "node", "status": node["status"], "level": ""}
         if call.may(f"/nodes/{name}", "Sys.Audit") and node["status"] == "online":
             row.update(usage(node))
-            row["ssl_fingerprint"] = ":".join(call.digest(name).upper()[i : i + 2] for i in range(0, 40, 2))
+            row["ssl_fingerprint"] = _fingerprint(f"{call.state.cluster_id}/{name}")
         found.append(row)
     return found
 
@@ -139,3 +140,36 @@ def machines(call: Call) -> Any:
         for kind in ("i440fx", "q35")
         for number in ("10.0", "9.2", "9.0", "8.1", "7.2")
     ]
+
+
+@handler("GET", "/nodes/{node}/certificates/info")
+def certificates(call: Call) -> Any:
+    """Made-up certificates; the root's fingerprint identifies the cluster and changes with a reset."""
+    subject = "/CN=Proxmox Virtual Environment/OU=PVE Cluster Node"
+    root = f"/CN=Proxmox Virtual Environment/OU={call.state.cluster_id}/O=PVE Cluster Manager CA"
+    common = {"notbefore": _BOOT, "notafter": _BOOT + 10 * 365 * 86400, "public-key-bits": 4096}
+    return [
+        {
+            "filename": "pve-root-ca.pem",
+            "fingerprint": _fingerprint(call.state.cluster_id),
+            "subject": root,
+            "issuer": root,
+            "san": [],
+            "public-key-type": "rsaEncryption",
+            **common,
+        },
+        {
+            "filename": "pve-ssl.pem",
+            "fingerprint": _fingerprint(f"{call.state.cluster_id}/{call.node}"),
+            "subject": f"{subject}/CN={call.node}",
+            "issuer": root,
+            "san": ["127.0.0.1", "localhost", call.node],
+            "public-key-type": "rsaEncryption",
+            **common,
+        },
+    ]
+
+
+def _fingerprint(text: str) -> str:
+    digest = hashlib.sha256(text.encode()).hexdigest().upper()
+    return ":".join(digest[i : i + 2] for i in range(0, 64, 2))
