@@ -206,7 +206,7 @@ class Applier:
 
     async def _settle(self, change: Change, kind: Kind, wanted: Wanted, created: Step) -> None:
         """Bring what creation could not bring: read the new object and set what still differs."""
-        live = await kind.read(self.keys[change.ref], Reader(self.client))
+        live = await kind.read(self.keys[change.ref], self._fresh(change))
         if live is None:
             raise PvehelmError(f"{change.ref}: it was created, but is not there", hint="look at the server's task log")
         self.keys[change.ref] = dict(live.key)
@@ -220,6 +220,17 @@ class Applier:
             await self._step(change, step, final=index == len(steps) - 1)
         if not steps:
             self._record(change, "settle", owned=self._complete(change))
+
+    def _fresh(self, change: Change) -> Reader:
+        """A reader for what was just created: where it is and that it is stopped need not be asked."""
+        reader = Reader(self.client)
+        key = self.keys[change.ref]
+        if change.kind in GUESTS and change.wanted:
+            flavour = "qemu" if change.kind == "VirtualMachine" else "lxc"
+            row = {"type": flavour, "status": "stopped", **key, "pool": change.wanted.fields.get("pool") or ""}
+            reader.know("/cluster/resources", [row])
+            reader.know(f"/nodes/{key['node']}/{flavour}", [row])
+        return reader
 
     # -- one step ----------------------------------------------------------------------------------------------
 
@@ -241,6 +252,8 @@ class Applier:
         try:
             data = await self._call(change, step, entry) if step.method else None
         except PvehelmError as error:
+            if isinstance(error, TransportError) and error.sent:
+                raise  # nobody knows whether it happened: the entry stays open and the next command finds out
             self.store.outcome(entry, self.lease, ok=False, error=self.secrets.redact(str(error)))
             self.outcome.events.append(
                 {"ref": change.ref, "step": step.note, "ok": False, "error": self.secrets.redact(str(error))}

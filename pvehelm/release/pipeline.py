@@ -104,7 +104,14 @@ async def decide(
 
 def require_valid(kinds: Kinds, resources: Sequence[Resource]) -> None:
     """Raise InvalidError with every problem of every manifest, each at its place in the template or file."""
+    hooks = [resource for resource in resources if resource.metadata.get("hook")]
     found = [
+        Problem(
+            str(hook.where(("metadata", "hook"))), f"{hook.ref}: hooks are not supported yet", "leave metadata.hook out"
+        )
+        for hook in hooks
+    ]
+    found += [
         Problem(str(resource.where(path)), f"{resource.ref}: {problem.what}", problem.hint)
         for resource, path, problem in kinds.validate(resources)
         if isinstance(resource, Resource)
@@ -115,7 +122,11 @@ def require_valid(kinds: Kinds, resources: Sequence[Resource]) -> None:
 
 async def _missing_pools(key: ReleaseKey, desire: Desire, options: Options, reader: Reader) -> list[Problem]:
     """Namespaces are pools: every one that is used exists, is made here, or --create-namespace makes it."""
-    used = {r.namespace: str(r.where(("metadata", "namespace"))) for r in desire.resources if r.namespace and r.namespace != "default"}
+    used = {
+        r.namespace: str(r.where(("metadata", "namespace")))
+        for r in desire.resources
+        if r.namespace and r.namespace != "default"
+    }
     if not used:
         return []
     made = {r.name for r in desire.resources if r.kind == "Pool"}
