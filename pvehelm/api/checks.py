@@ -63,11 +63,20 @@ class Checks:
 
     def _name(self) -> None:
         kind, name = self.kind, self.resource.name
-        if kind.table.name_pattern and not kind.table.name_pattern.fullmatch(name):
-            self.report(("metadata", "name"), f"'{name}' has to have the form {kind.table.name_template}")
-        elif kind.id_facts:
-            for _, what in formats.check_value(kind.id_facts, name, name=kind.id_names[0]):
-                self.report(("metadata", "name"), f"'{name}': {what}")
+        pattern = kind.table.name_pattern
+        parts: Mapping[str, str] = dict.fromkeys(kind.id_names, name)
+        if pattern:
+            found = pattern.fullmatch(name)
+            if found is None:
+                self.report(("metadata", "name"), f"'{name}' has to have the form {kind.table.name_template}")
+                return
+            parts = found.groupdict()
+        if kind.table.reserved and re.fullmatch(kind.table.reserved, name):
+            self.report(("metadata", "name"), f"'{name}' is the server's own", "choose another name")
+        for part, text in parts.items():
+            told = [what for facts in kind.id_facts[part] for _, what in formats.check_value(facts, text, name=part)]
+            for what in dict.fromkeys(told):
+                self.report(("metadata", "name"), f"'{text}': {what}")
 
     def _scope(self) -> bool:
         if not self.kind.scoped:

@@ -82,16 +82,12 @@ class SchemaKind(Kind):
         return () if identified or table.strategy == "list" or not name else (name,)
 
     @cached_property
-    def id_facts(self) -> Facts:
-        """The facts of ``metadata.name`` where one parameter takes all of it."""
-        if len(self.id_names) != 1:
-            return {}
+    def id_facts(self) -> Mapping[str, list[Facts]]:
+        """The facts of what ``metadata.name`` fills, for every operation: what one accepts another may not address."""
         shape = self.shape(self.places[0] if self.places else "")
-        for operation in (shape.create, shape.update, shape.index):
-            param = operation.param(self.id_names[0]) if operation else None
-            if param is not None:
-                return param.facts
-        return {}
+        operations = [found for found in (shape.create, shape.update, shape.delete) if found]
+        params = {name: [operation.param(name) for operation in operations] for name in self.id_names}
+        return {name: [param.facts for param in found if param] for name, found in params.items()}
 
     # -- fields ------------------------------------------------------------------------------------------------
 
@@ -274,7 +270,10 @@ class SchemaKind(Kind):
             fields=fields,
             once=once,
             needs=tuple(dict.fromkeys(need for need in needs if need != resource.ref)),
-            privileged=(self.name,) if self.privileged else (),
+            privileged=(
+                *((self.name,) if self.privileged else ()),
+                *(name for name in fields if self.rule(name).privileged and fields[name] is not None),
+            ),
             origins=origins,
         )
 
@@ -304,6 +303,8 @@ class SchemaKind(Kind):
                 needs += [f"guest:{item}" for item in listed if "/" in str(item)]
         else:
             value = values.normal(facts, raw)
+        if rule.first_line and isinstance(value, str):
+            value = value.partition("\n")[0].rstrip()
         for kind in rule.references:
             listed = value if isinstance(value, list) else [value]
             needs += [f"{kind}/{item}" for item in listed if isinstance(item, str) and not values.is_open(item)]
@@ -382,6 +383,8 @@ class SchemaKind(Kind):
         if rule.alike:
             wanted = rule.alike.get(str(wanted), wanted)
             live = rule.alike.get(str(live), live)
+        if rule.garbled and isinstance(wanted, str) and wanted.encode().decode("latin-1") == live:
+            return True
         return values.same(facts, wanted, live, absent=absent)
 
     def recorded(self, leaf: str) -> bool:

@@ -49,7 +49,7 @@ class Item(SchemaKind):
         fields = self.live_fields(found, place)
         extra: dict[str, Any] = {"digest": found["digest"]} if "digest" in found else {}
         if self.table.children:
-            fields[self.table.children.field] = await self._read_rows(place, known, get, extra)
+            fields[self.table.children.field] = await self._read_rows(place, known, get, extra) or []
         if self._typed_lists:
             extra["guests"] = await scopes.guests(get)
         return Live(key=self._live_key(key, where, row), fields=fields, extra=extra)
@@ -96,10 +96,12 @@ class Item(SchemaKind):
                 found[wire] = sorted({str(member[wire]) for member in members if member.get(wire)})
         return found
 
-    async def _read_rows(self, place: str, key: Key, get: Get, extra: dict[str, Any]) -> list[rows.Row]:
+    async def _read_rows(self, place: str, key: Key, get: Get, extra: dict[str, Any]) -> list[rows.Row] | None:
         below = self.table.children
         assert below is not None
-        listed = await ask(get, scopes.fill(self.template(place, below.path), key)) or []
+        listed = await ask(get, scopes.fill(self.template(place, below.path), key))
+        if listed is None:
+            return None
         if below.shape == "ordered":
             listed = sorted(listed, key=lambda row: int(row.get("pos", 0)))
         if listed and listed[0].get("digest"):
@@ -368,6 +370,8 @@ class RuleList(Singleton):
             return None
         extra: dict[str, Any] = {}
         listed = await self._read_rows(place, {**key, **where}, get, extra)
+        if listed is None:
+            return None
         extra["vacant"] = not listed
         return Live(key={**key, **where}, fields={below.field: listed}, extra=extra)
 

@@ -52,7 +52,13 @@ class FieldRule:
     # Releases that have the field.
     since: str = ""
     until: str = ""
-    # A text that means the field is never a problem of formats (checked elsewhere).
+    # The server keeps only the first line of it.
+    first_line: bool = False
+    # The server gives non-ASCII text back as Latin-1.
+    garbled: bool = False
+    # Needs --allow-privileged with the name of the field.
+    privileged: bool = False
+    # Formats do not apply (the server does not check it either).
     unchecked: bool = False
 
 
@@ -107,6 +113,8 @@ class Table:
     rename: bool = False
     replaces: bool = False
     along: tuple[str, ...] = ()
+    # Names that are the server's own (a regular expression).
+    reserved: str = ""
     nested: str = ""
     parent: str = ""
     keep: Mapping[str, str] = default(default_factory=dict)

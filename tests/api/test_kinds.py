@@ -168,6 +168,16 @@ def test_lowering(kinds: Kinds, resource: Any) -> None:
     assert row == LOWERED[resource.ref]
 
 
+def test_what_runs_on_the_node_is_privileged(kinds: Kinds) -> None:
+    resource = manifest("BackupJob", "job1", {"schedule": "daily", "all": True, "script": "/x"})
+    assert kinds.get("BackupJob").lower(resource, lambda ref: None).privileged == ("script",)
+
+
+def test_only_the_first_line_of_a_comment_counts(kinds: Kinds) -> None:
+    resource = manifest("Alias", "lb", {"scope": "cluster", "cidr": "10.0.0.1", "comment": "one \ntwo"})
+    assert kinds.get("Alias").lower(resource, lambda ref: None).fields["comment"] == "one"
+
+
 def test_unknown_guest_is_an_error(kinds: Kinds) -> None:
     resource = manifest("HAResource", "h", {"guest": "VirtualMachine/nobody"})
     with pytest.raises(InvalidError, match="no VirtualMachine/nobody"):
@@ -203,6 +213,8 @@ def test_steps(kinds: Kinds, case: dict[str, Any]) -> None:
         ("User", "enable", 0, 0, True),
         ("HAResource", "state", "enabled", "started", True),
         ("HARule", "resources", ["100"], ["vm:100"], True),
+        ("HARule", "comment", "für", "fÃ¼r", True),
+        ("HARule", "comment", "für", "fur", False),
         ("BackupJob", "vmid", ["101", "100"], ["100", "101"], True),
         ("SecurityGroup", "rules", [{"macro": "ssh", "enable": 1}], [{"macro": "SSH", "enable": 1}], True),
         ("SecurityGroup", "rules", [{"dport": "1", "enable": 1}, {"dport": "2"}], [{"dport": "2"}], False),

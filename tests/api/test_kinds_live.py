@@ -96,3 +96,52 @@ def test_a_life(release: str, case: dict[str, Any]) -> None:
     for spec in case.get("then", []):
         wanted = story.reach(case["name"], spec)
     story.end(wanted)
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "where", "words"),
+    [
+        ("Image", {"storage": "nowhere", "node": "pve-node1"}, "storage", "no storage 'nowhere'"),
+        ("Image", {"storage": "nowhere"}, "storage", "no node has a storage 'nowhere'"),
+        ("Image", {"storage": "local", "node": "pve-node9"}, "node", "no node 'pve-node9'"),
+        ("Image", {"storage": "local-lvm", "node": "pve-node1"}, "content", "does not hold 'iso'"),
+        ("FirewallRules", {"scope": "node/pve-node9", "rules": []}, "scope", "no node 'pve-node9'"),
+        ("FirewallOptions", {"scope": 4711, "enable": True}, "scope", "no guest 4711"),
+        ("Alias", {"scope": 4711, "cidr": "10.0.0.1"}, "scope", "no guest 4711"),
+    ],
+)
+def test_what_is_missing_is_said_before_anything_begins(
+    kind: str, spec: dict[str, Any], where: str, words: str
+) -> None:
+    lab = Lab("9.2")
+    if kind == "Image":
+        spec = {"content": "iso", "filename": "x.iso", "url": "https://example.org/x.iso", **spec}
+    found = lab.kinds.get(kind)
+    resource = manifest(kind, "thing", spec)
+    assert found.validate(resource) == []
+    wanted = lab.lower(found, resource)
+    assert asyncio.run(found.read(wanted.key, lab.get)) is None
+    _, problems = asyncio.run(found.prepare(wanted, lab.get))
+    assert [problem.where for problem in problems] == [where]
+    assert words in problems[0].what
+
+
+def test_access_of_others_stays() -> None:
+    lab = Lab("9.2")
+    for name in ("ann@pve", "max@pve"):
+        lab.call("POST", "/access/users", {"userid": name})
+    lab.call("PUT", "/access/acl", {"path": "/vms", "roles": "PVEAuditor", "users": "max@pve"})
+    story = Story(lab, lab.kinds.get("AccessControl"))
+    wanted = story.reach("mine", {"path": "/vms", "role": "PVEAuditor", "users": ["ann@pve"]})
+    story.end(wanted)
+    assert [row["ugid"] for row in lab.call("GET", "/access/acl")] == ["max@pve"]
+
+
+def test_secret_of_a_new_token_is_kept() -> None:
+    lab = Lab("9.2")
+    lab.call("POST", "/access/users", {"userid": "ann@pve"})
+    story = Story(lab, lab.kinds.get("Token"))
+    story.reach("ann@pve!aa", {"secret": "secret://release/mine"})
+    story = Story(lab, lab.kinds.get("Token"))
+    story.reach("ann@pve!bb", {})
+    assert set(lab.secrets) == {"secret://release/mine", "secret://release/ann-pve-bb"}
