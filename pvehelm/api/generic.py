@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 Resolve = Callable[[str], str | None]
 _RULE = FieldRule()
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 _ABSENT = re.compile(r"does not exist|no such|not found|is not defined|hostname lookup .* failed", re.IGNORECASE)
 
 
@@ -383,8 +384,11 @@ class SchemaKind(Kind):
         if rule.alike:
             wanted = rule.alike.get(str(wanted), wanted)
             live = rule.alike.get(str(live), live)
-        if rule.garbled and isinstance(wanted, str) and wanted.encode().decode("latin-1") == live:
-            return True
+        if rule.garbled and isinstance(wanted, str) and isinstance(live, str):
+            wanted, live = (_NOT_ASCII.sub("?", text) for text in (wanted, live))
+        if sub in rule.sets and isinstance(wanted, str) and isinstance(live, str):
+            wanted, live = (sorted(formats.split_list(text)) for text in (wanted, live))
+            return bool(wanted == live)
         return values.same(facts, wanted, live, absent=absent)
 
     def recorded(self, leaf: str) -> bool:

@@ -54,7 +54,9 @@ class FieldRule:
     until: str = ""
     # The server keeps only the first line of it.
     first_line: bool = False
-    # The server gives non-ASCII text back as Latin-1.
+    # Keys of the property string that are lists without an order.
+    sets: tuple[str, ...] = ()
+    # What is not ASCII in it comes back broken.
     garbled: bool = False
     # Needs --allow-privileged with the name of the field.
     privileged: bool = False

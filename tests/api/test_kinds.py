@@ -213,7 +213,7 @@ def test_steps(kinds: Kinds, case: dict[str, Any]) -> None:
         ("User", "enable", 0, 0, True),
         ("HAResource", "state", "enabled", "started", True),
         ("HARule", "resources", ["100"], ["vm:100"], True),
-        ("HARule", "comment", "für", "fÃ¼r", True),
+        ("HARule", "comment", "für", "f\ufffdr", True),
         ("HARule", "comment", "für", "fur", False),
         ("BackupJob", "vmid", ["101", "100"], ["100", "101"], True),
         ("SecurityGroup", "rules", [{"macro": "ssh", "enable": 1}], [{"macro": "SSH", "enable": 1}], True),
