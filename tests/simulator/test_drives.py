@@ -38,7 +38,8 @@ def test_empty_cd_drives_are_cd_drives(config: Operation) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "text"), [(1 << 30, "1G"), (3584 << 20, "3584M"), (528 << 10, "528K"), (1000, "1000"), (2 << 40, "2T")]
+    ("size", "text"),
+    [(1 << 30, "1G"), (3584 << 20, "3584M"), (528 << 10, "528K"), (1000, "1000"), (2 << 40, "2T"), (0, "0T")],
 )
 def test_sizes(size: int, text: str) -> None:
     assert properties.print_size(size) == text
@@ -117,10 +118,15 @@ def test_names_that_are_none(type: str, name: str) -> None:
         storages.parse_volume({"type": type}, name)
 
 
-def test_storage_facts_agree_with_the_schema() -> None:
-    create = Schema.load("9.2").operation("POST", "/storage")
-    known = create.param("type")
-    assert known is not None
-    assert sorted(storages.types()) == sorted(known.facts["enum"])
-    for facts in storages.types().values():
-        assert set(facts["required"]) <= set(facts["options"]) <= set(create.params)
+@pytest.mark.parametrize("release", ["8.4", "9.2"])
+def test_storage_facts_agree_with_the_schema(release: str) -> None:
+    create = Schema.load(release).operation("POST", "/storage")
+    kind = create.param("type")
+    assert kind is not None
+    for name in kind.facts["enum"]:
+        facts = storages.types()[name]
+        assert set(facts["required"]) <= set(facts["options"])
+        assert set(facts["content_default"]) <= set(facts["content_allowed"])
+        assert set(facts["required"]) <= set(create.params)
+    if release == "9.2":
+        assert set.union(*(set(storages.types()[name]["options"]) for name in kind.facts["enum"])) <= set(create.params)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from pvehelm.simulator.behaviours import guests
+from pvehelm.simulator.behaviours import guests, power
 from pvehelm.simulator.behaviours.guests import Guest
 from pvehelm.simulator.core import Call, Failure, handler
 
@@ -24,6 +24,50 @@ def _reach(call: Call) -> Guest:
 
 @handler("POST", PATH + "/ping")
 def ping(call: Call) -> dict[str, Any]:
+    _reach(call)
+    return {"result": {}}
+
+
+@handler("POST", PATH + "/exec")
+def execute(call: Call) -> dict[str, Any]:
+    """Runs nothing: every command ends well and says nothing."""
+    _reach(call)
+    return {"pid": 1000 + call.state.count("guest-pid")}
+
+
+@handler("GET", PATH + "/exec-status")
+def executed(call: Call) -> dict[str, Any]:
+    _reach(call)
+    pid = call.int("pid")
+    if not 1000 < pid <= 1000 + int(call.state.value("counter:guest-pid", 0)):
+        raise Failure(500, f"Agent error: PID {pid} does not exist")
+    return {"exited": 1, "exitcode": 0, "out-data": ""}
+
+
+@handler("POST", PATH + "/file-write")
+def write_file(call: Call) -> None:
+    guest = _reach(call)
+    guest.doc.setdefault("files", {})[call.str("file")] = call.str("content")
+    guest.save()
+
+
+@handler("GET", PATH + "/file-read")
+def read_file(call: Call) -> dict[str, Any]:
+    name = call.str("file")
+    found = _reach(call).doc.get("files", {})
+    if name not in found:
+        raise Failure(500, f"Agent error: failed to open file '{name}' (mode: 'r'): No such file or directory")
+    return {"content": found[name]}
+
+
+@handler("POST", PATH + "/shutdown")
+def shut_down(call: Call) -> dict[str, Any]:
+    power.stop(_reach(call), call)
+    return {"result": None}
+
+
+@handler("POST", *(f"{PATH}/{verb}" for verb in ("fsfreeze-freeze", "fsfreeze-thaw", "fstrim", "set-user-password")))
+def obey(call: Call) -> dict[str, Any]:
     _reach(call)
     return {"result": {}}
 

@@ -198,7 +198,7 @@ def _copy_disk(call: Call, guest: Guest, newid: str, key: str, text: str, full: 
         if not format and volume["format"] in storages.formats(definition):
             format = volume["format"]
         if guest.kind == "lxc":
-            format = lxcconfig.volume_format(definition)
+            format = lxcconfig.volume_format(definition, volume["size"])
         made = volumes.allocate(call.state, storage, guest.node, newid, volume["size"], call.now, format)
         disk[slot] = made["volid"]
         if guest.kind == "lxc":

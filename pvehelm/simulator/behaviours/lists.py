@@ -6,7 +6,7 @@ from typing import Any
 
 from pvehelm.simulator.behaviours import drives, guests, properties, storages, volumes
 from pvehelm.simulator.behaviours.guests import Guest
-from pvehelm.simulator.core import Call, handler
+from pvehelm.simulator.core import Call, Failure, handler
 
 MIB = 1 << 20
 
@@ -152,7 +152,10 @@ def ct_feature(call: Call) -> dict[str, Any]:
 
 def _feature(call: Call, guest: Guest) -> dict[str, Any]:
     feature = call.str("feature")
-    state = "snap" if call.args.get("snapname") else ""
+    snapshot = call.args.get("snapname")
+    if snapshot and snapshot not in guest.snapshots:
+        raise Failure(500, f"snapshot '{snapshot}' does not exist")
+    state = "snap" if snapshot else ""
     owned = guest_volumes(call, guest)
     has = all(volume_can(call, volid, guest.node, feature, state) for volid in owned.values())
     return {"hasFeature": int(has), "nodes": nodes_of(call, guest) if owned else [guest.node]}

@@ -231,7 +231,7 @@ def move_volume(call: Call) -> str:
 
     def work(log: TaskLog) -> None:
         definition = storages.usable(call.state, storage, guest.node)
-        format = lxcconfig.volume_format(definition)
+        format = lxcconfig.volume_format(definition, volume["size"])
         made = volumes.allocate(call.state, storage, guest.node, guest.vmid, volume["size"], call.now, format)
         volumes.change(call.state, made["volid"], guest.node, content="rootdir")
         mount = drives.parse(operation, name, old)

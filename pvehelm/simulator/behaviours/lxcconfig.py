@@ -46,9 +46,9 @@ def is_mount(name: str) -> bool:
     return name == "rootfs" or bool(re.fullmatch(r"mp\d+", name))
 
 
-def volume_format(definition: storages.Definition) -> str:
-    """The format of a container's volumes on a storage."""
-    return "subvol" if definition["type"] in ("zfspool", "btrfs") else "raw"
+def volume_format(definition: storages.Definition, size: int) -> str:
+    """The format of a container's volume: a directory where there is no size to keep to."""
+    return "subvol" if definition["type"] == "zfspool" or (storages.has_files(definition) and not size) else "raw"
 
 
 # -- checks ----------------------------------------------------------------------------------------------------
@@ -128,7 +128,7 @@ def realise(call: Call, vmid: str, node: str, name: str, text: str, *, base: boo
         where, gib = wanted[0] or storage, wanted[1]
         definition = storages.usable(call.state, where, node)
         size = int(gib * 1024 * 1024) * 1024
-        made = volumes.allocate(call.state, where, node, vmid, size, call.now, volume_format(definition))
+        made = volumes.allocate(call.state, where, node, vmid, size, call.now, volume_format(definition, size))
         volumes.change(call.state, made["volid"], node, content="rootdir")
         mount.update({"volume": made["volid"], "size": properties.print_size(size)})
         if base:

@@ -146,9 +146,9 @@ def _end(call: Call, kind: str, verb: str) -> str:
         return _ha(call, kind, "stop", "stopped", lambda guest: stop(guest, call) if guest.running else None)
 
     def work(guest: Guest) -> None:
-        if not call.bool("skiplock"):
-            guest.check_lock(call)
         if guest.running:
+            if not call.bool("skiplock"):
+                guest.check_lock(call)
             stop(guest, call)
 
     return _task(call, kind, verb, work, plain=True)
@@ -225,8 +225,14 @@ def _set(guest: Guest, status: str) -> None:
 @handler("POST", VM + "suspend")
 def suspend_vm(call: Call) -> str:
     _refuse_stopped(call, "qemu")
+
+    def pause(guest: Guest) -> None:
+        if not call.bool("skiplock"):
+            guest.check_lock(call)
+        _set(guest, "paused")
+
     if not call.bool("todisk"):
-        return _task(call, "qemu", "pause", lambda guest: _set(guest, "paused"))
+        return _task(call, "qemu", "pause", pause)
 
     def work(guest: Guest) -> None:
         guest.config["lock"] = "suspended"

@@ -88,7 +88,7 @@ def parse_size(text: str) -> int:
 def print_size(size: int) -> str:
     """Bytes in the largest unit that needs no fraction: ``3584M``."""
     for unit in ("", "K", "M", "G"):
-        if size % 1024 or not size:
+        if size % 1024:
             return f"{size}{unit}"
         size //= 1024
     return f"{size}T"

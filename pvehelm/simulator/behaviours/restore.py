@@ -63,8 +63,8 @@ def _make(call: Call, kind: str, vmid: str, config: dict[str, Any]) -> Guest:
             disk[slot] = drives.cloudinit_volume(call, vmid, call.node, storage)
         else:
             definition = storages.usable(call.state, storage, call.node)
-            format = "" if kind == "qemu" else lxcconfig.volume_format(definition)
             size = properties.parse_size(disk.get("size", "1G"))
+            format = "" if kind == "qemu" else lxcconfig.volume_format(definition, size)
             disk[slot] = volumes.allocate(call.state, storage, call.node, vmid, size, call.now, format)["volid"]
         config[name] = properties.join(disk, drives.format_of(operation, name), skip=("format", "import-from"))
     for name in [n for n in config if n.startswith("unused") or n in ("lock", "parent", "template")]:

@@ -19,9 +19,9 @@ from pvehelm.simulator.state import State
 Definition = Mapping[str, Any]
 
 # Types whose volumes are files below a path: `VMID/NAME.ext`, `iso/NAME`.
-FILE_TYPES = frozenset({"dir", "nfs", "cifs", "btrfs", "cephfs"})
-SHARED_TYPES = frozenset({"iscsi", "iscsidirect", "nfs", "cifs", "cephfs", "rbd", "zfs", "pbs"})
-MOUNTED_TYPES = frozenset({"nfs", "cifs", "cephfs"})
+FILE_TYPES = frozenset({"dir", "nfs", "cifs", "btrfs", "cephfs", "glusterfs"})
+SHARED_TYPES = frozenset({"iscsi", "iscsidirect", "nfs", "cifs", "cephfs", "glusterfs", "rbd", "zfs", "pbs"})
+MOUNTED_TYPES = frozenset({"nfs", "cifs", "cephfs", "glusterfs"})
 CONTENT_FOLDERS = {
     "iso": "template/iso",
     "vztmpl": "template/cache",
@@ -42,7 +42,7 @@ _FILES: dict[str, dict[str, frozenset[str]]] = {
 }
 _ANY = frozenset({"raw", "subvol", "qcow2"})
 _FEATURES: dict[str, dict[str, dict[str, frozenset[str]]]] = {
-    **dict.fromkeys(("dir", "nfs", "cifs", "cephfs"), _FILES),
+    **dict.fromkeys(("dir", "nfs", "cifs", "cephfs", "glusterfs"), _FILES),
     "btrfs": {**_FILES, "snapshot": {"current": _ANY, "snap": _ANY}, "clone": {"base": _ANY | {"vmdk"}}},
     "lvmthin": {
         "snapshot": {"current": _ANY},
