@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pvehelm.api.client import Client
     from pvehelm.api.tls import TLS
     from pvehelm.config import Config
+    from pvehelm.release.secrets import Resolver
     from pvehelm.release.store import Store
 
 SIMULATOR_USER = "root@pam"
@@ -21,8 +22,6 @@ SIMULATOR_PASSWORD = "proxmox"
 
 def build_context(config: Config, *, announce: bool = True) -> Context:
     """A Context for the selected settings; nothing is opened or asked yet. The simulator is announced on stderr."""
-    from pvehelm.release.secrets import env_resolver, file_resolver
-
     settings = config.context
     if settings.is_simulator and announce:
         sys.stderr.write("context: simulator (no Proxmox host; nothing real is touched)\n")
@@ -46,9 +45,16 @@ def build_context(config: Config, *, announce: bool = True) -> Context:
         dial=dial,
         identify=identify,
         user=whoami(),
-        resolvers={"env": env_resolver(os.environ), "file": file_resolver},
+        resolvers=resolvers,
         allow_privileged=frozenset(settings.policy.allow_privileged),
     )
+
+
+def resolvers() -> dict[str, Resolver]:
+    """The secret references that only the command line resolves."""
+    from pvehelm.release.secrets import env_resolver, file_resolver
+
+    return {"env": env_resolver(os.environ), "file": file_resolver}
 
 
 def whoami() -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pvehelm.errors import InvalidError
@@ -44,7 +44,8 @@ class Context:
     clock: Callable[[], float] = time.time
     emit: Emit = silent
     confirm: Callable[[Plan], bool] = refuse
-    resolvers: Mapping[str, Resolver] = field(default_factory=dict)
+    # The resolvers of secrets beside ``release``, asked for when a reference turns up.
+    resolvers: Callable[[], Mapping[str, Resolver]] = dict
     # What the context's policy allows without a flag: kinds and keys of rule 13.
     allow_privileged: frozenset[str] = frozenset()
     release: str = ""
@@ -119,4 +120,4 @@ class Context:
         def release(name: str) -> str:
             return store.get_secret(key, name)
 
-        return Secrets({**self.resolvers, "release": release}, store.hmac)
+        return Secrets({**self.resolvers(), "release": release}, store.hmac)

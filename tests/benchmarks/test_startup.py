@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +17,8 @@ Make = Callable[[Sequence[str]], Callable[[], object]]
 @pytest.mark.parametrize("command", ["version", "list"])
 @pytest.mark.usefixtures("compiled")
 def test_start(benchmark: Any, process: Make, command: str) -> None:
-    run = process(["-m", "pvehelm", command])
+    script = Path(sys.executable).with_name("pvehelm")
+    run = process([str(script), command])
     baseline = process(["-c", "import typer"])
     ours, theirs, ratio = paired(run, baseline)
     benchmark.pedantic(run, rounds=5)
