@@ -137,8 +137,9 @@ class Library:
                     if not opaque:
                         for value in (*args, *options.values()):
                             tokens.guard(value)
-                    elif name in _OF_LISTS:
-                        tokens.guard(args[0], 0)
+                    elif native or name in _OF_LISTS:
+                        for value in args:
+                            tokens.guard(value, 0)
                 if name in _CHANGING and args and id(args[0]) in paths:
                     path = paths[id(args[0])]
                     raise FunctionError(f"{path} cannot be changed; {name} works on a copy: deepCopy({path})")

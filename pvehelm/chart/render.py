@@ -170,7 +170,9 @@ def _resources(
             try:
                 found.append(_restored(resource, tokens))
             except FunctionError as error:
-                problems.append(Problem(str(resource.source), f"a value of {resource.ref} {error}"))
+                for path in tokens.mangled(resource.as_dict()):
+                    problem = Problem(str(resource.where(path)), f"a value of {resource.ref} {error}")
+                    problems.append(_explained(problem, sources, tokens))
     if not problems:
         try:
             check_unique(found)

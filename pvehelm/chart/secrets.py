@@ -83,6 +83,14 @@ class Tokens:
             raise FunctionError(_TRANSFORMED)
         return restored
 
+    def mangled(self, value: Any) -> Iterator[Path_]:
+        """The paths of texts in ``value`` that hold parts of a token."""
+        for path, text in _texts(value):
+            try:
+                self.text(text)
+            except FunctionError:
+                yield path
+
     def _reference(self, match: re.Match[str]) -> str:
         number = int(match[1])
         if number >= len(self.references):
