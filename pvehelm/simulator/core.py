@@ -279,7 +279,7 @@ def _authorise(operation: Operation, who: auth.Identity, rights: Rights, args: M
         return
     bad = rights.check(permissions["check"], who.name, args)
     if bad is not None:
-        raise Failure(403, f"Permission check failed ({bad})")
+        raise Failure(403, f"Permission check failed ({bad})" if bad else "Permission check failed")
 
 
 def _plain(operation: Operation, args: Mapping[str, Any]) -> dict[str, Any]:

@@ -192,40 +192,41 @@ class Rights:
 
     def _check_modify(self, path: str, who: str) -> str | None:
         path = normalise(path)
-        have = self.of(who, path)
-        if "Permissions.Modify" in have:
-            return None
-        wanted = {"/storage": "Datastore.Allocate", "/vms": "VM.Allocate", "/pool": "Pool.Allocate"}
-        for prefix, priv in wanted.items():
-            if path.startswith(prefix + "/") and priv in have:
-                return None
-        return f"{path}, Permissions.Modify"
+        privs = ["Permissions.Modify"]
+        for prefix, priv in (
+            ("/storage/", "Datastore.Allocate"),
+            ("/vms/", "VM.Allocate"),
+            ("/pool/", "Pool.Allocate"),
+        ):
+            if path.startswith(prefix):
+                privs.append(priv)
+        return self.missing(who, path, privs, any=True)
 
     def _check_user(self, test: str, who: str, args: Mapping[str, Any]) -> str | None:
         userid = str(args.get("userid", ""))
-        if test == "self":
-            return None if who.partition("!")[0] == userid and userid in self.state.collection("users") else "user-self"
+        if test == "self":  # a token is not its user
+            return None if who == userid and userid in self.state.collection("users") else ""
         realm = userid.rpartition("@")[2]
         return self.missing(who, f"/access/realm/{realm}", [test])
 
     def _check_group(self, rest: Sequence[Any], who: str, args: Mapping[str, Any]) -> str | None:
         privs, *pairs = rest
-        options = dict(zip(pairs[::2], pairs[1::2], strict=True)) if len(pairs) % 2 == 0 else {}
-        userid = str(args.get("userid", ""))
-        sent = options.get("groups_param")
-        groups = [group for group in str(args.get("groups") or "").replace(";", ",").split(",") if group]
+        sent = dict(zip(pairs[::2], pairs[1::2], strict=True)).get("groups_param")
+        wanted = str(args.get("groups") or "").replace(";", ",").split(",")
         if self.may(who, "/access/groups", *privs):
             return None
-        if sent == "create":
+        if sent:
+            groups = [group.strip() for group in wanted if group.strip()]
             if not groups:
                 return f"/access/groups, {'|'.join(privs)}"
-            return next((bad for g in groups if (bad := self.missing(who, f"/access/groups/{g}", privs, True))), None)
-        account = self.state.collection("users").get(userid) or {}
-        own = account.get("groups") or []
-        if not any(self.may(who, f"/access/groups/{group}", *privs) for group in own):
-            return f"/access/groups, {'|'.join(privs)}"
-        if sent == "update":
-            return next((bad for g in groups if (bad := self.missing(who, f"/access/groups/{g}", privs, True))), None)
+            for group in groups:
+                bad = self.missing(who, f"/access/groups/{group}", privs, any=True)
+                if bad is not None:
+                    return bad
+        if sent != "create":
+            account = self.state.collection("users").get(str(args.get("userid", ""))) or {}
+            if not any(self.may(who, f"/access/groups/{group}", *privs) for group in account.get("groups") or ()):
+                return ""
         return None
 
 

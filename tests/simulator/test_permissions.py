@@ -99,12 +99,12 @@ EXPRESSIONS: list[tuple[Any, dict[str, Any], str | None]] = [
     (["or", PERM, ["perm", "/vms/{vmid}", ["VM.Audit"]]], {"vmid": 100}, None),
     (["and", PERM, ["perm", "/vms/{vmid}", ["VM.Audit"]]], {"vmid": 100}, "/vms/100, VM.Allocate"),
     (["perm", "/pool/{pool}", ["VM.Allocate"], "require_param", "pool"], {}, "/pool, VM.Allocate"),
-    (["perm-modify", "{path}"], {"path": "/vms/100"}, "/vms/100, Permissions.Modify"),
+    (["perm-modify", "{path}"], {"path": "/vms/100"}, "/vms/100, Permissions.Modify|VM.Allocate"),
     (["perm-modify", "{path}"], {"path": "/pool/web"}, None),
     (["userid-param", "self"], {"userid": "ann@pve"}, None),
     (["userid-param", "Realm.AllocateUser"], {"userid": "x@pve"}, "/access/realm/pve, Realm.AllocateUser"),
     (["userid-group", ["User.Modify"]], {"userid": "joe@pve"}, None),
-    (["userid-group", ["User.Modify"]], {"userid": "root@pam"}, "/access/groups, User.Modify"),
+    (["userid-group", ["User.Modify"]], {"userid": "root@pam"}, ""),
     (["userid-group", ["User.Modify"], "groups_param", "create"], {"userid": "x@pve"}, "/access/groups, User.Modify"),
     (["userid-group", ["User.Modify"], "groups_param", "create"], {"userid": "x@pve", "groups": "ops"}, None),
     (
@@ -147,3 +147,35 @@ def test_paths() -> None:
     assert normalise("vms//100/") == "/vms/100"
     assert normalise("") == "/"
     assert fill_in("/pool/{poolid}", {}) == "/pool/"
+
+
+def test_what_a_user_may_grant() -> None:
+    from tests.simulator.api import api
+
+    root = api()
+    root.ok("POST", "/pools", poolid="team")
+    root.ok("POST", "/nodes/pve1/qemu", vmid=100, memory=64, pool="team")
+    for user in ("lead@pve", "dev@pve"):
+        root.ok("POST", "/access/users", userid=user, password="secret-123")
+    root.ok("PUT", "/access/acl", path="/pool/team", users="lead@pve", roles="PVEPoolAdmin,PVEVMUser")
+    lead = root.as_user("lead@pve", "secret-123")
+    assert lead.put("/access/acl", path="/pool/team", users="dev@pve", roles="PVEVMUser").status == 200
+    refused = lead.put("/access/acl", path="/pool/team", users="dev@pve", roles="PVEVMAdmin")
+    assert (refused.status, "Cannot add role 'PVEVMAdmin'" in refused.message) == (500, True)
+    assert lead.put("/access/acl", path="/pool/other", users="dev@pve", roles="PVEVMUser").status == 403
+    assert lead.put("/pools", poolid="team", vms=100, delete=1).status == 403
+    dev = root.as_user("dev@pve", "secret-123")
+    assert set(dev.get("/access/permissions").data) == {"/pool/team", "/vms/100"}
+    assert dev.get("/access/permissions", userid="lead@pve").status == 403
+    assert [row["vmid"] for row in dev.get("/nodes/pve1/qemu").data] == [100]
+
+
+def test_everything_is_shown_to_whom_the_root_path_was_given() -> None:
+    from tests.simulator.api import api
+
+    root = api()
+    root.ok("POST", "/access/users", userid="ann@pve", password="secret-123")
+    root.ok("PUT", "/access/acl", path="/", users="ann@pve", roles="PVEAuditor")
+    shown = root.as_user("ann@pve", "secret-123").get("/access/permissions").data
+    assert {"/", "/access", "/nodes", "/pool", "/storage", "/vms"} <= set(shown)
+    assert shown["/vms"]["VM.Audit"] == 1

@@ -133,7 +133,9 @@ def _check_roles(call: Call, path: str) -> None:
         privs = role_privileges(call.state, role, call.sim.release)
         if privs is None:
             call.fail(f"ACL update failed: role '{role}' does not exist")
-        allowed = call.is_root or "Permissions.Modify" in have or privs <= have.keys()
+        spreads = call.bool("propagate", True)
+        covered = all(priv in have and (have[priv] or not spreads) for priv in privs)
+        allowed = call.is_root or "Permissions.Modify" in have or covered
         if not allowed:
             call.fail(
                 "ACL update failed: 400 Parameter verification failed.\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
+from pvehelm.api import formats
 from pvehelm.simulator.behaviours import pools
 from pvehelm.simulator.core import Call, handler
 from pvehelm.simulator.crud import typed
@@ -19,21 +20,6 @@ _DAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 def _locked(call: Call, name: str, text: str) -> NoReturn:
     """A parameter error raised while the configuration is locked comes out as 500."""
     call.fail(f"400 Parameter verification failed.\n{name}: {text}")
-
-
-def _object(name: str, text: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for part in str(text).split(","):
-        key, equals, value = part.partition("=")
-        if not equals:
-            key, value = ("enabled" if name == "fleecing" else "keep-last"), part
-        found[key.strip()] = value.strip()
-    if name == "prune-backups":
-        if "keep-all" in found:
-            found = {"keep-all": 1} if found["keep-all"] == "1" else {k: v for k, v in found.items() if k != "keep-all"}
-        elif found and all(value in ("0", "") for value in found.values()):
-            found = {"keep-all": 1}
-    return found
 
 
 def _shown(job_id: str, job: dict[str, Any]) -> dict[str, Any]:
@@ -67,7 +53,11 @@ def _sent(call: Call) -> dict[str, Any]:
     for name, value in call.args.items():
         if name in _CONTROL:
             continue
-        found[name] = _object(name, value) if name in _OBJECTS else typed(call.operation, name, value)
+        param = call.operation.param(name)
+        if name in _OBJECTS and param is not None and value != "":
+            found[name] = formats.parse(param.format, str(value))
+        else:
+            found[name] = typed(call.operation, name, value)
     return found
 
 

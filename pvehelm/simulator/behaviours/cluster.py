@@ -4,23 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from pvehelm.api import formats
 from pvehelm.simulator.core import Call, handler, split
 
-# Options that are answered as objects; the others come back as the text that was sent.
-_OBJECTS = {
-    "crs": "ha",
-    "fencing": "",
-    "ha": "",
-    "migration": "type",
-    "next-id": "",
-    "notify": "",
-    "tag-style": "",
-    "u2f": "",
-    "user-tag-access": "user-allow",
-    "webauthn": "",
-    "replication": "type",
-}
-_TAG_LISTS = ("registered-tags", "user-tag-access")
+# Property strings that are answered as the text that was sent; all others come back as objects.
+_TEXTS = ("bwlimit", "location")
 
 
 def options(call: Call) -> dict[str, Any]:
@@ -29,16 +17,14 @@ def options(call: Call) -> dict[str, Any]:
     return found
 
 
-def parsed(name: str, text: str) -> Any:
+def parsed(call: Call, name: str, text: str) -> Any:
     """An option as it is answered."""
     if name == "registered-tags":
         return sorted(set(split(text)))
-    if name not in _OBJECTS:
+    param = call.sim.schema.operation("PUT", "/cluster/options").param(name)
+    if name in _TEXTS or param is None or not isinstance(param.format, dict):
         return text
-    found: dict[str, Any] = {}
-    for part in str(text).split(","):
-        key, equals, value = part.partition("=")
-        found[key if equals else _OBJECTS[name] or key] = value if equals else part
+    found: dict[str, Any] = formats.parse(param.format, text)
     if name == "user-tag-access" and "user-allow-list" in found:
         found["user-allow-list"] = sorted(set(split(found["user-allow-list"])))
     return found
@@ -53,7 +39,7 @@ def _allowed_tags(shown: dict[str, Any]) -> list[str]:
 @handler("GET", "/cluster/options")
 def get_options(call: Call) -> Any:
     stored = options(call)
-    shown = {name: parsed(name, value) for name, value in stored.items()}
+    shown = {name: parsed(call, name, value) for name, value in stored.items()}
     if "description" in shown:
         shown["description"] = shown["description"].rstrip("\n") + "\n"
     shown.setdefault("mac_prefix", "BC:24:11")
@@ -87,7 +73,7 @@ def set_options(call: Call) -> None:
             stored.pop(name, None)
         else:
             stored[name] = value
-    bounds = parsed("next-id", stored["next-id"]) if stored.get("next-id") else {}
+    bounds = parsed(call, "next-id", stored["next-id"]) if stored.get("next-id") else {}
     lower, upper = int(bounds.get("lower", 100)), int(bounds.get("upper", 1000000))
     if lower > upper:
         call.fail(f"lower ({lower}) <= upper ({upper}) boundary rule broken")

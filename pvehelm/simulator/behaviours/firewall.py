@@ -31,8 +31,17 @@ def scope_of(call: Call) -> str:
     if call.has("vmid"):
         return f"guest/{call.str('vmid')}"
     if call.has("vnet"):
-        return f"vnet/{call.str('vnet')}"
+        return _vnet_scope(call, call.str("vnet"))
     return f"node/{call.node}" if call.has("node") else "cluster"
+
+
+def _vnet_scope(call: Call, vnet: str) -> str:
+    document = call.state.collection("sdn_vnets").get(vnet)
+    if document is None:
+        call.fail(f"sdn vnet '{vnet}' does not exist")
+    privs = ["SDN.Audit", "SDN.Allocate"] if call.operation.method == "GET" else ["SDN.Allocate"]
+    call.require(f"/sdn/zones/{document['zone']}/{vnet}", privs, any=True)
+    return f"vnet/{vnet}"
 
 
 def load(state: State, scope: str) -> dict[str, Any]:

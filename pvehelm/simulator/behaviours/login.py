@@ -9,6 +9,8 @@ from pvehelm.simulator.core import Call, Failure, handler
 from pvehelm.simulator.permissions import Rights, normalise
 
 _DENIED = "authentication failure"
+# Shown to everybody who has a privilege there, besides the paths of ACL entries and of members of pools.
+_ALWAYS = ("/", "/access", "/access/groups", "/mapping", "/nodes", "/pool", "/sdn", "/storage", "/vms")
 
 
 @handler("GET", "/access/ticket")
@@ -88,23 +90,9 @@ def permissions(call: Call) -> Any:
     known = who.partition("!")[0] in call.state.collection("users")
     if not known:
         return {}
-    paths = {normalise(path) for path in rights.entries()}
-    if who.partition("!")[0] == "root@pam":
-        paths |= {
-            "/",
-            "/access",
-            "/access/groups",
-            "/access/realm",
-            "/mapping",
-            "/nodes",
-            "/pool",
-            "/sdn",
-            "/storage",
-            "/vms",
-        }
-    for poolid, pool in call.state.collection("pools").items():
-        if rights.of(who, f"/pool/{poolid}"):
-            paths |= {f"/vms/{vmid}" for vmid in pool.get("vms", ())}
-            paths |= {f"/storage/{storage}" for storage in pool.get("storage", ())}
+    paths = {*_ALWAYS, *(normalise(path) for path in rights.entries())}
+    for pool in call.state.collection("pools").values():
+        paths |= {f"/vms/{vmid}" for vmid in pool.get("vms", ())}
+        paths |= {f"/storage/{storage}" for storage in pool.get("storage", ())}
     found = {path: rights.of(who, path) for path in sorted(paths)}
     return {path: right for path, right in found.items() if right}

@@ -125,6 +125,18 @@ def _sent(call: Call) -> dict[str, Any]:
     return found
 
 
+def _check_gateways(call: Call, interfaces: dict[str, dict[str, Any]]) -> None:
+    own = call.str("iface")
+    for name in ("gateway", "gateway6"):
+        for other, iface in interfaces.items():
+            if call.str(name) and other != own and iface.get(name):
+                call.fail(
+                    "Parameter verification failed.",
+                    400,
+                    {name: f"Default gateway already exists on interface '{other}'."},
+                )
+
+
 def _address(call: Call, found: dict[str, Any], suffix: str) -> None:
     address, netmask, cidr = (f"{name}{suffix}" for name in ("address", "netmask", "cidr"))
     if cidr in found:
@@ -147,6 +159,7 @@ def create_interface(call: Call) -> None:
     name = call.str("iface")
     if name in interfaces:
         call.bad(iface="interface already exists")
+    _check_gateways(call, interfaces)
     used = [iface.get("priority", position + 3) for position, iface in enumerate(interfaces.values())]
     interfaces[name] = {**_sent(call), "priority": max(used, default=2) + 1}
     node["network_pending"] = interfaces
@@ -160,6 +173,7 @@ def update_interface(call: Call) -> None:
     name = call.str("iface")
     if name not in interfaces:
         call.bad(iface="interface does not exist")
+    _check_gateways(call, interfaces)
     kept = dict(interfaces[name])
     for gone in call.list("delete"):
         kept.pop(gone, None)

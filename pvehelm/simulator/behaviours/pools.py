@@ -150,10 +150,15 @@ def update(call: Call) -> None:
         _change_storage(call, poolid, storage, prefix)
 
 
+def _require_modify(call: Call, path: str) -> None:
+    bad = call.rights.check(["perm-modify", path], call.who, {})
+    if bad is not None:
+        raise Failure(403, f"Permission check failed ({bad})")
+
+
 def _change_guest(call: Call, poolid: str, vmid: str, prefix: str) -> None:
     current = pool_of(call.state, "vms", vmid)
-    if not call.may(f"/pool/{poolid}", "Pool.Allocate"):
-        call.require(f"/vms/{vmid}", "VM.Allocate")
+    _require_modify(call, f"/vms/{vmid}")
     if call.bool("delete"):
         if current != poolid:
             call.fail(f"{prefix}VM {vmid} is not a pool member")
@@ -165,7 +170,6 @@ def _change_guest(call: Call, poolid: str, vmid: str, prefix: str) -> None:
         if not call.bool("allow-move"):
             call.fail(f"{prefix}VM {vmid} belongs already to pool '{current}' and 'allow-move' is not set")
         call.require(f"/pool/{current}", "Pool.Allocate")
-    call.require(f"/vms/{vmid}", "VM.Allocate")
     join(call.state, poolid, vmid)
 
 
@@ -173,7 +177,7 @@ def _change_storage(call: Call, poolid: str, storage: str, prefix: str) -> None:
     pools = call.state.collection("pools")
     pool = pools[poolid]
     members = pool.setdefault("storage", [])
-    call.require(f"/storage/{storage}", "Datastore.Allocate")
+    _require_modify(call, f"/storage/{storage}")
     if call.bool("delete"):
         if storage not in members:
             call.fail(f"{prefix}Storage '{storage}' is not a pool member")
