@@ -333,6 +333,8 @@ def _plain(value: Any) -> Any:
 
 def _allowed(facts: Facts, value: Any) -> str:
     """What would have been right, where the facts say it in a few words."""
+    if facts.get("format") == "pve-calendar-event" and isinstance(value, int):
+        return 'YAML reads 12:30 as a number: quote it, "12:30"'
     enum = [str(item) for item in facts.get("enum") or ()]
     if enum:
         close = suggest(str(value), enum)

@@ -26,6 +26,11 @@ from pvehelm.api.scopes import segment
 from pvehelm.api.table import Children
 
 Row = dict[str, Any]
+# The order in which people read a row.
+ORDER = (
+    *("type", "action", "macro", "proto", "icmp-type", "source", "sport", "dest", "dport"),
+    *("cidr", "nomatch", "iface", "log", "comment", "enable"),
+)
 ACTIONS = ("ACCEPT", "DROP", "REJECT")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]+\Z")
 _ADDRESS = re.compile(r"[0-9a-fA-F.:]+(/[0-9.]+)?(-[0-9a-fA-F.:]+)?\Z")
@@ -63,7 +68,12 @@ def normal_row(facts: Mapping[str, Facts], row: Any, shape: str) -> Row:
         found["enable"] = int(bool(found.get("enable", 1)))
     elif not found.get("nomatch"):
         found.pop("nomatch", None)
-    return found
+    # One order of keys, so that two rows that mean the same look the same.
+    return {name: found[name] for name in sorted(found, key=_rank)}
+
+
+def _rank(name: str) -> tuple[int, str]:
+    return (ORDER.index(name) if name in ORDER else len(ORDER), name)
 
 
 def live_row(facts: Mapping[str, Facts], row: Mapping[str, Any], shape: str) -> Row:
