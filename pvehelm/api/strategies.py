@@ -52,7 +52,8 @@ class Item(SchemaKind):
             fields[self.table.children.field] = await self._read_rows(place, known, get, extra) or []
         if self._typed_lists:
             extra["guests"] = await scopes.guests(get)
-        return Live(key=self._live_key(key, where, row), fields=fields, extra=extra)
+        # The key keeps the spelling it came with, so that it is the same one at the next plan.
+        return Live(key={**key, **where}, fields=fields, extra=extra)
 
     async def _where(self, key: Key, get: Get) -> tuple[str, dict[str, str] | None]:
         """The place of a key and its path variables; None for those while they do not exist."""
@@ -74,10 +75,6 @@ class Item(SchemaKind):
         names = [*self.id_names, *(rule.wire or name for name, rule in self.table.fields.items() if rule.identity)]
         own = [name for name in names if name in row]
         return own or names
-
-    def _live_key(self, key: Key, where: Mapping[str, str], row: Mapping[str, Any]) -> dict[str, Any]:
-        # The server's spelling (vm:100 where the key has 100) addresses best.
-        return {**key, **where, **{name: row[name] for name in self._row_names(row) if name in key}}
 
     def _item_params(self, operation: Operation, key: Key) -> dict[str, Any]:
         sent = dict(self.table.get_params)

@@ -61,6 +61,7 @@ class Story:
     def check(self, wanted: Wanted, gone: list[str]) -> None:
         live = self.read(wanted)
         assert live is not None
+        assert {name: live.key[name] for name in wanted.key} == {k: self.lab.fill(v) for k, v in wanted.key.items()}
         for leaf, value in leaves(wanted.fields).items():
             assert self.kind.same(leaf, value, get_leaf(live.fields, leaf)), (leaf, value, live.fields)
         for leaf in gone:
