@@ -72,19 +72,19 @@ class Api:
             return self.send(method, path, headers=self.headers, query=encoded)
         return self.send(method, path, encoded.encode(), self.headers)
 
-    def get(self, path: str, **params: Any) -> Answer:
+    def get(self, path: str, /, **params: Any) -> Answer:
         return self.call("GET", path, params)
 
-    def post(self, path: str, **params: Any) -> Answer:
+    def post(self, path: str, /, **params: Any) -> Answer:
         return self.call("POST", path, params)
 
-    def put(self, path: str, **params: Any) -> Answer:
+    def put(self, path: str, /, **params: Any) -> Answer:
         return self.call("PUT", path, params)
 
-    def delete(self, path: str, **params: Any) -> Answer:
+    def delete(self, path: str, /, **params: Any) -> Answer:
         return self.call("DELETE", path, params)
 
-    def ok(self, method: str, path: str, **params: Any) -> Any:
+    def ok(self, method: str, path: str, /, **params: Any) -> Any:
         """The data of a call that must succeed (and whose task, if it is one, must end OK)."""
         answer = self.call(method, path, params)
         assert answer.status == 200, answer

@@ -128,3 +128,16 @@ def test_passwords_are_not_stored_and_never_shown(root: Api) -> None:
     assert "secret-123" not in str(stored)
     assert "password" not in root.get("/access/users/joe@pve").data
     assert "password" not in root.get("/access/users").data[1]
+
+
+PASSWORDS = [("joe@pve", 200), ("joe@pam", 500), ("joe@corp", 500), ("joe@nosuch", 500)]
+
+
+@pytest.mark.parametrize(("userid", "status"), PASSWORDS)
+def test_passwords_are_kept_by_some_realms_only(root: Api, userid: str, status: int) -> None:
+    root.ok("POST", "/access/domains", realm="corp", type="ad", server1="127.0.0.1", domain="example.org")
+    assert root.post("/access/users", userid=userid, password="secret-123").status == status
+    assert (root.get(f"/access/users/{userid}").status == 200) == (status == 200)
+    assert root.delete(f"/access/users/{userid}").status == 200
+    root.ok("POST", "/access/users", userid=userid)
+    assert root.put("/access/password", userid=userid, password="secret-123").status == status

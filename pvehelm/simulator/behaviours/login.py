@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pvehelm.simulator import auth
+from pvehelm.simulator.behaviours.users import set_password
 from pvehelm.simulator.core import Call, Failure, handler
 from pvehelm.simulator.permissions import Rights, normalise
 
@@ -74,7 +75,7 @@ def password(call: Call) -> None:
     account = users.get(userid)
     if account is None:
         call.fail(f"no such user ('{userid}')")
-    account["password"] = auth.hash_password(call.str("password"))
+    set_password(call, userid, account)
     users[userid] = account
 
 

@@ -29,6 +29,19 @@ def _shown(call: Call, userid: str, account: dict[str, Any]) -> dict[str, Any]:
     return shown
 
 
+def set_password(call: Call, userid: str, account: dict[str, Any], prefix: str = "") -> None:
+    """Set a password where the realm keeps any: ``pve``, and ``pam`` for the system's only user, root."""
+    realm = userid.rpartition("@")[2]
+    found = call.state.collection("domains").get(realm)
+    if found is None:
+        call.fail(f"{prefix}auth domain '{realm}' does not exist")
+    if found["type"] not in ("pam", "pve"):
+        call.fail(f"{prefix}can't set password on auth type '{found['type']}'")
+    if found["type"] == "pam" and userid != ROOT:
+        call.fail(f"{prefix}change password failed: user '{userid.rpartition('@')[0]}' does not exist")
+    account["password"] = auth.hash_password(call.str("password"))
+
+
 def _tokens(call: Call, userid: str) -> dict[str, Any] | None:
     from pvehelm.simulator.behaviours.tokens import of_user
 
@@ -94,7 +107,7 @@ def create(call: Call) -> None:
     account: dict[str, Any] = {"enable": 1, "expire": 0}
     _take(call, account, "create user failed: ")
     if call.has("password"):
-        account["password"] = auth.hash_password(call.str("password"))
+        set_password(call, userid, account, "create user failed: ")
     users[userid] = account
 
 
@@ -122,9 +135,7 @@ def delete(call: Call) -> None:
     users = call.state.collection("users")
     account = users.get(userid)
     if account is None:
-        if userid.rpartition("@")[2] == "pve":
-            return
-        call.fail(f"delete user failed: user '{userid}' does not exist")
+        return
     for collection in ("tokens", "acl"):
         documents = call.state.collection(collection)
         for key, document in documents.items():
