@@ -5,7 +5,8 @@ Beyond the contract of ``api.kind``:
 
 * ``Wanted.key`` and ``Live.key`` of a thing at several places hold ``scope`` (as in the manifest), of a guest's also
   ``vmid`` (a number, or ``${vmid:REF}``) and, once read, ``node``; paths hold ``${node:REF}`` until it is known.
-* ``Wanted.needs`` may hold ``guest:REF``: every HAResource about that guest has to be there first.
+* ``Wanted.needs`` may hold ``guest:REF``: every HAResource about that guest (which names REF, perhaps a bare VMID, in
+  its own needs) has to be there first.
 * ``Live.extra["vacant"]`` of what is always there: False where somebody else's rules are in the list already.
 * What the server never shows (write-only and recorded fields) is not in ``Live.fields``; ``same`` calls it equal then.
 """
@@ -301,7 +302,7 @@ class SchemaKind(Kind):
             listed = raw if isinstance(raw, list | tuple) else values.normal({"format": "string-list"}, str(raw))
             value = [self._guest(str(item), rule.guest, resolve, needs) for item in listed]
             if rule.guest == "sid":
-                needs += [f"guest:{item}" for item in listed if "/" in str(item)]
+                needs += [f"guest:{str(item).rpartition(':')[2]}" for item in listed]
         else:
             value = values.normal(facts, raw)
         if rule.first_line and isinstance(value, str):
@@ -318,6 +319,7 @@ class SchemaKind(Kind):
         if found is None or not found.is_guest:
             return text
         if found.type == "guest":
+            needs.append(text)
             return text
         needs.append(text)
         number = resolve(text)
