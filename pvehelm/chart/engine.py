@@ -5,10 +5,12 @@ An Engine works on data alone and answers with data alone (``Output``), so that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import marshal
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from types import CodeType
 from typing import Any
 
-from jinja2 import BaseLoader, Template, TemplateNotFound, pass_context
+from jinja2 import BaseLoader, Environment, Template, TemplateNotFound, pass_context
 from jinja2.runtime import Context, new_context
 
 from pvehelm.chart.dialect import Dialect, Missing, UndefinedValue, define_key, define_names
@@ -28,7 +30,7 @@ _NOTES = "templates/NOTES.txt"
 class Engine:
     """Renders the templates of ``scopes``. ``trouble`` holds what was found wrong so far."""
 
-    def __init__(self, scopes: list[Scope], tokens: Tokens, limits: Limits, ask: Ask) -> None:
+    def __init__(self, scopes: list[Scope], tokens: Tokens, limits: Limits, ask: Ask, codes: bytes = b"") -> None:
         self.scopes = scopes
         self.tokens = tokens
         self.limits = limits
@@ -38,6 +40,8 @@ class Engine:
         self.defines: dict[str, tuple[Template, str]] = {}
         self.depth = 0
         self.scalars = True
+        self.codes = _unpacked(codes)
+        self.compiled = False
         self._modules: dict[tuple[str, int], dict[str, Any]] = {}
         for scope in scopes:
             for name, source in scope.templates.items():
@@ -73,6 +77,10 @@ class Engine:
                 files[name] = str(found)
                 lines[name] = found.lines()
         return {"files": files, "lines": lines, "notes": notes}
+
+    def packed(self) -> bytes:
+        """The compiled templates for the cache; nothing when they came from there, or do not all compile."""
+        return marshal.dumps(self.codes) if self.compiled and len(self.codes) == len(self.sources) else b""
 
     def _order(self, name: str) -> tuple[int, str]:
         return self.scopes.index(self.scope_of[name]), name
@@ -308,9 +316,28 @@ class _Environment(Dialect):
         return self._texts[key]
 
 
+def _unpacked(codes: bytes) -> dict[str, CodeType]:
+    if not codes:
+        return {}
+    try:
+        found = marshal.loads(codes)
+    except (ValueError, EOFError, TypeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 class _Loader(BaseLoader):
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+
+    def load(self, environment: Environment, name: str, globals: MutableMapping[str, Any] | None = None) -> Template:
+        code = self.engine.codes.get(name)
+        if code is None:
+            source, _, _ = self.get_source(environment, name)
+            code = environment.compile(source, name, name)
+            self.engine.codes[name] = code
+            self.engine.compiled = True
+        return Template.from_code(environment, code, environment.make_globals(globals), None)
 
     def get_source(self, environment: Any, template: str) -> tuple[str, str, Callable[[], bool]]:
         source = self.engine.sources.get(template)

@@ -9,12 +9,13 @@ How functions and filters take their arguments (``functions``): called as functi
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pvehelm.chart import secrets
+from pvehelm.chart import cache, secrets
 from pvehelm.chart.chart import Chart
 from pvehelm.chart.functions.common import FunctionError
 from pvehelm.chart.manifest import Resource, Source, check_unique, parse, to_text
@@ -65,14 +66,20 @@ def render(
     tree_scopes = scopes(tree, hidden, release, capabilities)
     sources = {name: text for scope in tree_scopes for name, text in scope.templates.items()}
 
+    _preload()
+    place = cache.directory() if sandbox else None
+    entry = cache.key(sources) if place else ""
+    codes = cache.load(place, entry)
+
     def work(ask: Ask) -> Any:
-        return _work(tree_scopes, tokens, limits, ask)
+        return _work(tree_scopes, tokens, limits, ask, codes)
 
     def answer(question: Any) -> Any:
         return lookup(question[1], question[2]) if lookup else None
 
-    _preload()
     output = run(work, limits, answer=answer) if sandbox else work(answer)
+    if place and output["codes"]:
+        cache.save(place, entry, base64.b64decode(output["codes"]))
     # References made by sensitive(...) were made in the child.
     tokens.references[:] = output["references"]
     problems = [Problem(*problem) for problem in output["problems"]]
@@ -87,7 +94,6 @@ def render(
 
 def _preload() -> None:
     # What the child needs is imported here: it has no files to import from, and imports once for all renderings.
-    import base64
     import difflib
     import json
     import pickle  # noqa: F401  (copy.deepcopy's)
@@ -98,18 +104,19 @@ def _preload() -> None:
 
     from pvehelm.chart import emitter, engine, loader, suggest, versions
 
-    assert all((base64, difflib, json, zoneinfo, jinja2, emitter, engine, loader, suggest, versions))
+    assert all((difflib, json, zoneinfo, jinja2, emitter, engine, loader, suggest, versions))
 
 
-def _work(tree: list[Scope], tokens: secrets.Tokens, limits: Limits, ask: Ask) -> dict[str, Any]:
+def _work(tree: list[Scope], tokens: secrets.Tokens, limits: Limits, ask: Ask, codes: bytes) -> dict[str, Any]:
     from pvehelm.chart.engine import Engine
 
-    engine = Engine(tree, tokens, limits, ask)
+    engine = Engine(tree, tokens, limits, ask, codes)
     output = engine.render()
     output["problems"] = [
         [problem.where, _shown(problem.what, tokens), _shown(problem.hint, tokens)]
         for problem in engine.trouble.problems
     ]
+    output["codes"] = base64.b64encode(engine.packed()).decode()
     output["references"] = tokens.references
     return output
 

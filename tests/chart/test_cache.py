@@ -1,0 +1,94 @@
+"""The cache of compiled templates: used when it fits, ignored when it does not, never in the way."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pvehelm.chart import cache
+from pvehelm.chart.chart import Chart
+from pvehelm.chart.render import Rendered
+from pvehelm.errors import InvalidError
+from tests.chart.test_render import VM, chart_of, rendered
+
+CASE = {
+    "values": {"a": 1},
+    "files": {"vm.yaml": VM % ("x", "{{ Values.a }}"), "_h.tpl": "{% define 'd' %}{% enddefine %}"},
+}
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    place = cache.directory()
+    assert place is not None
+    return place
+
+
+def both(chart: Chart) -> tuple[Rendered, Rendered]:
+    return rendered(chart, CASE), rendered(chart, CASE)
+
+
+def test_the_second_rendering_is_the_same(home: Path, tmp_path: Path) -> None:
+    one, other = both(chart_of(tmp_path, CASE))
+    assert one == other
+    (entry,) = home.iterdir()
+    assert entry.stat().st_mode & 0o077 == 0
+    assert home.stat().st_mode & 0o077 == 0
+
+
+def test_spoilt_entries_are_ignored_and_replaced(home: Path, tmp_path: Path) -> None:
+    chart = chart_of(tmp_path, CASE)
+    good = rendered(chart, CASE)
+    (entry,) = home.iterdir()
+    whole = entry.read_bytes()
+    for spoilt in (b"", whole[:100], whole[:-1] + b"\0", b"\0" * 64):
+        entry.write_bytes(spoilt)
+        assert rendered(chart, CASE) == good
+        assert entry.read_bytes() == whole
+
+
+def test_what_loads_but_is_no_code_is_ignored(home: Path, tmp_path: Path) -> None:
+    chart = chart_of(tmp_path, CASE)
+    good = rendered(chart, CASE)
+    (entry,) = home.iterdir()
+    for body in (b"N", b"not marshal", b"i\x01\x00\x00\x00"):
+        cache.save(home, entry.stem, body)
+        assert rendered(chart, CASE) == good
+
+
+def test_errors_keep_their_places(home: Path, tmp_path: Path) -> None:
+    case = {"files": {"vm.yaml": "a: 1\nb: {{ Values.nope }}\n"}}
+    chart = chart_of(tmp_path, case)
+    told = []
+    for _ in range(2):
+        with pytest.raises(InvalidError) as caught:
+            rendered(chart, case)
+        told.append(caught.value.problems)
+    assert told[0] == told[1]
+    assert told[0][0].where == "web/templates/vm.yaml:2:14"
+
+
+def test_each_text_has_its_own_entry() -> None:
+    keys = {cache.key(sources) for sources in ({}, {"a": "b"}, {"ab": ""}, {"a": "", "b": ""}, {"a": "c"})}
+    assert len(keys) == 5
+
+
+def test_a_directory_open_to_others_is_not_used(home: Path, tmp_path: Path) -> None:
+    home.chmod(0o777)
+    assert cache.directory() is None
+    assert rendered(chart_of(tmp_path, CASE), CASE).resources
+    assert not list(home.iterdir())
+
+
+def test_old_entries_go(home: Path) -> None:
+    for number in range(210):
+        path = home / f"{number}.bin"
+        path.write_bytes(b"")
+        os.utime(path, (number, number))
+    cache.save(home, "new", b"x")
+    assert len(list(home.iterdir())) == 200
+    assert cache.load(home, "new") == b"x"
+    assert not (home / "0.bin").exists()
