@@ -26,7 +26,10 @@ def test_imports_lean_one_way() -> None:
     assert run.returncode == 0, run.stdout + run.stderr
 
 
-@pytest.mark.parametrize("arguments", [["version"], ["list"], ["--help"], ["history", "web"], ["status", "web"], ["env"]])
+QUICK = (["version"], ["list"], ["--help"], ["history", "web"], ["status", "web"], ["env"])
+
+
+@pytest.mark.parametrize("arguments", QUICK)
 def test_quick_commands_load_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
     code = (
         "import json, sys\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from typing import Any
@@ -109,6 +110,10 @@ def root() -> None:
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code. Errors are printed, never raised."""
     arguments = sys.argv[1:] if argv is None else argv
+    if "_PVEHELM_COMPLETE" in os.environ:
+        from typer._completion_classes import completion_init
+
+        completion_init()
     try:
         code = typer.main.get_command(app)(arguments, prog_name="pvehelm", standalone_mode=False)
         return code if isinstance(code, int) else 0
@@ -141,7 +146,6 @@ def _other(error: Exception) -> int:
         return 1
     if type(error).__name__ == "Exit":
         return int(getattr(error, "exit_code", 1))
-    import os
     import traceback
 
     if os.environ.get("PVEHELM_DEBUG"):

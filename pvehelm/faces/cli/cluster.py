@@ -11,6 +11,7 @@ import typer
 from pvehelm.actions import cluster as actions
 from pvehelm.errors import UsageError
 from pvehelm.faces import output
+from pvehelm.faces.cli import complete
 from pvehelm.faces.cli.command import Session, command
 
 PveVersion = Annotated[str, typer.Option("--pve-version", help="The Proxmox VE version.", metavar="X.Y")]
@@ -19,7 +20,12 @@ PveVersion = Annotated[str, typer.Option("--pve-version", help="The Proxmox VE v
 @command("output")
 def explain(
     session: Session,
-    path: Annotated[str, typer.Argument(help="A kind, or a field of it: vm.net0.bridge.", metavar="KIND[.FIELD]")],
+    path: Annotated[
+        str,
+        typer.Argument(
+            help="A kind, or a field of it: vm.net0.bridge.", metavar="KIND[.FIELD]", autocompletion=complete.kinds
+        ),
+    ],
     pve_version: PveVersion = "",
 ) -> None:
     """Explain a kind or one of its fields: types, bounds, and when a change takes effect."""

@@ -9,12 +9,13 @@ import typer
 
 from pvehelm.errors import UsageError
 from pvehelm.faces import output
+from pvehelm.faces.cli import complete
 from pvehelm.faces.cli.command import Session, command
 
 app = typer.Typer(
     add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Choose the Proxmox host to work with."
 )
-Name = Annotated[str, typer.Argument(help="The context.", metavar="NAME")]
+Name = Annotated[str, typer.Argument(help="The context.", metavar="NAME", autocompletion=complete.contexts)]
 
 
 @app.command()

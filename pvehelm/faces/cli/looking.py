@@ -9,9 +9,10 @@ import typer
 
 from pvehelm.actions import releases as actions
 from pvehelm.faces import output
+from pvehelm.faces.cli import complete
 from pvehelm.faces.cli.command import Session, command
 
-Name = Annotated[str, typer.Argument(help="The release.", metavar="RELEASE")]
+Name = Annotated[str, typer.Argument(help="The release.", metavar="RELEASE", autocompletion=complete.releases)]
 Rev = Annotated[int, typer.Option("--revision", help="The revision; the newest when left out.", metavar="N")]
 
 

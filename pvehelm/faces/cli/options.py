@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pvehelm.errors import UsageError
+from pvehelm.faces.cli import complete
 
 if TYPE_CHECKING:
     from pvehelm.chart.chart import Chart
@@ -28,7 +29,7 @@ SkipSchema = Annotated[
     bool, typer.Option("--skip-schema-validation", help="Do not check values against the chart's schema.")
 ]
 ChartPath = Annotated[str, typer.Argument(help="A chart's folder or archive.", metavar="CHART")]
-Name = Annotated[str, typer.Argument(help="The release.", metavar="RELEASE")]
+Name = Annotated[str, typer.Argument(help="The release.", metavar="RELEASE", autocompletion=complete.releases)]
 DryRun = Annotated[
     str,
     typer.Option(

@@ -35,36 +35,17 @@ def version(session: Session, short: Annotated[bool, typer.Option("--short", hel
         sys.stdout.write(f"{__version__}\n" if short else f"pvehelm {__version__} (Python {sys.version.split()[0]})\n")
 
 
-SCRIPTS = {
-    "bash": """\
-_pvehelm() {
-    local IFS=$'\\n'
-    COMPREPLY=($(COMP_WORDS="${COMP_WORDS[*]}" COMP_CWORD=$COMP_CWORD _PVEHELM_COMPLETE=complete_bash pvehelm))
-}
-complete -o default -o nosort -F _pvehelm pvehelm
-""",
-    "zsh": """\
-#compdef pvehelm
-_pvehelm() {
-    eval "$(env _TYPER_COMPLETE_ARGS="${words[1,$CURRENT]}" _PVEHELM_COMPLETE=complete_zsh pvehelm)"
-}
-compdef _pvehelm pvehelm
-""",
-    "fish": """\
-function _pvehelm
-    env _PVEHELM_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=$argv[1] \\
-        _TYPER_COMPLETE_ARGS=(commandline -cp) pvehelm
-end
-complete --command pvehelm --no-files --arguments "(_pvehelm get-args)" --condition "_pvehelm is-args"
-""",
-}
+SHELLS = ("bash", "zsh", "fish", "powershell")
 
 
 @command()
 def completion(
-    session: Session, shell: Annotated[str, typer.Argument(help="bash, zsh or fish.", metavar="SHELL")]
+    session: Session, shell: Annotated[str, typer.Argument(help="bash, zsh, fish or powershell.", metavar="SHELL")]
 ) -> None:
     """Print a shell completion script: pvehelm completion bash > /etc/bash_completion.d/pvehelm."""
-    if shell not in SCRIPTS:
-        raise UsageError(f"no completion for {shell!r}", hint=f"one of {', '.join(SCRIPTS)}")
-    sys.stdout.write(SCRIPTS[shell])
+    from typer._completion_shared import get_completion_script
+
+    if shell not in SHELLS:
+        raise UsageError(f"no completion for {shell!r}", hint=f"one of {', '.join(SHELLS)}")
+    script = get_completion_script(prog_name="pvehelm", complete_var="_PVEHELM_COMPLETE", shell=shell)
+    sys.stdout.write(script + "\n")
