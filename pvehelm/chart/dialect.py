@@ -165,6 +165,9 @@ class Generator(CodeGenerator):
         if frame.require_output_check:
             self.outdent()
 
+    def position(self, node: nodes.Node) -> str:
+        return f"line {unpack(node.lineno)[0]}"
+
     def start_write(self, frame: Frame, node: nodes.Node | None = None) -> None:
         # What {% filter %} and {% call %} print; it is text of the template, not a value.
         head = "yield " if frame.buffer is None else f"{frame.buffer}.append("
@@ -258,7 +261,7 @@ class Dialect(ImmutableSandboxedEnvironment):
         self, source: str, name: str | None, filename: str | None, state: str | None
     ) -> Iterator[tuple[int, str, str]]:
         """Jinja2's tokens with their columns: each is a piece of the source, and only blanks lie between."""
-        body = "\n".join(source.splitlines(keepends=False)) if "\r" in source else source
+        body = source.replace("\r\n", "\n").replace("\r", "\n")
         at, line, start = 0, 1, 0
         try:
             for lineno, token, value in self.lexer.tokeniter(source, name, filename, state):
@@ -366,6 +369,10 @@ class Dialect(ImmutableSandboxedEnvironment):
         name = value._undefined_name or ""
         known = [str(key) for key in obj] if isinstance(obj, dict) else list(names) if not value._undefined_hint else []
         path = self.paths.get(id(obj), "") if isinstance(obj, dict) else ""
+        dashed = next((key for key in known if key.startswith(f"{name}-")), None)
+        if dashed and path:
+            # Values.my-key is a subtraction to Jinja2.
+            return f'did you mean {path}["{dashed}"]? A key with a dash stands in brackets'
         close = suggest(str(name), known)
         if close:
             return f"did you mean {path}.{close}?" if path else f"did you mean {close}?"

@@ -157,7 +157,9 @@ class Engine:
         shown = [text(part) for part in parts]
         if sum(map(len, shown)) > self.limits.output:
             raise FunctionError("the joined text exceeds the output limit")
-        return "".join(shown)
+        whole = "".join(shown)
+        # Joined with text of a template, a value is text of a template too: it is not quoted any more.
+        return Text(whole) if any(isinstance(part, Text) for part in parts) else whole
 
     # Functions that need the engine
 

@@ -34,6 +34,11 @@ _OPAQUE = _words(
 )
 #: ... of lists, but look into texts.
 _OF_LISTS = _words("first last rest initial slice reverse index")
+#: Functions whose result is text of a template when what they change is.
+_TEXTUAL = _words(
+    "upper lower title untitle swapcase replace trunc trimSuffix trimPrefix trimAll trimall substr nospace repeat "
+    "regexReplaceAll regexReplaceAllLiteral mustRegexReplaceAll mustRegexReplaceAllLiteral regexFind capitalize"
+)
 _CHANGING = _words("set unset merge mergeOverwrite mustMerge mustMergeOverwrite")
 #: Filters of Jinja2 that stay although Sprig has the name, those that go, and tests that look into nothing.
 _NATIVE = _words("list max min")
@@ -118,6 +123,7 @@ class Library:
     ) -> Callable[..., Any]:
         """``function`` with care: undefined values, secret references, read-only values, and errors with places."""
         tolerant, opaque = name in _TOLERANT, name in _OPAQUE or (name.startswith("must") and _must(name) in _OPAQUE)
+        textual = name in _TEXTUAL
         tokens, paths = self.tokens, self.env.paths
 
         @functools.wraps(function)
@@ -143,7 +149,10 @@ class Library:
                 if name in _CHANGING and args and id(args[0]) in paths:
                     path = paths[id(args[0])]
                     raise FunctionError(f"{path} cannot be changed; {name} works on a copy: deepCopy({path})")
-                return function(*args, **options)
+                result = function(*args, **options)
+                if textual and type(result) is str and any(isinstance(value, Text) for value in args):
+                    return Text(result)
+                return result
             except FunctionError as error:
                 if not record:
                     raise

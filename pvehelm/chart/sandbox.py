@@ -42,7 +42,7 @@ class Limits:
 DEFAULT = Limits()
 
 _HEAD = struct.Struct("!Q")
-_STACK = 512 * 1024 * 1024
+_STACK = 128 * 1024 * 1024
 _HINT = "untrusted charts render within fixed limits; look for a loop, a repeat or an include that never ends"
 
 
@@ -56,8 +56,6 @@ def run(work: Callable[[Ask], Any], limits: Limits = DEFAULT, *, answer: Callabl
         return work(answer or _nothing)
     down_read, down_write = os.pipe()
     up_read, up_write = os.pipe()
-    sys.stdout.flush()
-    sys.stderr.flush()
     with warnings.catch_warnings():
         # The child touches only what is already imported and no lock of another thread.
         warnings.simplefilter("ignore", DeprecationWarning)

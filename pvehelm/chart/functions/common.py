@@ -69,7 +69,7 @@ def text(value: Any) -> str:
             raise FunctionError("the number has too many digits to be printed") from None
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
-    if isinstance(value, datetime.datetime):
+    if isinstance(value, datetime.date):
         return value.isoformat()
     return flow(value)
 
@@ -97,7 +97,7 @@ def plain(value: Any, depth: int = 0) -> Any:
         return {key if isinstance(key, str) else text(key): plain(item, depth + 1) for key, item in value.items()}
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
-    if isinstance(value, datetime.datetime):
+    if isinstance(value, datetime.date):
         return value.isoformat()
     try:
         items = iter(value)
