@@ -5,7 +5,6 @@ The configuration is in the collections ``sdn_zones`` and so on; what was applie
 
 from __future__ import annotations
 
-import ipaddress
 import random
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -82,15 +81,14 @@ IPAMS = _section(
 )
 DNS = _section("dns", "dns", "dns", {"powerdns": ("fingerprint key reversemaskv6 reversev6mask ttl url", "key url")})
 _APPLIED = {"zones": ZONES, "vnets": VNETS, "subnets": SUBNETS, "controllers": CONTROLLERS}
-_TAG_LIMIT = {"vlan": 4096, "qinq": 4096, "vxlan": 16777216, "evpn": 16777216}
 
 
-def _bad(call: Call, prefix: str, name: str, text: str) -> NoReturn:
+def bad(call: Call, prefix: str, name: str, text: str) -> NoReturn:
     """A parameter error raised under the lock: 500 with everything in the message."""
     call.fail(f"{prefix}400 Parameter verification failed.\n{name}: {text}")
 
 
-def _documents(call: Call, section: Section) -> dict[str, dict[str, Any]]:
+def documents(call: Call, section: Section) -> dict[str, dict[str, Any]]:
     return dict(call.state.collection(section.collection).items())
 
 
@@ -140,8 +138,8 @@ def _pending(section: Section, now: Mapping[str, Any], then: Mapping[str, Any]) 
     return rows
 
 
-def _list(call: Call, section: Section) -> list[dict[str, Any]]:
-    now = _documents(call, section)
+def rows(call: Call, section: Section) -> list[dict[str, Any]]:
+    now = documents(call, section)
     if call.bool("pending"):
         return _pending(section, now, _running(call, section))
     if call.bool("running"):
@@ -154,16 +152,16 @@ def _listed(call: Call, section: Section, path: str) -> list[dict[str, Any]]:
     wanted = call.str("type")
     return [
         row
-        for row in _list(call, section)
+        for row in rows(call, section)
         if wanted in ("", row["type"])
         and call.may(f"{path}/{row[section.key]}", "SDN.Audit", "SDN.Use", "SDN.Allocate")
     ]
 
 
-def _one(call: Call, section: Section) -> dict[str, Any]:
+def one(call: Call, section: Section) -> dict[str, Any]:
     id = call.str(section.key)
     if call.bool("pending") or call.bool("running"):
-        for row in _list(call, section):
+        for row in rows(call, section):
             if row[section.key] == id:
                 return row
     document = section.find(call, id)
@@ -180,21 +178,21 @@ def zones(call: Call) -> Any:
 
 @handler("GET", "/cluster/sdn/zones/{zone}")
 def zone(call: Call) -> Any:
-    return _one(call, ZONES)
+    return one(call, ZONES)
 
 
 def _check_zone(call: Call, document: Mapping[str, Any], prefix: str) -> None:
     kind = document["type"]
     if kind == "vxlan" and bool(document.get("peers")) == bool(document.get("fabric")):
-        _bad(call, prefix, "fabric", "must have exactly one of peers / fabric defined")
+        bad(call, prefix, "fabric", "must have exactly one of peers / fabric defined")
     if kind == "evpn" and document["controller"] not in call.state.collection("sdn_controllers"):
         call.fail(f"{prefix}controller {document['controller']} don't exist")
     for name, collection in (("dns", "sdn_dns"), ("reversedns", "sdn_dns"), ("ipam", "sdn_ipams")):
         wanted = document.get(name)
         if wanted and wanted not in call.state.collection(collection) and wanted != "pve":
-            _bad(call, prefix, name, f"{wanted} don't exist")
+            bad(call, prefix, name, f"{wanted} don't exist")
     if document.get("dnszone") and not document.get("dns"):
-        _bad(call, prefix, "dnszone", "missing dns server")
+        bad(call, prefix, "dnszone", "missing dns server")
 
 
 @handler("POST", "/cluster/sdn/zones")
@@ -213,7 +211,7 @@ def update_zone(call: Call) -> None:
     ZONES.save(call, call.str("zone"), document)
 
 
-def _remove(call: Call, section: Section) -> None:
+def remove(call: Call, section: Section) -> None:
     section.find(call, call.str(section.key), section.delete)
     del call.state.collection(section.collection)[call.str(section.key)]
 
@@ -221,10 +219,10 @@ def _remove(call: Call, section: Section) -> None:
 @handler("DELETE", "/cluster/sdn/zones/{zone}")
 def delete_zone(call: Call) -> None:
     name = call.str("zone")
-    for vnet, document in _documents(call, VNETS).items():
+    for vnet, document in documents(call, VNETS).items():
         if document["zone"] == name:
             call.fail(f"{ZONES.delete}zone {name} is used by vnet {vnet}")
-    _remove(call, ZONES)
+    remove(call, ZONES)
 
 
 @handler("GET", "/cluster/sdn/controllers")
@@ -234,7 +232,7 @@ def controllers(call: Call) -> Any:
 
 @handler("GET", "/cluster/sdn/controllers/{controller}")
 def controller(call: Call) -> Any:
-    return _one(call, CONTROLLERS)
+    return one(call, CONTROLLERS)
 
 
 @handler("POST", "/cluster/sdn/controllers")
@@ -250,10 +248,10 @@ def update_controller(call: Call) -> None:
 @handler("DELETE", "/cluster/sdn/controllers/{controller}")
 def delete_controller(call: Call) -> None:
     name = call.str("controller")
-    for used_by, document in _documents(call, ZONES).items():
+    for used_by, document in documents(call, ZONES).items():
         if document.get("controller") == name:
             call.fail(f"{CONTROLLERS.delete}controller {name} is used by {used_by}")
-    _remove(call, CONTROLLERS)
+    remove(call, CONTROLLERS)
 
 
 _PLUGINS = {"ipams": IPAMS, "dns": DNS}
@@ -277,7 +275,7 @@ def plugin(call: Call) -> Any:
     section = _plugin(call)
     if section is IPAMS and call.str("ipam") == "pve":
         return {"ipam": "pve", "type": "pve", "digest": section.digest(call)}
-    return _one(call, section)
+    return one(call, section)
 
 
 @handler("POST", "/cluster/sdn/ipams", "/cluster/sdn/dns")
@@ -301,149 +299,10 @@ def delete_plugin(call: Call) -> None:
     id = call.str(section.key)
     if section is IPAMS and id == "pve":  # built in: comes back at once
         return
-    for used_by, document in _documents(call, ZONES).items():
+    for used_by, document in documents(call, ZONES).items():
         if id in (document.get("ipam"), document.get("dns")) and document.get(section.key) == id:
             call.fail(f"{section.delete}{section.key} {id} is used by {used_by}")
-    _remove(call, section)
-
-
-# -- vnets -----------------------------------------------------------------------------------------------------
-
-
-def _zone_path(call: Call, vnet: str) -> str:
-    document = call.state.collection("sdn_vnets").get(vnet)
-    if document is None:
-        call.fail(f"sdn vnet '{vnet}' does not exist")
-    return f"/sdn/zones/{document['zone']}/{vnet}"
-
-
-@handler("GET", "/cluster/sdn/vnets")
-def vnets(call: Call) -> Any:
-    rows = _list(call, VNETS)
-    return [
-        row
-        for row in rows
-        if call.may(
-            f"/sdn/zones/{row.get('zone') or row.get('pending', {}).get('zone')}/{row['vnet']}",
-            "SDN.Audit", "SDN.Use", "SDN.Allocate",
-        )
-    ]  # fmt: skip
-
-
-@handler("GET", "/cluster/sdn/vnets/{vnet}")
-def vnet(call: Call) -> Any:
-    call.require(_zone_path(call, call.str("vnet")), ["SDN.Audit", "SDN.Allocate"], any=True)
-    return _one(call, VNETS)
-
-
-def _check_vnet(call: Call, id: str, document: dict[str, Any], prefix: str) -> None:
-    zone = call.state.collection("sdn_zones").get(document["zone"])
-    if zone is None:
-        call.fail(f"{prefix}cannot lookup undefined type!")
-    kind, tag = zone["type"], document.get("tag")
-    if kind == "simple" and tag is not None:
-        _bad(call, prefix, "tag", "vlan tag is not allowed on simple zone")
-    limit = _TAG_LIMIT.get(kind)
-    if limit and tag is None:
-        _bad(call, prefix, "tag", "missing vlan tag" if limit == 4096 else "missing vxlan tag")
-    if limit and tag is not None and tag > limit:
-        _bad(call, prefix, "tag", f"{'vlan' if limit == 4096 else 'vxlan'} tag max value is {limit}")
-    for other, known in _documents(call, VNETS).items():
-        if other != id and tag is not None and known["zone"] == document["zone"] and known.get("tag") == tag:
-            _bad(call, prefix, "tag", f"tag {tag} already exist in vnet {other}")
-    if not str(document.get("alias", "")).isascii():
-        del document["alias"]  # accepted and lost
-
-
-@handler("POST", "/cluster/sdn/vnets")
-def create_vnet(call: Call) -> None:
-    document = VNETS.new(call, call.str("vnet"), "vnet")
-    _check_vnet(call, call.str("vnet"), document, VNETS.create)
-    VNETS.save(call, call.str("vnet"), document)
-
-
-@handler("PUT", "/cluster/sdn/vnets/{vnet}")
-def update_vnet(call: Call) -> None:
-    call.require(_zone_path(call, call.str("vnet")), "SDN.Allocate")
-    document = VNETS.changed(call, call.str("vnet"))
-    _check_vnet(call, call.str("vnet"), document, VNETS.update)
-    VNETS.save(call, call.str("vnet"), document)
-
-
-@handler("DELETE", "/cluster/sdn/vnets/{vnet}")
-def delete_vnet(call: Call) -> None:
-    name = call.str("vnet")
-    call.require(_zone_path(call, name), "SDN.Allocate")
-    if any(document["vnet"] == name for document in _documents(call, SUBNETS).values()):
-        _bad(call, VNETS.delete, "vnet", "Can't delete vnet if subnets exists")
-    _remove(call, VNETS)
-
-
-# -- subnets ---------------------------------------------------------------------------------------------------
-
-_SUBNETS = "/cluster/sdn/vnets/{vnet}/subnets"
-_SUBNET = _SUBNETS + "/{subnet}"
-
-
-@handler("GET", _SUBNETS)
-def subnets(call: Call) -> Any:
-    call.require(_zone_path(call, call.str("vnet")), ["SDN.Audit", "SDN.Allocate"], any=True)
-    return [
-        row
-        for row in _list(call, SUBNETS)
-        if (row.get("vnet") or row.get("pending", {}).get("vnet")) == call.str("vnet")
-    ]
-
-
-@handler("GET", _SUBNET)
-def subnet(call: Call) -> Any:
-    call.require(_zone_path(call, call.str("vnet")), ["SDN.Audit", "SDN.Allocate"], any=True)
-    return _one(call, SUBNETS)
-
-
-def _finish_subnet(call: Call, id: str, document: dict[str, Any], prefix: str) -> None:
-    zone, network, mask = id.rsplit("-", 2)
-    if document.get("dhcp-range"):
-        document["dhcp-range"] = [
-            dict(part.split("=", 1) for part in entry.split(",")) if isinstance(entry, str) else entry
-            for entry in document["dhcp-range"]
-        ]
-    net = ipaddress.ip_network(f"{network}/{mask}", strict=False)
-    gateway = document.get("gateway")
-    if gateway and ipaddress.ip_address(gateway) not in net:
-        _bad(call, prefix, "gateway", f"{gateway} is not in subnet {net}")
-    for entry in document.get("dhcp-range", []):
-        for side in ("start-address", "end-address"):
-            if side in entry and ipaddress.ip_address(entry[side]) not in net:
-                _bad(call, prefix, "dhcp-range", f"{entry[side]} is not in subnet {net}")
-    if document.get("dnszoneprefix") and not call.state.collection("sdn_zones")[zone].get("dnszone"):
-        return
-
-
-@handler("POST", _SUBNETS)
-def create_subnet(call: Call) -> None:
-    vnet = call.str("vnet")
-    call.require(_zone_path(call, vnet), "SDN.Allocate")
-    zone = call.state.collection("sdn_vnets")[vnet]["zone"]
-    cidr = ipaddress.ip_network(call.str("subnet"), strict=False)
-    id = f"{zone}-{cidr.network_address}-{cidr.prefixlen}"
-    document = {**SUBNETS.new(call, id, "subnet"), "vnet": vnet}
-    _finish_subnet(call, id, document, SUBNETS.create)
-    SUBNETS.save(call, id, document)
-
-
-@handler("PUT", _SUBNET)
-def update_subnet(call: Call) -> None:
-    call.require(_zone_path(call, call.str("vnet")), "SDN.Allocate")
-    document = SUBNETS.changed(call, call.str("subnet"))
-    _finish_subnet(call, call.str("subnet"), document, SUBNETS.update)
-    SUBNETS.save(call, call.str("subnet"), document)
-
-
-@handler("DELETE", _SUBNET)
-def delete_subnet(call: Call) -> None:
-    call.require(_zone_path(call, call.str("vnet")), "SDN.Allocate")
-    _remove(call, SUBNETS)
+    remove(call, section)
 
 
 # -- applying --------------------------------------------------------------------------------------------------
@@ -452,7 +311,7 @@ def delete_subnet(call: Call) -> None:
 @handler("PUT", "/cluster/sdn")
 def apply(call: Call) -> str:
     def work(log: TaskLog) -> None:
-        call.state.set_value("sdn-running", {part: _documents(call, section) for part, section in _APPLIED.items()})
+        call.state.set_value("sdn-running", {part: documents(call, section) for part, section in _APPLIED.items()})
         nodes = call.state.collection("nodes")
         for name, node in nodes.items():
             node["vnets"] = list(call.state.collection("sdn_vnets"))

@@ -1,0 +1,74 @@
+"""Custom CPU models of the cluster."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pvehelm.simulator.core import CPU_MODELS, MODIFIED, Call, handler
+from pvehelm.simulator.crud import typed
+
+_MODEL = "/cluster/qemu/custom-cpu-models/{cputype}"
+
+
+def _model_name(call: Call) -> str:
+    return call.str("cputype").removeprefix("custom-")
+
+
+def _models_digest(call: Call) -> str:
+    return call.digest(dict(call.state.collection(CPU_MODELS).items()))
+
+
+def _model(call: Call) -> dict[str, Any]:
+    found = call.state.collection(CPU_MODELS).get(_model_name(call))
+    if found is None:
+        call.fail(f"custom CPU model '{_model_name(call)}' does not exist")
+    return found
+
+
+def _model_options(call: Call) -> dict[str, Any]:
+    skip = ("cputype", "delete", "digest")
+    return {name: typed(call.operation, name, value) for name, value in call.args.items() if name not in skip}
+
+
+@handler("GET", "/cluster/qemu/custom-cpu-models")
+def models(call: Call) -> Any:
+    return [
+        {"cputype": f"custom-{name}", **document, "digest": _models_digest(call)}
+        for name, document in call.state.collection(CPU_MODELS).items()
+        if call.may(f"/mapping/cpu/custom-{name}", "Mapping.Audit", "Mapping.Use", "Mapping.Modify")
+    ]
+
+
+@handler("GET", _MODEL)
+def get_model(call: Call) -> Any:
+    return {"cputype": f"custom-{_model_name(call)}", **_model(call), "digest": _models_digest(call)}
+
+
+@handler("POST", "/cluster/qemu/custom-cpu-models")
+def create_model(call: Call) -> None:
+    found = call.state.collection(CPU_MODELS)
+    if _model_name(call) in found:
+        call.fail(f"custom CPU model '{_model_name(call)}' already exists")
+    found[_model_name(call)] = _model_options(call)
+
+
+@handler("PUT", _MODEL)
+def update_model(call: Call) -> None:
+    document = _model(call)
+    call.check_digest(_models_digest(call), MODIFIED)
+    for name in call.list("delete"):
+        document.pop(name, None)
+    call.state.collection(CPU_MODELS)[_model_name(call)] = {**document, **_model_options(call)}
+
+
+@handler("DELETE", _MODEL)
+def delete_model(call: Call) -> None:
+    _model(call)
+    del call.state.collection(CPU_MODELS)[_model_name(call)]
+    # A configuration that names a model which is gone is read without it.
+    guests = call.state.collection("qemu")
+    for vmid, guest in guests.items():
+        named = str(guest["config"].get("cpu", "")).split(",")[0].removeprefix("cputype=")
+        if named == f"custom-{_model_name(call)}":
+            del guest["config"]["cpu"]
+            guests[vmid] = guest
