@@ -380,6 +380,8 @@ class Dialect(ImmutableSandboxedEnvironment):
             if not obj:
                 return f"{path or 'it'} is empty; default(...) gives a value for what may be missing"
             return f"known there: {', '.join(sorted(known)[:12])}{', ...' if len(known) > 12 else ''}"
+        if callable(obj) and obj is self.globals.get("values"):
+            return f"did you mean Values.{name}?"
         if obj is None:
             return "default(...) gives a value for what may be null"
         if isinstance(obj, (list, tuple)) and name in ("append", "extend", "insert"):

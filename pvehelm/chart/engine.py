@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from types import CodeType
 from typing import Any
 
-from jinja2 import BaseLoader, Environment, Template, TemplateNotFound, pass_context
+from jinja2 import BaseLoader, Environment, Template, TemplateNotFound, TemplateSyntaxError, pass_context
 from jinja2.runtime import Context, new_context
 
 from pvehelm.chart.dialect import Dialect, Missing, UndefinedValue, define_key, define_names
@@ -313,7 +313,11 @@ class _Environment(Dialect):
             if len(self._texts) > 500:
                 self._texts.clear()
             name = "tpl:" + caller.removeprefix("tpl:")
-            code = self.compile(source, name, name)
+            try:
+                code = self.compile(source, name, name)
+            except TemplateSyntaxError as error:
+                error.source = source
+                raise
             self._texts[key] = Template.from_code(self, code, self.make_globals(None), None)
         return self._texts[key]
 

@@ -129,7 +129,10 @@ class Trouble:
         if file is None and at[0] is not None:
             # The text of a tpl call: its own lines are no lines of a file.
             line, column = syntax_place(error)
-            self.record(at, f"in the text given to tpl, line {line}, column {column}: {error.message}")
+            what = f"in the text given to tpl, line {line}, column {column}: {error.message}"
+            action = next(gosyntax.actions(error.source or ""), None)
+            hint = f"{action[2]} is Go's template syntax; write {action[3]}" if action else _syntax_hint(error)
+            self.record(at, what, hint)
             return
         file = file or name
         if self._go_actions(file):
