@@ -89,6 +89,7 @@ def bad(call: Call, prefix: str, name: str, text: str) -> NoReturn:
 
 
 def documents(call: Call, section: Section) -> dict[str, dict[str, Any]]:
+    """Every document of a section by id."""
     return dict(call.state.collection(section.collection).items())
 
 
@@ -139,6 +140,7 @@ def _pending(section: Section, now: Mapping[str, Any], then: Mapping[str, Any]) 
 
 
 def rows(call: Call, section: Section) -> list[dict[str, Any]]:
+    """What a collection answers: as configured, with ``pending=1`` what waits, with ``running=1`` what is applied."""
     now = documents(call, section)
     if call.bool("pending"):
         return _pending(section, now, _running(call, section))
@@ -159,6 +161,7 @@ def _listed(call: Call, section: Section, path: str) -> list[dict[str, Any]]:
 
 
 def one(call: Call, section: Section) -> dict[str, Any]:
+    """One object as answered; 500 when it does not exist."""
     id = call.str(section.key)
     if call.bool("pending") or call.bool("running"):
         for row in rows(call, section):
@@ -212,6 +215,7 @@ def update_zone(call: Call) -> None:
 
 
 def remove(call: Call, section: Section) -> None:
+    """Delete the object that the call names; 500 when it does not exist."""
     section.find(call, call.str(section.key), section.delete)
     del call.state.collection(section.collection)[call.str(section.key)]
 
