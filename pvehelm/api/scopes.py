@@ -95,7 +95,7 @@ async def place(key: Key, get: Get) -> dict[str, str] | None:
 
 async def guests(get: Get) -> dict[str, tuple[str, str]]:
     """Every guest of the cluster: VMID -> (node, ``vm`` or ``ct``)."""
-    rows = await get("/cluster/resources", type="vm")
+    rows = await get("/cluster/resources")
     return {
         str(row["vmid"]): (str(row.get("node", "")), TYPES.get(str(row.get("type")), "vm"))
         for row in rows or []

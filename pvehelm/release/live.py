@@ -109,7 +109,14 @@ def _lower(
     if found:
         problems += [Problem(str(resource.where(path)), f"{resource.ref}: {p.what}", p.hint) for path, p in found]
         return None
-    wanted = kind.lower(resource, resolve)
+    try:
+        wanted = kind.lower(resource, resolve)
+    except InvalidError as error:
+        at = str(resource.source)
+        problems += [
+            Problem(at, f"{resource.ref}: {p.what}", p.hint) for p in error.problems or (Problem("", str(error)),)
+        ]
+        return None
 
     def where(leaf: str) -> str:
         path = wanted.origins.get(leaf) or wanted.origins.get(f"once.{leaf}") or ("spec", *leaf.split("."))
@@ -188,6 +195,8 @@ def _made_here(problem: Problem, item: Desired, made: set[str], volumes: set[str
     """Whether what is missing will be made by this very release (its storage, its image, its template)."""
     if problem.where == "image":
         return str(item.wanted.once.get("ostemplate")) in volumes
+    if problem.where == "storage":
+        return item.wanted.key.get("storage") in made
     if problem.where.endswith(".storage"):
         value = item.wanted.fields.get(problem.where.removesuffix(".storage"))
         return isinstance(value, Mapping) and value.get("storage") in made
