@@ -426,6 +426,14 @@ class GuestKind(Kind):
             return "create-only"
         return ""
 
+    def parting(self, leaf: str, before: Any) -> str:
+        if not is_volume(self.flavour, leaf) or not isinstance(before, Mapping):
+            return ""
+        volume = str(before.get(VOLUME_KEY[self.flavour], ""))
+        if before.get("media") == "cdrom" or self._is_cloud_init(volume):
+            return "the drive is removed"
+        return f"{volume} is detached and kept as unused, not destroyed" if ":" in volume else ""
+
     # -- writing -----------------------------------------------------------------------------------------------
 
     def _base(self, key: Key, ref: str = "") -> str:
@@ -533,7 +541,8 @@ class GuestKind(Kind):
                 elif value is None:
                     drops.append(name)
                 else:
-                    sets[name] = self._wire(name, value)
+                    whole = isinstance(value, Mapping)
+                    sets[name] = self._compose(name, value, {}) if whole else self._wire(name, value)
         for name, subs in by_name.items():
             self._update_parts(live, name, subs, wanted, sets, drops, written, after, base)
         steps: list[Step] = []

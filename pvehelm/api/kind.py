@@ -192,6 +192,10 @@ class Kind:
         """Why the leaf can't be changed in place ('' when it can); ``create-only`` asks for a replacement."""
         raise NotImplementedError
 
+    def parting(self, leaf: str, before: Any) -> str:
+        """What becomes of the thing behind a leaf that is unset, where that is worth a word ('' for most)."""
+        return ""
+
     def create(self, wanted: Wanted, context: Mapping[str, Any]) -> list[Step]:
         """The steps that bring the object into being. ``context`` is what ``prepare`` found."""
         raise NotImplementedError

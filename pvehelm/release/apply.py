@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pvehelm.api.client import Client
-from pvehelm.api.kind import Kind, Live, Step, Wanted, leaves
+from pvehelm.api.kind import Kind, Live, Step, Wanted, get_leaf, leaves, placeholders
 from pvehelm.api.task import Task, is_upid
 from pvehelm.errors import ApiError, PvehelmError, TaskError, TransportError
 from pvehelm.release.event import Emit, Event
@@ -149,7 +149,7 @@ class Applier:
             if step.creates:
                 await self._create(change, step)
             else:
-                await self._step(change, step, final=last and change.op in (Op.update, Op.keep))
+                await self._step(change, step, final=last and change.op in (Op.update, Op.keep, Op.forget))
         if change.op is Op.forget and not steps:
             self._record(change, "forget", forget=True)
 
@@ -211,9 +211,11 @@ class Applier:
             raise PvehelmError(f"{change.ref}: it was created, but is not there", hint="look at the server's task log")
         self.keys[change.ref] = dict(live.key)
         differs = unsettled(kind, wanted, live, created.writes)
-        now = leaves(live.fields)
         if change.owned is not None:
-            found = {leaf: now[leaf] for leaf in differs if now.get(leaf) is not None and not kind.recorded(leaf)}
+            # What creation did not write and is there all the same came from the clone source, equal or not.
+            inherited = [leaf for leaf in leaves(wanted.fields) if leaf not in created.writes]
+            before = {leaf: get_leaf(live.fields, leaf) for leaf in inherited if not kind.recorded(leaf)}
+            found = {leaf: value for leaf, value in before.items() if value is not None}
             change = replace(change, owned=replace(change.owned, found={**change.owned.found, **found}))
         steps = kind.update(live, differs, wanted)
         for index, step in enumerate(steps):
@@ -341,10 +343,21 @@ class Applier:
     def _complete(self, change: Change) -> Owned | None:
         if change.owned is None:
             return None
-        return replace(change.owned, identifier=dict(self.keys.get(change.ref, change.key)), uid=self._uid(change))
+        key = dict(self.keys.get(change.ref, change.key))
+        return replace(change.owned, identifier=key, fields=self._named(change.owned.fields))
 
-    def _uid(self, change: Change) -> str:
-        return change.owned.uid if change.owned else ""
+    def _named(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Fields with identifiers as the text they are in every later plan."""
+        if not any(placeholders(list(fields.values()))):
+            return dict(fields)
+        return {leaf: self._text(value) for leaf, value in fields.items()}
+
+    def _text(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return PLACEHOLDER.sub(lambda found: str(self._identifier(found[1], found[2])), value)
+        if isinstance(value, Mapping):
+            return {name: self._text(inner) for name, inner in value.items()}
+        return [self._text(inner) for inner in value] if isinstance(value, list | tuple) else value
 
     def _partly(self, change: Change, step: Step) -> Owned | None:
         """Ownership after this step alone: what was owned before, and the leaves it writes."""
@@ -368,7 +381,7 @@ class Applier:
         if isinstance(value, str):
             if value.startswith("${vmid:") and value.endswith("}") and value.count("${") == 1:
                 return self._identifier(value[2:6], value[7:-1])
-            return PLACEHOLDER.sub(lambda found: str(self._identifier(found[1], found[2])), value)
+            return self._text(value)
         if isinstance(value, Mapping):
             return {name: self._fill(inner) for name, inner in value.items()}
         if isinstance(value, list | tuple):

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from pvehelm.api.kind import Effect, Kind, Live, Step, Wanted, leaves, nest
+from pvehelm.api.kind import Effect, Kind, Live, Step, Wanted, get_leaf, leaves, nest
 from pvehelm.errors import Problem
 from pvehelm.release.release import Inventory, Owned
 from pvehelm.release.secrets import has_secret, secret_key
@@ -240,13 +240,19 @@ class Planner:
         self.opened = opened
         self.problems: list[Problem] = []
         self.refusals: list[Problem] = []
+        # VMIDs whose guest is made anew by this plan.
+        self.leaving: set[str] = set()
 
     def plan(
         self, action: str, release: str, namespace: str, desired: Sequence[Desired], *, keep: bool = False
     ) -> Plan:
         changes: dict[str, Change] = {}
-        for one in desired:
+        # Guests first: what is about a guest that is made anew or goes away has nothing left to be removed from.
+        for one in sorted(desired, key=lambda one: not _guest_kind(one.kind)):
             changes[one.ref] = self._desired(one)
+            if changes[one.ref].op is Op.recreate and _guest_kind(one.kind):
+                self.leaving.add(str(changes[one.ref].key.get("vmid")))
+        changes = {one.ref: changes[one.ref] for one in desired}
         for ref, owned in self.inventory.entries.items():
             if ref not in changes:
                 changes[ref] = self._undesired(owned, keep)
@@ -282,8 +288,11 @@ class Planner:
         self._privileges(one)
         if ref in self.allowed.replace and live is not None and owned is not None and not kind.always_there:
             return self._replace(one, owned, live, "--replace")
-        if owned is not None and ref in self.observed.old and self.observed.old[ref] is not None:
-            return self._replace(one, owned, self.observed.old[ref], "its key changes")  # type: ignore[arg-type]
+        old = self.observed.old.get(ref)
+        if owned is not None and (self.leaving & _vmids(owned.identifier)):
+            return self._create(one, None, "its guest is made anew")
+        if owned is not None and old is not None:
+            return self._replace(one, owned, old, "its key changes")
         if live is None:
             if owned is not None and one.lifecycle == "createOnly":
                 return self._keep(one, owned, None, "created once; missing now")
@@ -382,13 +391,16 @@ class Planner:
             before = now.get(leaf, live.fields.get(leaf))
             if (value is None and before is None) or self._is_same(kind, leaf, value, before, owned):
                 continue
-            changed.append(FieldChange(leaf, before, value, kind.effect(leaf, before, value, live)))
+            parting = kind.parting(leaf, before) if value is None else ""
+            changed.append(FieldChange(leaf, before, value, kind.effect(leaf, before, value, live), parting))
         for leaf, found in self._given_back(one, owned, wanted):
             before = now.get(leaf, live.fields.get(leaf))
             if (found is None and before is None) or (found is not None and kind.same(leaf, found, before)):
                 continue
             effect = kind.effect(leaf, before, found, live)
-            changed.append(FieldChange(leaf, before, found, effect, "no longer in the manifest"))
+            parting = kind.parting(leaf, before) if found is None else ""
+            reason = f"no longer in the manifest; {parting}" if parting else "no longer in the manifest"
+            changed.append(FieldChange(leaf, before, found, effect, reason))
         refused = [(c, why) for c in changed if (why := kind.refusal(c.leaf, c.before, c.after, live))]
         return changed, refused
 
@@ -421,20 +433,18 @@ class Planner:
             hidden = kind.recorded(leaf) or kind.write_only(leaf)
             return hidden or kind.same(leaf, self.observed.plain.get(text), before)
         if kind.recorded(leaf):
-            return bool(value == recorded)
+            # An object that is taken over is taken as it is: how it came about can't be told.
+            return owned is None or bool(value == recorded)
         return kind.same(leaf, value, before)
 
     def _merge(self, owned: Owned, one: Desired, live: Live | None) -> Owned:
         """Ownership once the manifest is on the server: its leaves, with the value each was found with."""
         wanted = leaves(one.wanted.fields)
-        now = leaves(live.fields) if live else {}
         found: dict[str, Any] = {}
         for leaf in wanted:
-            if leaf in owned.fields:
-                if leaf in owned.found:
-                    found[leaf] = owned.found[leaf]
-            elif not one.kind.recorded(leaf) and now.get(leaf) is not None:
-                found[leaf] = now[leaf]
+            before = _found(leaf, owned, live)
+            if before is not None and (leaf in owned.fields or not one.kind.recorded(leaf)):
+                found[leaf] = before
         fields = {leaf: self._written(one.kind, leaf, value) for leaf, value in wanted.items()}
         metadata = {
             k: v
@@ -612,6 +622,29 @@ def plan(
     """The changes that make ``observed`` as ``desired``. Pure; ``keep`` forgets instead of deleting."""
     planner = Planner(kinds, inventory, observed, allowed or Allowed(), uid, opened)
     return planner.plan(action, release, namespace, desired, keep=keep)
+
+
+def _vmids(key: Mapping[str, Any]) -> set[str]:
+    """The guest that a key is about, by VMID: a scope's, or an HA resource's ``vm:100``."""
+    return {str(key["vmid"])} if key.get("vmid") else {str(key.get("sid", "")).partition(":")[2]} - {""}
+
+
+def _found(leaf: str, owned: Owned, live: Live | None) -> Any:
+    """The value that a leaf had when ownership of it began, as whole field or as sub-key; None: it was not set."""
+    if leaf in owned.fields:
+        return owned.found.get(leaf)
+    name, dot, sub = leaf.partition(".")
+    if dot and name in owned.fields:
+        whole = owned.found.get(name)
+        return whole.get(sub) if isinstance(whole, Mapping) else None
+    current = get_leaf(live.fields, leaf) if live else None
+    parts = [other for other in owned.fields if not dot and other.startswith(f"{name}.")]
+    if not parts:
+        return current
+    rest = dict(current) if isinstance(current, Mapping) else {}
+    for part in parts:
+        rest[part.partition(".")[2]] = owned.found.get(part)
+    return {key: value for key, value in rest.items() if value is not None} or None
 
 
 def _without_digest(step: Step) -> Step:

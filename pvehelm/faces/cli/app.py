@@ -109,7 +109,7 @@ def root() -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code. Errors are printed, never raised."""
-    arguments = sys.argv[1:] if argv is None else argv
+    arguments = _dry_run(sys.argv[1:] if argv is None else argv)
     if "_PVEHELM_COMPLETE" in os.environ:
         from typer._completion_classes import completion_init
 
@@ -134,6 +134,15 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     except Exception as error:
         return _other(error)
+
+
+def _dry_run(argv: list[str]) -> list[str]:
+    """``--dry-run`` without a value means the server's, as in Helm; click has no optional values that Typer knows."""
+    modes = ("server", "client", "none", "true", "false")
+    return [
+        "--dry-run=server" if word == "--dry-run" and (argv[i + 1 : i + 2] or [""])[0] not in modes else word
+        for i, word in enumerate(argv)
+    ]
 
 
 def _other(error: Exception) -> int:
