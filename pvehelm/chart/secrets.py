@@ -20,8 +20,10 @@ from pvehelm.errors import Problem
 #: Changes that can be made to a secret when it is resolved.
 DEFERRED = ("b64enc", "sha256sum", "trim", "quote", "urlquery", "upper", "lower")
 
-_WHOLE = re.compile(r"secret://\S+\Z")
-_INNER = re.compile(r"\$\{(secret://[^}\s]+)\}")
+_WHOLE = re.compile(r"secret://[^}]+\Z")
+_INNER = re.compile(r"\$\{(secret://[^}]+)\}")
+# Wider than what is ever resolved, so that no odd spelling slips through.
+_ANY = re.compile(r"(?:\A|\$\{)\s*(secret://[^}]*)", re.IGNORECASE)
 _OWN_STORE = "secret://release/"
 
 
@@ -146,11 +148,7 @@ def foreign(value: Any) -> Iterator[tuple[Path_, str]]:
     ``secret://release/<name>``, the release's own store, is every chart's to use.
     """
     for path, text in _texts(value):
-        if "secret://" not in text:
-            continue
-        inner = _INNER.findall(text)
-        found = [text] if _WHOLE.match(text) else inner
-        for reference in found:
+        for reference in _ANY.findall(text) if "secret://" in text.lower() else ():
             if not reference.startswith(_OWN_STORE):
                 yield path, reference
 
