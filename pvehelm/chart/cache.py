@@ -40,12 +40,12 @@ def key(sources: Mapping[str, str]) -> str:
     """The name of the entry for templates: their names and texts, and what compiles them."""
     import jinja2
 
-    from pvehelm.chart import dialect, traced
+    from pvehelm.chart import dialect, generator, traced
 
     found = hashlib.sha256()
     for part in (jinja2.__version__.encode(), importlib.util.MAGIC_NUMBER):
         found.update(part + b"\0")
-    for module in (dialect, traced):
+    for module in (dialect, generator, traced):
         # A newer release compiles differently; its version alone would not tell while it is being developed.
         with contextlib.suppress(OSError):
             found.update(hashlib.sha256(Path(str(module.__file__)).read_bytes()).digest())
