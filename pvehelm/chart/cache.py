@@ -21,9 +21,9 @@ _DIGEST = 32
 
 def directory() -> Path | None:
     """Where entries are kept; None when there is no directory that is ours alone."""
-    from platformdirs import user_cache_dir
+    from pvehelm.dirs import cache_dir
 
-    place = Path(user_cache_dir("pvehelm", appauthor=False)) / "templates"
+    place = Path(cache_dir()) / "templates"
     try:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = place.lstat()

@@ -21,7 +21,7 @@ CASE = {
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PVEHELM_CACHE", str(tmp_path / "cache"))
     place = cache.directory()
     assert place is not None
     return place
