@@ -94,7 +94,15 @@ def simulator_client() -> Client:
     from pvehelm.simulator.state import State
     from pvehelm.simulator.transport import SimulatorTransport
 
-    transport = SimulatorTransport(Simulator(State(simulator_path())))
+    state = State(simulator_path())
+
+    class Owner(SimulatorTransport):
+        """Closes the state that was opened for it."""
+
+        async def aclose(self) -> None:
+            state.close()
+
+    transport = Owner(Simulator(state))
     return Client("https://simulator:8006", TicketAuth(SIMULATOR_USER, SIMULATOR_PASSWORD), transport=transport)
 
 

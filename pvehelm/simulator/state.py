@@ -11,6 +11,7 @@ import sqlite3
 import threading
 import time
 import uuid
+import weakref
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -104,6 +105,8 @@ class State:
         self._connection = sqlite3.connect(
             self.path, timeout=wait, isolation_level=None, check_same_thread=False, cached_statements=256
         )
+        # Whoever forgets a state has closed it.
+        self._end = weakref.finalize(self, self._connection.close)
         if self.path != ":memory:":
             self._use_wal(wait)
         self._collections: dict[str, Collection] = {}
@@ -233,4 +236,4 @@ class State:
             self._fill(base or self.base)
 
     def close(self) -> None:
-        self._connection.close()
+        self._end()

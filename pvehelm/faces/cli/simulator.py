@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -20,14 +22,19 @@ State = Annotated[
 Base = Annotated[str, typer.Option("--base", help="default or conformance.")]
 
 
-def _state(path: str, base: str = "default") -> Any:
+@contextmanager
+def _state(path: str, base: str = "default") -> Iterator[Any]:
     from pvehelm.faces.build import simulator_path
     from pvehelm.simulator.bases import BASES
     from pvehelm.simulator.state import State as Opened
 
     if base not in BASES:
         raise UsageError(f"--base {base}: there is no such base", hint=f"one of {', '.join(BASES)}")
-    return Opened(path or simulator_path(), base=base)
+    opened = Opened(path or simulator_path(), base=base)
+    try:
+        yield opened
+    finally:
+        opened.close()
 
 
 @app.command()
@@ -49,19 +56,19 @@ def serve(
     """
     from pvehelm.simulator.server import serve as run
 
-    return run(_state(state, base), host, port, latency=latency, release=pve_version)
+    with _state(state, base) as opened:
+        return run(opened, host, port, latency=latency, release=pve_version)
 
 
 @app.command()
 @command("yes")
 def reset(session: Session, base: Base = "", state: State = "") -> None:
     """Wipe the simulator: everything in it is gone, and it becomes a new cluster."""
-    opened = _state(state, base or "default")
     if not session.yes and sys.stdin.isatty():
         typer.confirm("Wipe the simulator?", abort=True, err=True)
-    opened.reset(base or None)
-    sys.stdout.write(f"the simulator is new: base {opened.base}, cluster {opened.cluster_id}\n")
-    opened.close()
+    with _state(state, base or "default") as opened:
+        opened.reset(base or None)
+        sys.stdout.write(f"the simulator is new: base {opened.base}, cluster {opened.cluster_id}\n")
 
 
 faults = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Inject faults.")
@@ -93,10 +100,8 @@ def add(
             what[name] = value
     if not what:
         raise UsageError("a fault needs --status, --drop, --delay or --task-fail")
-    try:
-        store.add(_state(state), match, times=times or None, **what)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
+    with _state(state) as opened:
+        store.add(opened, match, times=times or None, **what)
     sys.stdout.write(f"fault added: {match}\n")
 
 
@@ -106,7 +111,8 @@ def list_(session: Session, state: State = "") -> None:
     """List faults."""
     from pvehelm.simulator import faults as store
 
-    rows = store.listed(_state(state))
+    with _state(state) as opened:
+        rows = store.listed(opened)
     output.show(
         session.output,
         rows,
@@ -123,5 +129,6 @@ def clear(session: Session, state: State = "") -> None:
     """Remove every fault."""
     from pvehelm.simulator import faults as store
 
-    store.clear(_state(state))
+    with _state(state) as opened:
+        store.clear(opened)
     sys.stdout.write("no faults any more\n")
