@@ -59,8 +59,12 @@ async def _desire(
     # Off the loop: templates may look things up, which is a conversation of its own with the server.
     made = await asyncio.to_thread(rendered, prepared, info, ctx.release, ctx.kinds.names(), lookup)
     namespaced = {kind.name for kind in ctx.kinds if kind.namespaced}
+    # In the record, too: a revision says by itself where its guests belong.
     resources = tuple(
-        replace(r, namespace=key.namespace) if r.kind in namespaced and not r.namespace else r for r in made.resources
+        replace(r, namespace=key.namespace, metadata={**r.metadata, "namespace": key.namespace})
+        if r.kind in namespaced and not r.namespace and key.namespace != "default"
+        else r
+        for r in made.resources
     )
     from pvehelm.chart.manifest import to_text
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -361,6 +361,8 @@ class GuestKind(Kind):
 
     def same(self, leaf: str, wanted: Any, live: Any) -> bool:
         name, dot, sub = leaf.partition(".")
+        if name == "unprivileged":
+            wanted, live = wanted or 0, live or 0  # the server leaves it out where it is off
         if wanted is None or live is None:
             return wanted is None and live is None
         if name in ("power", "node", "pool", "started", "cloudInitDrive"):
@@ -663,6 +665,9 @@ class GuestKind(Kind):
                     found.append(f"{name} {volume} {value.get('size', '')}".rstrip())
         return found
 
+    def marked(self, live: Live, uid: str, ref: str) -> Live:
+        return replace(live, extra={**live.extra, "mark": Mark(uid, ref, str(live.key["vmid"]))})
+
     def mark(self, live: Live, uid: str, ref: str) -> list[Step]:
         """Put the ownership mark on an existing guest, keeping its text; ``uid`` '' takes the mark away."""
         text = live.fields.get("description", "")
@@ -687,7 +692,7 @@ class GuestKind(Kind):
         elif nodes[node].get("status", "online") != "online":
             problems.append(Problem("node", f"node {node!r} is {nodes[node]['status']}"))
         for row in everything:
-            if row["type"] not in ("qemu", "lxc"):
+            if row["type"] not in ("qemu", "lxc") or str(row.get("vmid")) == str(wanted.once.get("replaces")):
                 continue
             if wanted.key.get("vmid") and str(row.get("vmid")) == str(wanted.key["vmid"]):
                 problems.append(

@@ -216,6 +216,10 @@ class Kind:
         """The steps that put the release's mark on an object (take it away when ``uid`` is ''); none for most kinds."""
         return []
 
+    def marked(self, live: Live, uid: str, ref: str) -> Live:
+        """``live`` as it is once ``mark`` has put the mark on it."""
+        return live
+
     def losses(self, live: Live) -> list[str]:
         """The data that dies with the object, for the confirmation (``scsi0 local-lvm:vm-100-disk-0 50G``)."""
         return []

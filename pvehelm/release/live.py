@@ -57,6 +57,7 @@ async def gather(
     reader: Reader,
     secrets: Secrets,
     replaced: Iterable[str] = (),
+    taken: Callable[[str], bool] = lambda ref: False,
 ) -> tuple[list[Desired], Observed]:
     """The desired resources lowered and what the server has of them and of everything the inventory owns.
 
@@ -81,6 +82,10 @@ async def gather(
         raise InvalidError("the manifests are not valid", problems)
     bound = [_bound(one, inventory) for one in lowered if one]
     for one, live in zip(bound, await _read_all(bound, reader), strict=True):
+        owned = inventory.get(one.ref)
+        if owned is not None and live is not None and not taken(one.ref) and _is_stranger(one.kind, owned, live):
+            # Ours is gone and its VMID was given to another guest, which is none of our business.
+            one, live = _unbound(one, lowered), None
         observed.live[one.ref] = live
         if live is not None and one.ref not in replaced:
             numbers[one.ref] = str(live.key["vmid"])
@@ -96,7 +101,7 @@ async def gather(
     order = {resource.ref: index for index, resource in enumerate(resources)}
     desired.sort(key=lambda one: order[one.ref])
     await _left_behind(by_ref, inventory, observed, kinds, reader)
-    await _prepare(desired, observed, reader, inventory)
+    await _prepare(desired, observed, reader, inventory, frozenset(replaced))
     _hash_secrets(desired, observed, secrets)
     return desired, observed
 
@@ -138,6 +143,16 @@ def _bound(one: Desired, inventory: Inventory) -> Desired:
     return Desired(one.kind, replace(one.wanted, key=key), one.metadata, one.where)
 
 
+def _is_stranger(kind: Kind, owned: Owned, live: Live) -> bool:
+    """Whether a guest under our VMID is certainly another one: neither our mark nor our name."""
+    mark = live.extra.get("mark")
+    return (mark is None or mark.uid != owned.uid) and live.fields.get(getattr(kind, "name_field", "")) != owned.name
+
+
+def _unbound(one: Desired, lowered: Iterable[Desired | None]) -> Desired:
+    return next(before for before in lowered if before and before.ref == one.ref)
+
+
 async def _read_all(desired: Sequence[Desired], reader: Reader) -> list[Live | None]:
     return list(await asyncio.gather(*(_read(one.kind, one.wanted.key, reader) for one in desired)))
 
@@ -174,15 +189,38 @@ def _same_key(wanted: Wanted, owned: Owned) -> bool:
     return all(str(wanted.key[name]) == str(owned.identifier[name]) for name in shared)
 
 
-async def _prepare(desired: Sequence[Desired], observed: Observed, reader: Reader, inventory: Inventory) -> None:
+async def _prepare(
+    desired: Sequence[Desired], observed: Observed, reader: Reader, inventory: Inventory, replaced: frozenset[str]
+) -> None:
+    from dataclasses import replace
+
     async def one(item: Desired) -> None:
-        context, problems = await item.kind.prepare(item.wanted, reader)
+        owned = inventory.get(item.ref)
+        wanted = item.wanted
+        if item.kind.name in GUESTS and owned is not None:
+            leaving = observed.old.get(item.ref) or observed.live.get(item.ref)
+            wanted = replace(wanted, once={**wanted.once, "replaces": leaving.key["vmid"] if leaving else None})
+        context, problems = await item.kind.prepare(wanted, reader)
         observed.contexts[item.ref] = context
         made = {other.wanted.name for other in desired}
         volumes = {need for other in desired if other.kind.name == "Image" for need in [_volume(other)]}
         observed.problems[item.ref] = [problem for problem in problems if not _made_here(problem, item, made, volumes)]
 
-    await asyncio.gather(*(one(item) for item in desired if observed.live.get(item.ref) is None))
+    def made_anew(item: Desired) -> bool:
+        live = observed.live.get(item.ref)
+        return live is None or item.ref in replaced or item.ref in observed.old or _is_other(item, live)
+
+    await asyncio.gather(*(one(item) for item in desired if made_anew(item)))
+
+
+def _is_other(item: Desired, live: Live) -> bool:
+    """Whether a leaf differs that only a new object can have."""
+    now = leaves(live.fields)
+    return any(
+        item.kind.refusal(leaf, now.get(leaf), value, live) == "create-only"
+        and not item.kind.same(leaf, value, now.get(leaf))
+        for leaf, value in leaves(item.wanted.fields).items()
+    )
 
 
 def _volume(item: Desired) -> str:

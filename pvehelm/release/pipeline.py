@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pvehelm import __version__
+from pvehelm.api.kind import leaves
 from pvehelm.api.kinds import Kinds
 from pvehelm.chart.manifest import Resource, check_unique
 from pvehelm.errors import InvalidError, Problem, PvehelmError, RefusedError
@@ -18,8 +19,8 @@ from pvehelm.release.apply import Applier, Outcome
 from pvehelm.release.context import Context
 from pvehelm.release.event import Event
 from pvehelm.release.lease import Lease
-from pvehelm.release.live import Reader, gather
-from pvehelm.release.plan import Allowed, Op, Plan, plan
+from pvehelm.release.live import GUESTS, Reader, gather
+from pvehelm.release.plan import Allowed, Desired, Observed, Op, Plan, plan
 from pvehelm.release.recover import recover_entries
 from pvehelm.release.release import Inventory, Release, ReleaseKey, Revision, Status
 
@@ -80,7 +81,9 @@ async def decide(
         reader=reader,
         secrets=secrets,
         replaced=options.allowed.replace,
+        taken=options.allowed.owns,
     )
+    observed.owners = _other_owners(ctx, key, desired, inventory, observed)
     made = plan(
         desire.action,
         key.name,
@@ -100,6 +103,29 @@ async def decide(
         what = "a plan that destroys data can't be undone, so --atomic is refused with it"
         made = replace(made, refusals=(*made.refusals, Problem("--atomic", what, "run it without --atomic")))
     return made, inventory, reader.requests
+
+
+def _other_owners(
+    ctx: Context, key: ReleaseKey, desired: Sequence[Desired], inventory: Inventory, observed: Observed
+) -> dict[str, str]:
+    """Refs of what another release of this store owns, with its name. Of what is always there, leaf by leaf."""
+    found: dict[str, str] = {}
+    for one in desired:
+        if one.ref in inventory:
+            continue
+        live = observed.live.get(one.ref)
+        keys = [one.wanted.key, *([live.key] if live else [])]
+        for place in keys:
+            if one.kind.name in GUESTS and not place.get("vmid"):
+                continue
+            for other, ref in ctx.store.owners(key.cluster, one.kind.name, place):
+                if other == key:
+                    continue
+                owned = ctx.store.inventory(other).get(ref)
+                if one.kind.always_there and not (owned and owned.fields.keys() & leaves(one.wanted.fields).keys()):
+                    continue
+                found[one.ref] = str(other)
+    return found
 
 
 def require_valid(kinds: Kinds, resources: Sequence[Resource]) -> None:

@@ -197,6 +197,8 @@ class Observed:
     old: dict[str, Live | None] = field(default_factory=dict)
     contexts: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     problems: dict[str, list[Problem]] = field(default_factory=dict)
+    # Refs of objects that another release owns, with that release's name.
+    owners: dict[str, str] = field(default_factory=dict)
     # Texts with secret references -> the keyed hash of what they resolve to (None: can't tell), and the plain text.
     hashes: dict[str, str | None] = field(default_factory=dict)
     plain: dict[str, str] = field(default_factory=dict)
@@ -242,6 +244,12 @@ class Planner:
         self.refusals: list[Problem] = []
         # VMIDs whose guest is made anew by this plan.
         self.leaving: set[str] = set()
+        # VMIDs under which there is nothing of ours any more: no guest, or somebody else's.
+        self.lost = {
+            str(owned.identifier.get("vmid"))
+            for owned in inventory
+            if _guest_kind(kinds(owned.kind)) and self._is_lost(owned)
+        }
 
     def plan(
         self, action: str, release: str, namespace: str, desired: Sequence[Desired], *, keep: bool = False
@@ -279,6 +287,12 @@ class Planner:
                 todo.extend(by_ref[ref].needs)
         return [change for change in ordered if change.ref in chosen]
 
+    def _is_lost(self, owned: Owned) -> bool:
+        if self.observed.old.get(owned.ref) is not None:
+            return False
+        live = self.observed.live.get(owned.ref)
+        return live is None or (self._mark_missing(owned, live) and not self.allowed.owns(owned.ref))
+
     # -- one resource ------------------------------------------------------------------------------------------
 
     def _desired(self, one: Desired) -> Change:
@@ -286,9 +300,27 @@ class Planner:
         live = self.observed.live.get(ref)
         owned = self.inventory.entries.get(ref)
         self._privileges(one)
-        if ref in self.allowed.replace and live is not None and owned is not None and not kind.always_there:
+        if ref in self.observed.owners:
+            which = self.observed.owners[ref]
+            self.refusals.append(
+                Problem(
+                    one.where(""),
+                    f"{ref}{_number(live.key if live else one.wanted.key)} belongs to release {which}",
+                    f"take it out of {which}, or name another object here",
+                )
+            )
+            return self._keep(one, owned, live, f"belongs to release {which}")
+        if (
+            ref in self.allowed.replace
+            and live is not None
+            and owned is not None
+            and not kind.always_there
+            and not self._mark_missing(owned, live)
+        ):
             return self._replace(one, owned, live, "--replace")
         old = self.observed.old.get(ref)
+        if owned is not None and kind.always_there and self.lost & _vmids(owned.identifier):
+            return self._create(one, None, "its guest is gone")
         if owned is not None and (self.leaving & _vmids(owned.identifier)):
             return self._create(one, None, "its guest is made anew")
         if owned is not None and old is not None:
@@ -314,8 +346,10 @@ class Planner:
             ref, kind.name, wanted.name, wanted.namespace, dict(live.key), {}, {}, False, {}, self.uid
         )
         steps: list[Step] = []
-        if owned is None or self._mark_missing(owned, live):
-            steps += kind.mark(live, self.uid, ref) if self.allowed.owns(ref) or ref in self.opened else []
+        unmarked = owned is None or self._mark_missing(owned, live)
+        if unmarked and (self.allowed.owns(ref) or ref in self.opened):
+            steps += kind.mark(live, self.uid, ref)
+            live = kind.marked(live, self.uid, ref)
         merged = self._merge(fresh, one, live)
         values = {change.leaf: change.after for change in changed}
         if values:
@@ -351,11 +385,11 @@ class Planner:
         if owned is None:
             if mark is not None and mark.uid == self.uid and mark.ref == ref and mark.vmid == str(live.key.get("vmid")):
                 return True
-            whose = f"release {mark.uid}" if mark is not None else "no release"
+            whose = f"a release that is not in this store ({mark.uid})" if mark is not None else "no release"
             self.refusals.append(
                 Problem(
                     one.where(""),
-                    f"{ref} exists already and belongs to {whose}",
+                    f"{ref}{_number(live.key)} exists already and belongs to {whose}",
                     f"--take-ownership {ref} to take it over",
                 )
             )
@@ -557,6 +591,8 @@ class Planner:
     def _undesired(self, owned: Owned, keep: bool) -> Change:
         kind = self.kinds(owned.kind)
         live = self.observed.live.get(owned.ref)
+        if kind.always_there and self.lost & _vmids(owned.identifier):
+            live = None  # it was about a guest of ours that is gone
         needs = tuple(owned.metadata.get("after", ()))
         lifecycle = owned.metadata.get("lifecycle")
         base: dict[str, Any] = {"ref": owned.ref, "kind": owned.kind, "needs": needs, "key": dict(owned.identifier)}
@@ -622,6 +658,10 @@ def plan(
     """The changes that make ``observed`` as ``desired``. Pure; ``keep`` forgets instead of deleting."""
     planner = Planner(kinds, inventory, observed, allowed or Allowed(), uid, opened)
     return planner.plan(action, release, namespace, desired, keep=keep)
+
+
+def _number(key: Mapping[str, Any]) -> str:
+    return f" (VMID {key['vmid']})" if key.get("vmid") else ""
 
 
 def _vmids(key: Mapping[str, Any]) -> set[str]:

@@ -183,7 +183,8 @@ def test_a_disk_grows_and_never_shrinks(lab: Lab) -> None:
     assert "size=9G" in lab.config(vmid)["scsi0"]
     before = lab.history("web")
     result = lab.run("upgrade", "web", chart, "--set", "size=6G", code=1)
-    assert "templates/all.yaml:10" in result.err and "can't shrink from 9G to 6G" in result.err, result
+    assert "templates/all.yaml:10" in result.err, result
+    assert "can't shrink from 9G to 6G" in result.err, result
     assert lab.history("web") == before
 
 
@@ -194,7 +195,8 @@ def test_scaling_down_lists_disks_and_is_confirmed(lab: Lab) -> None:
     assert len(lab.guests()) == 3
     before = lab.history("web")
     result = lab.run("upgrade", "web", chart, "--set", "replicas=1", code=3)
-    assert "VirtualMachine/web-1: scsi0 local-lvm:vm-" in result.err and "--yes" in result.err, result
+    assert "VirtualMachine/web-1: scsi0 local-lvm:vm-" in result.err, result
+    assert "--yes" in result.err, result
     assert len(lab.guests()) == 3
     assert lab.history("web") == before
     plan = lab.run("upgrade", "web", chart, "--set", "replicas=1", "--dry-run=server").out
