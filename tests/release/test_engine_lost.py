@@ -1,0 +1,88 @@
+"""Guests that somebody removed by hand, and what hung on them."""
+
+from __future__ import annotations
+
+from tests.release.charts import MIXED
+from tests.release.lab import Lab
+from tests.release.test_engine_ownership import make_guest
+
+
+def test_what_hangs_on_a_removed_guest_comes_back_with_it(lab: Lab) -> None:
+    chart = lab.chart(MIXED)
+    lab.run("install", "web", chart)
+    lab.remove(lab.vmid("web", "VirtualMachine/web-vm"))
+    lab.remove(lab.vmid("web", "Container/web-ct"))
+    diff = lab.run("diff", "web", "--detailed-exitcode", code=2).out
+    assert "+ VirtualMachine/web-vm" in diff
+    lab.run("upgrade", "web", chart)
+    lab.settled("web", chart=chart)
+    lab.sound("web")
+    assert set(lab.state.collection("backup_jobs")["web-nightly"]["vmid"].split(",")) == set(lab.guests())
+
+
+def test_rules_of_a_stranger_are_left_alone(lab: Lab) -> None:
+    chart = lab.chart(MIXED)
+    lab.run("install", "web", chart)
+    vmid = lab.vmid("web", "VirtualMachine/web-vm")
+    lab.remove(vmid)
+    make_guest(lab, "stranger", vmid)
+    path = f"/nodes/pve-node1/qemu/{vmid}/firewall/rules"
+    lab.api.ok("POST", path, type="in", action="DROP", comment="theirs", enable=1)
+    lab.run("upgrade", "web", chart)
+    assert [rule["comment"] for rule in lab.api.ok("GET", path)] == ["theirs"]
+    assert lab.vmid("web", "VirtualMachine/web-vm") != vmid
+    lab.settled("web", chart=chart)
+    lab.run("uninstall", "web", "--yes")
+    assert list(lab.guests()) == [str(vmid)]
+    assert [rule["comment"] for rule in lab.api.ok("GET", path)] == ["theirs"]
+
+
+def test_uninstall_after_everything_was_removed_by_hand(lab: Lab) -> None:
+    chart = lab.chart(MIXED)
+    lab.run("install", "web", chart)
+    vmid = lab.vmid("web", "VirtualMachine/web-vm")
+    lab.remove(vmid)
+    make_guest(lab, "stranger", vmid)
+    path = f"/nodes/pve-node1/qemu/{vmid}/firewall/rules"
+    lab.api.ok("POST", path, type="in", action="DROP", comment="theirs", enable=1)
+    lab.remove(lab.vmid("web", "Container/web-ct"))
+    lab.run("uninstall", "web", "--yes")
+    assert [rule["comment"] for rule in lab.api.ok("GET", path)] == ["theirs"]
+    assert list(lab.guests()) == [str(vmid)]
+    with lab.store() as store:
+        assert store.reserved(lab.state.cluster_id) == set()
+
+
+def test_replacing_a_guest_brings_its_rules_along(lab: Lab) -> None:
+    chart = lab.chart(MIXED)
+    lab.run("install", "web", chart)
+    lab.run("upgrade", "web", chart, "--replace", "VirtualMachine/web-vm", "--yes")
+    lab.settled("web", chart=chart)
+    lab.sound("web")
+    vmid = lab.vmid("web", "VirtualMachine/web-vm")
+    assert len(lab.api.ok("GET", f"/nodes/pve-node1/qemu/{vmid}/firewall/rules")) == 1
+
+
+def test_a_pinned_vmid_that_changes_asks_first(lab: Lab) -> None:
+    text = "kind: VirtualMachine\nmetadata: { name: vm }\nspec: { node: pve-node1, vmid: 300, memory: 512 }\n"
+    lab.run("install", "web", lab.chart(text))
+    other = lab.chart(text.replace("300", "301"))
+    lab.run("upgrade", "web", other, "--yes", code=3)
+    assert list(lab.guests()) == ["300"]
+    lab.run("upgrade", "web", other, "--yes", "--allow-destroy", "VirtualMachine/vm")
+    assert list(lab.guests()) == ["301"]
+    lab.settled("web", chart=other)
+    lab.sound("web")
+
+
+def test_a_guest_moved_by_hand_is_found(lab: Lab) -> None:
+    chart = lab.chart(MIXED)
+    lab.run("install", "web", chart)
+    vmid = lab.vmid("web", "Container/web-ct")
+    lab.power(vmid, "stop")
+    lab.api.ok("POST", f"/nodes/pve-node2/lxc/{vmid}/migrate", target="pve-node3")
+    lab.settled("web", chart=chart)
+    lab.run("upgrade", "web", chart, "--set", "memory=2048")
+    assert str(lab.config(vmid)["memory"]) == "2048"
+    lab.run("uninstall", "web", "--yes")
+    assert not lab.guests()
