@@ -64,6 +64,12 @@ class Session:
             self._context.confirm = self._confirm
         return self._context
 
+    def close(self) -> None:
+        """Close the store, if it was opened; a coroutine has closed the whole context by then."""
+        if self._context is not None and self._context._store is not None:
+            self._context._store.close()
+            self._context._store = None
+
     def watch(self) -> Context:
         """The context with progress shown on stderr."""
         from pvehelm.faces.output import Progress
@@ -106,11 +112,12 @@ def command(*common: str) -> Callable[[Callable[..., Any]], Callable[..., None]]
             )
             if session.output not in FORMATS:
                 raise UsageError(f"-o {session.output}: unknown format", hint=f"one of {', '.join(FORMATS)}")
-            result = function(session, **given)
-            if inspect.iscoroutine(result):
-                result = run_async(session, result)
-            elif session._context is not None and session._context._store is not None:
-                session._context._store.close()
+            try:
+                result = function(session, **given)
+                if inspect.iscoroutine(result):
+                    result = run_async(session, result)
+            finally:
+                session.close()
             if isinstance(result, int) and not isinstance(result, bool) and result:
                 raise typer.Exit(result)
 
