@@ -21,6 +21,17 @@ if TYPE_CHECKING:
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z")
 
 
+def _from_history(recorded: Mapping[str, Any], given: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """The paths of recorded user values that the flags of now leave as they are."""
+    found: list[str] = []
+    for name, value in recorded.items():
+        if name not in given:
+            found.append(prefix + name)
+        elif isinstance(value, Mapping) and isinstance(given[name], Mapping):
+            found += _from_history(value, given[name], f"{prefix}{name}.")
+    return sorted(found)
+
+
 def check_name(name: str) -> str:
     """Helm's rule for release names. Raises UsageError."""
     if not NAME.match(name) or len(name) > 53:
@@ -150,6 +161,7 @@ async def upgrade(
     allow_lookup: bool = False,
 ) -> Result:
     """Upgrade a release to a chart and values: its new defaults, the recorded values, and the flags."""
+    from pvehelm.chart.values import from_flags
     from pvehelm.release.pipeline import Options, last_deployed, run
 
     key = ctx.key(check_name(name))
@@ -188,7 +200,7 @@ async def upgrade(
         allow_lookup=allow_lookup,
     )
     result = await run(ctx, key, desire, options or Options())
-    history = sorted(recorded)
+    history = _from_history(recorded, from_flags(flags))
     if history:
         note = f"values from the history: {', '.join(history)} (--reset-values drops them)"
         result.plan = replace(result.plan, notes=(*result.plan.notes, note))

@@ -299,6 +299,7 @@ class Progress:
         self.running: dict[str, str] = {}
         self.drawn = 0
         self.done = 0
+        self.total = 0
         self.on = colours_wanted(self.stream)
 
     def __call__(self, event: Event) -> None:
@@ -339,7 +340,10 @@ class Progress:
         rows = list(self.running.items())[-8:]
         for ref, message in rows:
             self.stream.write(paint(f"  {ref}: {printable(message)}"[:room], "cyan", self.on) + "\n")
-        self.drawn = len(rows)
+        if self.total > 1 and rows:
+            filled = 24 * self.done // self.total
+            self.stream.write(f"  [{'#' * filled}{'.' * (24 - filled)}] {self.done}/{self.total}\n")
+        self.drawn = len(rows) + (self.total > 1 and bool(rows))
 
     def _clear(self) -> None:
         if self.drawn:

@@ -229,7 +229,7 @@ async def _run(ctx: Context, key: ReleaseKey, desire: Desire, options: Options, 
             [Problem(change.ref, ", ".join(change.losses) or "the guest") for change in made.destroys],
             hint="--yes confirms",
         )
-    ctx.emit(Event("plan", "", made.summary()))
+    ctx.emit(Event("plan", "", made.summary(), {"changes": sum(change.acts for change in made.changes)}))
     revision = _revision(ctx, release, desire, made)
     revision = ctx.store.put_revision(key, revision, lease=lease)
     if options.create_namespace:
