@@ -1,0 +1,161 @@
+"""Servers that are down, slow, wrong, or go away in the middle: clear errors, nothing lost, nothing twice."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any
+
+import pytest
+
+from tests.release.charts import SCALED
+from tests.release.lab import Lab, load_cases
+
+CASES = load_cases("release/cases/faults.yaml")
+
+
+def put(lab: Lab, case: dict[str, Any]) -> None:
+    for fault in case["faults"]:
+        what = {key.replace("-", "_"): value for key, value in fault.items() if key not in ("match", "times")}
+        lab.fault(fault["match"], times=fault.get("times"), **what)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
+def test_install_under_faults(lab: Lab, case: dict[str, Any]) -> None:
+    chart = lab.chart(SCALED)
+    put(lab, case)
+    result = lab.run("install", "web", chart, code=case.get("code", 1))
+    for text in case.get("text", ()):
+        assert text in result.err, result
+    lab.clear_faults()
+    names = lab.run("list", "-q").out.split()
+    if case.get("code") == 0:
+        assert lab.status("web") == "deployed"
+    else:
+        assert names == (["web"] if case.get("revision") else [])
+        if names:
+            assert lab.status("web") == "failed"
+        lab.run("install", "web", chart)
+    lab.settled("web", chart=chart)
+    assert len(lab.guests()) == 2
+    lab.sound("web")
+    lab.run("uninstall", "web", "--yes")
+    lab.sound()
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.get("revision")], ids=lambda case: case["name"])
+def test_recover_after_faults(lab: Lab, case: dict[str, Any]) -> None:
+    chart = lab.chart(SCALED)
+    put(lab, case)
+    lab.run("install", "web", chart, code=1)
+    lab.clear_faults()
+    lab.run("recover", "web")
+    lab.settled("web")
+    assert len(lab.guests()) == 2
+    lab.sound("web")
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.get("revision")], ids=lambda case: case["name"])
+def test_uninstall_after_faults(lab: Lab, case: dict[str, Any]) -> None:
+    chart = lab.chart(SCALED)
+    put(lab, case)
+    lab.run("install", "web", chart, code=1)
+    lab.clear_faults()
+    lab.run("uninstall", "web", "--yes")
+    assert not lab.guests()
+    lab.sound()
+
+
+UPGRADES = [
+    ("PUT /nodes/*/qemu/*/config", {"status": 500}, 1),
+    ("PUT /nodes/*/qemu/*/config", {"drop": "before"}, 1),
+    ("PUT /nodes/*/qemu/*/config", {"drop": "after", "times": 1}, 0),
+    ("POST /nodes/*/clone", {"task_fail": "broken"}, 1),
+    ("POST /nodes/*/clone", {"drop": "after", "times": 1}, 0),
+]
+
+
+@pytest.mark.parametrize(("match", "what", "code"), UPGRADES)
+def test_upgrade_under_faults(lab: Lab, match: str, what: dict[str, Any], code: int) -> None:
+    chart = lab.chart(SCALED)
+    lab.run("install", "web", chart)
+    first = lab.inventory("web")
+    lab.fault(match, **what)
+    lab.run("upgrade", "web", chart, "--set", "replicas=3,memory=1024", code=code)
+    lab.clear_faults()
+    if code:
+        assert lab.history("web")[-1]["status"] == "failed"
+        assert lab.history("web")[0]["status"] == "deployed"
+        # back to what was good, or on to what was wanted: both complete
+        lab.run("rollback", "web", "1", "--yes")
+        lab.settled("web")
+        assert {r: o.fields for r, o in lab.inventory("web").entries.items()} == {
+            r: o.fields for r, o in first.entries.items()
+        }
+        lab.sound("web")
+        lab.run("upgrade", "web", chart, "--set", "replicas=3,memory=1024")
+    lab.settled("web", chart=chart)
+    lab.sound("web")
+    assert len(lab.guests()) == 3
+
+
+@pytest.mark.parametrize(
+    ("match", "what"),
+    [
+        ("DELETE /nodes/*/qemu/*", {"status": 500, "times": 1}),
+        ("DELETE /nodes/*/qemu/*", {"task_fail": "storage is gone", "times": 1}),
+        ("POST /nodes/*/status/stop", {"task_fail": "timeout", "times": 1}),
+    ],
+)
+def test_uninstall_under_faults(lab: Lab, match: str, what: dict[str, Any]) -> None:
+    chart = lab.chart(SCALED)
+    lab.run("install", "web", chart)
+    lab.fault(match, **what)
+    result = lab.run("uninstall", "web", "--yes", code=1)
+    assert "VirtualMachine/web-" in result.err
+    assert lab.status("web") == "failed"
+    assert len(lab.guests()) == 1
+    lab.sound("web")
+    lab.run("uninstall", "web", "--yes")
+    lab.sound()
+    assert lab.run("list", "-q").out == ""
+
+
+def test_uninstall_whose_answer_is_lost(lab: Lab) -> None:
+    chart = lab.chart(SCALED)
+    lab.run("install", "web", chart)
+    lab.fault("DELETE /nodes/*/qemu/*", drop="after")
+    lab.run("uninstall", "web", "--yes")
+    lab.sound()
+
+
+def test_a_slow_server_and_a_bound(lab: Lab) -> None:
+    chart = lab.chart(SCALED)
+    lab.fault("GET /cluster/resources", delay=5)
+    began = time.monotonic()
+    result = lab.run("install", "web", chart, "--timeout", "1s", code=1)
+    assert time.monotonic() - began < 3
+    assert "took longer than 1 s" in result.err
+    assert lab.run("list", "-q").out == ""
+    lab.clear_faults()
+    lab.fault("POST /nodes/*/status/start", delay=5)
+    result = lab.run("install", "web", chart, "--timeout", "1.5s", code=1)
+    assert "took longer" in result.err
+    assert "pvehelm recover web" in result.err
+    lab.clear_faults()
+    assert lab.status("web") == "failed"
+    lab.run("install", "web", chart)
+    lab.settled("web", chart=chart)
+    lab.sound("web")
+
+
+def test_journal_of_a_failed_revision_is_kept(lab: Lab) -> None:
+    chart = lab.chart(SCALED)
+    lab.fault("POST /nodes/*/clone", task_fail="no space left on thin pool", times=1)
+    lab.run("install", "web", chart, code=1)
+    with lab.store() as store:
+        events = store.revision(lab.key("web"), 1).events
+    failed = [event for event in events if not event["ok"]]
+    assert len(failed) == 1
+    assert re.search("no space left", str(failed))
+    assert "no space left" in lab.run("status", "web").out
