@@ -306,7 +306,9 @@ class Progress:
         if self.how != "table":
             self.stream.write(json.dumps(event.as_dict(), default=str) + "\n")
             return
-        if event.type == "step" or event.type == "change-started":
+        if event.type == "plan":
+            self.total = int(event.data.get("changes", 0))
+        elif event.type in ("step", "change-started"):
             self.running[event.ref] = event.message
         elif event.type in ("change-done", "change-failed", "change-skipped"):
             self.running.pop(event.ref, None)
