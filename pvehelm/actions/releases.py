@@ -243,7 +243,7 @@ async def uninstall(
     ctx: Context, name: str, options: Options | None = None, *, description: str = "", ignore_not_found: bool = False
 ) -> Result | None:
     """Remove a release and what it created."""
-    from pvehelm.release.pipeline import Desire, Options, run
+    from pvehelm.release.pipeline import Options
 
     key = ctx.key(name)
     if ignore_not_found and ctx.store.find(key) is None:
@@ -257,7 +257,12 @@ async def uninstall(
             f"release {name!r} is uninstalled already",
             hint="its history is kept; uninstall without --keep-history drops it",
         )
-    current = release.current
+    return await _remove(ctx, key, release.current, options or Options(), description)
+
+
+async def _remove(ctx: Context, key: ReleaseKey, current: Revision, options: Options, description: str) -> Result:
+    from pvehelm.release.pipeline import Desire, run
+
     record = {
         "chart_name": current.chart_name,
         "chart_version": current.chart_version,
@@ -269,19 +274,22 @@ async def uninstall(
         "labels": current.labels,
         "description": description,
     }
-    return await run(ctx, key, Desire("uninstall", (), record), options or Options())
+    return await run(ctx, key, Desire("uninstall", (), record), options)
 
 
 @action("write")
 async def recover(ctx: Context, name: str, options: Options | None = None) -> Result:
     """Finish or repair what was interrupted: bring the last recorded revision about."""
-    from pvehelm.release.pipeline import Options, rollback_desire, run
+    from pvehelm.release.pipeline import Options, remembered, rollback_desire, run
 
     key = ctx.key(name)
     release = ctx.store.get(key)
-    current = release.current
+    current = ctx.store.revision(key, release.current.number)
     if current.status is Status.uninstalled:
         raise NotFoundError(f"release {name!r} is uninstalled", hint="there is nothing to recover")
+    options = remembered(current, options or Options())
+    if current.status is Status.failed and (current.plan or {}).get("action") == "uninstall":
+        return await _remove(ctx, key, current, options, "")
     desire = rollback_desire(current)
     description = (
         f"Recovered revision {current.number}"
@@ -289,7 +297,7 @@ async def recover(ctx: Context, name: str, options: Options | None = None) -> Re
         else f"Repaired revision {current.number}"
     )
     record = {**desire.record, "description": description, "rollback_of": current.rollback_of}
-    return await run(ctx, key, replace(desire, action="recover", record=record), options or Options())
+    return await run(ctx, key, replace(desire, action="recover", record=record), options)
 
 
 @action("write")

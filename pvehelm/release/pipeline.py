@@ -230,7 +230,7 @@ async def _run(ctx: Context, key: ReleaseKey, desire: Desire, options: Options, 
             hint="--yes confirms",
         )
     ctx.emit(Event("plan", "", made.summary(), {"changes": sum(change.acts for change in made.changes)}))
-    revision = _revision(ctx, release, desire, made)
+    revision = _revision(ctx, release, desire, made, options)
     revision = ctx.store.put_revision(key, revision, lease=lease)
     if options.create_namespace:
         await _create_pools(ctx, desire)
@@ -383,7 +383,7 @@ async def _undo(
         ctx, key, back, replace(options, atomic=False), release=before, uid=ctx.store.ensure(key)
     )
     check(made)
-    revision = _revision(ctx, ctx.store.find(key), back, made)
+    revision = _revision(ctx, ctx.store.find(key), back, made, options)
     revision = ctx.store.put_revision(key, revision, lease=lease)
     outcome = await _apply(ctx, key, lease, made, inventory, revision.number)
     status = Status.deployed if outcome.ok else Status.failed
@@ -431,7 +431,19 @@ def _same_input(current: Revision, desire: Desire) -> bool:
     )
 
 
-def _revision(ctx: Context, release: Release | None, desire: Desire, made: Plan) -> Revision:
+# What recover must know of the command it finishes.
+REMEMBERED = ("create_namespace", "keep_history", "keep_resources")
+
+
+def remembered(revision: Revision, options: Options) -> Options:
+    """``options`` with those that the command gave which began this revision."""
+    given = (revision.plan or {}).get("options") or {}
+    more: dict[str, Any] = {name: True for name in REMEMBERED if given.get(name)}
+    return replace(options, **more)
+
+
+def _revision(ctx: Context, release: Release | None, desire: Desire, made: Plan, options: Options) -> Revision:
+    given = {name: True for name in REMEMBERED if getattr(options, name)}
     record = desire.record
     number = (release.current.number if release else 0) + 1
     now = ctx.clock()
@@ -447,7 +459,7 @@ def _revision(ctx: Context, release: Release | None, desire: Desire, made: Plan)
         user_values=record.get("user_values", {}),
         values=record.get("values", {}),
         manifest=record.get("manifest", ""),
-        plan=made.as_dict(),
+        plan=made.as_dict() | ({"options": given} if given else {}),
         notes=desire.notes or record.get("notes", ""),
         description="interrupted",
         labels=dict(record.get("labels") or {}),

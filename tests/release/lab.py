@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -65,11 +68,28 @@ class Lab:
         monkeypatch.setenv("PVEHELM_CONFIG", str(folder / "config.yaml"))
         monkeypatch.setenv("NO_COLOR", "1")
         self.data.mkdir(parents=True, exist_ok=True)
+        self.open()
+
+    def open(self) -> None:
         self.state = State(str(self.data / "simulator.db"))
         self.api = Api(Simulator(self.state))
 
     def close(self) -> None:
         self.state.close()
+
+    def save(self) -> Path:
+        """A copy of everything, for ``restore``."""
+        copy = self.folder / "saved"
+        self.close()
+        shutil.copytree(self.data, copy, dirs_exist_ok=True)
+        self.open()
+        return copy
+
+    def restore(self, copy: Path) -> None:
+        self.close()
+        shutil.rmtree(self.data)
+        shutil.copytree(copy, self.data)
+        self.open()
 
     # -- charts ------------------------------------------------------------------------------------------------
 
@@ -116,6 +136,41 @@ class Lab:
             cwd=ROOT,
             **more,
         )
+
+    def killed(self, method: str, when: str, count: int, *args: str) -> bool:
+        """The command line in a forked process that kills itself ``before`` or ``after`` its ``count``-th call of a
+        method of the store; whether it came to that."""
+        self.close()  # a database connection must not be carried into a child
+        sys.stdout.flush()
+        child = os.fork()
+        if not child:
+            self._die(method, when, count, args)
+        _, status = os.waitpid(child, 0)
+        self.open()
+        return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+
+    def _die(self, method: str, when: str, count: int, args: tuple[str, ...]) -> None:
+        try:
+            with open(os.devnull, "w") as nowhere:
+                os.dup2(nowhere.fileno(), 1)
+                os.dup2(nowhere.fileno(), 2)
+            real = getattr(Store, method)
+            left = itertools.count(1)
+
+            def deadly(*given: Any, **more: Any) -> Any:
+                mine = next(left) == count
+                if mine and when == "before":
+                    os.kill(os.getpid(), signal.SIGKILL)
+                answer = real(*given, **more)
+                if mine:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return answer
+
+            setattr(Store, method, deadly)
+            sys.argv = ["pvehelm", *args]
+            main(list(args))
+        finally:
+            os._exit(0)
 
     def settled(self, release: str, *more: str, chart: str = "") -> None:
         """The second plan is empty: nothing differs, and the same upgrade writes no revision."""

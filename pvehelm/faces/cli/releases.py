@@ -290,10 +290,14 @@ async def uninstall(
             _finish(session, result, dry=True)
             code = code or _blocked(result)
         else:
-            data = {"name": name, "status": "uninstalled"}
-            text = f'release "{name}" uninstalled\n'
-            output.show(session.output, data, lambda text=text: _say(text))  # type: ignore[misc]
+            _uninstalled(session, name)
     return code
+
+
+def _uninstalled(session: Session, name: str) -> None:
+    output.show(
+        session.output, {"name": name, "status": "uninstalled"}, lambda: _say(f'release "{name}" uninstalled\n')
+    )
 
 
 @command("namespace", "context", "output", "yes")
@@ -312,7 +316,10 @@ async def recover(
         timeout=o.seconds(timeout),
     )
     result = await actions.recover(ctx, name, opts)
-    _finish(session, result, dry=False)
+    if result.plan.action == "uninstall":
+        _uninstalled(session, name)
+    else:
+        _finish(session, result, dry=False)
     return 0
 
 
