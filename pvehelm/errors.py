@@ -7,6 +7,7 @@
     ├── RefusedError             exit 3   would destroy, take over or exceed what the user allowed
     ├── LeaseHeldError           exit 4   another process works on the same scope
     ├── FencedError              exit 4   our lease was taken over while we worked
+    ├── StoppedError             exit 130 the user asked to stop; what was running was finished
     ├── StoreError               exit 1   the release store cannot be read or written
     ├── ApiError                 exit 1   the server answered with a status of 400 or more
     │   └── AuthError            exit 1   ... 401: no, wrong or expired credentials
@@ -74,6 +75,12 @@ class LeaseHeldError(PvehelmError):
 
 class FencedError(PvehelmError):
     exit_code = 4
+
+
+class StoppedError(PvehelmError):
+    """Stopped half-way by a signal, in good order."""
+
+    exit_code = 130
 
 
 class StoreError(PvehelmError):

@@ -14,7 +14,7 @@ from pvehelm import __version__
 from pvehelm.api.kind import leaves
 from pvehelm.api.kinds import Kinds
 from pvehelm.chart.manifest import Resource, check_unique
-from pvehelm.errors import InvalidError, Problem, PvehelmError, RefusedError
+from pvehelm.errors import InvalidError, Problem, PvehelmError, RefusedError, StoppedError
 from pvehelm.release.apply import Applier, Outcome
 from pvehelm.release.context import Context
 from pvehelm.release.event import Event
@@ -319,7 +319,7 @@ async def _finish(
             f"{desire.action} of {key.name} failed and was undone", problems, hint=f"pvehelm history {key.name}"
         )
     what = "was interrupted" if outcome.interrupted else "failed"
-    raise PvehelmError(
+    raise (StoppedError if outcome.interrupted else PvehelmError)(
         f"{desire.action} of {key.name} {what}",
         problems,
         hint=f"mend the cause and run the same command again, or: pvehelm recover {key.name}",

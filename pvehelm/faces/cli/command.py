@@ -6,6 +6,7 @@ import inspect
 import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,7 +31,7 @@ COMMON: dict[str, tuple[Any, Any]] = {
 FORMATS = ("table", "json", "yaml")
 
 
-@dataclass
+@dataclass(repr=False, eq=False)
 class Session:
     """One call of the command line: the shared flags, and the Context once something asks for it."""
 
@@ -41,6 +42,8 @@ class Session:
     _context: Context | None = None
     _config: Config | None = None
     quiet: bool = field(default=False)
+    # An asyncio.Event while a coroutine runs: set, it asks a running apply to start nothing more.
+    stop: Any = None
 
     @property
     def config(self) -> Config:
@@ -62,6 +65,7 @@ class Session:
 
             self._context = build_context(self.config, announce=not self.quiet)
             self._context.confirm = self._confirm
+            self._context.stop = self.stop
         return self._context
 
     def close(self) -> None:
@@ -89,45 +93,52 @@ class Session:
         return typer.confirm(f"This destroys {names}. Go on?", err=True)
 
 
-def command(*common: str) -> Callable[[Callable[..., Any]], Callable[..., None]]:
-    """Make a Typer command of ``f(session, ...)``; ``common`` names the shared flags it takes.
+def command(*common: str) -> Callable[[Callable[..., Any]], Command]:
+    """Make a Typer command of ``f(session, ...)``; ``common`` names the shared flags it takes."""
+    return lambda function: Command(function, common)
+
+
+class Command:
+    """A function as a command, its flags worked out when Typer asks for them and not before.
 
     A coroutine is run to its end: the first interrupt lets what runs finish, the second stops at once.
     An integer that comes back is the exit code.
     """
 
-    def wrap(function: Callable[..., Any]) -> Callable[..., None]:
-        own = [p for p in inspect.signature(function, eval_str=True).parameters.values() if p.name != "session"]
-        shared = [
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=COMMON[name][1], annotation=COMMON[name][0])
-            for name in common
-        ]
+    def __init__(self, function: Callable[..., Any], common: tuple[str, ...]) -> None:
+        self.function = function
+        self.common = common
+        self.__name__, self.__doc__ = function.__name__, function.__doc__
 
-        def run(**given: Any) -> None:
-            session = Session(
-                namespace=given.pop("namespace", "") if "namespace" in common else "",
-                context_name=given.pop("context", "") if "context" in common else "",
-                output=given.pop("output", "table") if "output" in common else "table",
-                yes=given.pop("yes", False) if "yes" in common else False,
-            )
-            if session.output not in FORMATS:
-                raise UsageError(f"-o {session.output}: unknown format", hint=f"one of {', '.join(FORMATS)}")
-            try:
-                result = function(session, **given)
-                if inspect.iscoroutine(result):
-                    result = run_async(session, result)
-            finally:
-                session.close()
-            if isinstance(result, int) and not isinstance(result, bool) and result:
-                raise typer.Exit(result)
+    @cached_property
+    def __signature__(self) -> inspect.Signature:
+        own = [p for p in inspect.signature(self.function, eval_str=True).parameters.values() if p.name != "session"]
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        shared = [inspect.Parameter(n, keyword, default=COMMON[n][1], annotation=COMMON[n][0]) for n in self.common]
+        return inspect.Signature([*(p.replace(kind=keyword) for p in own), *shared])
 
-        parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + shared
-        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        run.__annotations__ = {p.name: p.annotation for p in parameters}
-        run.__name__, run.__doc__ = function.__name__, function.__doc__
-        return run
+    @property
+    def __annotations__(self) -> dict[str, Any]:  # type: ignore[override]
+        return {p.name: p.annotation for p in self.__signature__.parameters.values()}
 
-    return wrap
+    def __call__(self, **given: Any) -> None:
+        shared = {name: given.pop(name) for name in self.common if name in given}
+        session = Session(
+            namespace=shared.get("namespace", ""),
+            context_name=shared.get("context", ""),
+            output=shared.get("output", "table"),
+            yes=shared.get("yes", False),
+        )
+        if session.output not in FORMATS:
+            raise UsageError(f"-o {session.output}: unknown format", hint=f"one of {', '.join(FORMATS)}")
+        try:
+            result = self.function(session, **given)
+            if inspect.iscoroutine(result):
+                result = run_async(session, result)
+        finally:
+            session.close()
+        if isinstance(result, int) and not isinstance(result, bool) and result:
+            raise typer.Exit(result)
 
 
 def run_async(session: Session, work: Coroutine[Any, Any, Any]) -> Any:
@@ -150,8 +161,9 @@ def run_async(session: Session, work: Coroutine[Any, Any, Any]) -> Any:
 
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, interrupt)
+        session.stop = asyncio.Event()
         if session._context is not None:
-            session._context.stop = asyncio.Event()
+            session._context.stop = session.stop
         try:
             return await work
         finally:

@@ -1,0 +1,118 @@
+"""SIGINT and SIGTERM once: finish what runs, start nothing more; twice: stop here. And SIGKILL at any moment."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+from tests.release.charts import MIXED, SCALED
+from tests.release.lab import Lab
+
+
+def wait_for(process: subprocess.Popen[str], text: str) -> list[str]:
+    """Lines of stderr up to the one with ``text``."""
+    lines = []
+    assert process.stderr is not None
+    for line in process.stderr:
+        lines.append(line)
+        if text in line:
+            return lines
+    raise AssertionError("".join(lines))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_signal_finishes_what_runs(lab: Lab, number: signal.Signals) -> None:
+    chart = lab.chart(SCALED)
+    lab.fault("POST /nodes/*/clone", delay=0.7)
+    process = lab.start("install", "web", chart, "--set", "replicas=6")
+    wait_for(process, "create ...")
+    time.sleep(0.3)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Stopping" in err
+    assert "interrupted" in err
+    assert "pvehelm recover web" in err
+    assert "Traceback" not in err
+    assert "deployed" not in out
+    lab.clear_faults()
+    assert lab.status("web") == "failed"
+    assert lab.history("web")[-1]["description"] == "interrupted"
+    lab.sound("web")
+    assert 0 < len(lab.guests()) < 6
+    # what was running is whole: nothing of it differs
+    diff = lab.run("diff", "web").out
+    assert "~" not in diff
+    lab.run("recover", "web")
+    assert len(lab.guests()) == 6
+    lab.settled("web", chart=chart)
+    lab.sound("web")
+
+
+def test_two_signals_stop_at_once(lab: Lab) -> None:
+    chart = lab.chart(SCALED)
+    lab.fault("POST /nodes/*/clone", delay=20)
+    process = lab.start("install", "web", chart)
+    wait_for(process, "create ...")
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    wait_for(process, "Stopping")
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert time.monotonic() - began < 5
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    lab.clear_faults()
+    lab.run("install", "web", chart)
+    assert len(lab.guests()) == 2
+    lab.settled("web", chart=chart)
+    lab.sound("web")
+
+
+def test_a_signal_before_anything_was_begun_leaves_nothing(lab: Lab) -> None:
+    chart = lab.chart(SCALED)
+    lab.fault("GET /cluster/resources", delay=20)
+    process = lab.start("install", "web", chart)
+    wait_for(process, "context: simulator")
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    lab.clear_faults()
+    assert lab.run("list", "-q").out == ""
+    assert not lab.guests()
+    lab.run("install", "web", chart)
+    lab.sound("web")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_killed_at_any_moment(lab: Lab, seed: int) -> None:
+    """As it happens in life: SIGKILL after a random time, again and again, on install, upgrade and uninstall."""
+    chance = random.Random(seed)
+    chart = lab.chart(MIXED)
+    lab.fault("* /nodes/*", delay=0.02)
+    for args in (
+        ("install", "web", chart),
+        ("upgrade", "web", chart, "--install", "--set", "memory=2048"),
+        ("uninstall", "web", "--yes", "--ignore-not-found"),
+    ):
+        process = lab.start(*args)
+        timer = threading.Timer(0.5 + chance.random() * 1.2, process.kill)
+        timer.start()
+        process.communicate(timeout=60)
+        timer.cancel()
+    lab.clear_faults()
+    lab.run("upgrade", "web", chart, "--install")
+    lab.settled("web")
+    assert len(lab.guests()) == 2
+    lab.sound("web")
+    lab.run("uninstall", "web", "--yes")
+    lab.sound()
+    assert not lab.guests()
