@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pvehelm.errors import InvalidError
-from pvehelm.release.event import Emit, silent
 
 if TYPE_CHECKING:
     import asyncio
@@ -20,10 +19,15 @@ if TYPE_CHECKING:
     from pvehelm.api.client import Client
     from pvehelm.api.kinds import Kinds
     from pvehelm.api.schema import Schema
+    from pvehelm.release.event import Emit, Event
     from pvehelm.release.plan import Plan
     from pvehelm.release.release import ReleaseKey
     from pvehelm.release.secrets import Resolver, Secrets
     from pvehelm.release.store import Store
+
+
+def silent(_event: Event) -> None:
+    """An emitter for whoever doesn't watch."""
 
 
 def refuse(_plan: Plan) -> bool:
@@ -31,7 +35,7 @@ def refuse(_plan: Plan) -> bool:
     return False
 
 
-@dataclass
+@dataclass(repr=False, eq=False)
 class Context:
     """``dial`` makes the client, ``identify`` names the cluster (cached by the face: ``list`` needs no network)."""
 

@@ -24,7 +24,3 @@ class Event:
 
 
 Emit = Callable[[Event], None]
-
-
-def silent(_event: Event) -> None:
-    """An emitter for whoever doesn't watch."""

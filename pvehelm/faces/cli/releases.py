@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pvehelm.actions import releases as actions
-from pvehelm.errors import UsageError
+from pvehelm.errors import PvehelmError, UsageError
 from pvehelm.faces import output
 from pvehelm.faces.cli import options as o
 from pvehelm.faces.cli.command import Session, command
@@ -285,7 +285,17 @@ async def uninstall(
     )
     code = 0
     for name in names:
-        result = await actions.uninstall(ctx, name, opts, description=description, ignore_not_found=ignore_not_found)
+        try:
+            result = await actions.uninstall(
+                ctx, name, opts, description=description, ignore_not_found=ignore_not_found
+            )
+        except PvehelmError as error:
+            # The others are still to be removed; what went wrong with this one shows in the exit code.
+            if len(names) == 1:
+                raise
+            output.error_text(error)
+            code = code or error.exit_code
+            continue
         if result is not None and dry:
             _finish(session, result, dry=True)
             code = code or _blocked(result)
