@@ -59,7 +59,7 @@ class Entries(Item):
             kind=plain.kind,
             name=plain.name,
             namespace=plain.namespace,
-            key={"path": path, "role": plain.key["role"]},
+            key={"path": path, "role": plain.key["roles"]},
             fields=fields,
             needs=tuple(dict.fromkeys(needs)),
             privileged=plain.privileged,

@@ -49,6 +49,7 @@ class Checks:
         if not self._scope():
             return self.found
         allowed, needed = self._by_type()
+        self._by_instance()
         for name, value in self.spec.items():
             if self.kind.scoped and name == "scope":
                 continue
@@ -74,6 +75,8 @@ class Checks:
         if kind.table.reserved and re.fullmatch(kind.table.reserved, name):
             self.report(("metadata", "name"), f"'{name}' is the server's own", "choose another name")
         for part, text in parts.items():
+            if self.spec.get(part) is not None:
+                continue  # the name is any, the field says it
             told = [what for facts in kind.id_facts[part] for _, what in formats.check_value(facts, text, name=part)]
             for what in dict.fromkeys(told):
                 self.report(("metadata", "name"), f"'{text}': {what}")
@@ -116,6 +119,16 @@ class Checks:
         unwatched = set(kind.shape(self.place).params) - known_options(kind.table.type_options)
         return {*facts["options"], *unwatched, kind.table.type_field}, set(facts["required"])
 
+    def _by_instance(self) -> None:
+        """Parameters that the schema itself gives to some types only."""
+        kind = self.kind
+        for name in self.spec:
+            facts = kind.facts(str(name), self.place)
+            types, field = facts.get("instance-types"), facts.get("type-property")
+            given = self.spec.get(kind.table_name(str(field))) if field else None
+            if types and given is not None and not values.is_open(given) and given not in types:
+                self.report(("spec", str(name)), f"{name} is not for {field} {given}", f"only for {', '.join(types)}")
+
     def _is_known(self, path: Path, name: str, allowed: set[str] | None) -> bool:
         kind = self.kind
         rule = kind.table.fields.get(name)
@@ -127,7 +140,12 @@ class Checks:
             hint = kind.table.hints.get(name) or suggest(name, kind.spec_names(self.place))
             self.report(path, f"{kind.name} has no field '{name}'", hint)
             return False
-        if allowed is not None and kind.wire_name(name) not in allowed and kind.shape(self.place).param(name):
+        if (
+            allowed is not None
+            and kind.wire_name(name) not in allowed
+            and kind.shape(self.place).param(name)
+            and not kind.rule(name).identity
+        ):
             type_ = self.spec.get(kind.table.type_field)
             self.report(path, f"{name} is not for type {type_}", f"type {type_} takes {', '.join(sorted(allowed))}")
             return False

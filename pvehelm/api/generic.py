@@ -46,6 +46,10 @@ class SchemaKind(Kind):
         self.short = table.short
         self.privileged = table.privileged
         self.evidence = table.evidence
+        self.commit = table.commit
+        self.lock = table.lock
+        rule = table.fields.get("node")
+        self.bound_to_node = bool(rule and rule.identity and table.strategy != "verb")
         self._shapes: dict[str, Shape] = {}
 
     # -- where it is in the API --------------------------------------------------------------------------------
@@ -80,7 +84,7 @@ class SchemaKind(Kind):
             return tuple(table.name_pattern.groupindex)
         variables = re.findall(r"\{([^}]+)\}", table.path.removeprefix("{scope}"))
         name = table.id or (variables[-1] if variables else "")
-        identified = any(rule.identity for rule in table.fields.values())
+        identified = any(rule.identity for rule in table.fields.values()) and not table.id
         return () if identified or table.strategy == "list" or not name else (name,)
 
     @cached_property
@@ -151,6 +155,9 @@ class SchemaKind(Kind):
         }
         if shape.create and shape.create.selector:
             found.add(shape.create.selector.name)
+        found -= set(self.id_names)
+        found -= {self._friendly.get(name, name) for name in self.table.constants}
+        found -= {name for name, rule in self.table.fields.items() if rule.default}
         found |= {name for name, rule in self.table.fields.items() if rule.required} | set(self.table.required)
         return found & {*self.spec_names(place), *self.table.fields}
 
@@ -340,13 +347,13 @@ class SchemaKind(Kind):
                 needs.append(f"VNet/{scope.name}")
         for name, rule in self.table.fields.items():
             wire = rule.wire or name
-            given = spec.get(name, spec.get(wire))
+            given = spec.get(name, spec.get(wire, rule.default or None))
             if not rule.identity or given is None:
                 continue
             if rule.guest:
                 key[wire] = self._guest(str(given), rule.guest, resolve, needs)
             else:
-                key[name] = values.normal(self.facts(name), given)
+                key[wire] = values.normal(self.facts(name), given)
                 needs += [f"{kind}/{given}" for kind in rule.references]
         pattern = self.table.name_pattern
         if pattern:
@@ -355,7 +362,7 @@ class SchemaKind(Kind):
                 raise InvalidError(f"{resource.ref}: the name has the form {self.table.name_template}")
             key |= found.groupdict()
         elif self.id_names:
-            key[self.id_names[0]] = resource.name
+            key.setdefault(self.id_names[0], resource.name)
         return key
 
     def _parents(self, name: str, key: Mapping[str, Any]) -> Iterable[str]:
@@ -432,8 +439,13 @@ class SchemaKind(Kind):
     def live_fields(self, row: Mapping[str, Any], place: str = "") -> dict[str, Any]:
         """The settable fields of a row of the server, in normal form."""
         found: dict[str, Any] = {}
+        for name, rule in self.table.fields.items():
+            if rule.column and not rule.identity and rule.column in row:
+                row = {**row, rule.wire or name: row[rule.column]}
         for name, raw in row.items():
             rule = self.rule(name)
+            if rule.strip:
+                raw = _stripped(raw, rule.strip)
             if raw is None or rule.write_only or rule.recorded or rule.identity or rule.once or name in self.id_names:
                 continue
             if self.shape(place).param(name) is None:
@@ -457,6 +469,12 @@ async def ask(get: Get, path: str, params: Mapping[str, Any] | None = None) -> A
         if error.status in (400, 404, 500) and _ABSENT.search(text):
             return None
         raise
+
+
+def _stripped(raw: Any, prefix: str) -> Any:
+    if isinstance(raw, list):
+        return [_stripped(item, prefix) for item in raw]
+    return raw.removeprefix(prefix) if isinstance(raw, str) else raw
 
 
 def _mention(spec: Mapping[str, Any], ref: str) -> str:

@@ -143,6 +143,11 @@ class Kind:
     # The object is part of the server (a settings singleton, a list of somebody's): never created nor deleted,
     # its leaves are taken over one by one and given back at the end.
     always_there: bool = False
+    # What makes the changes of all kinds of a group count at once ("PUT /cluster/sdn"), and the lock to hold meanwhile.
+    commit: str = ""
+    lock: str = ""
+    # The same thing on another node is another thing (a guest's or a file's node is only where it is).
+    bound_to_node: bool = False
 
     def fields(self) -> Mapping[str, Field]:
         """Every field of a spec by name (``net[n]`` for numbered ones)."""

@@ -63,7 +63,9 @@ class Kinds:
             raise NotFoundError(f"there is no kind '{name}'", hint=hint)
         table = self._tables[found]
         if not self._has(table):
-            raise NotFoundError(f"Proxmox VE {self.schema.release} has no kind {found}", hint=_when(table))
+            raise NotFoundError(
+                f"Proxmox VE {self.schema.release} has no kind {found}", hint=_when(table, self.schema.release)
+            )
         return self._kind(found)
 
     def validate(self, resources: Iterable[Manifest]) -> list[tuple[Manifest, Path, Problem]]:
@@ -106,7 +108,7 @@ class Kinds:
 
 
 def _strategy(name: str) -> type[SchemaKind]:
-    from pvehelm.api import access, downloads, strategies
+    from pvehelm.api import access, downloads, strategies, switches
 
     found: dict[str, type[SchemaKind]] = {
         "item": strategies.Item,
@@ -114,6 +116,7 @@ def _strategy(name: str) -> type[SchemaKind]:
         "list": strategies.RuleList,
         "entries": access.Entries,
         "verb": downloads.Download,
+        "switch": switches.Switch,
     }
     return found[name]
 
@@ -128,14 +131,14 @@ def tables() -> Mapping[str, Table]:
     return {name: Table.make(name, row) for name, row in tomllib.loads(text).items()}
 
 
-def _when(table: Table) -> str:
+def _when(table: Table, release: str) -> str:
+    if table.has_release(release):
+        return f"the schema in use does not describe {table.path}; pvehelm schema import live reads a node's own"
     if table.since and table.until:
         return f"{table.name} is there from {table.since} until before {table.until}"
     if table.since:
         return f"{table.name} needs Proxmox VE {table.since} or later"
-    if table.until:
-        return f"{table.name} is gone since Proxmox VE {table.until}"
-    return ""
+    return f"{table.name} is gone since Proxmox VE {table.until}"
 
 
 # -- explaining -----------------------------------------------------------------------------------------------

@@ -45,7 +45,9 @@ class Param:
 
     @property
     def required(self) -> bool:
-        return not self.facts.get("optional")
+        either = self.facts.get("oneOf")
+        # Each variant says for itself whether it may be missing.
+        return not any(one.get("optional") for one in either) if either else not self.facts.get("optional")
 
     @property
     def type(self) -> str:

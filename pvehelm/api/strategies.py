@@ -9,8 +9,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -35,16 +36,21 @@ class Item(SchemaKind):
         shape, known = self.shape(place), {**key, **where}
         if shape.index is None:
             return None
-        listed = await ask(get, self._path(shape.index, known), self.table.index_params)
-        row = self._find(listed or [], known)
+        listed = await self._listed(shape.index, known, get)
+        row = self._find(listed, known)
         if row is None:
             return None
-        found = dict(row)
+        found = as_configured(row)
+        if found is None:
+            return None
         if self.table.read == "item" and shape.item is not None:
+            known |= {name: row[column] for name, column in self.table.locate.items() if column in row}
             item = await ask(get, self._path(shape.item, known), self._item_params(shape.item, known))
             item = item[0] if isinstance(item, list) and item else item
             if isinstance(item, Mapping):
                 found |= item
+        for name in self.table.lift:
+            found |= found.pop(name, None) or {}
         found |= self._memberships(found)
         fields = self.live_fields(found, place)
         extra: dict[str, Any] = {"digest": found["digest"]} if "digest" in found else {}
@@ -52,6 +58,11 @@ class Item(SchemaKind):
             fields[self.table.children.field] = await self._read_rows(place, known, get, extra) or []
         if self._typed_lists:
             extra["guests"] = await scopes.guests(get)
+        if row.get("state") in ("new", "changed"):
+            extra["waiting"] = row["state"]
+        extra["row"] = {name: row.get(column) for name, column in self.table.locate.items()}
+        if self.table.data:
+            extra["size"] = row.get("size") or ""
         # The key keeps the spelling it came with, so that it is the same one at the next plan.
         return Live(key={**key, **where}, fields=fields, extra=extra)
 
@@ -64,17 +75,40 @@ class Item(SchemaKind):
         place = scope.type if scope else "cluster"
         return (where or {}).get("guest") or place, where
 
-    def _find(self, listed: list[Mapping[str, Any]], key: Key) -> Mapping[str, Any] | None:
+    async def _listed(self, index: Operation, key: Key, get: Get) -> list[Mapping[str, Any]]:
+        """The rows that the object is one of, if it is there."""
+        answer = await ask(get, self._path(index, key), self.table.index_params) or []
+        for name in self.table.rows.split("."):
+            answer = (answer.get(name) or []) if name and isinstance(answer, Mapping) else answer
+        match = self.table.match
+        return [row for row in answer if all(row.get(name) == value for name, value in match.items())]
+
+    def _find(self, listed: Sequence[Mapping[str, Any]], key: Key) -> Mapping[str, Any] | None:
         """The row of a list that the key means. Names of the firewall are the same in either case."""
         for row in listed:
-            if all(_same_id(row.get(name), key.get(name), fold=self.scoped) for name in self._row_names(row)):
+            names = self._row_names(row)
+            if all(self._is_row(name, column, row, key) for name, column in names.items()):
                 return row
         return None
 
-    def _row_names(self, row: Mapping[str, Any]) -> list[str]:
-        names = [*self.id_names, *(rule.wire or name for name, rule in self.table.fields.items() if rule.identity)]
-        own = [name for name in names if name in row]
-        return own or names
+    def _is_row(self, name: str, column: str, row: Mapping[str, Any], key: Key) -> bool:
+        shown, meant = row.get(column), key.get(name)
+        form = self.rule(name).compare
+        if form:
+            return _identifies(form, str(shown), str(meant))
+        if self.table.id_prefix and name in self.id_names:
+            shown, meant = (str(text).removeprefix(self.table.id_prefix) for text in (shown, meant))
+        return _same_id(shown, meant, fold=self.scoped)
+
+    def _row_names(self, row: Mapping[str, Any]) -> dict[str, str]:
+        """Parts of the key -> the columns of a row that say them."""
+        names = {name: self.table.id_column or self.rule(name).column or name for name in self.id_names}
+        for name, rule in self.table.fields.items():
+            if rule.identity:
+                names.setdefault(rule.wire or name, rule.column or rule.wire or name)
+        own = {name: column for name, column in names.items() if column in row}
+        # What a list is filtered by need not be in it.
+        return own or ({} if self.table.match else names)
 
     def _item_params(self, operation: Operation, key: Key) -> dict[str, Any]:
         sent = dict(self.table.get_params)
@@ -112,7 +146,8 @@ class Item(SchemaKind):
         """See Kind.create."""
         place, key = self._target(wanted.key, context)
         shape = self.shape(place)
-        assert shape.create is not None
+        if shape.create is None:
+            return []
         below = self.table.children
         given = {name: value for name, value in wanted.fields.items() if value is not None}
         separate = {name for name in given if self.rule(name).membership or (below and name == below.field)}
@@ -120,7 +155,7 @@ class Item(SchemaKind):
         step = Step(
             shape.create.method,
             self._path(shape.create, key),
-            self._named(shape.create, key) | self._sent(fields, place, context),
+            self._named(shape.create, key) | dict(self.table.constants) | self._sent(fields, place, context),
             writes=tuple(leaves(fields)),
             note=f"create {self.name} {wanted.name}",
             creates=True,
@@ -133,7 +168,7 @@ class Item(SchemaKind):
 
     def update(self, live: Live, changes: Mapping[str, Any], wanted: Wanted | None) -> list[Step]:
         """See Kind.update."""
-        place, key = self._target(live.key, {})
+        place, key = self._target(live.key, live.extra)
         below = self.table.children
         steps: list[Step] = []
         plain: dict[str, Any] = {}
@@ -161,11 +196,12 @@ class Item(SchemaKind):
         for name in self._companions(shape.update, shape, {*sent, *unset}, desired):
             sent[name] = desired[name]
         params = self._named(shape.update, key) | self._sent(sent, place, live.extra)
+        params |= {name: value for name, value in self.table.constants.items() if shape.update.param(name)}
         if self.table.rename:
             params["rename"] = key[self.id_names[0]]
         if unset and self._deletes(shape.update):
             params["delete"] = values.wire(shape.update.everything["delete"].facts, unset)
-        else:
+        elif self.table.unset != "omit":
             params |= {name: self._empty(name) for name in unset}
         if self.table.digest == "own" and live.extra.get("digest"):
             params["digest"] = live.extra["digest"]
@@ -195,7 +231,7 @@ class Item(SchemaKind):
 
     def delete(self, live: Live) -> list[Step]:
         """See Kind.delete. Members and rows below go first, rows from the bottom."""
-        place, key = self._target(live.key, {})
+        place, key = self._target(live.key, live.extra)
         shape = self.shape(place)
         assert shape.delete is not None
         steps: list[Step] = []
@@ -216,7 +252,7 @@ class Item(SchemaKind):
 
     def _target(self, key: Key, context: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         """The place and every path variable of a key; what is not known yet is a placeholder."""
-        found = dict(key)
+        found = {**key, **(context.get("row") or {})}
         if not self.scoped:
             return "", found
         scope = scopes.parse(key["scope"]) or scopes.Scope("cluster")
@@ -235,7 +271,8 @@ class Item(SchemaKind):
     def _named(self, operation: Operation, key: Key) -> dict[str, Any]:
         """The parts of the key that a call carries as parameters."""
         names = [*self.id_names, *(rule.wire or name for name, rule in self.table.fields.items() if rule.identity)]
-        return {name: key[name] for name in names if name not in operation.path_names and name in key}
+        known = operation.everything
+        return {name: key[name] for name in names if name not in operation.path_names and name in key and name in known}
 
     @property
     def _typed_lists(self) -> tuple[str, ...]:
@@ -300,8 +337,24 @@ class Item(SchemaKind):
             steps.append(Step(operation.method, path, sent, note="remove members"))
         return steps
 
+    def losses(self, live: Live) -> list[str]:
+        """See Kind.losses."""
+        if not self.table.data:
+            return []
+        name = next((str(value) for value in (live.extra.get("row") or {}).values() if value), None)
+        name = name or str(next((live.key[part] for part in self.id_names if part in live.key), self.name))
+        size = live.extra.get("size")
+        return [f"{name} ({size} bytes)" if size else f"{name} with all that is in it"]
+
     async def prepare(self, wanted: Wanted, get: Get) -> tuple[Mapping[str, Any], list[Problem]]:
         """See Kind.prepare: where a guest's scope is. A missing guest that another resource makes is no problem."""
+        if self.table.elsewhere and self.shape(self.places[0]).create is None:
+            what = f"Proxmox VE {self.schema.release} has no call that makes a {self.name}"
+            return {}, [Problem("", what, self.table.elsewhere.format(**wanted.key))]
+        if self.bound_to_node and not values.is_open(wanted.key.get("node")):
+            missing = await missing_node(str(wanted.key["node"]), "node", get)
+            if missing:
+                return {}, missing
         if self._typed_lists:
             return {"guests": await scopes.guests(get)}, []
         if not self.scoped:
@@ -327,6 +380,8 @@ class Singleton(Item):
         if where is None or shape.index is None:
             return None
         row = await ask(get, self._path(shape.index, {**key, **where}))
+        if self.table.pairs and isinstance(row, list):
+            row = {one[self.table.pairs[0]]: one.get(self.table.pairs[1]) for one in row}
         if not isinstance(row, Mapping):
             return None
         extra: dict[str, Any] = {"vacant": True}
@@ -344,7 +399,12 @@ class Singleton(Item):
 
     def update(self, live: Live, changes: Mapping[str, Any], wanted: Wanted | None) -> list[Step]:
         """See Kind.update. Without ``wanted`` all that is owned is given back, and the last step ends that."""
-        steps = super().update(live, changes, wanted)
+        shape = self.shape(self.places[0])
+        if self.table.delete and shape.delete is not None and all(value is None for value in changes.values()):
+            path = self._path(shape.delete, self._target(live.key, {})[1])
+            steps = [Step(shape.delete.method, path, writes=tuple(changes), note=f"remove {self.name}")]
+        else:
+            steps = super().update(live, changes, wanted)
         return ending(steps) if wanted is None else steps
 
     def delete(self, live: Live) -> list[Step]:
@@ -410,6 +470,32 @@ def merged(fields: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
         else:
             after[name][sub] = value
     return {name: value if value != {} else None for name, value in after.items()}
+
+
+def as_configured(row: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A row with what waits to be applied as if it were applied; None for one that is to go."""
+    found = dict(row)
+    if row.get("state") == "deleted":
+        return None
+    for name, value in (found.pop("pending", None) or {}).items():
+        if value == "deleted":
+            found.pop(name, None)
+        else:
+            found[name] = value
+    return found
+
+
+def _identifies(form: str, shown: str, meant: str) -> bool:
+    """Whether an identifier of the server stands for what a manifest names; see FieldRule.compare."""
+    if form in ("basename", "stem"):
+        name, own = re.split(r"[/:]", shown)[-1], re.split(r"[/:]", meant)[-1]
+        return name == own or (form == "stem" and name.startswith(f"{own}."))
+    network, _, length = shown.rpartition("-")
+    network = network.rpartition("-")[2]
+    try:
+        return ipaddress.ip_network(f"{network}/{length}") == ipaddress.ip_network(meant, strict=False)
+    except ValueError:
+        return shown == meant
 
 
 def _same_id(one: Any, other: Any, *, fold: bool) -> bool:

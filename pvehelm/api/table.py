@@ -16,7 +16,7 @@ from typing import Any
 from pvehelm.api.schema import version_key
 from pvehelm.errors import InvalidError
 
-STRATEGIES = ("item", "singleton", "list", "entries", "verb", "guest")
+STRATEGIES = ("item", "singleton", "list", "entries", "verb", "switch", "guest")
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,15 @@ class FieldRule:
     privileged: bool = False
     # Formats do not apply (the server does not check it either).
     unchecked: bool = False
+    # Where a row of the server has it, when under another name; how an identity is compared with it: "cidr" (a network
+    # in an identifier such as zone-10.0.0.0-24), "basename" (what follows the last / or : of a volume id or path),
+    # "stem" (that, with any ending).
+    column: str = ""
+    compare: str = ""
+    # What the server puts in front of the value.
+    strip: str = ""
+    # The value of an identity that is left out.
+    default: str = ""
 
 
 @dataclass(frozen=True)
@@ -121,6 +130,22 @@ class Table:
     parent: str = ""
     keep: Mapping[str, str] = default(default_factory=dict)
     note: str = ""
+    # Where lists and items differ from what is usual.
+    id_column: str = ""
+    id_prefix: str = ""
+    rows: str = ""
+    match: Mapping[str, Any] = default(default_factory=dict)
+    locate: Mapping[str, str] = default(default_factory=dict)
+    pairs: tuple[str, ...] = ()
+    lift: tuple[str, ...] = ()
+    constants: Mapping[str, Any] = default(default_factory=dict)
+    data: bool = False
+    elsewhere: str = ""
+    # What a group of kinds has in common: "PUT /cluster/sdn" makes the changes of all of them count.
+    commit: str = ""
+    lock: str = ""
+    # Fields that only root@pam may set: "hookscript", or "features~REGEX" for values that match.
+    root: tuple[str, ...] = ()
     fields: Mapping[str, FieldRule] = default(default_factory=dict)
     children: Children | None = None
 

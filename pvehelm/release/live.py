@@ -176,7 +176,7 @@ async def _left_behind(
         wanted = desired.get(owned.ref)
         if wanted is None:
             observed.live[owned.ref] = await _read(kinds(owned.kind), owned.identifier, reader)
-        elif (owned.kind not in GUESTS and not _same_key(wanted.wanted, owned)) or (
+        elif (owned.kind not in GUESTS and not _same_key(wanted, owned)) or (
             owned.kind in GUESTS and wanted.wanted.key.get("vmid") not in (None, owned.identifier.get("vmid"))
         ):
             observed.old[owned.ref] = await _read(kinds(owned.kind), owned.identifier, reader)
@@ -184,9 +184,10 @@ async def _left_behind(
     await asyncio.gather(*(one(owned) for owned in inventory.entries.values()))
 
 
-def _same_key(wanted: Wanted, owned: Owned) -> bool:
-    shared = wanted.key.keys() & owned.identifier.keys() - {"node"}
-    return all(str(wanted.key[name]) == str(owned.identifier[name]) for name in shared)
+def _same_key(one: Desired, owned: Owned) -> bool:
+    key = one.wanted.key
+    shared = key.keys() & owned.identifier.keys() - (set() if one.kind.bound_to_node else {"node"})
+    return all(str(key[name]) == str(owned.identifier[name]) for name in shared)
 
 
 async def _prepare(
