@@ -47,7 +47,7 @@ def fromYaml(value: Any) -> Any:
     from pvehelm.chart import yaml
 
     try:
-        return yaml.load(string(value), file="text")
+        return yaml.load(str(string(value)), file="text")
     except InvalidError as error:
         first = error.problems[0] if error.problems else None
         raise FunctionError(f"fromYaml: {first.where}: {first.what}" if first else error.message) from None
