@@ -27,6 +27,11 @@ _REALM_NAME = r"[A-Za-z][A-Za-z0-9.\-_]+"
 class Auth:
     """What the client asks of credentials. The base class is nobody: no headers, no login."""
 
+    @property
+    def identity(self) -> str:
+        """``user@realm`` or ``user@realm!token`` as permissions name it; '' for nobody."""
+        return ""
+
     def headers(self, method: str) -> dict[str, str]:
         """Headers for a request of that method; raises AuthError when a login is needed first."""
         return {}
@@ -75,6 +80,10 @@ class TokenAuth(Auth):
     def __repr__(self) -> str:
         return f"TokenAuth({self.token_id!r})"
 
+    @property
+    def identity(self) -> str:
+        return self.token_id
+
     def headers(self, method: str) -> dict[str, str]:
         if not isinstance(self._secret, str):
             self._secret = _checked(self._secret(), "the token's secret")
@@ -116,6 +125,10 @@ class TicketAuth(Auth):
 
     def __repr__(self) -> str:
         return f"TicketAuth({self.user!r})"
+
+    @property
+    def identity(self) -> str:
+        return self.user
 
     @property
     def generation(self) -> int:

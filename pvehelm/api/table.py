@@ -146,6 +146,8 @@ class Table:
     lock: str = ""
     # Fields that only root@pam may set: "hookscript", or "features~REGEX" for values that match.
     root: tuple[str, ...] = ()
+    # Permission checks that the schema does not say.
+    rights: Mapping[str, Any] = default(default_factory=dict)
     fields: Mapping[str, FieldRule] = default(default_factory=dict)
     children: Children | None = None
 

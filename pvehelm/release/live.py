@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from pvehelm.api.kind import Kind, Live, Wanted, leaves
+from pvehelm.api.kind import Kind, Live, leaves
 from pvehelm.chart.manifest import Resource
 from pvehelm.errors import InvalidError, Problem
 from pvehelm.release.plan import Desired, Observed

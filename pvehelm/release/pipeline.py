@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pvehelm import __version__
 from pvehelm.api.kind import leaves
@@ -23,6 +23,11 @@ from pvehelm.release.live import GUESTS, Reader, gather
 from pvehelm.release.plan import Allowed, Desired, Observed, Op, Plan, plan
 from pvehelm.release.recover import recover_entries
 from pvehelm.release.release import Inventory, Release, ReleaseKey, Revision, Status
+from pvehelm.release.secrets import Secrets, has_secret, texts
+
+if TYPE_CHECKING:
+    from pvehelm.api.client import Client
+    from pvehelm.api.schema import Schema
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,9 @@ async def decide(
         allowed=options.allowed,
         keep=options.keep_resources,
     )
+    made = replace(made, problems=(*made.problems, *_unresolved(made, kinds, secrets)))
     missing = await _missing_pools(key, desire, options, reader)
+    missing += await _missing_rights(client, ctx.schema, made, reader)
     if missing:
         made = replace(made, problems=(*made.problems, *missing))
     if options.atomic and any(change.losses for change in made.changes):
@@ -126,6 +133,22 @@ def _other_owners(
                     continue
                 found[one.ref] = str(other)
     return found
+
+
+def _unresolved(made: Plan, kinds: Kinds, secrets: Secrets) -> list[Problem]:
+    """References that this plan will need and that mean nothing here, each once."""
+    found: dict[str, Problem] = {}
+    for change in made.changes:
+        needed: list[Any] = [step.params for step in change.steps]
+        if change.wanted is not None and change.op in (Op.create, Op.recreate) and kinds.get(change.kind).settles:
+            needed += [change.wanted.fields, change.wanted.once]
+        for value in needed:
+            for text in filter(has_secret, texts(value)):
+                try:
+                    secrets.resolve(text)
+                except PvehelmError as error:
+                    found.setdefault(str(error), Problem(change.where, f"{change.ref}: {error}", error.hint))
+    return list(found.values())
 
 
 def require_valid(kinds: Kinds, resources: Sequence[Resource]) -> None:
@@ -165,6 +188,20 @@ async def _missing_pools(key: ReleaseKey, desire: Desire, options: Options, read
             for name, where in absent.items()
         ]
     return []
+
+
+async def _missing_rights(client: Client, schema: Schema, made: Plan, reader: Reader) -> list[Problem]:
+    """What these credentials may not do of a plan; one request, and none for root@pam or an empty plan."""
+    from pvehelm.api import rights
+
+    who = client.auth.identity
+    acting = [(change.ref, change.kind, change.steps) for change in made.changes if change.steps]
+    if not acting or who in ("", rights.ROOT):
+        return []
+    permissions = await reader("/access/permissions") or {}
+    places = {change.ref: change.where for change in made.changes}
+    found = rights.problems(schema, acting, permissions, who)
+    return [Problem(places.get(p.where) or p.where, f"{p.where}: {p.what}", p.hint) for p in found]
 
 
 async def _create_pools(ctx: Context, desire: Desire) -> None:
