@@ -1,0 +1,223 @@
+"""Every chart: linted, rendered with each of its ci/ files, installed, upgraded, rolled back and removed."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.charts.world import World, differences, world
+from tests.helpers import ROOT
+from tests.release.lab import Lab
+
+OWN = Path(__file__).parent
+FIRST_PARTY = sorted(place.parent for place in (ROOT / "charts").glob("*/Chart.yaml"))
+EVERY_KIND = OWN / "every-kind"
+CHARTS = [*FIRST_PARTY, EVERY_KIND]
+CI_FILES = [(chart, file) for chart in CHARTS for file in sorted((chart / "ci").glob("*.yaml"))]
+#: The kinds that the first release promises.
+PROMISED = {
+    *("VirtualMachine", "Container", "Pool", "Storage", "Image", "SecurityGroup", "FirewallRules", "FirewallOptions"),
+    *("IPSet", "Alias", "HAResource", "HARule", "BackupJob", "User", "Group", "Role", "AccessControl", "Token"),
+}
+
+
+@dataclass(frozen=True)
+class Life:
+    """A chart's way through its revisions."""
+
+    chart: Path
+    first: tuple[str, ...]  # flags of the installation
+    changes: tuple[tuple[str, ...], ...]  # flags of each upgrade; all of it can be undone
+    allow: tuple[str, ...] = ()
+
+
+LIVES = {
+    "web-app": Life(
+        ROOT / "charts/web-app",
+        (),
+        (
+            ("--set", "replicas=3,web.memory=4096,web.tags={edge}", "--set", "cloudInit.user=admin"),
+            ("--set", "ha.enabled=true,backup.enabled=true"),
+            ("--set", "firewall.ssh={192.168.0.0/16},web.vlan=20,web.port=8443,database.memory=2048"),
+            ("--set", "ha.enabled=false,backup.enabled=false,firewall.enabled=false"),
+        ),
+    ),
+    "web-app-full": Life(
+        ROOT / "charts/web-app",
+        ("-f", str(ROOT / "charts/web-app/ci/full-values.yaml")),
+        (
+            ("--set", "replicas=4,ha.maxRestart=1,web.cores=4"),
+            ("--set", "backup.schedule=03:00,firewall.allowFrom={10.9.0.0/16}"),
+        ),
+    ),
+    "single-container": Life(
+        ROOT / "charts/single-container",
+        (),
+        (("--set", "cores=2,memory=1024,swap=0,tags={a,b}"), ("--set", "network.ip=10.0.0.5/24,onboot=false")),
+    ),
+    "every-kind": Life(
+        EVERY_KIND,
+        ("--set", "password=secret://env/EVERY_KIND_PASSWORD"),
+        (("-f", str(EVERY_KIND / "ci/changed-values.yaml")),),
+        ("--allow-privileged", "all"),
+    ),
+}
+
+
+def ids(chart: Path) -> str:
+    return chart.name
+
+
+@pytest.fixture(autouse=True)
+def password(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVERY_KIND_PASSWORD", "correct horse")
+
+
+@pytest.mark.parametrize("chart", CHARTS, ids=ids)
+def test_lint(lab: Lab, chart: Path) -> None:
+    result = lab.run("lint", str(chart))
+    assert not re.search(r"\[(WARNING|ERROR)\]", result.text), result
+
+
+@pytest.mark.parametrize(
+    ("chart", "file"), CI_FILES, ids=lambda p: p.parent.parent.name + "-" + p.stem if p.suffix else ""
+)
+def test_every_ci_file_renders_and_installs(lab: Lab, chart: Path, file: Path) -> None:
+    before = world(lab.state)
+    assert lab.run("lint", str(chart), "-f", str(file)).code == 0
+    rendered = lab.run("template", "ci", str(chart), "-f", str(file)).out
+    assert all(d["apiVersion"] == "proxmox.io/v1" for d in yaml.safe_load_all(rendered) if d)
+    lab.run("install", "ci", str(chart), "-f", str(file), "--allow-privileged", "all")
+    settled(lab, "ci", chart, ("--allow-privileged", "all"))
+    lab.run("uninstall", "ci", "--yes")
+    assert differences(before, world(lab.state)) == []
+
+
+@pytest.mark.parametrize("name", LIVES)
+def test_life(lab: Lab, name: str) -> None:
+    life = LIVES[name]
+    chart = str(life.chart)
+    empty = world(lab.state)
+    lab.run("install", "web", chart, *life.first, *life.allow)
+    settled(lab, "web", life.chart, life.allow)
+    lab.sound("web")
+    first, owned = world(lab.state), fields(lab)
+    for change in life.changes:
+        before = world(lab.state)
+        lab.run("upgrade", "web", chart, *change, *life.allow, "--yes")
+        settled(lab, "web", life.chart, life.allow)
+        lab.sound("web")
+        assert differences(before, world(lab.state)), f"{change} changed nothing"
+    lab.run("rollback", "web", "1", "--yes", *life.allow)
+    assert lab.run("diff", "web", "--detailed-exitcode").code == 0
+    assert fields(lab) == owned
+    assert differences(first, world(lab.state)) == []
+    last = lab.history("web")[-1]
+    assert (last["description"], last["rollback_revision"]) == ("Rollback to 1", 1)
+    lab.sound("web")
+    lab.run("uninstall", "web", "--yes")
+    lab.sound()
+    assert differences(empty, world(lab.state)) == []
+    assert lab.run("list", "-o", "json").json == []
+
+
+def test_what_only_grows(lab: Lab) -> None:
+    lab.run("install", "web", str(EVERY_KIND), "--allow-privileged", "all")
+    lab.run(
+        "upgrade", "web", str(EVERY_KIND), "--allow-privileged", "all", "-f", str(EVERY_KIND / "ci/grown-values.yaml")
+    )
+    settled(lab, "web", EVERY_KIND, ("--allow-privileged", "all"))
+    result = lab.run("rollback", "web", "1", "--yes", "--allow-privileged", "all", code=1)
+    assert result.err.count("can't shrink") == 4, result
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param(
+            "mount={size: 2G, path: /var/lib/data, backup: false}",
+            marks=pytest.mark.xfail(strict=False, reason="a changed mount point loses its size"),
+        ),
+        pytest.param("text=", marks=pytest.mark.xfail(strict=False, reason="an empty description counts as a change")),
+    ],
+)
+def test_what_does_not_settle_yet(lab: Lab, value: str) -> None:
+    key, _, text = value.partition("=")
+    lab.run("install", "web", str(EVERY_KIND), "--allow-privileged", "all")
+    file = lab.folder / "values.yaml"
+    file.write_text(yaml.safe_dump({"ct": {key: yaml.safe_load(text) or ""}}))
+    lab.run("upgrade", "web", str(EVERY_KIND), "-f", str(file), "--allow-privileged", "all")
+    settled(lab, "web", EVERY_KIND, ("--allow-privileged", "all"))
+
+
+def test_what_an_administrator_changed_survives(lab: Lab) -> None:
+    chart = str(ROOT / "charts/web-app")
+    lab.run("install", "web", chart)
+    vmid, ct = lab.vmid("web", "VirtualMachine/web-web-0"), lab.vmid("web", "Container/web-db")
+    lab.set(vmid, protection=0, startup="order=7", scsi1="local-lvm:4", memory=8192)
+    lab.set(ct, nameserver="10.0.0.53", memory=4096)
+    lab.api.ok("POST", "/cluster/firewall/aliases", name="mine", cidr="10.0.0.1")
+    shown = lab.run("diff", "web", "--detailed-exitcode", code=2).out
+    assert "memory: 8192 -> 2048" in shown
+    assert "memory: 4096 -> 1024" in shown
+    assert "startup" not in shown
+    assert "scsi1" not in shown
+    lab.run("upgrade", "web", chart, "--set", "replicas=3")
+    lab.run("rollback", "web", "1", "--yes")
+    assert lab.run("diff", "web", "--detailed-exitcode").code == 0
+    config = lab.config(vmid)
+    assert str(config["memory"]) == "2048"
+    assert config["startup"] == "order=7"
+    assert config["scsi1"].startswith("local-lvm:vm-")
+    assert lab.config(ct)["nameserver"] == "10.0.0.53"
+    assert lab.api.ok("GET", "/cluster/firewall/aliases")[0]["name"] == "mine"
+
+
+def test_every_kind_uses_every_kind(lab: Lab) -> None:
+    rendered = lab.run("template", "web", str(EVERY_KIND)).out
+    used = {document["kind"] for document in yaml.safe_load_all(rendered) if document}
+    assert used == PROMISED
+
+
+@pytest.mark.parametrize("chart", FIRST_PARTY, ids=ids)
+def test_first_party_charts_need_no_permission(lab: Lab, chart: Path) -> None:
+    result = lab.run("install", "web", str(chart), "--dry-run")
+    assert "Plan: " in result.out
+
+
+@pytest.mark.parametrize("chart", FIRST_PARTY, ids=ids)
+def test_first_party_charts_are_complete(chart: Path) -> None:
+    for name in ("README.md", "values.yaml", "values.schema.json", "templates/NOTES.txt"):
+        assert (chart / name).is_file(), f"{chart.name} has no {name}"
+    assert list((chart / "ci").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("chart", FIRST_PARTY, ids=ids)
+def test_the_readme_names_values_that_exist(chart: Path) -> None:
+    values = yaml.safe_load((chart / "values.yaml").read_text())
+    for line in (chart / "README.md").read_text().splitlines():
+        if not line.startswith("| `"):
+            continue
+        for name in re.findall(r"`([A-Za-z][\w.]*)(?:\.\*)?`", line.split("|")[1]):
+            found = values
+            for part in name.split("."):
+                assert part in found, f"{chart.name}/README.md: there is no value {name}"
+                found = found[part]
+
+
+def settled(lab: Lab, release: str, chart: Path, allow: tuple[str, ...] = ()) -> None:
+    """The second plan is empty, and the same upgrade writes no revision."""
+    result = lab.run("diff", release, "--detailed-exitcode", code=None)
+    assert result.code == 0, result
+    before = lab.history(release)
+    again = lab.run("upgrade", release, str(chart), *allow)
+    assert "nothing to do" in again.text, again
+    assert lab.history(release) == before
+
+
+def fields(lab: Lab) -> World:
+    return {ref: dict(owned.fields) for ref, owned in lab.inventory("web").entries.items()}
