@@ -91,7 +91,7 @@ async def _desire(
         "labels": dict(labels),
         "description": description,
     }
-    return Desire(act, resources, record, made.notes)
+    return Desire(act, resources, record, made.notes, revision - 1)
 
 
 @action("write")

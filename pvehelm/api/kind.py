@@ -84,9 +84,12 @@ class Step:
     deletes: bool = False
     # Where one answer of the call belongs, e.g. the secret of a new token: a ``secret://release/...`` reference.
     keep: Mapping[str, str] = field(default_factory=dict)
+    # Parameters that nothing but the wire may see.
+    hidden: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        row: dict[str, Any] = {"method": self.method, "path": self.path, "params": dict(self.params)}
+        params = {name: "<secret>" if name in self.hidden else value for name, value in self.params.items()}
+        row: dict[str, Any] = {"method": self.method, "path": self.path, "params": params}
         row |= {k: v for k, v in (("writes", list(self.writes)), ("note", self.note), ("keep", dict(self.keep))) if v}
         row |= {k: True for k, v in (("creates", self.creates), ("deletes", self.deletes)) if v}
         return row

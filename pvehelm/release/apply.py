@@ -241,7 +241,7 @@ class Applier:
         intent = {
             **step.as_dict(),
             "path": self._fill(step.path),
-            "params": self._fill(dict(step.params)),
+            "params": self._fill(dict(step.as_dict()["params"])),
             "key": dict(self.keys.get(change.ref, change.key)),
             "kind": change.kind,
             "owned": owned.to_json() if owned else None,

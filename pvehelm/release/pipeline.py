@@ -14,7 +14,7 @@ from pvehelm import __version__
 from pvehelm.api.kind import leaves
 from pvehelm.api.kinds import Kinds
 from pvehelm.chart.manifest import Resource, check_unique
-from pvehelm.errors import InvalidError, Problem, PvehelmError, RefusedError, StoppedError
+from pvehelm.errors import InvalidError, LeaseHeldError, Problem, PvehelmError, RefusedError, StoppedError
 from pvehelm.release.apply import Applier, Outcome
 from pvehelm.release.context import Context
 from pvehelm.release.event import Event
@@ -37,8 +37,9 @@ class Desire:
     action: str
     resources: tuple[Resource, ...]
     record: Mapping[str, Any] = field(default_factory=dict)
-    # Refs of what the user's own values put there; see chart.secrets.
     notes: str = ""
+    # The revision that this was made from (0: none): values and templates saw it, so it must still be the newest.
+    base: int | None = None
 
 
 @dataclass(frozen=True)
@@ -251,6 +252,11 @@ async def run(ctx: Context, key: ReleaseKey, desire: Desire, options: Options) -
 
 async def _run(ctx: Context, key: ReleaseKey, desire: Desire, options: Options, lease: Lease) -> Result:
     release = ctx.store.find(key)
+    if desire.base is not None and desire.base != (release.current.number if release else 0):
+        raise LeaseHeldError(
+            f"release {key} was changed by another process meanwhile",
+            hint=f"look at it with pvehelm status {key.name}, and run the command again if it is still wanted",
+        )
     await ctx.connect()
     await recover_entries(ctx, key, lease)
     uid = ctx.store.ensure(key)

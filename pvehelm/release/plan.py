@@ -11,14 +11,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from pvehelm.api.kind import Effect, Kind, Live, Step, Wanted, get_leaf, leaves, nest
 from pvehelm.errors import Problem
 from pvehelm.release.release import Inventory, Owned
-from pvehelm.release.secrets import has_secret, secret_key
+from pvehelm.release.secrets import REDACTED, has_secret, secret_key
 
 
 class Op(StrEnum):
@@ -348,13 +348,13 @@ class Planner:
         steps: list[Step] = []
         unmarked = owned is None or self._mark_missing(owned, live)
         if unmarked and (self.allowed.owns(ref) or ref in self.opened):
-            steps += kind.mark(live, self.uid, ref)
+            steps += kind.mark(_with_references(live, wanted), self.uid, ref)
             live = kind.marked(live, self.uid, ref)
         merged = self._merge(fresh, one, live)
         values = {change.leaf: change.after for change in changed}
         if values:
             digest_spent = bool(steps)
-            more = kind.update(live, values, wanted)
+            more = kind.update(_with_references(live, wanted), values, wanted)
             steps += [_without_digest(step) for step in more] if digest_spent else more
         if not steps:
             reason = (
@@ -426,6 +426,7 @@ class Planner:
             if (value is None and before is None) or self._is_same(kind, leaf, value, before, owned):
                 continue
             parting = kind.parting(leaf, before) if value is None else ""
+            before = _veiled(before, value, owned.fields.get(leaf) if owned else None)
             changed.append(FieldChange(leaf, before, value, kind.effect(leaf, before, value, live), parting))
         for leaf, found in self._given_back(one, owned, wanted):
             before = now.get(leaf, live.fields.get(leaf))
@@ -434,6 +435,7 @@ class Planner:
             effect = kind.effect(leaf, before, found, live)
             parting = kind.parting(leaf, before) if found is None else ""
             reason = f"no longer in the manifest; {parting}" if parting else "no longer in the manifest"
+            before = _veiled(before, None, owned.fields.get(leaf) if owned else None)
             changed.append(FieldChange(leaf, before, found, effect, reason))
         refused = [(c, why) for c in changed if (why := kind.refusal(c.leaf, c.before, c.after, live))]
         return changed, refused
@@ -460,11 +462,14 @@ class Planner:
         if has_secret(value) or kind.write_only(leaf):
             text = secret_key(value)
             current = self.observed.hashes.get(text)
+            hidden = kind.recorded(leaf) or kind.write_only(leaf)
             if current is None:
-                return recorded is not None  # without the key there is nothing to compare: that is no drift
+                return recorded is not None  # what it stands for is not known here: that is no drift
+            if _other_key(recorded, current):
+                # Fingerprinted with another key: what live shows can be compared, the rest can't, which is no drift.
+                return hidden or kind.same(leaf, self.observed.plain.get(text), before)
             if not isinstance(recorded, Mapping) or recorded.get("hmac") != current:
                 return False
-            hidden = kind.recorded(leaf) or kind.write_only(leaf)
             return hidden or kind.same(leaf, self.observed.plain.get(text), before)
         if kind.recorded(leaf):
             # An object that is taken over is taken as it is: how it came about can't be told.
@@ -479,7 +484,7 @@ class Planner:
             before = _found(leaf, owned, live)
             if before is not None and (leaf in owned.fields or not one.kind.recorded(leaf)):
                 found[leaf] = before
-        fields = {leaf: self._written(one.kind, leaf, value) for leaf, value in wanted.items()}
+        fields = {leaf: self._written(one.kind, leaf, value, owned.fields.get(leaf)) for leaf, value in wanted.items()}
         metadata = {
             k: v
             for k, v in one.metadata.items()
@@ -500,9 +505,11 @@ class Planner:
             self.uid,
         )
 
-    def _written(self, kind: Kind, leaf: str, value: Any) -> Any:
+    def _written(self, kind: Kind, leaf: str, value: Any, recorded: Any) -> Any:
         if value is not None and (has_secret(value) or kind.write_only(leaf)):
-            return {"hmac": self.observed.hashes.get(secret_key(value))}
+            current = self.observed.hashes.get(secret_key(value))
+            unknown = recorded is not None and (current is None or _other_key(recorded, current))
+            return recorded if unknown else {"hmac": current}
         return value
 
     def _create(self, one: Desired, owned: Owned | None, reason: str) -> Change:
@@ -567,6 +574,7 @@ class Planner:
         owned: Owned | None,
         losses: Sequence[str] = (),
     ) -> Change:
+        pending = live.pending.items() if live else ()
         return Change(
             ref=one.ref,
             kind=one.kind.name,
@@ -581,7 +589,7 @@ class Planner:
             owned=owned,
             wanted=one.wanted,
             privileged=one.wanted.privileged,
-            pending=dict(live.pending) if live else {},
+            pending={leaf: _veiled(was, get_leaf(one.wanted.fields, leaf), _of(owned, leaf)) for leaf, was in pending},
             experimental=one.kind.evidence == "schema",
             where=one.where(""),
         )
@@ -601,7 +609,10 @@ class Planner:
         base["key"] = dict(live.key)
         if keep or lifecycle == "keep":
             reason = "--keep-resources" if keep else "lifecycle: keep"
-            return Change(op=Op.forget, reason=reason, steps=tuple(kind.mark(live, "", owned.ref)), **base)
+            unmark = kind.mark(live, "", owned.ref)
+            if _is_fingerprint(owned.fields.get("description")):
+                unmark = [replace(step, hidden=("description",)) for step in unmark]
+            return Change(op=Op.forget, reason=reason, steps=tuple(unmark), **base)
         if self._mark_missing(owned, live):
             return Change(op=Op.forget, reason="it does not carry this release's mark any more", **base)
         if kind.always_there:
@@ -687,9 +698,44 @@ def _found(leaf: str, owned: Owned, live: Live | None) -> Any:
     return {key: value for key, value in rest.items() if value is not None} or None
 
 
+def _is_fingerprint(recorded: Any) -> bool:
+    return isinstance(recorded, Mapping) and set(recorded) == {"hmac"}
+
+
+def _other_key(recorded: Any, current: str) -> bool:
+    """Whether a fingerprint was made with another key than ``current``: then the two say nothing about each other."""
+    if not _is_fingerprint(recorded) or not recorded["hmac"]:
+        return False
+    return bool(recorded["hmac"].partition(":")[0] != current.partition(":")[0])
+
+
+def _veiled(before: Any, wanted: Any, recorded: Any) -> Any:
+    """A live value as a plan may show it: what is or was made of a secret stays unseen."""
+    return REDACTED if before is not None and (has_secret(wanted) or _is_fingerprint(recorded)) else before
+
+
+def _of(owned: Owned | None, leaf: str) -> Any:
+    return owned.fields.get(leaf) if owned else None
+
+
+def _with_references(live: Live, wanted: Wanted) -> Live:
+    """``live`` with references where the manifest has them: steps that write a field whole must not hold a secret."""
+    found = {leaf: value for leaf, value in leaves(wanted.fields).items() if has_secret(value)}
+    if not found:
+        return live
+    fields = dict(live.fields)
+    for leaf, value in found.items():
+        name, dot, sub = leaf.partition(".")
+        current = fields.get(name)
+        if not dot and name in fields:
+            fields[name] = value
+        elif isinstance(current, Mapping) and sub in current:
+            fields[name] = {**current, sub: value}
+    return replace(live, fields=fields)
+
+
 def _without_digest(step: Step) -> Step:
-    params = {name: value for name, value in step.params.items() if name != "digest"}
-    return Step(step.method, step.path, params, step.writes, step.note, step.creates, step.deletes, step.keep)
+    return replace(step, params={name: value for name, value in step.params.items() if name != "digest"})
 
 
 def _guest_kind(kind: Kind) -> bool:
@@ -705,8 +751,6 @@ def _is_guest(change: Change) -> bool:
 
 def _with_edges(changes: Mapping[str, Change], inventory: Inventory) -> list[Change]:
     """Needs narrowed to refs of this plan, and turned round for what goes away."""
-    from dataclasses import replace
-
     guests: dict[str, list[str]] = {}
     volumes: dict[str, str] = {}
     for ref, change in changes.items():

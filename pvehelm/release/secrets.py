@@ -60,6 +60,18 @@ def references(value: Any) -> Iterator[str]:
             yield from references(inner)
 
 
+def texts(value: Any) -> Iterator[str]:
+    """Every text in a value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from texts(inner)
+    elif isinstance(value, Sequence):
+        for inner in value:
+            yield from texts(inner)
+
+
 class Secrets:
     """Resolves references, each once. Raises InvalidError for a scheme that nobody resolves here."""
 

@@ -1,0 +1,208 @@
+"""Secrets reach the wire and nothing else: not the store, not a plan, not an output."""
+
+from __future__ import annotations
+
+import sqlite3
+import zlib
+from pathlib import Path
+
+import pytest
+
+from tests.release.lab import Lab
+
+WORD = "correct-horse-battery"
+OTHER = "staple-zebra-lamp"
+VM = """
+kind: VirtualMachine
+metadata: { name: "{{ Release.Name }}-vm" }
+spec:
+  node: pve-node1
+  template: debian-12-template
+  memory: {{ Values.memory | default(1024) }}
+  cloudInit: { user: debian, password: {{ Values.password | toJson }} }
+  description: {{ Values.text | default("plain") | toJson }}
+"""
+REFERENCE = "password=secret://env/VM_PASSWORD"
+
+
+def everything_kept(lab: Lab) -> bytes:
+    """All bytes of the data directory but the simulator's (the wire's other end), with compressed content unpacked."""
+    kept = b""
+    for path in Path(lab.data).rglob("*"):
+        if path.is_file() and not path.name.startswith("simulator.db"):
+            kept += path.read_bytes()
+    with sqlite3.connect(lab.data / "releases.db") as db:
+        for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            for row in db.execute(f"SELECT * FROM {name}"):
+                for cell in row:
+                    if isinstance(cell, bytes):
+                        try:
+                            kept += zlib.decompress(cell)
+                        except zlib.error:
+                            kept += cell
+                    else:
+                        kept += str(cell).encode()
+    return kept
+
+
+@pytest.fixture
+def outputs(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Everything that any command printed."""
+    found: list[str] = []
+    run = lab.run
+
+    def noted(*args: str, **more: object) -> object:
+        result = run(*args, **more)  # type: ignore[arg-type]
+        found.append(result.text)
+        return result
+
+    monkeypatch.setattr(lab, "run", noted)
+    return found
+
+
+def test_a_secret_reaches_the_wire_only(lab: Lab, outputs: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VM_PASSWORD", WORD)
+    chart = lab.chart(VM)
+    lab.run("install", "web", chart, "--set", REFERENCE, "--dry-run=server")
+    lab.run("install", "web", chart, "--set", REFERENCE, "--dry-run=server", "-o", "json")
+    lab.run("install", "web", chart, "--set", REFERENCE, "-o", "json")
+    vmid = lab.vmid("web", "VirtualMachine/web-vm")
+    wire = lab.state.collection("qemu")[str(vmid)]
+    assert "cipassword" in str(wire)
+    lab.settled("web", chart=chart)
+    lab.run("upgrade", "web", chart, "--set", "memory=2048")
+    for args in (
+        ("get", "values", "web", "-a"),
+        ("get", "manifest", "web"),
+        ("get", "all", "web"),
+        ("status", "web", "-o", "json"),
+        ("history", "web"),
+    ):
+        lab.run(*args)
+    lab.run("rollback", "web", "1")
+    monkeypatch.setenv("VM_PASSWORD", OTHER)
+    diff = lab.run("diff", "web", "--detailed-exitcode", code=2).out
+    assert "cipassword" in diff
+    assert "<secret>" in diff
+    assert "hmac" not in diff
+    lab.run("upgrade", "web", chart)
+    lab.settled("web", chart=chart)
+    kept = everything_kept(lab)
+    for word in (WORD, OTHER):
+        assert word.encode() not in kept
+        assert not any(word in text for text in outputs)
+    assert b"secret://env/VM_PASSWORD" in kept
+
+
+def test_a_secret_inside_a_text(lab: Lab, outputs: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VM_PASSWORD", WORD)
+    monkeypatch.setenv("LICENCE", OTHER)
+    chart = lab.chart(VM)
+    flags = ("--set", REFERENCE, "--set-literal", "text=licence ${secret://env/LICENCE} here")
+    lab.run("install", "web", chart, *flags)
+    vmid = lab.vmid("web", "VirtualMachine/web-vm")
+    assert f"licence {OTHER} here" in lab.config(vmid)["description"]
+    lab.settled("web", chart=chart)
+    mark = lab.config(vmid)["description"].splitlines()[-1]
+    lab.set(vmid, description=f"meddled\n{mark}")
+    diff = lab.run("diff", "web", "--detailed-exitcode", code=2).out
+    assert "description" in diff
+    lab.run("upgrade", "web", chart)
+    assert f"licence {OTHER} here" in lab.config(vmid)["description"]
+    # and a failure that quotes what was sent
+    lab.set(vmid, description=f"meddled\n{mark}")
+    lab.run("diff", "web")
+    lab.run("diff", "web", "-o", "json")
+    for word in (WORD, OTHER):
+        assert word.encode() not in everything_kept(lab)
+        assert not any(word in text for text in outputs)
+
+
+def test_what_live_shows_of_a_secret_is_not_shown(
+    lab: Lab, outputs: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Live has the resolved text of a field that is made of a secret: a plan that changes it must not print it."""
+    monkeypatch.setenv("VM_PASSWORD", WORD)
+    monkeypatch.setenv("LICENCE", OTHER)
+    chart = lab.chart(VM)
+    lab.run("install", "web", chart, "--set", REFERENCE, "--set-literal", "text=licence ${secret://env/LICENCE}")
+    monkeypatch.setenv("LICENCE", "a-new-one-that-nobody-knows")
+    lab.run("diff", "web", "--detailed-exitcode", code=2)
+    lab.run("diff", "web", "-o", "json")
+    lab.run("upgrade", "web", chart, "--set", "text=plain")
+    lab.run("rollback", "web", "1")
+    kept = everything_kept(lab)
+    for word in (OTHER, "a-new-one-that-nobody-knows"):
+        assert not any(word in text for text in outputs), [text for text in outputs if word in text]
+        assert word.encode() not in kept
+
+
+def test_an_unset_variable_is_an_error_before_anything(lab: Lab) -> None:
+    chart = lab.chart(VM)
+    result = lab.run("install", "web", chart, "--set", REFERENCE, code=1)
+    assert "secret://env/VM_PASSWORD" in result.err
+    assert "VM_PASSWORD" in result.err
+    assert lab.run("list", "-q").out == ""
+    assert not lab.guests()
+
+
+def test_a_variable_that_is_gone_later(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VM_PASSWORD", WORD)
+    chart = lab.chart(VM)
+    lab.run("install", "web", chart, "--set", REFERENCE)
+    monkeypatch.delenv("VM_PASSWORD")
+    # nobody here can compare it: that is not drift
+    diff = lab.run("diff", "web", "--detailed-exitcode", code=None)
+    assert diff.code == 0, diff
+    # uninstalling needs no secret
+    lab.run("uninstall", "web", "--yes")
+    assert not lab.guests()
+
+
+def test_without_the_key_it_is_not_drift(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VM_PASSWORD", WORD)
+    chart = lab.chart(VM)
+    lab.run("install", "web", chart, "--set", REFERENCE)
+    keys = [path for path in Path(lab.data).iterdir() if path.name == "secrets.key"]
+    assert keys
+    for path in keys:
+        path.unlink()
+    diff = lab.run("diff", "web", "--detailed-exitcode", code=None)
+    assert diff.code == 0, diff
+
+
+def test_file_secrets(lab: Lab, tmp_path: Path) -> None:
+    secret = tmp_path / "pw"
+    secret.write_text(WORD + "\n")
+    secret.chmod(0o600)
+    chart = lab.chart(VM)
+    lab.run("install", "web", chart, "--set", f"password=secret://file/{secret}")
+    assert WORD.encode() not in everything_kept(lab)
+    result = lab.run("install", "two", chart, "--set", f"password=secret://file/{tmp_path}/none", code=1)
+    assert f"secret://file/{tmp_path}/none" in result.err or f"{tmp_path}/none" in result.err
+    assert lab.run("list", "-q").out.split() == ["web"]
+
+
+def test_a_chart_may_not_name_a_users_secret(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VM_PASSWORD", WORD)
+    chart = lab.chart(VM, values="password: secret://env/VM_PASSWORD\n")
+    result = lab.run("install", "web", chart, code=None)
+    assert result.code in (1, 3)
+    assert "secret://env/VM_PASSWORD" in result.err
+    assert not lab.guests()
+
+
+def test_a_token_is_kept_and_shown_to_nobody(lab: Lab, outputs: list[str]) -> None:
+    user = "kind: User\nmetadata: { name: joe@pve }\nspec: { comment: Joe }\n"
+    token = "kind: Token\nmetadata: { name: 'joe@pve!ci' }\nspec: { comment: CI, secret: 'secret://release/joe-ci' }\n"
+    chart = lab.chart(user + "---\n" + token)
+    lab.run("install", "web", chart, "--allow-privileged", "all")
+    with lab.store() as store:
+        secret = store.get_secret(lab.key("web"), "joe-ci")
+    assert len(secret) == 36
+    assert lab.api.as_token("joe@pve!ci", secret).get("/version").status == 200
+    lab.settled("web", "--allow-privileged", "all", chart=chart)
+    assert not any(secret in text for text in outputs)
+    assert secret.encode() not in everything_kept(lab)
+    lab.run("uninstall", "web", "--yes")
+    assert lab.run("list", "-q").out == ""
