@@ -1,0 +1,145 @@
+"""Against a served simulator, over TLS: foreign certificates, a server that is down or dies, wrong credentials."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from tests.helpers import ROOT
+from tests.release.charts import SCALED
+from tests.release.lab import Lab
+
+
+class Host:
+    """A simulator served by a process of its own, on the same state as the lab's."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.fingerprint = ""
+        self.start()
+
+    def start(self) -> None:
+        command = ["-m", "pvehelm", "simulator", "serve", "--port", str(self.port)]
+        self.process = subprocess.Popen(
+            [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT
+        )
+        assert self.process.stdout is not None
+        self.process.stdout.readline()
+        found = re.search(r"[0-9A-F]{2}(:[0-9A-F]{2}){31}", self.process.stdout.readline())
+        assert found
+        self.fingerprint = found[0]
+
+    def stop(self, number: signal.Signals = signal.SIGKILL) -> None:
+        self.process.send_signal(number)
+        self.process.wait(10)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    def context(self, name: str = "lab", *, fingerprint: str = "", password: str = "proxmox") -> None:
+        print_ = fingerprint or self.fingerprint
+        args = ("--host", f"127.0.0.1:{self.port}", "--user", "root@pam", "--secret-stdin", "--fingerprint", print_)
+        self.lab.run("context", "add", name, *args, stdin=f"{password}\n")
+
+
+@pytest.fixture
+def host(lab: Lab) -> Iterator[Host]:
+    made = Host(lab)
+    yield made
+    if made.process.poll() is None:
+        made.stop()
+
+
+def test_the_whole_story_over_tls(lab: Lab, host: Host) -> None:
+    host.context()
+    chart = lab.chart(SCALED)
+    lab.run("install", "web", chart)
+    lab.run("upgrade", "web", chart, "--set", "replicas=3")
+    lab.run("rollback", "web", "1", "--yes")
+    assert "no changes" in lab.run("diff", "web", "--detailed-exitcode").out
+    lab.run("uninstall", "web", "--yes")
+    assert not lab.guests()
+
+
+def test_a_foreign_certificate(lab: Lab, host: Host) -> None:
+    host.context(fingerprint="AA" + ":AA" * 31)
+    chart = lab.chart(SCALED)
+    result = lab.run("install", "web", chart, code=1)
+    assert host.fingerprint in result.err
+    assert "AA:AA" in result.err
+    assert f"127.0.0.1:{host.port}" in result.err
+    lab.run("context", "add", "plain", "--host", f"127.0.0.1:{host.port}", "--user", "root@pam", "--secret-stdin",
+            stdin="proxmox\n")  # fmt: skip
+    result = lab.run("install", "web", chart, code=1)
+    assert "certificate" in result.err
+    assert "fingerprint" in result.err
+    assert not lab.guests()
+
+
+def test_a_wrong_password(lab: Lab, host: Host) -> None:
+    host.context(password="hunter-and-prey")
+    result = lab.run("install", "web", lab.chart(SCALED), code=1)
+    assert "401" in result.err
+    assert "root@pam" in result.err or "credentials" in result.err
+    assert "hunter-and-prey" not in result.err
+
+
+def test_a_server_that_is_down(lab: Lab, host: Host) -> None:
+    host.context()
+    chart = lab.chart(SCALED)
+    lab.run("install", "web", chart)
+    host.stop()
+    for args in (("upgrade", "web", chart), ("install", "two", chart), ("diff", "web"), ("uninstall", "web", "--yes")):
+        result = lab.run(*args, code=1)
+        assert f"127.0.0.1:{host.port}" in result.err, result
+        assert "refused" in result.err
+    # what the store knows needs no server
+    assert lab.run("list", "-q").out.split() == ["web"]
+    lab.run("status", "web")
+    assert len(lab.history("web")) == 1
+    host.start()
+    lab.run("uninstall", "web", "--yes")
+    assert not lab.guests()
+
+
+def test_a_server_that_dies_in_the_middle(lab: Lab, host: Host) -> None:
+    host.context()
+    chart = lab.chart(SCALED)
+    lab.fault("POST /nodes/*/status/start", delay=1.0)
+    timer = threading.Timer(0.9, host.stop)
+    timer.start()
+    result = lab.run("install", "web", chart, code=1)
+    timer.join()
+    assert "VirtualMachine/web-" in result.err
+    assert f"127.0.0.1:{host.port}" in result.err or "/nodes/" in result.err
+    lab.clear_faults()
+    assert lab.status("web") == "failed"
+    host.start()
+    lab.run("recover", "web")
+    assert len(lab.guests()) == 2
+    assert "no changes" in lab.run("diff", "web", "--detailed-exitcode").out
+
+
+def test_names_that_do_not_resolve(lab: Lab) -> None:
+    lab.run("context", "add", "x", "--host", "no-such-host.invalid", "--user", "root@pam", "--secret-stdin",
+            stdin="x\n")  # fmt: skip
+    result = lab.run("install", "web", lab.chart(SCALED), code=1)
+    assert "no-such-host.invalid" in result.err
+
+
+def test_tickets_that_expire_under_way(lab: Lab, host: Host) -> None:
+    host.context()
+    chart = lab.chart(SCALED)
+    lab.fault("PUT /nodes/*/qemu/*/config", status=401, times=1)
+    lab.fault("GET /nodes/*/tasks/*", status=401, times=1)
+    lab.run("install", "web", chart)
+    assert len(lab.guests()) == 2
