@@ -61,9 +61,9 @@ def kinds() -> str:
     lines = ["# Kinds", "", NOTICE, ""]
     lines += [
         f"The kinds of manifests, with the fields of Proxmox VE {RELEASES[0]}; `pvehelm explain KIND.FIELD` goes",
-        "deeper, and `--pve-version` shows another release. *Privileged* kinds need `--allow-privileged`. *Evidence* is",
-        "where our knowledge of a kind's behaviour comes from: `recorded` from a real server, `third-party` from other",
-        "tools' sources, `schema` from the API schema alone, which plans call experimental.",
+        "deeper, and `--pve-version` shows another release. *Privileged* kinds need `--allow-privileged`. *Evidence*",
+        "is where our knowledge of a kind's behaviour comes from: `recorded` from a real server, `third-party` from",
+        "other tools' sources, `schema` from the API schema alone, which plans call experimental.",
         "",
         "| kind | short names | in a namespace | privileged | evidence | releases |",
         "|---|---|---|---|---|---|",

@@ -1,7 +1,7 @@
 """The console examples of the README and the guides are run, and print what the page shows.
 
-A block marked ``console`` holds commands after ``$ `` (continued after ``> ``) and what they print. The blocks of a page
-run in order, in a scratch directory with the charts beside them, on a simulator of their own. ``...`` stands for any
+A block marked ``console`` holds commands after ``$ `` (continued after ``> ``) and what they print. The blocks of a
+page run in order, in a scratch directory with the charts beside them, on a simulator of their own. ``...`` stands for any
 text, and on a line of its own for any lines; a command without output below it only has to succeed. Standard output is
 compared; where a command fails, standard error too.
 """
