@@ -6,7 +6,7 @@ file, ``delete=`` for options, and texts that name the operation first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,8 @@ class Section:
     exists: str = "{key} '{id}' already defined"
     missing: str = "{key} '{id}' does not exist"
     secrets: frozenset[str] = field(default_factory=frozenset)
+    # Refuses a write, e.g. while somebody holds a lock.
+    guard: Callable[[Call], None] | None = None
 
     def text(self, template: str, id: str, type: str = "") -> str:
         return template.format(key=self.key, id=id, type=type)
@@ -75,6 +77,7 @@ class Section:
 
     def new(self, call: Call, id: str, kind: str) -> dict[str, Any]:
         """The document that a create call describes; 500 when the id is taken."""
+        self.may_write(call)
         if id in call.state.collection(self.collection):
             call.fail(self.create + self.text(self.exists, id, kind))
         document = {"type": kind, **self.sent(call, kind, self.create)}
@@ -83,6 +86,7 @@ class Section:
 
     def changed(self, call: Call, id: str) -> dict[str, Any]:
         """The document after an update call."""
+        self.may_write(call)
         document = self.find(call, id, self.update)
         call.check_digest(self.digest(call), self.update + MODIFIED)
         kind = document["type"]
@@ -98,6 +102,10 @@ class Section:
             document.pop(name, None)
         document.update(sent)
         return {name: value for name, value in document.items() if value != ""}
+
+    def may_write(self, call: Call) -> None:
+        if self.guard is not None:
+            self.guard(call)
 
     def save(self, call: Call, id: str, document: dict[str, Any]) -> None:
         call.state.collection(self.collection)[id] = document

@@ -109,14 +109,9 @@ def dns(call: Call) -> Any:
 def set_dns(call: Call) -> None:
     nodes = call.state.collection("nodes")
     node = nodes[call.node]
-    kept = node.get("dns", {})
-    node["dns"] = {**kept, **{name: call.str(name) for name in ("search", "dns1", "dns2", "dns3") if call.has(name)}}
+    # The file is written anew: what is not sent is gone.
+    node["dns"] = {name: call.str(name) for name in ("search", "dns1", "dns2", "dns3") if call.str(name)}
     nodes[call.node] = node
-
-
-@handler("GET", "/nodes/{node}/subscription")
-def subscription(call: Call) -> Any:
-    return {"status": "notfound", "message": "There is no subscription key", "serverid": "", "url": ""}
 
 
 @handler("GET", "/nodes/{node}/hosts")
@@ -167,7 +162,18 @@ def certificates(call: Call) -> Any:
             "public-key-type": "rsaEncryption",
             **common,
         },
+        *uploaded(call, common),
     ]
+
+
+def uploaded(call: Call, common: dict[str, Any]) -> list[dict[str, Any]]:
+    """The certificate that the node shows instead of its own: ordered by ACME, or uploaded."""
+    found = call.state.collection("nodes")[call.node].get("certificate")
+    if not found:
+        return []
+    subject = f"/CN={call.node}"
+    print_ = _fingerprint(found)
+    return [{"filename": "pveproxy-ssl.pem", "fingerprint": print_, "subject": subject, "issuer": subject, **common}]
 
 
 def _fingerprint(text: str) -> str:

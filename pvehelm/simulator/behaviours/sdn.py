@@ -17,6 +17,13 @@ from pvehelm.simulator.tasks import TaskLog
 _ZONE = "dns dnszone ipam mtu nodes reversedns"
 
 
+def guard(call: Call) -> None:
+    """500 while the configuration is locked and the call does not carry the lock's token."""
+    held = call.state.value("sdn-lock", "")
+    if held and call.str("lock-token") != held:
+        call.fail("the SDN configuration is locked, and the call has not the lock's token")
+
+
 def _section(name: str, key: str, noun: str, table: Mapping[str, tuple[str, str]], **more: Any) -> Section:
     return Section(
         collection=f"sdn_{name}",
@@ -27,6 +34,7 @@ def _section(name: str, key: str, noun: str, table: Mapping[str, tuple[str, str]
         delete=f"delete sdn {noun} object failed: ",
         exists=f"sdn {noun} object ID '{{id}}' already defined",
         missing=more.pop("missing", "sdn '{id}' does not exist"),
+        guard=guard,
         **more,
     )
 
@@ -150,6 +158,10 @@ def rows(call: Call, section: Section) -> list[dict[str, Any]]:
     return [{**_shown(section, id, document), "digest": digest} for id, document in now.items()]
 
 
+def pending_rows(call: Call, section: Section) -> list[dict[str, Any]]:
+    return _pending(section, documents(call, section), _running(call, section))
+
+
 def _listed(call: Call, section: Section, path: str) -> list[dict[str, Any]]:
     wanted = call.str("type")
     return [
@@ -216,6 +228,7 @@ def update_zone(call: Call) -> None:
 
 def remove(call: Call, section: Section) -> None:
     """Delete the object that the call names; 500 when it does not exist."""
+    section.may_write(call)
     section.find(call, call.str(section.key), section.delete)
     del call.state.collection(section.collection)[call.str(section.key)]
 
@@ -314,6 +327,9 @@ def delete_plugin(call: Call) -> None:
 
 @handler("PUT", "/cluster/sdn")
 def apply(call: Call) -> str:
+    guard(call)
+    _release(call)
+
     def work(log: TaskLog) -> None:
         call.state.set_value("sdn-running", {part: documents(call, section) for part, section in _APPLIED.items()})
         nodes = call.state.collection("nodes")
@@ -326,23 +342,39 @@ def apply(call: Call) -> str:
     return call.task("reloadnetworkall", "", work)
 
 
+def _release(call: Call) -> None:
+    if call.bool("release-lock", True):
+        call.state.set_value("sdn-lock", "")
+
+
 @handler("POST", "/cluster/sdn/rollback")
 def rollback(call: Call) -> None:
+    guard(call)
     running = call.state.value("sdn-running", {})
     for part, section in _APPLIED.items():
         documents = call.state.collection(section.collection)
         documents.clear()
         for id, document in running.get(part, {}).items():
             documents[id] = document
+    _release(call)
 
 
 @handler("POST", "/cluster/sdn/lock")
 def lock(call: Call) -> str:
     import uuid
 
-    return str(uuid.uuid4())
+    if call.state.value("sdn-lock", ""):
+        call.fail("the SDN configuration is already locked")
+    waits = any(row.get("state") for section in _APPLIED.values() for row in pending_rows(call, section))
+    if waits and not call.bool("allow-pending"):
+        call.fail("the SDN configuration has changes that wait to be applied")
+    token = str(uuid.uuid4())
+    call.state.set_value("sdn-lock", token)
+    return token
 
 
 @handler("DELETE", "/cluster/sdn/lock")
 def unlock(call: Call) -> None:
-    return None
+    if not call.bool("force"):
+        guard(call)
+    call.state.set_value("sdn-lock", "")
