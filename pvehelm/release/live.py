@@ -106,21 +106,27 @@ async def gather(
     return desired, observed
 
 
+def told(resource: Resource, path: Sequence[str | int], problem: Problem) -> Problem:
+    """A problem of a manifest at its place in the template, with the field's name if its text leaves that out."""
+    named = len(path) < 2 or str(path[-1]) in problem.what
+    label = "" if named else ".".join(map(str, path)) + ": "
+    return Problem(str(resource.where(path)), f"{resource.ref}: {label}{problem.what}", problem.hint)
+
+
 def _lower(
     resource: Resource, kinds: Callable[[str], Kind], resolve: Callable[[str], str | None], problems: list[Problem]
 ) -> Desired | None:
     kind = kinds(resource.kind)
     found = kind.validate(resource)
     if found:
-        problems += [Problem(str(resource.where(path)), f"{resource.ref}: {p.what}", p.hint) for path, p in found]
+        problems += [told(resource, path, problem) for path, problem in found]
         return None
     try:
         wanted = kind.lower(resource, resolve)
     except InvalidError as error:
-        at = str(resource.source)
-        problems += [
-            Problem(at, f"{resource.ref}: {p.what}", p.hint) for p in error.problems or (Problem("", str(error)),)
-        ]
+        for p in error.problems or (Problem("", str(error)),):
+            at = resource.where(p.where.rpartition(": ")[2].split("."))
+            problems.append(Problem(str(at), f"{resource.ref}: {p.what}", p.hint))
         return None
 
     def where(leaf: str) -> str:

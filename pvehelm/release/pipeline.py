@@ -19,7 +19,7 @@ from pvehelm.release.apply import Applier, Outcome
 from pvehelm.release.context import Context
 from pvehelm.release.event import Event
 from pvehelm.release.lease import Lease
-from pvehelm.release.live import GUESTS, Reader, gather
+from pvehelm.release.live import GUESTS, Reader, gather, told
 from pvehelm.release.plan import Allowed, Desired, Observed, Op, Plan, plan
 from pvehelm.release.recover import recover_entries
 from pvehelm.release.release import Inventory, Release, ReleaseKey, Revision, Status
@@ -161,8 +161,16 @@ def require_valid(kinds: Kinds, resources: Sequence[Resource]) -> None:
         )
         for hook in hooks
     ]
+    refs = {resource.ref for resource in resources}
+    for resource in resources:
+        for index, need in enumerate(resource.metadata.get("needs") or ()):
+            if need not in refs:
+                at = str(resource.where(("metadata", "needs", index)))
+                meant = suggest(str(need), refs)
+                hint = f"did you mean {meant}?" if meant else "needs names resources of the same release: KIND/NAME"
+                found.append(Problem(at, f"{resource.ref}: it needs {need}, which is not in this release", hint))
     found += [
-        Problem(str(resource.where(path)), f"{resource.ref}: {problem.what}", problem.hint)
+        told(resource, path, problem)
         for resource, path, problem in kinds.validate(resources)
         if isinstance(resource, Resource)
     ]

@@ -373,7 +373,9 @@ class Planner:
                 which = "is a privileged kind" if what == one.kind.name else f"uses {what}, which is privileged"
                 self.refusals.append(
                     Problem(
-                        one.where(what), f"{one.ref} {which}", f"--allow-privileged {what}, after reading what it does"
+                        one.where("" if what == one.kind.name else what),
+                        f"{one.ref} {which}",
+                        f"--allow-privileged {what}, after reading what it does",
                     )
                 )
 

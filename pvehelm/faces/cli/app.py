@@ -71,6 +71,16 @@ class Lazy(TyperGroup):
         entry = next((section[name] for section in COMMANDS.values() if name in section), None)
         return load(name, *entry) if entry else None
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            from pvehelm.chart.suggest import suggest
+            from pvehelm.errors import UsageError
+
+            meant = suggest(args[0], self.list_commands(ctx))
+            hint = f"did you mean {meant}?" if meant else "pvehelm --help lists the commands"
+            raise UsageError(f"there is no command {args[0]!r}", hint=hint)
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         for title, section in COMMANDS.items():
             with formatter.section(title):

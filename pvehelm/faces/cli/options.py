@@ -137,6 +137,13 @@ def allowed(ctx: Any, **given: Sequence[str]) -> Any:
     """The Allowed of a command's flags, with what the context's policy allows."""
     from pvehelm.release.plan import Allowed
 
+    flags = {"take_ownership": "--take-ownership", "destroy": "--allow-destroy", "targets": "--target"}
+    for name, flag in {**flags, "replace": "--replace"}.items():
+        for text in given.get(name, ()):
+            kind, slash, rest = text.partition("/")
+            if not (kind and slash and rest) and not (name == "take_ownership" and text == "all"):
+                which = "KIND/NAME or all" if name == "take_ownership" else "KIND/NAME"
+                raise UsageError(f"{flag} {text}: expected {which}", hint=f"for example {flag} VirtualMachine/web-0")
     return Allowed(
         take_ownership=frozenset(given.get("take_ownership", ())),
         destroy=frozenset(given.get("destroy", ())),

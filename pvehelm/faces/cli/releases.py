@@ -96,7 +96,8 @@ async def install(
     """
     if len(names) > 2 or (len(names) == 2 and generate_name) or (len(names) == 1 and not generate_name):
         raise UsageError(
-            "install takes a release name and a chart", hint="pvehelm install NAME CHART, or: pvehelm install -g CHART"
+            "install takes a release name and a chart",
+            hint="pvehelm install NAME CHART, or: pvehelm install --generate-name CHART",
         )
     chart = o.load_chart(names[-1])
     flags = o.value_flags()
