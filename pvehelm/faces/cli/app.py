@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
+from contextvars import ContextVar
 from importlib import import_module
 from typing import Any
 
@@ -57,6 +59,8 @@ ALIASES = {
     "ctx": "context",
 }
 EXIT_USAGE = 64
+# The command line as given: only there do the value flags stand in one order over all of their kinds.
+given_arguments: ContextVar[Sequence[str]] = ContextVar("given_arguments", default=())
 EXIT_INTERRUPTED = 130
 
 
@@ -120,6 +124,7 @@ def root() -> None:
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code. Errors are printed, never raised."""
     arguments = _dry_run(sys.argv[1:] if argv is None else argv)
+    given_arguments.set(arguments)
     if "_PVEHELM_COMPLETE" in os.environ:
         from typer._completion_classes import completion_init
 

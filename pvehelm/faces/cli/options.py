@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -76,9 +75,10 @@ def value_flags(argv: Sequence[str] | None = None) -> list[ValueFlag]:
     """The value flags in the order of the command line, which Typer's lists lose; files are read here."""
     from pvehelm.chart.strvals import file_path
     from pvehelm.chart.values import ValueFlag
+    from pvehelm.faces.cli.app import given_arguments
     from pvehelm.faces.cli.command import read_text
 
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    arguments = list(given_arguments.get() if argv is None else argv)
     flags: list[ValueFlag] = []
     index = 0
     while index < len(arguments):
