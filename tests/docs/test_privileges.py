@@ -1,0 +1,111 @@
+"""The roles of the quick start are enough for charts/web-app, on each release, over HTTPS with a token."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.docs.examples import blocks
+from tests.helpers import ROOT
+from tests.release.lab import Lab
+
+QUICK_START = ROOT / "docs" / "quick-start.md"
+WEB_APP = str(ROOT / "charts/web-app")
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    made = Lab(tmp_path, monkeypatch)
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=["8.4", "9.2"])
+def release(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def host(lab: Lab, release: str) -> Iterator[None]:
+    """A served simulator; two contexts, ``root`` and the quick start's token, which is the current one."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    command = ["simulator", "serve", "--port", address.split(":")[1], "--pve-version", release]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pvehelm", *command, "--state", str(lab.folder / "served.db")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=ROOT,
+    )
+    assert process.stdout is not None
+    try:
+        greeting = process.stdout.readline() + process.stdout.readline()
+        found = re.search(r"[0-9A-F]{2}(:[0-9A-F]{2}){31}", greeting)
+        assert found, greeting
+        server = ("--host", address, "--fingerprint", found[0], "--secret-stdin")
+        lab.run("context", "add", "root", *server, "--user", "root@pam", stdin="proxmox\n")
+        secret = [granted for line in pveum() if (granted := give(lab, line))]
+        assert len(secret) == 1
+        lab.run("context", "add", "lab", *server, "--token-id", "pvehelm@pve!cli", stdin=secret[0] + "\n")
+        yield
+    finally:
+        process.terminate()
+        process.wait(10)
+        process.stdout.close()
+
+
+def pveum() -> list[list[str]]:
+    """The pveum commands of the quick start, as words."""
+    lines = [line for block in blocks(QUICK_START) if block.language == "sh" for line in block.text.splitlines()]
+    return [shlex.split(line)[1:] for line in lines if line.startswith("pveum ")]
+
+
+def give(lab: Lab, words: list[str]) -> str:
+    """One of them as the API call it is; the token's secret if it makes one."""
+    options = dict(pairwise(words))
+    call: tuple[str, ...]
+    match words:
+        case ["role", "add", name, *_]:
+            call = ("post", "access/roles", f"roleid={name}", f"privs={options['--privs']}")
+        case ["user", "add", name, *_]:
+            call = ("post", "access/users", f"userid={name}")
+        case ["acl", "modify", path, *_]:
+            call = ("put", "access/acl", f"path={path}", f"users={options['--users']}", f"roles={options['--roles']}")
+        case ["user", "token", "add", user, token, *_]:
+            call = ("post", f"access/users/{user}/token/{token}", f"privsep={options['--privsep']}")
+        case _:
+            raise AssertionError(f"the test knows no pveum {' '.join(words)}")
+    result = lab.run("api", *call, "--context", "root", "-o", "json")
+    return str(result.json["value"]) if "token" in words else ""
+
+
+@pytest.mark.usefixtures("host")
+def test_the_roles_are_enough(lab: Lab) -> None:
+    lab.run("install", "web", WEB_APP)
+    lab.run("upgrade", "web", WEB_APP, "--set", "replicas=3,web.memory=4096,backup.enabled=true")
+    nodes = "nodes={pve-node1,pve-node2,pve-node3},web.storage=shared-nfs"
+    lab.run("upgrade", "web", WEB_APP, "--set", f"{nodes},ha.enabled=true")
+    assert lab.run("diff", "web", "--detailed-exitcode").code == 0
+    lab.run("rollback", "web", "1", "--yes")
+    lab.run("uninstall", "web", "--yes")
+    assert lab.run("list", "-o", "json").json == []
+
+
+@pytest.mark.usefixtures("host")
+@pytest.mark.parametrize("missing", ["ChartGuests", "ChartStorage", "ChartNetwork", "ChartPools", "ChartCluster"])
+def test_each_role_is_needed(lab: Lab, missing: str) -> None:
+    path = next(words[2] for words in pveum() if words[:2] == ["acl", "modify"] and missing in words)
+    taken = ("delete=1", f"path={path}", "users=pvehelm@pve", f"roles={missing}")
+    lab.run("api", "put", "access/acl", *taken, "--context", "root")
+    result = lab.run("install", "web", WEB_APP, code=1)
+    assert "Traceback" not in result.text
