@@ -7,6 +7,7 @@ one ``BEGIN IMMEDIATE`` transaction, a reading one in a deferred transaction (a 
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import threading
 import time
@@ -101,6 +102,8 @@ class State:
         self.path = str(path)
         if self.path != ":memory:":
             Path(self.path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            # Users, tickets and tokens are in it, simulated ones or not.
+            os.close(os.open(self.path, os.O_CREAT | os.O_WRONLY, 0o600))
         self.lock = threading.RLock()
         self._connection = sqlite3.connect(
             self.path, timeout=wait, isolation_level=None, check_same_thread=False, cached_statements=256
