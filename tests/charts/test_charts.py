@@ -41,7 +41,7 @@ LIVES = {
         (),
         (
             ("--set", "replicas=3,web.memory=4096,web.tags={edge}", "--set", "cloudInit.user=admin"),
-            ("--set", "ha.enabled=true,backup.enabled=true"),
+            ("--set", "ha.enabled=true,ha.keepApart=false,backup.enabled=true"),
             ("--set", "firewall.ssh={192.168.0.0/16},web.vlan=20,web.port=8443,database.memory=2048"),
             ("--set", "ha.enabled=false,backup.enabled=false,firewall.enabled=false"),
         ),
@@ -50,7 +50,7 @@ LIVES = {
         ROOT / "charts/web-app",
         ("-f", str(ROOT / "charts/web-app/ci/full-values.yaml")),
         (
-            ("--set", "replicas=4,ha.maxRestart=1,web.cores=4"),
+            ("--set", "ha.maxRestart=1,web.cores=4"),
             ("--set", "backup.schedule=03:00,firewall.allowFrom={10.9.0.0/16}"),
         ),
     ),
