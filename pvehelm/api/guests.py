@@ -29,6 +29,7 @@ from pvehelm.api.lowering import (
     ssh_keys_text,
 )
 from pvehelm.api.schema import Facts, Param, Schema
+from pvehelm.api.values import embedded
 from pvehelm.errors import Problem
 
 POWER = ("running", "stopped", "unmanaged")
@@ -451,17 +452,17 @@ class GuestKind(Kind):
         if name == "sshkeys":
             return value if is_secret(value) else ssh_keys_text(value)
         if isinstance(value, list):
-            return (";" if name == "tags" else ",").join(map(str, value))
+            return (";" if name == "tags" else ",").join(str(embedded(item)) for item in value)
         if isinstance(value, Mapping):
             param = self._param(name)
-            given = {k: v for k, v in value.items() if v is not None}
+            given = {k: embedded(v) for k, v in value.items() if v is not None}
             return formats.print_(param.facts["format"] if param else {}, given)
         return value
 
     def _volume(self, name: str, options: Mapping[str, Any], current: Mapping[str, Any]) -> str:
         """A drive or mount point for the wire: the volume it has, or a new one to allocate."""
         key = VOLUME_KEY[self.flavour]
-        given = {k: v for k, v in options.items() if k not in ("storage", "size") and v is not None}
+        given = {k: embedded(v) for k, v in options.items() if k not in ("storage", "size") and v is not None}
         if key not in given:
             if current.get(key):
                 given[key] = current[key]
@@ -469,7 +470,7 @@ class GuestKind(Kind):
                 size = size_of(str(options["size"])) / (1024 * MIB) if options.get("size") else 0
                 if options.get("import-from"):
                     size = 0
-                given[key] = f"{options.get('storage')}:{size:g}"
+                given[key] = f"{embedded(options.get('storage'))}:{size:g}"
         param = self._param(name)
         return formats.print_(param.facts["format"] if param else {}, given)
 

@@ -137,12 +137,19 @@ def _item(facts: Facts, item: Any) -> Any:
     return str(item)
 
 
+def embedded(value: Any) -> Any:
+    """A value as part of a longer text: there, a reference of a secret is known by its braces alone."""
+    return f"${{{value}}}" if isinstance(value, str) and value.startswith("secret://") else value
+
+
 def wire(facts: Facts, value: Any) -> Any:
     """A value in normal form as the wire takes it: text, number, or a list for a repeated key."""
     if isinstance(value, Mapping):
-        return formats.print_(facts["format"], value) if facts.get("format") else normal(facts, value)
+        parts = {key: embedded(inner) for key, inner in value.items()}
+        return formats.print_(facts["format"], parts) if facts.get("format") else normal(facts, value)
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return list(value) if is_array(facts) else str(facts.get("separator", ",")).join(str(item) for item in value)
+        separator = str(facts.get("separator", ","))
+        return list(value) if is_array(facts) else separator.join(str(embedded(item)) for item in value)
     return value
 
 

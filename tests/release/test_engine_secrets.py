@@ -206,3 +206,22 @@ def test_a_token_is_kept_and_shown_to_nobody(lab: Lab, outputs: list[str]) -> No
     assert secret.encode() not in everything_kept(lab)
     lab.run("uninstall", "web", "--yes")
     assert lab.run("list", "-q").out == ""
+
+
+@pytest.mark.parametrize("source", ["template: debian-12-template", "memory: 512"])
+def test_a_secret_within_a_property_string(lab: Lab, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+    monkeypatch.setenv("BRIDGE", "vmbr0")
+    text = (
+        "kind: VirtualMachine\nmetadata: { name: vm }\nspec:\n  node: pve-node1\n"
+        f"  {source}\n  networks: [{{ bridge: {{{{ Values.bridge }}}}, tag: {{{{ Values.tag }}}} }}]\n"
+    )
+    chart = lab.chart(text)
+    lab.run("install", "web", chart, "--set", "bridge=secret://env/BRIDGE,tag=5")
+    vmid = lab.vmid("web", "VirtualMachine/vm")
+    assert "bridge=vmbr0" in lab.config(vmid)["net0"]
+    lab.settled("web", chart=chart)
+    lab.run("upgrade", "web", chart, "--set", "tag=6")
+    assert "bridge=vmbr0" in lab.config(vmid)["net0"]
+    assert "tag=6" in lab.config(vmid)["net0"]
+    lab.settled("web", chart=chart)
+    assert b"bridge=vmbr0" not in everything_kept(lab)
