@@ -21,6 +21,156 @@ from pvehelm.release.release import Inventory, Owned
 from pvehelm.release.secrets import REDACTED, has_secret, secret_key
 
 
+class Op(StrEnum):
+    create = "create"
+    update = "update"
+    recreate = "replace"
+    delete = "delete"
+    keep = "keep"
+    forget = "forget"
+
+
+SIGNS = {Op.create: "+", Op.update: "~", Op.recreate: "±", Op.delete: "-", Op.keep: "=", Op.forget: "x"}
+
+
+@dataclass(frozen=True, slots=True)
+class FieldChange:
+    """One leaf: what live has, what it shall have (None: unset), and what that does to what runs."""
+
+    leaf: str
+    before: Any
+    after: Any
+    effect: Effect = Effect.live
+    # Why the leaf changes although nobody asks for a value: "no longer in the manifest".
+    reason: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        row = {"leaf": self.leaf, "before": self.before, "after": self.after, "effect": self.effect.name}
+        return row | ({"reason": self.reason} if self.reason else {})
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> FieldChange:
+        return cls(row["leaf"], row["before"], row["after"], Effect[row["effect"]], row.get("reason", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What happens to one resource, why, after what, and by which calls."""
+
+    ref: str
+    kind: str
+    op: Op
+    reason: str
+    fields: tuple[FieldChange, ...] = ()
+    effect: Effect = Effect.live
+    # Refs whose changes must be done first.
+    needs: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = ()
+    # What is lost with the object: its volumes.
+    losses: tuple[str, ...] = ()
+    key: Mapping[str, Any] = field(default_factory=dict)
+    # What ownership will be once this is done (None after delete and forget).
+    owned: Owned | None = None
+    wanted: Wanted | None = None
+    privileged: tuple[str, ...] = ()
+    # Leaves that already say what is desired but wait for a restart.
+    pending: Mapping[str, Any] = field(default_factory=dict)
+    experimental: bool = False
+    where: str = ""
+
+    @property
+    def acts(self) -> bool:
+        return self.op not in (Op.keep, Op.forget) or bool(self.steps)
+
+    def as_dict(self) -> dict[str, Any]:
+        row: dict[str, Any] = {
+            "ref": self.ref,
+            "kind": self.kind,
+            "op": str(self.op),
+            "reason": self.reason,
+            "effect": self.effect.name,
+            "key": dict(self.key),
+            "needs": list(self.needs),
+            "fields": [change.as_dict() for change in self.fields],
+            "steps": [step.as_dict() for step in self.steps],
+        }
+        for name in ("losses", "privileged"):
+            if getattr(self, name):
+                row[name] = list(getattr(self, name))
+        if self.pending:
+            row["pending"] = dict(self.pending)
+        if self.experimental:
+            row["experimental"] = True
+        return row
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Ordered changes of one release."""
+
+    action: str
+    release: str
+    namespace: str
+    changes: tuple[Change, ...]
+    # What can't or may not be done; a plan with any is shown but never applied.
+    problems: tuple[Problem, ...] = ()
+    # What is not allowed without a word from the user, with the flag that says it.
+    refusals: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        return not any(change.acts for change in self.changes)
+
+    @property
+    def records(self) -> bool:
+        """Whether ownership changes although no call is made."""
+        return any(
+            change.op is Op.forget or (change.owned is not None and change.reason == "adopted")
+            for change in self.changes
+        )
+
+    @property
+    def destroys(self) -> tuple[Change, ...]:
+        """Changes that a person has to confirm."""
+        return tuple(
+            c
+            for c in self.changes
+            if c.losses or c.effect is Effect.data_loss or (_is_guest(c) and c.op in (Op.delete, Op.recreate))
+        )
+
+    @property
+    def digest(self) -> str:
+        """Names the decision: the same input on the same live state gives the same digest."""
+        text = json.dumps([c.as_dict() for c in self.changes], sort_keys=True, default=str)
+        return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+    def counts(self) -> dict[str, int]:
+        """How many changes of each kind; what is kept is not counted."""
+        acting = [str(change.op) for change in self.changes if change.op is not Op.keep or change.acts]
+        return {str(op): acting.count(str(op)) for op in Op if op is not Op.keep} | (
+            {"update": acting.count("update") + acting.count("keep")} if "keep" in acting else {}
+        )
+
+    def summary(self) -> str:
+        """``2 to create, 1 to update, 1 to delete``."""
+        parts = [f"{count} to {name}" for name, count in self.counts().items() if count]
+        return ", ".join(parts) or "no changes"
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "action": self.action,
+            "release": self.release,
+            "namespace": self.namespace,
+            "summary": self.summary(),
+            "digest": self.digest,
+            "changes": [c.as_dict() for c in self.changes],
+            "problems": [{"where": p.where, "what": p.what, "hint": p.hint} for p in self.problems],
+            "refusals": [{"where": p.where, "what": p.what, "hint": p.hint} for p in self.refusals],
+            "notes": list(self.notes),
+        }
+
+
 @dataclass(frozen=True)
 class Desired:
     """One desired resource, lowered, with what the manifest says about its handling."""
@@ -114,7 +264,7 @@ class Planner:
         for ref, owned in self.inventory.entries.items():
             if ref not in changes:
                 changes[ref] = self._undesired(owned, keep)
-        edged = with_edges(changes, self.inventory)
+        edged = _with_edges(changes, self.inventory)
         for circle in circles(edged):
             where = changes[circle[0]].where
             self.problems.append(
@@ -306,7 +456,7 @@ class Planner:
                 if name not in whole:
                     whole.add(name)
                     yield name, None
-            elif one.kind.gives_back(leaf) and (owned.found.get(leaf) is not None or one.kind.can_unset(leaf)):
+            elif one.kind.gives_back(leaf):
                 yield leaf, owned.found.get(leaf)
 
     def _is_same(self, kind: Kind, leaf: str, value: Any, before: Any, owned: Owned | None) -> bool:
@@ -325,7 +475,7 @@ class Planner:
             return hidden or kind.same(leaf, self.observed.plain.get(text), before)
         if kind.recorded(leaf):
             # An object that is taken over is taken as it is: how it came about can't be told.
-            return owned is None or bool(value == recorded) or (before is not None and bool(value == before))
+            return owned is None or bool(value == recorded)
         return kind.same(leaf, value, before)
 
     def _merge(self, owned: Owned, one: Desired, live: Live | None) -> Owned:
@@ -596,3 +746,99 @@ def _guest_kind(kind: Kind) -> bool:
 
 def _is_guest(change: Change) -> bool:
     return change.kind in ("VirtualMachine", "Container")
+
+
+# -- order -----------------------------------------------------------------------------------------------------
+
+
+def _with_edges(changes: Mapping[str, Change], inventory: Inventory) -> list[Change]:
+    """Needs narrowed to refs of this plan, and turned round for what goes away."""
+    guests: dict[str, list[str]] = {}
+    volumes: dict[str, str] = {}
+    for ref, change in changes.items():
+        if change.kind == "HAResource" and change.wanted:
+            for need in change.wanted.needs:
+                guests.setdefault(need, []).append(ref)
+        if change.kind == "Image" and change.wanted:
+            volumes[image_volume(change.wanted.key)] = ref
+
+    def known(needs: Sequence[str]) -> list[str]:
+        found: list[str] = []
+        for need in needs:
+            if need.startswith("guest:"):
+                found += guests.get(need.removeprefix("guest:"), [])
+            elif need.startswith("volume:"):
+                found += [volumes[need.removeprefix("volume:")]] if need.removeprefix("volume:") in volumes else []
+            elif need in changes:
+                found.append(need)
+        return list(dict.fromkeys(found))
+
+    needs: dict[str, list[str]] = {ref: [] for ref in changes}
+    for ref, change in changes.items():
+        explicit = list(change.owned.metadata.get("needs", ())) if change.owned else []
+        inherited = inventory.entries[ref].metadata.get("after", ()) if ref in inventory.entries else ()
+        if change.op in (Op.delete, Op.forget):
+            # Whoever used it must have let go of it first: users are updated or deleted before it goes.
+            for other in known([*change.needs, *explicit]):
+                if changes[other].op in (Op.delete, Op.forget):
+                    needs[other].append(ref)
+            continue
+        needs[ref] += [
+            need for need in known([*change.needs, *explicit]) if changes[need].op not in (Op.delete, Op.forget)
+        ]
+        for old in known(inherited):
+            if changes[old].op in (Op.delete, Op.forget):
+                needs[old].append(ref)
+    return [
+        replace(change, needs=tuple(n for n in dict.fromkeys(needs[ref]) if n != ref))
+        for ref, change in changes.items()
+    ]
+
+
+def image_volume(key: Mapping[str, Any]) -> str:
+    """The volume that an Image leaves: ``storage:content/filename``."""
+    return str(key.get("volid") or f"{key.get('storage')}:{key.get('content')}/{key.get('filename')}")
+
+
+def order(changes: Sequence[Change]) -> list[Change]:
+    """Changes so that what is needed comes first; a circle is broken where it was written last."""
+    by_ref = {change.ref: change for change in changes}
+    done: dict[str, Change] = {}
+    busy: set[str] = set()
+
+    def visit(ref: str) -> None:
+        if ref in done or ref in busy or ref not in by_ref:
+            return
+        busy.add(ref)
+        for need in sorted(by_ref[ref].needs):
+            visit(need)
+        busy.discard(ref)
+        done[ref] = by_ref[ref]
+
+    for change in changes:
+        visit(change.ref)
+    return list(done.values())
+
+
+def circles(changes: Sequence[Change]) -> list[list[str]]:
+    """Circular needs, each as the refs along it."""
+    graph = {change.ref: list(change.needs) for change in changes}
+    found: list[list[str]] = []
+    state: dict[str, int] = {}
+
+    def visit(ref: str, path: list[str]) -> None:
+        state[ref] = 1
+        for need in graph.get(ref, ()):
+            if state.get(need) == 1:
+                found.append([*path[path.index(need) :], need])
+            elif need in graph and need not in state:
+                visit(need, [*path, need])
+        state[ref] = 2
+
+    for ref in graph:
+        if ref not in state:
+            visit(ref, [ref])
+    return found
+
+
+__all__ = ["Allowed", "Change", "Desired", "FieldChange", "Observed", "Op", "Plan", "circles", "nest", "order", "plan"]
