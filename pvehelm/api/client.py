@@ -11,10 +11,10 @@ import random
 import re
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import httpx
 
@@ -31,8 +31,13 @@ from pvehelm.api.exchange import (
     quote,
 )
 from pvehelm.api.tls import TLS, CertificateError, fingerprint_of_pem, normal_fingerprint, probe_fingerprint
-from pvehelm.api.transport import StreamTransport, Timeouts
+from pvehelm.api.transport import STREAMED, StreamTransport, Timeouts
 from pvehelm.errors import ApiError, AuthError, InvalidError, PvehelmError, TransportError
+
+if TYPE_CHECKING:
+    from pvehelm.api.upload import Upload
+
+Attempt: TypeAlias = Callable[[Request, httpx.Request], Awaitable[Answer]]
 
 __all__ = [
     "Answer",
@@ -187,16 +192,32 @@ class Client:
 
     call = request
 
-    async def exchange(self, method: str, path: str, params: Mapping[str, Any] | None = None) -> Answer:
-        """Like ``request``, with what stands beside ``data`` (``total``, ``changes``)."""
-        request = Request(method.upper(), path, dict(params or {}))
+    async def stream(self, path: str, params: Mapping[str, Any] | None = None) -> AsyncIterator[bytes]:
+        """The body of a GET as it comes, for answers that are files. Once it has begun it is not repeated."""
+        answer: Answer = await self._repeated(Request("GET", path, dict(params or {})), self._begin_stream)
+        response: httpx.Response = answer.data
+        try:
+            async for chunk in response.aiter_bytes():
+                yield chunk
+        except (httpx.HTTPError, httpx.StreamError, OSError) as error:
+            raise TransportError(f"the answer was lost: {error}", sent=True, method="GET", path=path) from error
+        finally:
+            await response.aclose()
+
+    async def exchange(
+        self, method: str, path: str, params: Mapping[str, Any] | None = None, *, body: Upload | None = None
+    ) -> Answer:
+        """Like ``request``, with what stands beside ``data`` (``total``, ``changes``). ``body``: a file to upload."""
+        return await self._repeated(Request(method.upper(), path, dict(params or {}), body), self._attempt)
+
+    async def _repeated(self, request: Request, attempt: Attempt) -> Answer:
         began = self.clock()
         tried_hosts = 1
         delays = self.retries.delays(self._rng)
         while True:
             at = self._at
             try:
-                return await self._authenticated(request)
+                return await self._authenticated(request, attempt)
             except (ApiError, TransportError) as error:
                 if not self._repeatable(request, error):
                     raise
@@ -216,13 +237,15 @@ class Client:
     def _repeatable(self, request: Request, error: ApiError | TransportError) -> bool:
         if isinstance(error, _HOPELESS):
             return False
+        if request.body is not None and not request.body.repeatable:
+            return False
         if not_executed(error):
             return True
         if not request.reads:
             return False
         return isinstance(error, TransportError) or error.status in PASSING
 
-    async def _authenticated(self, request: Request) -> Answer:
+    async def _authenticated(self, request: Request, attempt: Attempt) -> Answer:
         """Send with credentials; after a 401 log in once more, if that may help, and send once more.
 
         The server checks who asks before it does anything, so this is safe for writes as well.
@@ -232,9 +255,10 @@ class Client:
             await self._login()
             generation = self.auth.generation
             try:
-                return await self._send(request, self.auth.headers(request.method))
+                return await self._send(request, self.auth.headers(request.method), attempt)
             except AuthError as error:
-                if again or not self.auth.rejected(generation):
+                spent = request.body is not None and not request.body.repeatable
+                if again or not self.auth.rejected(generation) or spent:
                     raise AuthError(
                         error.status,
                         error.reason,
@@ -257,7 +281,7 @@ class Client:
                 request = next(flow)
                 while True:
                     try:
-                        answer = await self._send(request, {})
+                        answer = await self._send(request, {}, self._attempt)
                     except ApiError as error:
                         request = flow.throw(error)
                     else:
@@ -273,14 +297,10 @@ class Client:
                 # Whatever became of the login: the call it was for has not been sent.
                 raise TransportError(error.message, sent=False, hint=error.hint) from error
 
-    async def _send(self, request: Request, headers: Mapping[str, str]) -> Answer:
+    async def _send(self, request: Request, headers: Mapping[str, str], attempt: Attempt) -> Answer:
         """One attempt. Everything that goes wrong becomes an error of ours that names the call and hides secrets."""
         try:
-            message = build(request, headers, self.base_url)
-            async with self._slots:
-                self.requests_made[request.method] += 1
-                status, reason, fields, body = await self._move(message)
-            return interpret_answer(status, reason, fields, body)
+            return await attempt(request, build(request, headers, self.base_url))
         except TransportError as error:
             raise type(error)(
                 error.message, sent=error.sent, method=request.method, path=request.path, hint=error.hint
@@ -296,18 +316,39 @@ class Client:
                 hint=error.hint,
             ) from None
 
-    async def _move(self, message: httpx.Request) -> tuple[int, str, Mapping[str, str], bytes]:
+    async def _attempt(self, request: Request, message: httpx.Request) -> Answer:
+        async with self._slots:
+            self.requests_made[request.method] += 1
+            # A file takes the time it takes; silence is still bounded.
+            response = await self._move(message, None if request.body else self.timeouts.total)
+        return interpret_answer(response.status_code, response.reason_phrase, response.headers, response.content)
+
+    async def _begin_stream(self, request: Request, message: httpx.Request) -> Answer:
+        """An Answer whose data is the open response; errors are read whole."""
+        self.requests_made[request.method] += 1
+        message.extensions[STREAMED] = True
+        response = await self._move(message, self.timeouts.total, whole=False)
+        if 200 <= response.status_code < 300:
+            return Answer(response)
+        try:
+            body = await response.aread()
+        finally:
+            await response.aclose()
+        return interpret_answer(response.status_code, response.reason_phrase, response.headers, body)
+
+    async def _move(self, message: httpx.Request, total: float | None, whole: bool = True) -> httpx.Response:
         """Through the transport, whichever it is: httpx's exceptions become TransportError."""
         try:
             # httpx's own way to tell a transport; ours has been told when it was made.
             message.extensions["timeout"] = {"connect": self.timeouts.connect, "read": self.timeouts.read}
-            async with asyncio.timeout(self.timeouts.total):
+            async with asyncio.timeout(total):
                 response = await self._transport.handle_async_request(message)
-                try:
-                    body = await response.aread()
-                finally:
-                    await response.aclose()
-                return response.status_code, response.reason_phrase, response.headers, body
+                if whole:
+                    try:
+                        await response.aread()
+                    finally:
+                        await response.aclose()
+                return response
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol) as error:
             raise TransportError(f"cannot connect to {message.url.netloc.decode()}: {error}", sent=False) from error
         except (httpx.TimeoutException, TimeoutError) as error:

@@ -18,6 +18,8 @@ from pvehelm.errors import ApiError, AuthError, InvalidError, Problem, Transport
 if TYPE_CHECKING:
     import httpx
 
+    from pvehelm.api.upload import Upload
+
 BODY_LIMIT = 512 * 1024
 """Bytes of a request body that a node accepts."""
 LINE_LIMIT = 8 * 1024
@@ -51,11 +53,13 @@ class Request:
     """A call: method, path without ``/api2/json`` whose segments are percent-encoded (see ``quote``), parameters.
 
     Values of ``params``: str, int, float, bool (sent as 0/1), None (not sent), or a list of scalars (repeated key).
+    ``body``: a file that goes along (POST only).
     """
 
     method: str
     path: str
     params: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    body: Upload | None = field(default=None, repr=False)
 
     @property
     def reads(self) -> bool:
@@ -96,7 +100,7 @@ def encode(params: Mapping[str, Any]) -> str:
     for name, value in params.items():
         try:
             key = percent_encode(name, safe="")
-            pairs += [f"{key}={percent_encode(item, safe='')}" for item in _texts(value)]
+            pairs += [f"{key}={percent_encode(item, safe='')}" for item in texts(value)]
         except UnicodeEncodeError:
             problems.append(Problem(repr(name), "cannot be written as UTF-8"))
         except ValueError as error:
@@ -106,7 +110,8 @@ def encode(params: Mapping[str, Any]) -> str:
     return "&".join(pairs)
 
 
-def _texts(value: Any) -> Iterable[str]:
+def texts(value: Any) -> Iterable[str]:
+    """What a value is on the wire: one text, several (a repeated key), or none. Raises ValueError."""
     if value is None:
         return ()
     if isinstance(value, (list, tuple, set, frozenset)):
@@ -143,12 +148,17 @@ def build(request: Request, headers: Mapping[str, str], base_url: str = "https:/
         raise InvalidError(f"{method} {path}: not an API path", hint="start with / and percent-encode every name in it")
     if any(segment in (".", "..") for segment in path.split("/")):
         raise InvalidError(f"{method} {path}: not an API path", hint="percent-encode the dots of a name")
-    encoded = encode(request.params)
+    encoded = encode(request.params) if request.body is None else ""
     target = "/api2/json" + path
-    content: bytes | None = None
+    content: Any = None
     sent = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "pvehelm", **headers}
     if method in _IN_QUERY:
         target += f"?{encoded}" if encoded else ""
+    elif request.body is not None:
+        before, after = request.body.frame(request.params)
+        content = request.body.body(before, after)
+        sent["Content-Type"] = request.body.content_type
+        sent["Content-Length"] = str(len(before) + request.body.size + len(after))
     else:
         content = encoded.encode("ascii")
         sent["Content-Type"] = "application/x-www-form-urlencoded"

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import httpx
@@ -19,6 +20,8 @@ from pvehelm.api.tls import TLS, CertificateError, describe
 from pvehelm.errors import TransportError
 
 REQUESTS_A_CONNECTION = 100
+STREAMED = "pvehelm.streamed"
+"""Extension of a request whose answer's body is to be read by whoever asked, piece by piece."""
 _HEAD_LIMIT = 256 * 1024
 _CHUNK = 256 * 1024
 
@@ -98,12 +101,14 @@ class StreamTransport(httpx.AsyncBaseTransport):
         host = self._hosts.get(key)
         if host is None:
             host = self._hosts[key] = _Host(self._cap)
-        wire = _serialise(request)
+        if STREAMED in request.extensions:
+            return await self._stream(host, key, request)
+        head, streamed = _serialise(request)
         async with host.slots:
             while True:
                 connection = await self._take(host, key, request.method)
                 try:
-                    return await self._exchange(host, connection, request.method, wire)
+                    return await self._exchange(host, connection, request.method, head, streamed)
                 except _Stale:
                     # Only a connection from the stack can be stale, so this ends with a fresh one at the latest.
                     if request.method != "GET":
@@ -179,16 +184,96 @@ class StreamTransport(httpx.AsyncBaseTransport):
                 raise
         return connection
 
-    async def _exchange(self, host: _Host, connection: _Connection, method: str, wire: bytes) -> httpx.Response:
+    async def _stream(self, host: _Host, key: tuple[str, str, int], request: httpx.Request) -> httpx.Response:
+        """The head of an answer, with a body that ends the connection and frees its slot when it is closed."""
+        await host.slots.acquire()
+        try:
+            # A fresh one: a file is worth a handshake, and there is nothing stale to look out for.
+            connection = await self._connect(*key)
+        except BaseException:
+            host.slots.release()
+            raise
+        host.open.add(connection)
+
+        def close() -> None:
+            self._drop(host, connection)
+            host.slots.release()
+
+        try:
+            connection.writer.write(_serialise(request)[0])
+            await connection.writer.drain()
+            status, reason, headers, _ = await self._head(connection.reader)
+        except BaseException as error:
+            close()
+            if isinstance(error, TimeoutError):
+                raise TransportError("no answer in time", sent=True, hint=_SLOW) from error
+            if isinstance(error, _Broken | OSError | EOFError):
+                raise TransportError(f"connection closed without an answer: {error}", sent=True) from error
+            raise
+        body = _Body(self._pieces(connection.reader, status, headers), close)
+        kept = [(name, value) for name, value in headers if name != b"transfer-encoding"]
+        return httpx.Response(status, headers=kept, stream=body, extensions={"reason_phrase": reason})
+
+    async def _pieces(
+        self, reader: asyncio.StreamReader, status: int, headers: list[tuple[bytes, bytes]]
+    ) -> AsyncIterator[bytes]:
+        fields = dict(headers)
+        length = fields.get(b"content-length", b"")
+        try:
+            if status in (204, 304):
+                return
+            if b"chunked" in fields.get(b"transfer-encoding", b"").lower():
+                while count := _chunk_size(await self._line(reader)):
+                    async for piece in self._counted(reader, count):
+                        yield piece
+                    await self._exactly(reader, 2)
+            elif length.isdigit():
+                async for piece in self._counted(reader, int(length)):
+                    yield piece
+            else:
+                while part := await self._some(reader, _CHUNK):
+                    yield part
+        except TimeoutError as error:
+            raise TransportError("the answer stopped in the middle", sent=True) from error
+        except (_Broken, OSError, EOFError) as error:
+            raise TransportError(f"the answer broke off: {error}", sent=True) from error
+
+    async def _counted(self, reader: asyncio.StreamReader, count: int) -> AsyncIterator[bytes]:
+        missing = count
+        while missing:
+            part = await self._some(reader, min(missing, _CHUNK))
+            if not part:
+                raise _Broken(f"connection closed in the middle of the answer ({count - missing} of {count} bytes)")
+            missing -= len(part)
+            yield part
+
+    async def _write(self, writer: asyncio.StreamWriter, streamed: AsyncIterable[bytes] | None) -> None:
+        async for piece in streamed or _nothing():
+            writer.write(piece)
+            async with asyncio.timeout(self.timeouts.read):
+                await writer.drain()
+
+    async def _exchange(
+        self,
+        host: _Host,
+        connection: _Connection,
+        method: str,
+        head: bytes,
+        streamed: AsyncIterable[bytes] | None,
+    ) -> httpx.Response:
         reused = connection.served > 0
         connection.served += 1
         keep = False
         started = False
         try:
-            async with asyncio.timeout(self.timeouts.total):
+            async with asyncio.timeout(None if streamed else self.timeouts.total):
                 try:
-                    connection.writer.write(wire)
+                    connection.writer.write(head)
                     await connection.writer.drain()
+                    if streamed is not None:
+                        # A refusal may come while the body is still on its way; it is worth more than the broken pipe.
+                        with suppress(ConnectionError):
+                            await self._write(connection.writer, streamed)
                     status, reason, headers, version = await self._head(connection.reader)
                     started = True
                     body, delimited = await self._body(connection.reader, method, status, headers)
@@ -256,11 +341,7 @@ class StreamTransport(httpx.AsyncBaseTransport):
     async def _chunks(self, reader: asyncio.StreamReader) -> bytes:
         parts = []
         while True:
-            size = (await self._line(reader)).split(b";")[0].strip()
-            try:
-                count = int(size, 16)
-            except ValueError:
-                raise _Broken("the answer's chunks are malformed") from None
+            count = _chunk_size(await self._line(reader))
             if not count:
                 break
             parts.append(await self._exactly(reader, count))
@@ -300,10 +381,39 @@ class StreamTransport(httpx.AsyncBaseTransport):
 _SLOW = "the node is busy or hangs; what was asked may still be done"
 
 
-def _serialise(request: httpx.Request) -> bytes:
+class _Body(httpx.AsyncByteStream):
+    def __init__(self, pieces: AsyncIterator[bytes], close: Callable[[], None]) -> None:
+        self._pieces, self._close = pieces, close
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for piece in self._pieces:
+            yield piece
+
+    async def aclose(self) -> None:
+        close, self._close = self._close, lambda: None
+        close()
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    return
+    yield b""
+
+
+def _chunk_size(line: bytes) -> int:
+    try:
+        return int(line.split(b";")[0].strip(), 16)
+    except ValueError:
+        raise _Broken("the answer's chunks are malformed") from None
+
+
+def _serialise(request: httpx.Request) -> tuple[bytes, AsyncIterable[bytes] | None]:
+    """The bytes of a request; the body apart where it comes in pieces."""
     lines = [b"%s %s HTTP/1.1" % (request.method.encode("ascii"), request.url.raw_path)]
     lines += [b"%s: %s" % (name, value) for name, value in request.headers.raw]
-    return b"\r\n".join((*lines, b"", request.content))
+    if isinstance(request.stream, httpx.ByteStream):
+        return b"\r\n".join((*lines, b"", b"".join(request.stream))), None
+    assert isinstance(request.stream, AsyncIterable)
+    return b"\r\n".join((*lines, b"", b"")), request.stream
 
 
 def _closes(headers: list[tuple[bytes, bytes]]) -> bool:
