@@ -115,6 +115,7 @@ class Applier:
     async def _guarded(self, change: Change) -> None:
         broken = [need for need in change.needs if need in self.outcome.failed or need in self.outcome.skipped]
         if broken or self.stop.is_set():
+            await self._otherwise(change)
             self.outcome.interrupted |= self.stop.is_set()
             why = f"{broken[0]} failed" if broken else "interrupted"
             self.outcome.skipped[change.ref] = why
@@ -135,6 +136,15 @@ class Applier:
             else:
                 self.outcome.done.append(change.ref)
                 self._tell("change-done", change.ref, str(change.op))
+
+    async def _otherwise(self, change: Change) -> None:
+        """What has to be done when a change can't be begun, as far as it can: a lock is given back."""
+        locked = all(need in self.outcome.done for need in change.needs if need.endswith("-lock"))
+        for step in change.otherwise if locked else ():
+            try:
+                await self._step(change, step, final=True)
+            except PvehelmError as error:
+                self._tell("note", change.ref, self.secrets.redact(str(error)))
 
     def _source(self, change: Change) -> str:
         clone = next((step.path for step in change.steps if step.path.endswith("/clone")), None)
@@ -261,9 +271,11 @@ class Applier:
                 {"ref": change.ref, "step": step.note, "ok": False, "error": self.secrets.redact(str(error))}
             )
             raise
-        if step.method and step.keep and isinstance(data, Mapping):
+        if step.method and step.keep:
             for name, reference in step.keep.items():
-                self.keep_secret(reference.removeprefix("secret://release/"), str(data[name]))
+                # "" is the whole answer, "-" forgets what was kept.
+                kept = data[name] if isinstance(data, Mapping) else "" if name == "-" else data
+                self.keep_secret(reference.removeprefix("secret://release/"), str(kept))
         forget = (
             change.ref
             if (step.deletes and change.op is not Op.recreate) or (change.op is Op.forget and final)
@@ -313,6 +325,8 @@ class Applier:
     async def _after_silence(self, change: Change, step: Step, error: TransportError) -> Any:
         """No answer came although the request was sent: look whether it happened. None means it did not."""
         self._tell("retry", change.ref, f"no answer ({error}); looking whether it happened")
+        if not change.key and change.wanted is None:
+            return None  # it makes changes count: doing that twice is doing it once
         kind = self.kinds(change.kind)
         key = self.keys.get(change.ref, change.key)
         for pause in (0.2, 0.5, 1.0):

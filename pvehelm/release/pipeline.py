@@ -14,8 +14,10 @@ from pvehelm import __version__
 from pvehelm.api.kind import leaves
 from pvehelm.api.kinds import Kinds
 from pvehelm.chart.manifest import Resource, check_unique
+from pvehelm.chart.suggest import suggest
 from pvehelm.errors import InvalidError, LeaseHeldError, Problem, PvehelmError, RefusedError, StoppedError
 from pvehelm.release.apply import Applier, Outcome
+from pvehelm.release.commits import held, with_commits
 from pvehelm.release.context import Context
 from pvehelm.release.event import Event
 from pvehelm.release.lease import Lease
@@ -103,6 +105,15 @@ async def decide(
         keep=options.keep_resources,
     )
     made = replace(made, problems=(*made.problems, *_unresolved(made, kinds, secrets)))
+    made = await with_commits(
+        made,
+        observed,
+        kinds.get,
+        ctx.schema,
+        reader,
+        options.allowed,
+        held=lambda: held(lambda name: ctx.store.get_secret(key, name)),
+    )
     missing = await _missing_pools(key, desire, options, reader)
     missing += await _missing_rights(client, ctx.schema, made, reader)
     if missing:

@@ -1,0 +1,233 @@
+"""Changes of a group of kinds that count together: the virtual networks of the cluster, the interfaces of a node.
+
+Each change of such a group only waits on the server; one call makes all of them count (``PUT /cluster/sdn``,
+``PUT /nodes/N/network``). A plan gets that call as a change of its own, once for each group, between the group's
+changes and whatever needs them, with the group's lock around both where the release has one.
+
+The call applies everything that waits, whoever made it. So what waits of others is refused unless the user says
+otherwise, and what waits of this release (a run that was interrupted) makes a call even when nothing else differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pvehelm.api import scopes
+from pvehelm.api.kind import Kind, Step
+from pvehelm.api.schema import Schema
+from pvehelm.errors import Problem
+from pvehelm.release.plan import Allowed, Change, Observed, Op, Plan, circles, order
+
+KIND = "Commit"
+LOCK_SECRET = "sdn-lock"
+Get = Callable[..., Awaitable[Any]]
+
+
+@dataclass
+class Group:
+    """The changes that one call makes count."""
+
+    call: str
+    lock: str = ""
+    members: list[Change] = field(default_factory=list)
+    # Refs of this release whose earlier changes still wait.
+    waiting: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """``cluster-sdn``, ``nodes-pve1-network``."""
+        return self.call.partition(" ")[2].strip("/").replace("/", "-")
+
+    @property
+    def acting(self) -> list[Change]:
+        return [change for change in self.members if change.steps]
+
+
+async def with_commits(
+    made: Plan,
+    observed: Observed,
+    kinds: Callable[[str], Kind],
+    schema: Schema,
+    get: Get,
+    allowed: Allowed,
+    *,
+    held: Callable[[], bool] = lambda: False,
+) -> Plan:
+    """``made`` with the calls that make its changes count. ``held``: whether an interrupted run left its lock."""
+    groups = _groups(made, observed, kinds)
+    todo = [group for group in groups.values() if group.acting or group.waiting]
+    if not todo:
+        return made
+    changes = list(made.changes)
+    refusals = list(made.refusals)
+    for group in todo:
+        foreign = await _foreign(group, made, kinds, schema, get)
+        if foreign and not allowed.may_use(KIND, "pending"):
+            what = f"applying would also apply changes of somebody else that wait: {', '.join(foreign)}"
+            refusals.append(Problem(f"{KIND}/{group.name}", what, "--allow-privileged pending, or undo them first"))
+        refusals += _cutting(group, observed, allowed)
+        pending = bool(foreign or group.waiting)
+        changes = _add(changes, group, schema, held=bool(group.lock) and held(), pending=pending)
+    return replace(made, changes=tuple(order(changes)), refusals=tuple(refusals))
+
+
+def _groups(made: Plan, observed: Observed, kinds: Callable[[str], Kind]) -> dict[str, Group]:
+    groups: dict[str, Group] = {}
+    for change in made.changes:
+        kind = kinds(change.kind)
+        if not kind.commit:
+            continue
+        call = scopes.fill(kind.commit, change.key)
+        group = groups.setdefault(call, Group(call, kind.lock))
+        group.members.append(change)
+        live = observed.live.get(change.ref)
+        if live is not None and live.extra.get("waiting") and change.op is not Op.forget:
+            group.waiting.append(change.ref)
+    return groups
+
+
+def _add(changes: Sequence[Change], group: Group, schema: Schema, *, held: bool, pending: bool) -> list[Change]:
+    """The plan's changes with the group's own; two calls where one would have to come both before and after."""
+    found = _placed(changes, group, schema, [group.acting], held=held, pending=pending)
+    if circles(found):
+        going = [change for change in group.acting if change.op is Op.delete]
+        coming = [change for change in group.acting if change.op is not Op.delete]
+        found = _placed(changes, group, schema, [coming, going], held=held, pending=pending)
+    return found
+
+
+def _placed(
+    changes: Sequence[Change],
+    group: Group,
+    schema: Schema,
+    rounds: Sequence[Sequence[Change]],
+    *,
+    held: bool,
+    pending: bool,
+) -> list[Change]:
+    locks = bool(group.lock) and all(_takes_lock(schema, step) for change in group.acting for step in change.steps)
+    locks = locks and schema.find("POST", group.lock) is not None
+    mine = {change.ref for change in group.members}
+    by_ref = {change.ref: change for change in changes}
+    made: list[Change] = []
+    calls: list[str] = []
+    for number, members in enumerate(rounds):
+        last = number == len(rounds) - 1
+        suffix = f"-{number + 1}" if len(rounds) > 1 else ""
+        call, lock = f"{KIND}/{group.name}{suffix}", f"{KIND}/{group.name}{suffix}-lock"
+        calls.append(call)
+        if locks:
+            steps = [_release_old(group)] if held and number == 0 else []
+            steps.append(_take(group, pending=pending or not last or number > 0))
+            before = tuple(calls[:-1])
+            made.append(_change(lock, "one at a time", steps, before))
+        for member in members:
+            needs = (*member.needs, *((lock,) if locks else ()), *calls[:-1])
+            own = [_locked(schema, step) for step in member.steps] if locks else list(member.steps)
+            by_ref[member.ref] = replace(member, needs=tuple(dict.fromkeys(needs)), steps=tuple(own))
+        after = tuple(member.ref for member in members) or ((lock,) if locks else ())
+        made.append(_commit(call, group, after, locks=locks))
+        for ref, change in by_ref.items():
+            users = set(change.needs) & {member.ref for member in members} - {ref}
+            if ref not in mine and users:
+                by_ref[ref] = replace(change, needs=(*change.needs, call))
+    return [*by_ref.values(), *made]
+
+
+def _change(
+    ref: str, reason: str, steps: Sequence[Step], needs: Sequence[str], otherwise: Sequence[Step] = ()
+) -> Change:
+    return Change(
+        ref=ref,
+        kind=KIND,
+        op=Op.update,
+        reason=reason,
+        steps=tuple(steps),
+        needs=tuple(needs),
+        otherwise=tuple(otherwise),
+    )
+
+
+def _commit(ref: str, group: Group, after: Sequence[str], *, locks: bool) -> Change:
+    method, _, path = group.call.partition(" ")
+    params = {"lock-token": f"${{secret://release/{LOCK_SECRET}}}"} if locks else {}
+    keep = {"-": f"secret://release/{LOCK_SECRET}"} if locks else {}
+    step = Step(method, path, params, note="apply what waits", keep=keep)
+    undo = [Step("DELETE", group.lock, dict(params), note="release the lock", keep=dict(keep))] if locks else []
+    return _change(ref, "makes the changes count", [step], after, undo)
+
+
+def _take(group: Group, *, pending: bool) -> Step:
+    params = {"allow-pending": 1} if pending else {}
+    return Step("POST", group.lock, params, note="take the lock", keep={"": f"secret://release/{LOCK_SECRET}"})
+
+
+def _release_old(group: Group) -> Step:
+    return Step("DELETE", group.lock, {"force": 1}, note="release the lock that an interrupted run left")
+
+
+def _takes_lock(schema: Schema, step: Step) -> bool:
+    found = schema.match(step.method, step.path)
+    return found is not None and found[0].param("lock-token") is not None
+
+
+def _locked(schema: Schema, step: Step) -> Step:
+    return replace(step, params={**step.params, "lock-token": f"${{secret://release/{LOCK_SECRET}}}"})
+
+
+# -- what else would be applied --------------------------------------------------------------------------------
+
+
+async def _foreign(group: Group, made: Plan, kinds: Callable[[str], Kind], schema: Schema, get: Get) -> list[str]:
+    """What waits on the server and is not this release's, in words."""
+    if group.call.startswith("PUT /nodes/"):
+        # The list shows no state by interface: beside it stands one text of all changes, which the client drops.
+        return []
+    ours = {(change.kind, str(value)) for change in made.changes for value in change.key.values()}
+    ours |= {(change.kind, change.ref.partition("/")[2]) for change in made.changes}
+    found: list[str] = []
+    for kind, path, column in (
+        ("Zone", "/cluster/sdn/zones", "zone"),
+        ("VNet", "/cluster/sdn/vnets", "vnet"),
+        ("Controller", "/cluster/sdn/controllers", "controller"),
+        ("Fabric", "/cluster/sdn/fabrics/fabric", "id"),
+    ):
+        if schema.find("GET", path) is None:
+            continue
+        for row in await get(path, pending=1) or []:
+            if row.get("state") and (kind, str(row.get(column))) not in ours:
+                found.append(f"{kind}/{row.get(column)} ({row['state']})")
+    return found
+
+
+# -- cutting a node off ----------------------------------------------------------------------------------------
+
+_CARRYING = ("cidr", "cidr6", "gateway", "gateway6", "bridge_ports", "slaves", "vlan-raw-device", "vlan-id", "type")
+
+
+def _cutting(group: Group, observed: Observed, allowed: Allowed) -> list[Problem]:
+    """Changes that may take a node's own address away, unless the user said that it is meant."""
+    found: list[Problem] = []
+    for change in group.acting:
+        live = observed.live.get(change.ref) or observed.old.get(change.ref)
+        if live is None or not (live.fields.get("gateway") or live.fields.get("gateway6")):
+            continue
+        touched = [one.leaf for one in change.fields if one.leaf in _CARRYING] if change.op is Op.update else ["all"]
+        if touched and change.ref not in allowed.destroy:
+            what = "it carries the node's default route, and may cut the node off"
+            words = "" if touched == ["all"] else f" ({', '.join(touched)})"
+            hint = f"--allow-destroy {change.ref}, with a console of the node at hand"
+            found.append(Problem(change.where or change.ref, f"{change.ref} would be changed{words}: {what}", hint))
+    return found
+
+
+def held(secret: Callable[[str], str]) -> bool:
+    """Whether a run of this release took the lock and never gave it back."""
+    from pvehelm.errors import PvehelmError
+
+    try:
+        return bool(secret(LOCK_SECRET))
+    except PvehelmError:
+        return False

@@ -1,0 +1,81 @@
+"""In which order: what is needed comes first, what goes away goes after whoever used it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
+
+from pvehelm.release.change import Change, Op
+from pvehelm.release.release import Inventory
+
+
+def with_edges(changes: Mapping[str, Change], inventory: Inventory) -> list[Change]:
+    """Needs narrowed to refs of this plan, and turned round for what goes away."""
+    guests: dict[str, list[str]] = {}
+    volumes: dict[str, str] = {}
+    for ref, change in changes.items():
+        if change.kind == "HAResource" and change.wanted:
+            for need in change.wanted.needs:
+                guests.setdefault(need, []).append(ref)
+        if change.kind == "Image" and change.wanted:
+            volumes[image_volume(change.wanted.key)] = ref
+
+    def known(needs: Sequence[str]) -> list[str]:
+        found: list[str] = []
+        for need in needs:
+            if need.startswith("guest:"):
+                found += guests.get(need.removeprefix("guest:"), [])
+            elif need.startswith("volume:"):
+                found += [volumes[need.removeprefix("volume:")]] if need.removeprefix("volume:") in volumes else []
+            elif need in changes:
+                found.append(need)
+        return list(dict.fromkeys(found))
+
+    needs: dict[str, list[str]] = {ref: [] for ref in changes}
+    for ref, change in changes.items():
+        explicit = list(change.owned.metadata.get("needs", ())) if change.owned else []
+        inherited = inventory.entries[ref].metadata.get("after", ()) if ref in inventory.entries else ()
+        if change.op in (Op.delete, Op.forget):
+            # Whoever used it must have let go of it first: users are updated or deleted before it goes.
+            for other in known([*change.needs, *explicit]):
+                if changes[other].op in (Op.delete, Op.forget):
+                    needs[other].append(ref)
+            continue
+        needs[ref] += [
+            need for need in known([*change.needs, *explicit]) if changes[need].op not in (Op.delete, Op.forget)
+        ]
+        for old in known(inherited):
+            if changes[old].op in (Op.delete, Op.forget):
+                needs[old].append(ref)
+    return [
+        replace(change, needs=tuple(n for n in dict.fromkeys(needs[ref]) if n != ref))
+        for ref, change in changes.items()
+    ]
+
+
+def image_volume(key: Mapping[str, Any]) -> str:
+    """The volume that an Image leaves: ``storage:content/filename``."""
+    return str(key.get("volid") or f"{key.get('storage')}:{key.get('content')}/{key.get('filename')}")
+
+
+def order(changes: Sequence[Change]) -> list[Change]:
+    """Changes so that what is needed comes first, else as written; unchanged when they need each other in a circle."""
+    by_ref = {change.ref: change for change in changes}
+    sorter = TopologicalSorter(
+        {ref: [need for need in change.needs if need in by_ref] for ref, change in by_ref.items()}
+    )
+    try:
+        return [by_ref[ref] for ref in sorter.static_order()]
+    except CycleError:
+        return list(changes)
+
+
+def circles(changes: Sequence[Change]) -> list[list[str]]:
+    """A circle of needs, as the refs along it; empty when there is none."""
+    try:
+        TopologicalSorter({change.ref: change.needs for change in changes}).prepare()
+    except CycleError as error:
+        return [list(reversed(error.args[1]))]
+    return []
