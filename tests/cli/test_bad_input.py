@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +19,6 @@ CHART = {
     "templates/vm.yaml": "kind: VirtualMachine\nmetadata: { name: vm }\nspec:\n  node: {{ Values.node }}\n"
     "  memory: {{ Values.memory }}\n",
 }
-
-
-@pytest.fixture
-def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
-    made = Lab(tmp_path, monkeypatch)
-    monkeypatch.chdir(tmp_path)
-    yield made
-    made.close()
 
 
 def write(folder: Path, case: dict[str, Any]) -> None:

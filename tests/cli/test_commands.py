@@ -1,0 +1,44 @@
+"""Command lines, as a table of data: exit code and what is printed."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+import pytest
+
+from tests.release.lab import Lab, load_cases
+
+CASES = load_cases("cli/cases/commands.yaml")
+VM = """
+kind: VirtualMachine
+metadata: { name: {{ Release.Name }}-{{ Values.suffix }} }
+spec:
+  node: {{ Values.node }}
+  template: debian-12-template
+  memory: {{ Values.memory | default(512) }}
+  onboot: {{ Values.onboot }}
+{% if Values.privileged %}
+  args: -no-hpet
+{% endif %}
+"""
+VALUES = "node: pve-node1\nmemory: 1024\nsuffix: vm\nprivileged: false\nonboot: false\n"
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
+def test_commands(lab: Lab, case: dict[str, Any]) -> None:
+    files = {"vm.yaml": VM, "NOTES.txt": "The machine {{ Release.Name }}-{{ Values.suffix }} is there.\n"}
+    chart = lab.chart(files, values=VALUES)
+    for step in case["steps"]:
+        args = [chart if word == "CHART" else word for word in shlex.split(step["run"])]
+        result = lab.run(*args, code=step.get("code", 0))
+        for stream in ("out", "err"):
+            missing = [text for text in step.get(stream, ()) if text not in getattr(result, stream)]
+            assert not missing, (step["run"], stream, missing, result)
+        for text in step.get("not", ()):
+            assert text not in result.text, (step["run"], text, result)
+        if "json" in step:
+            data = json.loads(result.out)
+            wanted = step["json"]
+            assert isinstance(data, list) if wanted == "list" else set(wanted) <= set(data), (step["run"], result)
