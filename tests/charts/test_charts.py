@@ -154,6 +154,15 @@ def test_what_does_not_settle_yet(lab: Lab, value: str) -> None:
     settled(lab, "web", EVERY_KIND, ("--allow-privileged", "all"))
 
 
+@pytest.mark.xfail(strict=False, reason="a mount point put back before the restart shows without its size")
+def test_a_volume_put_back_before_the_restart(lab: Lab) -> None:
+    chart = str(ROOT / "charts/single-container")
+    lab.run("install", "box", chart)
+    for size in ("2G", "", "2G"):
+        lab.run("upgrade", "box", chart, "--set", f"data.size={size}")
+        settled(lab, "box", ROOT / "charts/single-container")
+
+
 def test_what_an_administrator_changed_survives(lab: Lab) -> None:
     chart = str(ROOT / "charts/web-app")
     lab.run("install", "web", chart)

@@ -109,3 +109,16 @@ def test_each_role_is_needed(lab: Lab, missing: str) -> None:
     lab.run("api", "put", "access/acl", *taken, "--context", "root")
     result = lab.run("install", "web", WEB_APP, code=1)
     assert "Traceback" not in result.text
+
+
+@pytest.mark.usefixtures("host")
+def test_confined_to_a_pool(lab: Lab) -> None:
+    root = ("--context", "root")
+    lab.run("api", "put", "access/acl", "delete=1", "path=/vms", "users=pvehelm@pve", "roles=ChartGuests", *root)
+    lab.run("api", "put", "access/acl", "path=/pool/shop", "users=pvehelm@pve", "roles=ChartGuests", *root)
+    lab.run("api", "post", "pools", "poolid=shop", *root)
+    lab.run("api", "put", "pools", "poolid=shop", "vms=9000", *root)
+    lab.run("install", "web", WEB_APP, "-n", "shop")
+    lab.run("upgrade", "web", WEB_APP, "-n", "shop", "--set", "replicas=3,web.memory=4096")
+    assert lab.run("diff", "web", "-n", "shop", "--detailed-exitcode").code == 0
+    lab.run("uninstall", "web", "-n", "shop", "--yes")
