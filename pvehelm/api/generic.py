@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from pvehelm.api import scopes, values
+from pvehelm.api import formats, scopes, values
 from pvehelm.api.kind import Effect, Field, Get, Kind, Live, Manifest, Wanted
 from pvehelm.api.schema import Facts, Schema
 from pvehelm.api.scopes import Scope
@@ -50,6 +50,7 @@ class SchemaKind(Kind):
         self.lock = table.lock
         rule = table.fields.get("node")
         self.bound_to_node = bool(rule and rule.identity and table.strategy != "verb")
+        self.node_name = (rule.wire if rule else "") or "node"
         self._shapes: dict[str, Shape] = {}
 
     # -- where it is in the API --------------------------------------------------------------------------------
@@ -170,8 +171,6 @@ class SchemaKind(Kind):
 
     def fields(self) -> Mapping[str, Field]:
         """See Kind.fields; of a kind with a scope, the fields of all its places."""
-        from pvehelm.api import formats
-
         found: dict[str, Field] = {}
         if self.scoped:
             where: Facts = {"type": "string", "places": list(self.places)}
@@ -375,7 +374,7 @@ class SchemaKind(Kind):
 
     def same(self, leaf: str, wanted: Any, live: Any) -> bool:
         """See Kind.same."""
-        from pvehelm.api import formats, rows
+        from pvehelm.api import rows
 
         name, dot, sub = leaf.partition(".")
         below = self.table.children
@@ -412,6 +411,22 @@ class SchemaKind(Kind):
         """See Kind.gives_back: what was never seen can't be restored."""
         return not (self.recorded(leaf) or self.write_only(leaf))
 
+    def can_unset(self, leaf: str) -> bool:
+        """See Kind.can_unset: by a name to delete, by leaving it out, or by an empty text or the default."""
+        name, dot, _ = leaf.partition(".")
+        below = self.table.children
+        rule, shape = self.rule(name), self.shape(self.places[0] if self.places else "")
+        if dot or shape.update is None or rule.membership or rule.setter or (below and name == below.field):
+            return True
+        param = shape.update.param("delete")
+        if (param and param.type != "boolean") or self.table.replaces or self.table.delete or self.table.unset:
+            return True
+        facts = next((found for place in self.places if (found := self.facts(name, place))), {})
+        text = facts.get("type", "string") in ("string", "array") and not facts.get("enum")
+        return rule.absent is not None or (
+            text and (values.is_list(facts) or not formats.check_value(facts, "", name=name))
+        )
+
     def effect(self, leaf: str, before: Any, after: Any, live: Live) -> Effect:
         """See Kind.effect: at once, unless the field is fixed by the creation."""
         return Effect.recreate if self.refusal(leaf, before, after, live) else Effect.live
@@ -425,6 +440,8 @@ class SchemaKind(Kind):
         place = scope.type if (scope := scopes.parse(live.key.get("scope", ""))) else ""
         if self.is_create_only(name, place if self.scoped else ""):
             return "create-only"
+        if after is None and not self.can_unset(leaf):
+            return f"{name} can't be unset; give it another value, or leave it out to let it be"
         return "create-only" if name in self.fixed_options(str(live.fields.get(self.table.type_field, ""))) else ""
 
     def fixed_options(self, type_: str) -> frozenset[str]:
@@ -457,6 +474,8 @@ class SchemaKind(Kind):
                 found[name] = values.normal(self.facts(name, place), raw)
             except InvalidError:
                 found[name] = raw
+            if found[name] == []:
+                del found[name]
         return found
 
 

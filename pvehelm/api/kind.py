@@ -188,6 +188,10 @@ class Kind:
         """Whether a leaf that is no longer desired returns to the value it was found with."""
         return not self.recorded(leaf)
 
+    def can_unset(self, leaf: str) -> bool:
+        """Whether the API has a way to unset a leaf; where it has none, what is no longer desired stays as it is."""
+        return True
+
     def refine(self, wanted: Wanted, fields: Fields) -> Wanted:
         """``wanted`` in the light of what is there (the live object, or the source it will be cloned from)."""
         return wanted

@@ -271,6 +271,7 @@ class Item(SchemaKind):
     def _named(self, operation: Operation, key: Key) -> dict[str, Any]:
         """The parts of the key that a call carries as parameters."""
         names = [*self.id_names, *(rule.wire or name for name, rule in self.table.fields.items() if rule.identity)]
+        names += self.table.locate
         known = operation.everything
         return {name: key[name] for name in names if name not in operation.path_names and name in key and name in known}
 
@@ -351,8 +352,8 @@ class Item(SchemaKind):
         if self.table.elsewhere and self.shape(self.places[0]).create is None:
             what = f"Proxmox VE {self.schema.release} has no call that makes a {self.name}"
             return {}, [Problem("", what, self.table.elsewhere.format(**wanted.key))]
-        if self.bound_to_node and not values.is_open(wanted.key.get("node")):
-            missing = await missing_node(str(wanted.key["node"]), "node", get)
+        if self.bound_to_node and not values.is_open(wanted.key.get(self.node_name)):
+            missing = await missing_node(str(wanted.key.get(self.node_name)), "node", get)
             if missing:
                 return {}, missing
         if self._typed_lists:

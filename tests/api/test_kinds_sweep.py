@@ -1,0 +1,99 @@
+"""Every kind through its whole life with the real planner: after each step the second plan is empty.
+
+By default a fixed sample of fields; ``pytest -m sweep`` walks all of them on both releases, and random ones besides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.api.kindlab import load_kinds
+from tests.api.sweep import TABLE, Variant, Walk, candidates, updatable, variants
+
+ALL = list(variants())
+BEGINNINGS = [pytest.param(variant, id=variant.id) for variant in ALL]
+SAMPLE = 3
+
+
+def live(variant: Variant, folder: Path, chosen: list[str] | None = None) -> None:
+    async def whole() -> None:
+        walk = Walk(variant, folder)
+        try:
+            fields = updatable(variant, walk.kind)
+            await walk.whole([field for field in fields if chosen is None or field.name in chosen])
+        finally:
+            await walk.close()
+
+    asyncio.run(whole())
+
+
+def test_every_kind_is_walked() -> None:
+    for release in ("9.2", "8.4"):
+        known = {*TABLE["kinds"], *TABLE["without"]}
+        assert set(load_kinds(release).names()) <= known
+
+
+def test_every_field_is_walked_or_there_is_a_reason() -> None:
+    missing: dict[str, set[str]] = {}
+    for variant in ALL:
+        kind: Any = load_kinds(variant.release).get(variant.kind)
+        lasting = [f.name for f in kind.fields().values() if not f.create_only and not kind.rule(f.name).once]
+        walked = {field.name for field in updatable(variant, kind)} | {*variant.spec, *variant.row.get("skip", {})}
+        left = missing.setdefault(f"{variant.release} {kind.name}", {*lasting, "scope"} - {"scope"})
+        left -= walked
+    reasons = TABLE["unwalked"]
+    assert {f"{kind} {name}" for kind, names in missing.items() for name in names} == set(reasons)
+
+
+def sampled(variant: Variant) -> list[str]:
+    """A few fields of a variant, always the same ones, spread over kinds and releases."""
+    names = [field.name for field in updatable(variant, load_kinds(variant.release).get(variant.kind))]
+    return sorted(names, key=lambda name: zlib.crc32(f"{variant.id} {name}".encode()))[:SAMPLE]
+
+
+@pytest.mark.parametrize("variant", BEGINNINGS)
+def test_a_sample_of_fields(variant: Variant, tmp_path: Path) -> None:
+    live(variant, tmp_path, sampled(variant))
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("variant", BEGINNINGS)
+def test_every_field(variant: Variant, tmp_path: Path) -> None:
+    live(variant, tmp_path)
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("variant", BEGINNINGS)
+def test_random_specs(variant: Variant) -> None:
+    kind = load_kinds(variant.release).get(variant.kind)
+    fields = {field.name: candidates(variant, field) for field in updatable(variant, kind)}
+
+    def specs() -> st.SearchStrategy[dict[str, Any]]:
+        return st.fixed_dictionaries({}, optional={name: st.sampled_from(found) for name, found in fields.items()})
+
+    @given(st.lists(specs(), min_size=1, max_size=4))
+    @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+    def through(drawn: list[dict[str, Any]]) -> None:
+        wanted = [{**variant.spec, **more} for more in drawn]
+        wanted = [spec for spec in wanted if not kind.validate(variant.resource(spec))]
+
+        async def whole(folder: Path) -> None:
+            walk = Walk(variant, folder)
+            try:
+                for spec in [*wanted, variant.spec, None]:
+                    await walk.reach(spec)
+            finally:
+                await walk.close()
+
+        with tempfile.TemporaryDirectory() as folder:
+            asyncio.run(whole(Path(folder)))
+
+    through()
