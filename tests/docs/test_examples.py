@@ -87,4 +87,5 @@ def test_blocks_say_what_they_are(page: Path) -> None:
 
 def test_every_page_is_linked_from_the_readme() -> None:
     linked = {link[0] for link in LINK.findall((ROOT / "README.md").read_text(encoding="utf-8"))}
-    assert {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")} <= linked
+    missing = {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")} - linked
+    assert not missing, "add the page to README.md, Read on"

@@ -65,9 +65,9 @@ def host(lab: Lab, release: str) -> Iterator[None]:
 
 
 def pveum() -> list[list[str]]:
-    """The pveum commands of the quick start, as words."""
-    lines = [line for block in blocks(QUICK_START) if block.language == "sh" for line in block.text.splitlines()]
-    return [shlex.split(line)[1:] for line in lines if line.startswith("pveum ")]
+    """The pveum commands of the quick start's block that makes the token, as words."""
+    (block,) = [b.text for b in blocks(QUICK_START) if b.language == "sh" and "pveum user token" in b.text]
+    return [shlex.split(line)[1:] for line in block.splitlines() if line.startswith("pveum ")]
 
 
 def give(lab: Lab, words: list[str]) -> str:
@@ -115,7 +115,7 @@ def test_each_role_is_needed(lab: Lab, missing: str) -> None:
 def test_confined_to_a_pool(lab: Lab) -> None:
     root = ("--context", "root")
     lab.run("api", "put", "access/acl", "delete=1", "path=/vms", "users=pvehelm@pve", "roles=ChartGuests", *root)
-    lab.run("api", "put", "access/acl", "path=/pool/shop", "users=pvehelm@pve", "roles=ChartGuests", *root)
+    lab.run("api", "put", "access/acl", "path=/pool/shop", "users=pvehelm@pve", "roles=ChartGuests,ChartPools", *root)
     lab.run("api", "post", "pools", "poolid=shop", *root)
     lab.run("api", "put", "pools", "poolid=shop", "vms=9000", *root)
     lab.run("install", "web", WEB_APP, "-n", "shop")
