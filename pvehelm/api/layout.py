@@ -127,9 +127,20 @@ class Keywords:
     def __init__(self, operation: Operation) -> None:
         self.plain: dict[str, Param] = {}
         self.families: dict[str, Param] = {}
+        variants = list(operation.variants.values())
+        # What only some variants need is not needed by the call as such; the check knows which one is meant.
+        self.required = {
+            python_name(name)
+            for name, param in operation.everything.items()
+            if param.required and (name not in _varying(operation) or all(name in variant for variant in variants))
+        }
         for name, param in operation.everything.items():
             if name not in operation.path_names:
                 (self.plain if param.index is None else self.families)[python_name(name)] = param
+
+
+def _varying(operation: Operation) -> set[str]:
+    return {name for variant in operation.variants.values() for name in variant if name not in operation.params}
 
 
 class Layout:

@@ -90,8 +90,8 @@ class Method(Generic[P, R]):
         known = keywords_of(self.schema.operation(self.verb, self.template))
         keyword_only = inspect.Parameter.KEYWORD_ONLY
         found = [
-            inspect.Parameter(name, keyword_only, default=inspect.Parameter.empty if param.required else None)
-            for name, param in known.plain.items()
+            inspect.Parameter(name, keyword_only, default=inspect.Parameter.empty if name in known.required else None)
+            for name in known.plain
         ]
         found += [
             inspect.Parameter(name, keyword_only, default=None) for name in known.families if name not in known.plain

@@ -269,12 +269,12 @@ class _Section:
             # The file, with what the node's proxy makes of it.
             optional = ["filename: str = ...", "size: int = ..."]
             given = {name: param for name, param in found.items() if name not in ("filename", "tmpfilename")}
-            return ", ".join(["*", "file: Any", *self._each(given), *optional])
-        return ", ".join(["*", *self._each(found)]) if found else ""
+            return ", ".join(["*", "file: Any", *self._each(given, known.required), *optional])
+        return ", ".join(["*", *self._each(found, known.required)]) if found else ""
 
-    def _each(self, params: Mapping[str, Param]) -> list[str]:
+    def _each(self, params: Mapping[str, Param], required: set[str]) -> list[str]:
         return [
-            f"{name}: {self._alias(name, param)}" + ("" if param.required else " = ...")
+            f"{name}: {self._alias(name, param)}" + ("" if name in required else " = ...")
             for name, param in params.items()
         ]
 
@@ -301,7 +301,7 @@ class _Section:
             kind = self._alias(name, param)
             if name in known.families:
                 kind += f" | Mapping[int, {self._alias(name, known.families[name])}]"
-            own[name] = f"Required[{kind}]" if param.required else kind
+            own[name] = f"Required[{kind}]" if name in known.required else kind
         for name, param in known.families.items():
             kind = self._alias(name, param)
             own.setdefault(name, f"Mapping[int, {kind}]")

@@ -111,7 +111,7 @@ class HaRules(Path[C]):
     @Write
     def post(self,
         *, rule: str, type: Literal["node-affinity", "resource-affinity"], comment: str = ..., disable: Flag = ...,
-        nodes: Texts, resources: Texts, strict: Flag = ..., affinity: Literal["positive", "negative"]
+        nodes: Texts = ..., resources: Texts, strict: Flag = ..., affinity: Literal["positive", "negative"] = ...
     ) -> None: ...
     create = post
 class HaRulesRule(Path[C]):
