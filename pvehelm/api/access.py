@@ -23,6 +23,7 @@ class Entries(Item):
     """
 
     always_there = True
+    several = True
     SUBJECTS: ClassVar[Mapping[str, str]] = {"users": "user", "groups": "group", "tokens": "token"}
     PARAMS: ClassVar[Mapping[str, str]] = {word: name for name, word in SUBJECTS.items()}
 

@@ -7,7 +7,7 @@ to run. What is configured and what still waits for a restart come from one read
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
@@ -405,7 +405,7 @@ class GuestKind(Kind):
 
     def _is_live(self, name: str, sub: str, *, slot_is_new: bool = True) -> bool:
         if name in LIVE[self.flavour]:
-            return True
+            return (name, sub) != ("agent", "type")
         stem = re.sub(r"\d+\Z", "", name)
         if stem == "net":
             return True
@@ -436,6 +436,27 @@ class GuestKind(Kind):
         if before.get("media") == "cdrom" or self._is_cloud_init(volume):
             return "the drive is removed"
         return f"{volume} is detached and kept as unused, not destroyed" if ":" in volume else ""
+
+    def detached(self, live: Live, leaves: Sequence[str]) -> Mapping[str, str]:
+        found = {}
+        for slot in leaves:
+            value = live.fields.get(slot)
+            volume = str(value.get(VOLUME_KEY[self.flavour], "")) if isinstance(value, Mapping) else ""
+            if self.parting(slot, value).endswith("not destroyed"):
+                found[slot] = volume
+        return found
+
+    def reattached(self, wanted: Wanted, live: Live, detached: Mapping[str, str]) -> Wanted:
+        unused = {
+            str(value).partition(",")[0] for name, value in live.extra["raw"].items() if name.startswith("unused")
+        }
+        key = VOLUME_KEY[self.flavour]
+        again = {
+            f"{slot}.{key}": volume
+            for slot, volume in detached.items()
+            if slot in wanted.fields and slot not in live.fields and volume in unused
+        }
+        return replace(wanted, once={**wanted.once, **again}) if again else wanted
 
     # -- writing -----------------------------------------------------------------------------------------------
 

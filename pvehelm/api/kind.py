@@ -146,6 +146,8 @@ class Kind:
     # The object is part of the server (a settings singleton, a list of somebody's): never created nor deleted,
     # its leaves are taken over one by one and given back at the end.
     always_there: bool = False
+    # Several resources may speak about one object, each of leaves of its own (subjects of one path and role).
+    several: bool = False
     # What makes the changes of all kinds of a group count at once ("PUT /cluster/sdn"), and the lock to hold meanwhile.
     commit: str = ""
     lock: str = ""
@@ -207,6 +209,14 @@ class Kind:
     def parting(self, leaf: str, before: Any) -> str:
         """What becomes of the thing behind a leaf that is unset, where that is worth a word ('' for most)."""
         return ""
+
+    def detached(self, live: Live, leaves: Sequence[str]) -> Mapping[str, str]:
+        """The volumes that stay behind when these leaves are unset: slot -> volume."""
+        return {}
+
+    def reattached(self, wanted: Wanted, live: Live, detached: Mapping[str, str]) -> Wanted:
+        """``wanted`` with the volumes that its new slots had before, where they are still there."""
+        return wanted
 
     def create(self, wanted: Wanted, context: Mapping[str, Any]) -> list[Step]:
         """The steps that bring the object into being. ``context`` is what ``prepare`` found."""

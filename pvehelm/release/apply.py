@@ -130,9 +130,11 @@ class Applier:
             self._tell("change-started", change.ref, str(change.op))
             try:
                 await self._change(change)
-            except PvehelmError as error:
-                self.outcome.failed[change.ref] = error
-                self._tell("change-failed", change.ref, self.secrets.redact(str(error)))
+            except Exception as error:
+                # A defect of ours in one kind must not tear the others from the middle of their work.
+                known = error if isinstance(error, PvehelmError) else PvehelmError(f"{type(error).__name__}: {error}")
+                self.outcome.failed[change.ref] = known
+                self._tell("change-failed", change.ref, self.secrets.redact(str(known)))
             else:
                 self.outcome.done.append(change.ref)
                 self._tell("change-done", change.ref, str(change.op))
@@ -281,6 +283,9 @@ class Applier:
             if (step.deletes and change.op is not Op.recreate) or (change.op is Op.forget and final)
             else None
         )
+        if "node" in step.writes and change.wanted and change.kind in GUESTS:
+            self.keys[change.ref] = {**self.keys[change.ref], "node": change.wanted.fields["node"]}
+            owned = replace(owned, identifier=self.keys[change.ref]) if owned else None
         if step.deletes or forget:
             owned = None
         self.store.outcome(entry, self.lease, ok=True, owned=owned, forget=forget)

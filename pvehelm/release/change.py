@@ -112,6 +112,8 @@ class Plan:
     # What is not allowed without a word from the user, with the flag that says it.
     refusals: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
+    # Objects that the inventory knows under another name: new ref -> old ref.
+    renamed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def empty(self) -> bool:
@@ -120,7 +122,7 @@ class Plan:
     @property
     def records(self) -> bool:
         """Whether ownership changes although no call is made."""
-        return any(
+        return bool(self.renamed) or any(
             change.op is Op.forget or (change.owned is not None and change.reason == "adopted")
             for change in self.changes
         )

@@ -60,9 +60,10 @@ async def with_commits(
     todo = [group for group in groups.values() if group.acting or group.waiting]
     if not todo:
         return made
-    changes = list(made.changes)
+    changes = _plugged(made.changes, [change for group in todo for change in group.members])
     refusals = list(made.refusals)
     for group in todo:
+        group.members = [change for change in changes if change.ref in {member.ref for member in group.members}]
         foreign = await _foreign(group, made, kinds, schema, get)
         if foreign and not allowed.may_use(KIND, "pending"):
             what = f"applying would also apply changes of somebody else that wait: {', '.join(foreign)}"
@@ -71,6 +72,29 @@ async def with_commits(
         pending = bool(foreign or group.waiting)
         changes = _add(changes, group, schema, held=bool(group.lock) and held(), pending=pending)
     return replace(made, changes=tuple(order(changes)), refusals=tuple(refusals))
+
+
+def _plugged(changes: Sequence[Change], members: Sequence[Change]) -> list[Change]:
+    """Guests wait for the bridges they are plugged into; bridges go when no guest is plugged into them any more."""
+    bridges = {str(change.key.get("vnet") or change.key.get("iface") or ""): change for change in members}
+    found = {change.ref: change for change in changes}
+    for change in changes:
+        nets = {one.leaf: one for one in change.fields if one.leaf.startswith("net")}
+        then = {str(one.after.get("bridge") if isinstance(one.after, dict) else one.after) for one in nets.values()}
+        before = {str(one.before.get("bridge") if isinstance(one.before, dict) else one.before) for one in nets.values()}
+        for name, bridge in bridges.items():
+            mine = found[change.ref]
+            going = bridge.op in (Op.delete, Op.forget)
+            if name in then and not going:
+                found[change.ref] = replace(mine, needs=tuple(dict.fromkeys((*mine.needs, bridge.ref))))
+            elif going and bridge.ref != change.ref and (name in before or _is_going(change)):
+                other = found[bridge.ref]
+                found[bridge.ref] = replace(other, needs=tuple(dict.fromkeys((*other.needs, change.ref))))
+    return list(found.values())
+
+
+def _is_going(change: Change) -> bool:
+    return change.op is Op.delete and change.kind in GUEST_KINDS
 
 
 def _groups(made: Plan, observed: Observed, kinds: Callable[[str], Kind]) -> dict[str, Group]:

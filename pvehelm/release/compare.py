@@ -44,6 +44,8 @@ class Observed:
     problems: dict[str, list[Problem]] = field(default_factory=dict)
     # Refs of objects that another release owns, with that release's name.
     owners: dict[str, str] = field(default_factory=dict)
+    # Refs that an object had in the inventory under another name: new ref -> old ref.
+    renamed: dict[str, str] = field(default_factory=dict)
     # Texts with secret references -> the keyed hash of what they resolve to (None: can't tell), and the plain text.
     hashes: dict[str, str | None] = field(default_factory=dict)
     plain: dict[str, str] = field(default_factory=dict)

@@ -100,10 +100,49 @@ async def gather(
     by_ref = {one.ref: one for one in desired}
     order = {resource.ref: index for index, resource in enumerate(resources)}
     desired.sort(key=lambda one: order[one.ref])
+    _refuse_doubles(desired)
+    observed.renamed = _renamed(by_ref, inventory)
     await _left_behind(by_ref, inventory, observed, kinds, reader)
     await _prepare(desired, observed, reader, inventory, frozenset(replaced))
     _hash_secrets(desired, observed, secrets)
     return desired, observed
+
+
+def _refuse_doubles(desired: Sequence[Desired]) -> None:
+    """Two resources that mean the same object would undo each other's work for ever. Raises InvalidError."""
+    seen: dict[tuple[str, str], Desired] = {}
+    problems = []
+    for one in desired:
+        key = {name: str(value) for name, value in one.wanted.key.items() if value is not None}
+        if one.kind.name in GUESTS:
+            key = {"vmid": key["vmid"]} if "vmid" in key else {}
+        if not key:
+            continue
+        first = seen.setdefault((one.kind.name, str(sorted(key.items()))), one)
+        apart = one.kind.several and not leaves(first.wanted.fields).keys() & leaves(one.wanted.fields).keys()
+        if first is not one and not apart:
+            what = f"{one.ref} and {first.ref} ({first.where('')}) are the same object"
+            problems.append(Problem(one.where(""), what, "write it once"))
+    if problems:
+        raise InvalidError("the manifests are not valid", problems)
+
+
+def _renamed(desired: Mapping[str, Desired], inventory: Inventory) -> dict[str, str]:
+    """Objects that go by another name in the manifests now: new ref -> the ref that the inventory has."""
+    found: dict[str, str] = {}
+    left = [owned for owned in inventory if owned.ref not in desired and owned.kind not in GUESTS]
+    for ref, one in desired.items():
+        if ref in inventory.entries:
+            continue
+        match = next((o for o in left if o.kind == one.kind.name and o.ref not in found.values() and _is(one, o)), None)
+        if match is not None:
+            found[ref] = match.ref
+    return found
+
+
+def _is(one: Desired, owned: Owned) -> bool:
+    keyed = bool(one.wanted.key.keys() & owned.identifier.keys() - {"node"}) and _same_key(one, owned)
+    return keyed and (not one.kind.several or bool(leaves(one.wanted.fields).keys() & owned.fields.keys()))
 
 
 def told(resource: Resource, path: Sequence[str | int], problem: Problem) -> Problem:
@@ -179,6 +218,8 @@ async def _left_behind(
     """What the inventory owns beside the desired: resources no longer wanted, and keys that changed."""
 
     async def one(owned: Owned) -> None:
+        if owned.ref in observed.renamed.values():
+            return
         wanted = desired.get(owned.ref)
         if wanted is None:
             observed.live[owned.ref] = await _read(kinds(owned.kind), owned.identifier, reader)

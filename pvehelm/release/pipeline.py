@@ -292,10 +292,10 @@ async def _run(ctx: Context, key: ReleaseKey, desire: Desire, options: Options, 
             hint="--yes confirms",
         )
     ctx.emit(Event("plan", "", made.summary(), {"changes": sum(change.acts for change in made.changes)}))
-    revision = _revision(ctx, release, desire, made, options)
-    revision = ctx.store.put_revision(key, revision, lease=lease)
     if options.create_namespace:
         await _create_pools(ctx, desire)
+    revision = _revision(ctx, release, desire, made, options)
+    revision = ctx.store.put_revision(key, revision, lease=lease)
     outcome = await _apply(ctx, key, lease, made, inventory, revision.number)
     return await _finish(ctx, key, lease, desire, options, made, release, revision, outcome, requests)
 
@@ -303,6 +303,12 @@ async def _run(ctx: Context, key: ReleaseKey, desire: Desire, options: Options, 
 async def _apply(
     ctx: Context, key: ReleaseKey, lease: Lease, made: Plan, inventory: Inventory, revision: int
 ) -> Outcome:
+    with ctx.store.transaction():
+        for new, old in made.renamed.items():
+            owned = replace(inventory.entries[old], ref=new, name=new.partition("/")[2])
+            ctx.store.forget(key, old, lease=lease)
+            ctx.store.put_owned(key, owned, lease=lease)
+    inventory = ctx.store.inventory(key)
     applier = Applier(
         made,
         key=key,

@@ -66,7 +66,7 @@ class Planner:
         opened: frozenset[str] = frozenset(),
     ) -> None:
         self.kinds = kinds
-        self.inventory = inventory
+        self.inventory = _with_names(inventory, observed.renamed)
         self.observed = observed
         self.allowed = allowed
         self.uid = uid
@@ -74,12 +74,13 @@ class Planner:
         self.opened = opened
         self.problems: list[Problem] = []
         self.refusals: list[Problem] = []
+        self.notes: list[str] = []
         # VMIDs whose guest is made anew by this plan.
         self.leaving: set[str] = set()
         # VMIDs under which there is nothing of ours any more: no guest, or somebody else's.
         self.lost = {
             str(owned.identifier.get("vmid"))
-            for owned in inventory
+            for owned in self.inventory
             if _guest_kind(kinds(owned.kind)) and self._is_lost(owned)
         }
 
@@ -105,7 +106,10 @@ class Planner:
         ordered = order(edged)
         if self.allowed.targets:
             ordered = self._targeted(ordered)
-        return Plan(action, release, namespace, tuple(ordered), tuple(self.problems), tuple(self.refusals))
+        self.notes += [f"{new} was {old} so far; the object stays" for new, old in self.observed.renamed.items()]
+        problems, refusals = tuple(self.problems), tuple(self.refusals)
+        notes = tuple(self.notes)
+        return Plan(action, release, namespace, tuple(ordered), problems, refusals, notes, self.observed.renamed)
 
     def _targeted(self, ordered: list[Change]) -> list[Change]:
         by_ref = {change.ref: change for change in ordered}
@@ -164,10 +168,15 @@ class Planner:
             return self._create(one, owned, reason)
         wanted = kind.refine(wanted, live.fields)
         one = Desired(kind, wanted, one.metadata, one.where)
-        if not self._is_ours(one, owned, live):
+        if not self._is_ours(one, owned, live) and owned is None:
             return self._keep(one, owned, live, "belongs to somebody else")
         if one.lifecycle == "createOnly" and owned is not None:
             return self._keep(one, owned, live, "created once, then left alone")
+        detached = dict((owned.metadata.get("detached") if owned else None) or {})
+        wanted = kind.reattached(one.wanted, live, detached)
+        back = [leaf for leaf in wanted.once if leaf not in one.wanted.once]
+        self.notes += [f"{ref}: {leaf.partition('.')[0]} gets its volume {wanted.once[leaf]} back" for leaf in back]
+        one = Desired(kind, wanted, one.metadata, one.where)
         changed, refused = compare(one, owned, live, self.observed)
         if any(why == "create-only" for _, why in refused):
             names = ", ".join(change.leaf for change, why in refused if why == "create-only")
@@ -183,6 +192,10 @@ class Planner:
             steps += kind.mark(_with_references(live, wanted), self.uid, ref)
             live = kind.marked(live, self.uid, ref)
         merged = self._merge(fresh, one, live)
+        gone = kind.detached(live, [change.leaf for change in changed if change.after is None])
+        kept = {slot: volume for slot, volume in {**detached, **gone}.items() if slot not in wanted.fields}
+        if kept:
+            merged = replace(merged, metadata={**merged.metadata, "detached": kept})
         values = {change.leaf: change.after for change in changed}
         if values:
             digest_spent = bool(steps)
@@ -442,6 +455,14 @@ def plan(
 
 def _number(key: Mapping[str, Any]) -> str:
     return f" (VMID {key['vmid']})" if key.get("vmid") else ""
+
+
+def _with_names(inventory: Inventory, renamed: Mapping[str, str]) -> Inventory:
+    """The inventory with objects under the names they have in the manifests now."""
+    entries = dict(inventory.entries)
+    for new, old in renamed.items():
+        entries[new] = replace(entries.pop(old), ref=new, name=new.partition("/")[2])
+    return Inventory(entries)
 
 
 def _vmids(key: Mapping[str, Any]) -> set[str]:

@@ -388,7 +388,9 @@ async def diff(
             install_if_missing=True,
         )
     _finish(session, result, dry=True)
-    return CHANGES if detailed_exitcode and not result.plan.empty else 0
+    if not detailed_exitcode:
+        return 0
+    return 1 if result.plan.problems else CHANGES if result.plan.refusals or not result.plan.empty else 0
 
 
 def _diff_revisions(session: Session, names: list[str], detailed: bool) -> int:
