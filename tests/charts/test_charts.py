@@ -186,6 +186,15 @@ def test_what_an_administrator_changed_survives(lab: Lab) -> None:
     assert lab.api.ok("GET", "/cluster/firewall/aliases")[0]["name"] == "mine"
 
 
+def test_web_app_is_there_several_times(lab: Lab) -> None:
+    chart = str(ROOT / "charts/web-app")
+    everything = ("--set", "nodes={pve-node1,pve-node2},web.storage=shared-nfs,ha.enabled=true,backup.enabled=true")
+    places = [("production-web-1", "default"), ("production-web-2", "default"), ("web", "shop"), ("web", "default")]
+    for name, namespace in [*places, ("a.b", "default"), ("a-b", "default"), ("x" * 53, "default")]:
+        lab.run("install", name, chart, *everything, "-n", namespace, "--create-namespace")
+        assert lab.run("diff", name, "-n", namespace, "--detailed-exitcode").code == 0
+
+
 def test_every_kind_uses_every_kind(lab: Lab) -> None:
     rendered = lab.run("template", "web", str(EVERY_KIND)).out
     used = {document["kind"] for document in yaml.safe_load_all(rendered) if document}
