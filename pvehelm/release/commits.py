@@ -10,7 +10,8 @@ otherwise, and what waits of this release (a run that was interrupted) makes a c
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,10 +20,13 @@ from pvehelm.api.kind import Kind, Step
 from pvehelm.api.schema import Schema
 from pvehelm.errors import Problem
 from pvehelm.release.plan import Allowed, Change, Observed, Op, Plan, circles, order
+from pvehelm.release.release import GUEST_KINDS
 
 KIND = "Commit"
-LOCK_SECRET = "sdn-lock"
+# The secrets of a release that hold the tokens of locks taken: one for each round.
+LOCK_SECRETS = ("sdn-lock", "sdn-lock-2")
 Get = Callable[..., Awaitable[Any]]
+_PLUG = re.compile(r"net\d+(\.bridge)?")
 
 
 @dataclass
@@ -79,9 +83,8 @@ def _plugged(changes: Sequence[Change], members: Sequence[Change]) -> list[Chang
     bridges = {str(change.key.get("vnet") or change.key.get("iface") or ""): change for change in members}
     found = {change.ref: change for change in changes}
     for change in changes:
-        nets = {one.leaf: one for one in change.fields if one.leaf.startswith("net")}
-        then = {str(one.after.get("bridge") if isinstance(one.after, dict) else one.after) for one in nets.values()}
-        before = {str(one.before.get("bridge") if isinstance(one.before, dict) else one.before) for one in nets.values()}
+        plugs = [one for one in change.fields if _PLUG.fullmatch(one.leaf)]
+        then, before = {_bridge(one.after) for one in plugs}, {_bridge(one.before) for one in plugs}
         for name, bridge in bridges.items():
             mine = found[change.ref]
             going = bridge.op in (Op.delete, Op.forget)
@@ -91,6 +94,10 @@ def _plugged(changes: Sequence[Change], members: Sequence[Change]) -> list[Chang
                 other = found[bridge.ref]
                 found[bridge.ref] = replace(other, needs=tuple(dict.fromkeys((*other.needs, change.ref))))
     return list(found.values())
+
+
+def _bridge(value: Any) -> str:
+    return str(value.get("bridge") if isinstance(value, Mapping) else value)
 
 
 def _is_going(change: Change) -> bool:
@@ -138,21 +145,20 @@ def _placed(
     made: list[Change] = []
     calls: list[str] = []
     for number, members in enumerate(rounds):
-        last = number == len(rounds) - 1
         suffix = f"-{number + 1}" if len(rounds) > 1 else ""
         call, lock = f"{KIND}/{group.name}{suffix}", f"{KIND}/{group.name}{suffix}-lock"
         calls.append(call)
         if locks:
             steps = [_release_old(group)] if held and number == 0 else []
-            steps.append(_take(group, pending=pending or not last or number > 0))
+            steps.append(_take(group, LOCK_SECRETS[number], pending=pending or number > 0))
             before = tuple(calls[:-1])
             made.append(_change(lock, "one at a time", steps, before))
         for member in members:
             needs = (*member.needs, *((lock,) if locks else ()), *calls[:-1])
-            own = [_locked(schema, step) for step in member.steps] if locks else list(member.steps)
+            own = [_locked(step, LOCK_SECRETS[number]) for step in member.steps] if locks else list(member.steps)
             by_ref[member.ref] = replace(member, needs=tuple(dict.fromkeys(needs)), steps=tuple(own))
         after = tuple(member.ref for member in members) or ((lock,) if locks else ())
-        made.append(_commit(call, group, after, locks=locks))
+        made.append(_commit(call, group, after, LOCK_SECRETS[number], locks=locks))
         for ref, change in by_ref.items():
             users = set(change.needs) & {member.ref for member in members} - {ref}
             if ref not in mine and users:
@@ -174,18 +180,18 @@ def _change(
     )
 
 
-def _commit(ref: str, group: Group, after: Sequence[str], *, locks: bool) -> Change:
+def _commit(ref: str, group: Group, after: Sequence[str], secret: str, *, locks: bool) -> Change:
     method, _, path = group.call.partition(" ")
-    params = {"lock-token": f"${{secret://release/{LOCK_SECRET}}}"} if locks else {}
-    keep = {"-": f"secret://release/{LOCK_SECRET}"} if locks else {}
+    params = {"lock-token": f"${{secret://release/{secret}}}"} if locks else {}
+    keep = {"-": f"secret://release/{secret}"} if locks else {}
     step = Step(method, path, params, note="apply what waits", keep=keep)
     undo = [Step("DELETE", group.lock, dict(params), note="release the lock", keep=dict(keep))] if locks else []
     return _change(ref, "makes the changes count", [step], after, undo)
 
 
-def _take(group: Group, *, pending: bool) -> Step:
+def _take(group: Group, secret: str, *, pending: bool) -> Step:
     params = {"allow-pending": 1} if pending else {}
-    return Step("POST", group.lock, params, note="take the lock", keep={"": f"secret://release/{LOCK_SECRET}"})
+    return Step("POST", group.lock, params, note="take the lock", keep={"": f"secret://release/{secret}"})
 
 
 def _release_old(group: Group) -> Step:
@@ -197,8 +203,8 @@ def _takes_lock(schema: Schema, step: Step) -> bool:
     return found is not None and found[0].param("lock-token") is not None
 
 
-def _locked(schema: Schema, step: Step) -> Step:
-    return replace(step, params={**step.params, "lock-token": f"${{secret://release/{LOCK_SECRET}}}"})
+def _locked(step: Step, secret: str) -> Step:
+    return replace(step, params={**step.params, "lock-token": f"${{secret://release/{secret}}}"})
 
 
 # -- what else would be applied --------------------------------------------------------------------------------
@@ -234,7 +240,7 @@ _CARRYING = ("cidr", "cidr6", "gateway", "gateway6", "bridge_ports", "slaves", "
 def _cutting(group: Group, observed: Observed, allowed: Allowed) -> list[Problem]:
     """Changes that may take a node's own address away, unless the user said that it is meant."""
     found: list[Problem] = []
-    for change in group.acting:
+    for change in group.acting if group.call.startswith("PUT /nodes/") else ():
         live = observed.live.get(change.ref) or observed.old.get(change.ref)
         if live is None or not (live.fields.get("gateway") or live.fields.get("gateway6")):
             continue
@@ -251,7 +257,10 @@ def held(secret: Callable[[str], str]) -> bool:
     """Whether a run of this release took the lock and never gave it back."""
     from pvehelm.errors import PvehelmError
 
-    try:
-        return bool(secret(LOCK_SECRET))
-    except PvehelmError:
-        return False
+    for name in LOCK_SECRETS:
+        try:
+            if secret(name):
+                return True
+        except PvehelmError:
+            continue
+    return False

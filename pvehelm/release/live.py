@@ -283,6 +283,9 @@ def _made_here(problem: Problem, item: Desired, made: set[str], volumes: set[str
         return str(item.wanted.once.get("ostemplate")) in volumes
     if problem.where == "storage":
         return item.wanted.key.get("storage") in made
+    if problem.where.endswith(".bridge"):
+        value = item.wanted.fields.get(problem.where.removesuffix(".bridge"))
+        return isinstance(value, Mapping) and value.get("bridge") in made
     if problem.where.endswith(".storage"):
         value = item.wanted.fields.get(problem.where.removesuffix(".storage"))
         return isinstance(value, Mapping) and value.get("storage") in made

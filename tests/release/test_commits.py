@@ -1,0 +1,162 @@
+"""Virtual networks and the interfaces of a node: one lock, all changes, one apply; nothing of others by accident."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.release.lab import Lab
+
+NET = """
+apiVersion: proxmox.io/v1
+kind: Zone
+metadata: { name: z1 }
+spec: { type: simple, mtu: {{ Values.mtu }} }
+---
+apiVersion: proxmox.io/v1
+kind: VNet
+metadata: { name: {{ Values.vnet }} }
+spec: { zone: z1 }
+---
+apiVersion: proxmox.io/v1
+kind: Subnet
+metadata: { name: lan }
+spec: { vnet: {{ Values.vnet }}, subnet: 10.7.0.0/24, gateway: 10.7.0.1 }
+---
+apiVersion: proxmox.io/v1
+kind: FirewallRules
+metadata: { name: lan }
+spec: { scope: vnet/{{ Values.vnet }}, rules: [{ type: forward, action: ACCEPT }] }
+---
+apiVersion: proxmox.io/v1
+kind: VirtualMachine
+metadata: { name: web }
+spec: { node: pve-node1, memory: 64, power: stopped, networks: [{ bridge: {{ Values.vnet }} }] }
+"""
+VALUES = "mtu: 1400\nvnet: blue\n"
+GO = ("--allow-privileged", "all")
+
+BRIDGE = """
+apiVersion: proxmox.io/v1
+kind: Network
+metadata: { name: lan }
+spec: { node: pve-node1, iface: {{ Values.iface }}, type: bridge, comments: {{ Values.text }} }
+---
+apiVersion: proxmox.io/v1
+kind: Network
+metadata: { name: other }
+spec: { node: pve-node1, iface: vmbr8, type: bridge, cidr: 10.1.0.1/24 }
+"""
+
+
+def writes(lab: Lab, word: str) -> list[str]:
+    """The events of the last revision that are about applying."""
+    shown = lab.run("status", "net", "-o", "json").json
+    return [str(row) for row in shown.get("events", []) if word in str(row)]
+
+
+def tasks(lab: Lab, kind: str) -> int:
+    found = [row for node in lab.state.collection("nodes") for row in lab.api.ok("GET", f"/nodes/{node}/tasks") or []]
+    return len([row for row in found if row["type"] == kind])
+
+
+def plan(lab: Lab, *args: str) -> Any:
+    return lab.run(*args, "--dry-run", "-o", "json", code=None).json
+
+
+def test_one_apply_for_everything_and_what_needs_it_comes_after(lab: Lab) -> None:
+    chart = lab.chart(NET, values=VALUES)
+    lab.run("install", "net", chart, *GO)
+    assert tasks(lab, "reloadnetworkall") == 1
+    assert set(lab.state.value("sdn-running", {})["vnets"]) == {"blue"}
+    assert lab.state.value("sdn-lock", "") == ""
+    lab.settled("net", *GO)
+    lab.run("upgrade", "net", chart, "--set", "mtu=1500", *GO)
+    assert tasks(lab, "reloadnetworkall") == 2
+    assert lab.state.value("sdn-running", {})["zones"]["z1"]["mtu"] == 1500
+
+
+def test_from_one_network_to_another_and_away(lab: Lab) -> None:
+    chart = lab.chart(NET, values=VALUES)
+    lab.run("install", "net", chart, *GO)
+    lab.run("upgrade", "net", chart, "--set", "vnet=green", *GO)
+    assert set(lab.state.value("sdn-running", {})["vnets"]) == {"green"}
+    lab.settled("net", *GO)
+    lab.run("uninstall", "net", "--yes")
+    assert lab.state.value("sdn-running", {})["vnets"] == {}
+    assert lab.state.value("sdn-lock", "") == ""
+
+
+def test_what_waits_of_others_is_not_applied_by_accident(lab: Lab) -> None:
+    lab.api.ok("POST", "/cluster/sdn/zones", zone="theirs", type="simple")
+    chart = lab.chart(NET, values=VALUES)
+    refused = lab.run(
+        "install",
+        "net",
+        chart,
+        "--allow-privileged",
+        "Zone",
+        "--allow-privileged",
+        "VNet",
+        "--allow-privileged",
+        "Subnet",
+        code=3,
+    )
+    assert "Zone/theirs" in refused.err
+    assert "--allow-privileged pending" in refused.err
+    assert "z1" not in lab.state.collection("sdn_zones")
+    lab.run("install", "net", chart, *GO)
+    assert "theirs" in lab.state.value("sdn-running", {})["zones"]
+
+
+def test_a_failure_gives_the_lock_back_and_the_next_run_applies_what_waits(lab: Lab) -> None:
+    chart = lab.chart(NET, values=VALUES)
+    lab.fault("POST /cluster/sdn/vnets", times=1, status=500)
+    lab.run("install", "net", chart, *GO, code=1)
+    assert lab.state.value("sdn-lock", "") == ""
+    assert lab.state.value("sdn-running", {}) == {}
+    lab.clear_faults()
+    lab.run("upgrade", "net", chart, *GO)
+    assert set(lab.state.value("sdn-running", {})["vnets"]) == {"blue"}
+    lab.settled("net", *GO)
+
+
+def test_what_was_changed_but_never_applied_is_applied(lab: Lab) -> None:
+    chart = lab.chart(NET, values=VALUES)
+    lab.run("install", "net", chart, *GO)
+    lab.fault("PUT /cluster/sdn", times=1, status=500)
+    lab.run("upgrade", "net", chart, "--set", "mtu=1500", *GO, code=1)
+    assert lab.state.value("sdn-running", {})["zones"]["z1"]["mtu"] == 1400
+    lab.clear_faults()
+    assert lab.state.value("sdn-lock", "") != ""
+    lab.run("upgrade", "net", chart, "--set", "mtu=1500", *GO)
+    assert lab.state.value("sdn-running", {})["zones"]["z1"]["mtu"] == 1500
+    assert lab.state.value("sdn-lock", "") == ""
+
+
+def test_a_node_is_reloaded_once(lab: Lab) -> None:
+    chart = lab.chart(BRIDGE, values="text: one\niface: vmbr7\n")
+    lab.run("install", "net", chart, *GO)
+    assert tasks(lab, "srvreload") == 1
+    assert {"vmbr7", "vmbr8"} <= set(lab.state.collection("nodes")["pve-node1"]["network"])
+    lab.run("upgrade", "net", chart, "--set", "text=two", *GO)
+    assert tasks(lab, "srvreload") == 2
+    lab.settled("net", *GO)
+    assert lab.state.collection("nodes")["pve-node1"]["network"]["vmbr8"]["cidr"] == "10.1.0.1/24"
+    lab.run("uninstall", "net", "--yes")
+    assert not {"vmbr7", "vmbr8"} & set(lab.state.collection("nodes")["pve-node1"]["network"])
+
+
+def test_the_way_to_a_node_is_not_cut_off(lab: Lab) -> None:
+    node = lab.state.collection("nodes")["pve-node1"]
+    carrier = next(name for name, one in node["network"].items() if one.get("gateway"))
+    manifest = (
+        "apiVersion: proxmox.io/v1\nkind: Network\nmetadata: { name: lan }\n"
+        f"spec: {{ node: pve-node1, iface: {carrier}, type: bridge, cidr: 10.9.9.9/24 }}\n"
+    )
+    chart = lab.chart(manifest)
+    words = (*GO, "--take-ownership", "all")
+    refused = lab.run("install", "net", chart, *words, code=3)
+    assert "default route" in refused.err
+    assert "--allow-destroy Network/lan" in refused.err
+    lab.run("install", "net", chart, *words, "--allow-destroy", "Network/lan")
+    assert lab.state.collection("nodes")["pve-node1"]["network"][carrier]["cidr"] == "10.9.9.9/24"
