@@ -78,20 +78,22 @@ async def _desire(
         for r in made.resources
     )
     from pvehelm.chart.manifest import to_text
+    from pvehelm.release.literals import hide, hide_in, seal
 
+    resources, sealed = seal(resources, ctx.kinds, ctx.store.hmac)
     record = {
         "chart_name": chart.metadata.name,
         "chart_version": chart.version,
         "app_version": chart.metadata.app_version or "",
         "chart_digest": chart.digest,
         "chart_origin": origin,
-        "user_values": dict(prepared.user),
-        "values": dict(prepared.values),
+        "user_values": hide(prepared.user, sealed),
+        "values": hide(prepared.values, sealed),
         "manifest": to_text(resources),
         "labels": dict(labels),
         "description": description,
     }
-    return Desire(act, resources, record, made.notes, revision - 1)
+    return Desire(act, resources, record, hide_in(made.notes, sealed), revision - 1, sealed)
 
 
 @action("write")

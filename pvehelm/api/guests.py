@@ -112,7 +112,12 @@ class GuestKind(Kind):
         found: dict[str, Field] = {}
         for name, facts in self.friendly_facts().items():
             found[name] = Field(
-                name, facts, friendly=True, subkeys=facts.get("properties", {}), create_only=bool(facts.get("once"))
+                name,
+                facts,
+                friendly=True,
+                subkeys=facts.get("properties", {}),
+                create_only=bool(facts.get("once")),
+                write_only=name == "password",
             )
         for name, param in self.params.items():
             if name in ELSEWHERE or name in found or name == "vmid":

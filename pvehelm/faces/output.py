@@ -180,16 +180,6 @@ def value_text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
-HIDDEN_WORDS = ("password", "secret", "token", "cipassword")
-
-
-def field_value(leaf: str, value: Any) -> str:
-    """A leaf's value for people; what is secret by its name stays unseen unless it is only a reference."""
-    if value is not None and any(word in leaf.lower() for word in HIDDEN_WORDS) and "secret://" not in str(value):
-        return "<secret>"
-    return value_text(value)
-
-
 def plan_text(plan: Plan, stream: TextIO | None = None, *, unchanged: bool = False) -> None:
     """A plan, one resource after the other, with the effect of every change."""
     from pvehelm.release.plan import SIGNS
@@ -222,12 +212,12 @@ def _field_lines(change: Change) -> Iterable[str]:
     if str(change.op) in ("create", "replace"):
         for row in change.fields:
             if row.after is not None:
-                yield f"    + {row.leaf}: {field_value(row.leaf, row.after)}"
+                yield f"    + {row.leaf}: {value_text(row.after)}"
         return
     for row in change.fields:
         tail = f"   [{EFFECTS[row.effect.name]}]" if EFFECTS[row.effect.name] else ""
         tail += f"   ({row.reason})" if row.reason else ""
-        before, after = field_value(row.leaf, row.before), field_value(row.leaf, row.after)
+        before, after = value_text(row.before), value_text(row.after)
         if isinstance(row.before, list) and isinstance(row.after, list):
             yield f"    ~ {row.leaf}:{tail}"
             yield from _list_lines(row.before, row.after)
@@ -246,21 +236,6 @@ def _list_lines(before: list[Any], after: list[Any]) -> Iterable[str]:
     for line in difflib.ndiff(one, two):
         if not line.startswith("?"):
             yield f"        {line}"
-
-
-def plan_dict(plan: Plan) -> dict[str, Any]:
-    """A plan for programs, with what is secret by its name left out."""
-    data = plan.as_dict()
-    for change in data["changes"]:
-        for row in change["fields"]:
-            for side in ("before", "after"):
-                if row[side] is not None and field_value(row["leaf"], row[side]) == "<secret>":
-                    row[side] = "<secret>"
-        for step in change["steps"]:
-            for name in step["params"]:
-                if any(word in name.lower() for word in HIDDEN_WORDS) and "secret://" not in str(step["params"][name]):
-                    step["params"][name] = "<secret>"
-    return data
 
 
 # -- errors ----------------------------------------------------------------------------------------------------

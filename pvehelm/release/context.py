@@ -115,13 +115,13 @@ class Context:
             self._kinds = Kinds.load(self.schema)
         return self._kinds
 
-    def secrets(self, key: ReleaseKey) -> Secrets:
-        """The resolver of references for one release."""
+    def secrets(self, key: ReleaseKey, sealed: Mapping[str, str] | None = None) -> Secrets:
+        """The resolver of references for one release; ``sealed`` are secrets of it that are not stored yet."""
         from pvehelm.release.secrets import Secrets
 
         store = self.store
 
         def release(name: str) -> str:
-            return store.get_secret(key, name)
+            return (sealed or {}).get(name) or store.get_secret(key, name)
 
         return Secrets({**self.resolvers(), "release": release}, store.hmac)

@@ -42,6 +42,8 @@ class Desire:
     notes: str = ""
     # The revision that this was made from (0: none): values and templates saw it, so it must still be the newest.
     base: int | None = None
+    # Secrets that were plain in the manifests: name -> text, to be sealed when the plan is carried out.
+    sealed: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ async def decide(
     require_valid(kinds, desire.resources)
     inventory = ctx.store.inventory(key)
     reader = Reader(client)
-    secrets = ctx.secrets(key)
+    secrets = ctx.secrets(key, desire.sealed)
     desired, observed = await gather(
         desire.resources,
         inventory,
@@ -295,7 +297,10 @@ async def _run(ctx: Context, key: ReleaseKey, desire: Desire, options: Options, 
     if options.create_namespace:
         await _create_pools(ctx, desire)
     revision = _revision(ctx, release, desire, made, options)
-    revision = ctx.store.put_revision(key, revision, lease=lease)
+    with ctx.store.transaction():
+        revision = ctx.store.put_revision(key, revision, lease=lease)
+        for name, text in desire.sealed.items():
+            ctx.store.put_secret(key, name, text)
     outcome = await _apply(ctx, key, lease, made, inventory, revision.number)
     return await _finish(ctx, key, lease, desire, options, made, release, revision, outcome, requests)
 

@@ -22,7 +22,7 @@ CHANGES = 2
 def _finish(session: Session, result: Result, *, dry: bool) -> None:
     """What install, upgrade and rollback end with."""
     if dry:
-        output.show(session.output, output.plan_dict(result.plan), lambda: _dry(result))
+        output.show(session.output, result.plan.as_dict(), lambda: _dry(result))
         return
     release = result.release
     assert release is not None
