@@ -42,6 +42,16 @@ def api_resources(*, release: str = "") -> list[Mapping[str, Any]]:
 
 
 @action("local")
+def schema_manifests(*, release: str = "") -> Mapping[str, Mapping[str, Any]]:
+    """JSON Schemas of manifests for editors, by file name: one a kind, and ``manifests.json`` for all."""
+    from pvehelm.api.editor import documents
+    from pvehelm.api.kinds import Kinds
+    from pvehelm.api.schema import Schema
+
+    return documents(Kinds.load(Schema.load(release)))
+
+
+@action("local")
 def schema_report(*, release: str = "") -> Mapping[str, Any]:
     """Counts of a schema per section, verb, type and format."""
     from collections import Counter

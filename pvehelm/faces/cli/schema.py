@@ -1,7 +1,8 @@
-"""schema import and schema report."""
+"""schema import, schema manifests and schema report."""
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -85,6 +86,28 @@ async def _fetch(url: str, tls: TLS) -> bytes:
     from pvehelm.api.client import download
 
     return await download(url, tls=tls)
+
+
+@app.command()
+@command()
+def manifests(
+    session: Session,
+    out: Annotated[str, typer.Option("--out", help="The directory to write to.", metavar="DIR")],
+    release: Annotated[
+        str, typer.Option("--pve-version", help="The version; the newest when left out.", metavar="X.Y")
+    ] = "",
+) -> None:
+    """Write JSON Schemas of all kinds, for editors that check YAML."""
+    made = actions.schema_manifests(release=release)
+    folder = Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, document in made.items():
+            (folder / name).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise PvehelmError(f"can't write to {out}: {error.strerror}") from None
+    sys.stdout.write(f"{len(made)} schemas written to {out}\n")
+    sys.stdout.write(f"in a manifest: # yaml-language-server: $schema={folder / 'manifests.json'}\n")
 
 
 @app.command()
