@@ -40,7 +40,8 @@ COMMANDS: dict[str, dict[str, tuple[str, str, str]]] = {
         "explain": ("cluster", "explain", "Explain a kind or one of its fields."),
         "api-resources": ("cluster", "api_resources", "List the kinds of manifests."),
         "api": ("cluster", "app", "Call the API directly."),
-        "schema": ("schema", "app", "Import and report API schemas."),
+        "schema": ("schema", "app", "Import, report and compare API schemas."),
+        "sdk": ("sdk", "app", "Generate the typed Python client."),
         "simulator": ("simulator", "app", "Serve, reset and disturb the simulator."),
     },
     "Settings": {

@@ -1,11 +1,12 @@
-"""schema import, schema manifests and schema report."""
+"""schema import, schema report and schema diff."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from pvehelm.api.tls import TLS
 
 app = typer.Typer(
-    add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Import and report API schemas."
+    add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Import, report and compare API schemas."
 )
 APIDOC = "/pve-docs/api-viewer/apidoc.js"
 
@@ -129,3 +130,48 @@ def report(
             output.table([(key, count) for key, count in data[name].items()], (name.upper(), "COUNT"))
 
     output.show(session.output, data, people)
+
+
+@app.command()
+@command("output")
+def diff(
+    session: Session,
+    old: Annotated[str, typer.Argument(help="A release, schema data or an apidoc.js.", metavar="A")],
+    new: Annotated[str, typer.Argument(help="Another one.", metavar="B")],
+) -> None:
+    """What changed from A to B: operations and parameters added, removed, changed."""
+    from pvehelm.actions.sdk import schema_diff
+    from pvehelm.faces.cli.sdk import read_source
+
+    data = schema_diff(read_source(old), read_source(new))
+    output.show(session.output, data, lambda: _differences(data))
+
+
+def _differences(data: Mapping[str, Any]) -> None:
+    write = sys.stdout.write
+    write(f"Proxmox VE {data['from']} -> {data['to']}: {len(data['added'])} operations added, ")
+    write(f"{len(data['removed'])} removed, {len(data['changed'])} changed\n")
+    for sign, name in (("+", "added"), ("-", "removed")):
+        for row in data[name]:
+            write(f"{sign} {row['method']} {row['path']}\n")
+    for row in data["changed"]:
+        write(f"~ {row['method']} {row['path']}\n")
+        if "was" in row:
+            write(f"    path was {row['was']}\n")
+        parameters = row.get("parameters", {})
+        for sign, name in (("+", "added"), ("-", "removed")):
+            for parameter in parameters.get(name, ()):
+                write(f"    {sign} {parameter}\n")
+        for change in parameters.get("changed", ()):
+            write(f"    ~ {change['name']}: {_changed(change)}\n")
+
+
+def _changed(change: Mapping[str, Any]) -> str:
+    before, after = change["before"], change["after"]
+    if change["fact"] == "optional":
+        return "now optional" if after else "now required"
+    if isinstance(before, list) and isinstance(after, list) and change["fact"] == "enum":
+        new, gone = ([str(word) for word in words] for words in (after, before))
+        words = [f"+{word}" for word in new if word not in gone] + [f"-{word}" for word in gone if word not in new]
+        return f"words {' '.join(words) or 'in another order'}"
+    return f"{change['fact']} {'(none)' if before is None else before} -> {'(none)' if after is None else after}"
