@@ -360,3 +360,42 @@ def test_new_rules_are_never_on_above_what_they_belong_below(wanted: Any) -> Non
 def test_a_digest_goes_with_the_first_call() -> None:
     steps = rows.ordered_steps("/r", [], [{"type": "in", "action": "ACCEPT", "enable": 1}] * 2, digest="d1")
     assert [step.params.get("digest") for step in steps] == ["d1", None]
+
+
+# -- nothing is left out --------------------------------------------------------------------------------------
+
+# Collections and settings of the schema that are no state, or that another kind is about.
+NO_KIND = {
+    "/access/tfa/{userid}/{id}": "a second factor is its owner's secret",
+    "/cluster/config/nodes/{node}": "nodes join by hand",
+    "/cluster/sdn": "the call that applies",
+    "/cluster/sdn/lock": "held while changes are made",
+    "/nodes/{node}/ceph/osd/{osdid}": "a disk's life is a verb",
+    "/nodes/{node}/storage/{storage}/prunebackups": "a verb",
+    "/nodes/{node}/tasks/{upid}": "a verb",
+    "/cluster/ceph/flags/{flag}": "see /cluster/ceph/flags",
+    "/cluster/ha/groups/{group}": "migrated to rules in 9.0",
+    "/pools/{poolid}": "the old form without nested pools",
+    "/access/users/{userid}/unlock-tfa": "a verb",
+    "/access/password": "User.password",
+    "/nodes/{node}/disks/wipedisk": "a verb",
+}
+
+
+def test_every_collection_and_every_setting_has_a_kind(kinds: Kinds) -> None:
+    covered: set[str] = set()
+    for kind in kinds:
+        made: Any = kind
+        for place in getattr(made, "places", ()):
+            shape, below = made.shape(place), made.table.children
+            covered |= {found.path for found in (shape.create, shape.update, shape.delete) if found}
+            covered |= {made.template(place, path) for path in (below.path, below.item)} if below else set()
+        covered.add(kind.commit.partition(" ")[2])
+    left = {
+        path
+        for path in kinds.schema.paths
+        if not path.startswith(("/nodes/{node}/qemu", "/nodes/{node}/lxc"))
+        if {"PUT", "DELETE"} & set(kinds.schema.methods(path))
+    }
+    assert left - covered - NO_KIND.keys() == set()
+    assert NO_KIND.keys() <= left | {"/cluster/sdn"}
