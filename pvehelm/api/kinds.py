@@ -147,7 +147,8 @@ def _when(table: Table, release: str) -> str:
 def explain(kind: Kind, path: str | None = None) -> dict[str, Any]:
     """What a kind, or one field of it (``net0.bridge``), is: plain data for ``explain`` and the docs.
 
-    ``{"kind", "plural", "short", "evidence", "privileged", "fields": [ROW, ...]}``, or with a path
+    ``{"kind", "plural", "short", "evidence", "privileged", "fields": [ROW, ...]}`` (and ``since until applied_by
+    root_only`` where there is something to say), or with a path
     ``{"kind", "path", ...ROW, "fields": [ROW of the keys below]}``. A ROW has ``name type required create_only effect``
     and, where there is something to say, ``format enum minimum maximum minLength maxLength pattern index references
     write_only friendly``. Raises NotFoundError for an unknown field, with a suggestion.
@@ -161,6 +162,7 @@ def explain(kind: Kind, path: str | None = None) -> dict[str, Any]:
             "evidence": kind.evidence,
             "privileged": kind.privileged,
             "namespaced": kind.namespaced,
+            **_table_facts(kind.name),
             "fields": [_row(field) for field in sorted(fields.values(), key=lambda field: field.name)],
         }
     parts = [part for part in path.removeprefix("spec.").split(".") if part]
@@ -184,6 +186,18 @@ def explain(kind: Kind, path: str | None = None) -> dict[str, Any]:
     found["evidence"] = kind.evidence
     found["fields"] = [_facts_row(key, facts) for key, facts in sorted(below.items())]
     return found
+
+
+def _table_facts(name: str) -> dict[str, Any]:
+    """What the table of a kind says that its fields do not: what makes it count, what only root@pam may set."""
+    table = tables()[name]
+    found = {
+        "since": table.since,
+        "until": table.until,
+        "applied_by": table.commit,
+        "root_only": [rule.partition("~")[0] for rule in table.root],
+    }
+    return {key: value for key, value in found.items() if value}
 
 
 def _field_name(name: str, fields: Mapping[str, Field]) -> str | None:

@@ -263,6 +263,9 @@ def test_explain(kinds: Kinds) -> None:
     assert "keep-daily" in [row["name"] for row in one["fields"]]
     assert explain(kinds.get("SecurityGroup"), "rules.macro")["path"] == "rules.macro"
     assert explain(kinds.get("HARule"), "resources")["references"] == ["VirtualMachine", "Container"]
+    assert explain(kinds.get("Zone"))["applied_by"] == "PUT /cluster/sdn"
+    assert "hookscript" in explain(kinds.get("Container"))["root_only"]
+    assert explain(kinds.get("Fabric"))["since"] == "9.0"
     with pytest.raises(NotFoundError) as caught:
         explain(kinds.get("Pool"), "coment")
     assert "comment" in caught.value.hint

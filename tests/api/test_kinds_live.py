@@ -127,6 +127,26 @@ def test_what_is_missing_is_said_before_anything_begins(
     assert words in problems[0].what
 
 
+def test_a_snippet_can_only_be_taken_over() -> None:
+    lab = Lab("9.2")
+    lab.call("PUT", "/storage/local", {"content": "iso,vztmpl,backup,snippets"})
+    kind = lab.kinds.get("Snippet")
+    resource = manifest("Snippet", "user.yaml", {"node": "pve-node1", "storage": "local"})
+    assert kind.validate(resource) == []
+    wanted = lab.lower(kind, resource)
+    _, problems = asyncio.run(kind.prepare(wanted, lab.get))
+    assert "no call that makes a Snippet" in problems[0].what
+    assert "snippets of storage local on pve-node1 by hand" in problems[0].hint
+    row = {"storage": "local", "node": "pve-node1", "content": "snippets", "format": "snippet", "size": 5, "ctime": 0}
+    lab.simulator.state.begin(True)
+    lab.simulator.state.collection("volumes")["local:snippets/user.yaml"] = {**row, "vmid": None, "used": 5}
+    lab.simulator.state.commit()
+    live = asyncio.run(kind.read(wanted.key, lab.get))
+    assert live is not None
+    lab.run(kind.delete(live))
+    assert asyncio.run(kind.read(wanted.key, lab.get)) is None
+
+
 def test_access_of_others_stays() -> None:
     lab = Lab("9.2")
     for name in ("ann@pve", "max@pve"):

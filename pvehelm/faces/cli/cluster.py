@@ -47,6 +47,10 @@ def _explained(data: Mapping[str, Any]) -> None:
         traits = [t for t in ("namespaced", "privileged") if data.get(t)]
         write(f"KIND:     {data['kind']}\nNAMES:    {', '.join([data['plural'], *data['short']])}\n")
         write(f"EVIDENCE: {data['evidence']}\n" + (f"TRAITS:   {', '.join(traits)}\n" if traits else ""))
+        if data.get("applied_by"):
+            write(f"APPLIED:  by {data['applied_by']}, once for all changes of a plan\n")
+        if data.get("root_only"):
+            write(f"ROOT:     only root@pam may set {', '.join(data['root_only'])}\n")
     rows = [(f"  {row['name']}", _type(row), _traits(row), _bounds(row)) for row in data.get("fields", ())]
     if rows:
         write("\nFIELDS:\n")
