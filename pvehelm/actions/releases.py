@@ -227,7 +227,13 @@ async def rollback(
 
 def _target(ctx: Context, key: ReleaseKey, release: Release, revision: int | None) -> Revision:
     if revision:
-        return revision_of(ctx, key, revision)
+        found = revision_of(ctx, key, revision)
+        if (found.plan or {}).get("action") == "uninstall":
+            raise InvalidError(
+                f"revision {revision} of {key.name!r} is an uninstall: there is nothing in it to go back to",
+                hint=f"pvehelm uninstall {key.name} removes the release",
+            )
+        return found
     usable = [r for r in ctx.store.revisions(key) if r.status in (Status.superseded, Status.deployed)]
     earlier = [r for r in usable if r.number < release.current.number]
     if not earlier:
@@ -397,6 +403,10 @@ async def diff_live(ctx: Context, name: str, options: Options | None = None) -> 
 
     key = ctx.key(name)
     release = ctx.store.get(key)
+    if release.current.status is Status.uninstalled:
+        raise NotFoundError(
+            f"release {name!r} is uninstalled", hint=f"pvehelm rollback {name} N brings a revision of it back"
+        )
     current = last_deployed(ctx, key) or release.current
     desire = replace(rollback_desire(current), action="diff")
     return await run(ctx, key, desire, replace(options or Options(), dry_run=True))

@@ -344,7 +344,8 @@ class Applier:
                 if live is None:
                     return ""
             elif step.creates:
-                if live is not None and not live.extra.get("raw", {}).get("lock"):
+                ours = live is not None and _carries_mark(kind, live, change)
+                if ours and live is not None and not live.extra.get("raw", {}).get("lock"):
                     return ""
             elif live is not None and change.wanted and step.writes and _has(kind, live, change.wanted, step.writes):
                 return ""
@@ -415,6 +416,14 @@ class Applier:
 
     def _tell(self, kind: str, ref: str, message: str) -> None:
         self.emit(Event(kind, ref, message))
+
+
+def _carries_mark(kind: Kind, live: Live, change: Change) -> bool:
+    """Whether a guest is the one that this change makes: somebody else's may have its number by now."""
+    if kind.name not in GUESTS:
+        return True
+    mark = live.extra.get("mark")
+    return mark is not None and change.owned is not None and mark.uid == change.owned.uid and mark.ref == change.ref
 
 
 def unsettled(kind: Kind, wanted: Wanted, live: Live, written: Sequence[str]) -> dict[str, Any]:

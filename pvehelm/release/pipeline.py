@@ -424,8 +424,13 @@ async def wait_ready(ctx: Context, made: Plan, pause: float = 0.5) -> None:
 
 
 def last_deployed(ctx: Context, key: ReleaseKey) -> Revision | None:
-    """The newest revision that was deployed without failing, whole; None when there never was one."""
-    good = [r.number for r in ctx.store.revisions(key) if r.status in (Status.deployed, Status.superseded)]
+    """The newest revision that was deployed without failing, whole; None when there is none since an uninstall."""
+    good: list[int] = []
+    for r in ctx.store.revisions(key):
+        if r.status is Status.uninstalled:
+            good.clear()
+        elif r.status in (Status.deployed, Status.superseded):
+            good.append(r.number)
     return ctx.store.revision(key, good[-1]) if good else None
 
 
@@ -439,7 +444,7 @@ async def _undo(
     failed: Revision,
 ) -> None:
     """--atomic: the last deployed revision again, under the same lease; without one, what was made is removed."""
-    target = last_deployed(ctx, key)
+    target = None if desire.action == "install" else last_deployed(ctx, key)
     if target is None:
         back = Desire("uninstall", (), {"description": f"undo of revision {failed.number}"})
         allowed = replace(options.allowed)

@@ -14,7 +14,7 @@ import time
 import uuid
 import weakref
 from collections.abc import Iterator, MutableMapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -102,8 +102,10 @@ class State:
         self.path = str(path)
         if self.path != ":memory:":
             Path(self.path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            # Users, tickets and tokens are in it, simulated ones or not.
-            os.close(os.open(self.path, os.O_CREAT | os.O_WRONLY, 0o600))
+            # Users, tickets and tokens are in it, simulated ones or not. A file that exists is not opened: closing it
+            # again would end the locks that another state of this process holds on it.
+            with suppress(FileExistsError):
+                os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         self.lock = threading.RLock()
         self._connection = sqlite3.connect(
             self.path, timeout=wait, isolation_level=None, check_same_thread=False, cached_statements=256

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pvehelm.errors import PvehelmError, UsageError
+from pvehelm.errors import PvehelmError, StoppedError, UsageError
 
 if TYPE_CHECKING:
     from pvehelm.config import Config, ContextConfig
@@ -90,7 +90,23 @@ class Session:
 
         plan_text(plan, sys.stderr)
         names = ", ".join(change.ref for change in plan.destroys)
-        return typer.confirm(f"This destroys {names}. Go on?", err=True)
+        return ask(f"This destroys {names}. Go on?")
+
+
+def ask(question: str) -> bool:
+    """Yes or no on the terminal; no answer is a no. Raises StoppedError at Ctrl-C, which the loop does not see here."""
+    import signal
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        sys.stderr.write(f"{question} [y/N]: ")
+        sys.stderr.flush()
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+    except KeyboardInterrupt:
+        sys.stderr.write("\n")
+        raise StoppedError("stopped at the question; nothing was begun") from None
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def command(*common: str) -> Callable[[Callable[..., Any]], Command]:
