@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import inspect
 
     from pvehelm.api.paths import Path
-    from pvehelm.api.proxmox import SyncTask
     from pvehelm.api.schema import Schema
+    from pvehelm.api.session import SyncTask
     from pvehelm.api.task import Task
 
 C = TypeVar("C")

@@ -16,7 +16,7 @@ from pvehelm.api.methods import KINDS, C, Iterate
 from pvehelm.api.schema import Schema, suggest
 
 if TYPE_CHECKING:
-    from pvehelm.api.proxmox import Driver
+    from pvehelm.api.session import Driver
 
 
 class Path(Generic[C]):

@@ -13,7 +13,8 @@ import pytest
 
 from pvehelm import ProxmoxClient, SyncProxmoxClient
 from pvehelm.api.models import Model
-from pvehelm.api.proxmox import SyncTask, _address
+from pvehelm.api.proxmox import _address
+from pvehelm.api.session import SyncTask
 from pvehelm.api.task import Task
 from pvehelm.errors import ApiError, InvalidError, NotFoundError, TaskError
 from pvehelm.simulator.core import Simulator

@@ -9,9 +9,9 @@ from typing import Any, assert_type
 
 from pvehelm import ProxmoxClient, SyncProxmoxClient
 from pvehelm.api.methods import Async, Sync
-from pvehelm.api.proxmox import SyncTask
 from pvehelm.api.sdk.nodes import NodesRow
 from pvehelm.api.sdk.nodes_qemu import QemuRow, QemuVmid, QemuVmidConfigData
+from pvehelm.api.session import SyncTask
 from pvehelm.api.task import Task
 
 
