@@ -228,7 +228,7 @@ def resolve_secret(context: ContextConfig, path: str, environ: Mapping[str, str]
         return environ[name]
     if scheme == "file":
         file = os.path.expanduser(name if name.startswith(("~", "/")) else f"/{name}")
-        text = _owner_only(file)
+        text = owner_only(file)
         if text is None:
             raise InvalidError(f"{what}: its secret file {file} does not exist")
         return text.rstrip("\n")
@@ -241,7 +241,7 @@ def _credentials_file(path: str) -> str:
 
 def _credentials(path: str) -> dict[str, str]:
     file = _credentials_file(path)
-    text = _owner_only(file)
+    text = owner_only(file)
     try:
         data = json.loads(text or "{}")
     except ValueError as error:
@@ -251,7 +251,7 @@ def _credentials(path: str) -> dict[str, str]:
     return data
 
 
-def _owner_only(file: str) -> str | None:
+def owner_only(file: str) -> str | None:
     try:
         with open(file, encoding="utf-8") as handle:
             mode = stat.S_IMODE(os.fstat(handle.fileno()).st_mode)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+from collections.abc import Mapping
 
 from pvehelm.chart.chart import Chart
 from pvehelm.chart.deflate import gzip
@@ -27,11 +28,16 @@ def package(chart: Chart) -> bytes:
     problems = missing(chart)
     if problems:
         raise InvalidError(f"{chart.path} cannot be packaged", problems)
+    return pack(chart.metadata.name, chart.raw)
+
+
+def pack(name: str, raw: Mapping[str, bytes]) -> bytes:
+    """The ``.tgz`` of a chart's files by path, complete or not."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for path in sorted(chart.raw):
-            content = chart.raw[path]
-            member = tarfile.TarInfo(f"{chart.metadata.name}/{path}")
+        for path in sorted(raw):
+            content = raw[path]
+            member = tarfile.TarInfo(f"{name}/{path}")
             member.size = len(content)
             member.mtime = _TIME
             member.mode = 0o644

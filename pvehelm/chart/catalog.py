@@ -1,0 +1,238 @@
+"""The catalogue: a repository's index, compiled once into a small database in the cache, so that looking up is quick.
+
+One file a repository, named by its address; it is made beside and moved into place, so whoever reads meanwhile sees
+the old one or the new one, whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pvehelm.chart.fetch import MAX_INDEX
+from pvehelm.chart.index import Entry, Index, read
+from pvehelm.chart.repositories import Book, Repository
+from pvehelm.chart.versions import parse, satisfies
+from pvehelm.dirs import cache_dir
+from pvehelm.errors import InvalidError, NotFoundError
+
+FORMAT = "1"
+_TABLES = """
+create table meta(key text primary key, value text not null) without rowid;
+create table chart(name text primary key, words text not null) without rowid;
+create table version(
+  name text not null, rank integer not null, version text not null, stable integer not null, app_version text not null,
+  description text not null, deprecated integer not null, digest text not null, rest text not null,
+  primary key (name, rank)) without rowid;
+"""
+_COLUMNS = "name, version, app_version, description, deprecated, digest, rest"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A chart that a search found: its name and version in the repository ``repository``."""
+
+    repository: str
+    entry: Entry
+
+
+def file_of(url: str) -> Path:
+    """Where the catalogue of the repository at ``url`` is."""
+    return Path(cache_dir()) / "repositories" / f"{hashlib.sha256(url.rstrip('/').encode()).hexdigest()[:32]}.db"
+
+
+def update(book: Book, repository: Repository) -> Index | None:
+    """Ask for the repository's index and compile it; None when it is the one we have. Raises as Fetcher and read do."""
+    file = file_of(repository.url)
+    known = _meta(file)
+    headers = {}
+    if known.get("etag"):
+        headers["If-None-Match"] = known["etag"]
+    elif known.get("modified"):
+        headers["If-Modified-Since"] = known["modified"]
+    with book.fetcher(repository) as fetcher:
+        answer = fetcher.get(f"{repository.base}/index.yaml", limit=MAX_INDEX, headers=headers, encoded=True)
+    digest = hashlib.sha256(answer.body).hexdigest()
+    if known and (answer.status == 304 or digest == known.get("digest")):
+        return None
+    index = read(answer.body, url=repository.base)
+    _compile(
+        index,
+        file,
+        {
+            "url": repository.url,
+            "digest": digest,
+            "etag": answer.headers.get("etag", ""),
+            "modified": answer.headers.get("last-modified", ""),
+            "keys": json.dumps(index.keys),
+        },
+    )
+    return index
+
+
+def forget(repository: Repository) -> None:
+    """Remove the repository's catalogue."""
+    file_of(repository.url).unlink(missing_ok=True)
+
+
+def _compile(index: Index, file: Path, meta: Mapping[str, str]) -> None:
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = file.with_name(f"{file.name}.{os.getpid()}.new")
+    draft.unlink(missing_ok=True)
+    try:
+        with contextlib.closing(sqlite3.connect(draft)) as base:
+            base.executescript("pragma journal_mode = off; pragma synchronous = off;" + _TABLES)
+            with base:
+                base.executemany("insert into meta values (?, ?)", [*meta.items(), ("format", FORMAT)])
+                base.executemany("insert into chart values (?, ?)", map(_words, index.entries.values()))
+                base.executemany("insert into version values (?, ?, ?, ?, ?, ?, ?, ?, ?)", _rows(index))
+        draft.replace(file)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _words(entries: tuple[Entry, ...]) -> tuple[str, str]:
+    newest = entries[0]
+    return newest.name, "\n".join((newest.name, newest.description, *newest.keywords)).lower()
+
+
+def _rows(index: Index) -> Iterator[tuple[Any, ...]]:
+    for entries in index.entries.values():
+        for rank, e in enumerate(entries):
+            rest = {
+                key: value
+                for key in ("urls", "created", "keywords", "home", "icon", "type", "annotations")
+                if (value := getattr(e, key))
+            }
+            stable = not parse(e.version).prerelease
+            yield (
+                e.name, rank, e.version, stable, e.app_version, e.description, e.deprecated, e.digest, json.dumps(rest)
+            )  # fmt: skip
+
+
+class Catalog:
+    """The compiled index of a repository. Raises NotFoundError when there is none yet."""
+
+    def __init__(self, repository: Repository) -> None:
+        self.repository = repository
+        self.file = file_of(repository.url)
+        self.meta = _meta(self.file)
+        if not self.meta:
+            name = repository.name or repository.url
+            raise NotFoundError(f"the index of {name} is not here yet", hint=f"pvehelm repo update {repository.name}")
+
+    def rows(self, query: str, values: Iterable[Any] = ()) -> list[Any]:
+        with contextlib.closing(_open(self.file)) as base:
+            return base.execute(query, tuple(values)).fetchall()
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The public keys that the index names."""
+        return tuple(json.loads(self.meta.get("keys", "[]")))
+
+    def names(self) -> list[str]:
+        return [row[0] for row in self.rows("select name from chart order by name")]
+
+    def versions(self, name: str) -> list[Entry]:
+        """Every version of a chart, newest first."""
+        return [
+            _entry(row) for row in self.rows(f"select {_COLUMNS} from version where name = ? order by rank", [name])
+        ]
+
+    def find(self, name: str, version: str = "", *, devel: bool = False) -> Entry:
+        """The newest version of a chart that ``version`` (exact, or a range) allows. Raises NotFoundError."""
+        listed = self.rows("select version, rank from version where name = ? order by rank", [name])
+        where = self.repository.name or self.repository.url
+        if not listed:
+            from pvehelm.chart.suggest import suggest
+
+            meant = suggest(name, self.names())
+            hint = f"did you mean {meant!r}?" if meant else "'pvehelm repo update' asks what is new"
+            raise NotFoundError(f"there is no chart {name!r} in {where}", hint=hint)
+        chosen = pick([row[0] for row in listed], version, devel=devel)
+        if chosen is None:
+            raise NotFoundError(
+                f"no version of {name} in {where} is {version or 'stable'}",
+                hint=f"the newest is {listed[0][0]}; 'pvehelm search repo {name} --versions --devel' lists them all",
+            )
+        rank = next(rank for text, rank in listed if text == chosen)
+        found = self.rows(f"select {_COLUMNS} from version where name = ? and rank = ?", [name, rank])
+        return _entry(found[0])
+
+    def search(self, word: str = "", *, regexp: bool = False) -> list[str]:
+        """The names of charts with ``word`` in their name, description or keywords (of the newest version)."""
+        label = f"{self.repository.name}/"
+        if regexp:
+            try:
+                pattern = re.compile(word, re.IGNORECASE)
+            except re.error as error:
+                raise InvalidError(f"{word!r} is no regular expression: {error}") from None
+            rows = self.rows("select name, words from chart order by name")
+            return [name for name, words in rows if pattern.search(f"{label}{words}")]
+        text = word.lower()
+        rows = self.rows("select name from chart where instr(? || words, ?) order by name", [label.lower(), text])
+        return [row[0] for row in rows]
+
+
+def pick(versions: Iterable[str], wanted: str = "", *, devel: bool = False) -> str | None:
+    """The first of ``versions`` (newest first) that is ``wanted`` exactly or in its range; stable unless ``devel``."""
+    listed = list(versions)
+    if wanted:
+        for text in listed:
+            if text == wanted or text.removeprefix("v") == wanted.removeprefix("v"):
+                return text
+    try:
+        satisfies(wanted or "*", "1.0.0")
+    except ValueError as error:
+        raise InvalidError(str(error), hint="for example 1.2.3, ^1.2, '>=1 <3'") from None
+    for text in listed:
+        found = parse(text)
+        if found.prerelease and devel and not wanted:
+            return text
+        if satisfies(wanted or "*", found):
+            return text
+        if devel and wanted and satisfies(wanted, parse(f"{found.major}.{found.minor}.{found.patch}")):
+            return text
+    return None
+
+
+def _open(file: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)
+
+
+def _meta(file: Path) -> dict[str, str]:
+    """The facts about a catalogue; empty when there is none, or one of another make."""
+    try:
+        with contextlib.closing(_open(file)) as base:
+            found = dict(base.execute("select key, value from meta").fetchall())
+    except sqlite3.Error:
+        return {}
+    return found if found.get("format") == FORMAT else {}
+
+
+def _entry(row: Any) -> Entry:
+    name, version, app_version, description, deprecated, digest, text = row
+    rest = json.loads(text)
+    return Entry(
+        name,
+        version,
+        tuple(rest.get("urls", ())),
+        digest,
+        rest.get("created", ""),
+        app_version,
+        description,
+        bool(deprecated),
+        tuple(rest.get("keywords", ())),
+        rest.get("home", ""),
+        rest.get("icon", ""),
+        rest.get("type", ""),
+        rest.get("annotations", {}),
+    )

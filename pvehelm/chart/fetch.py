@@ -1,0 +1,271 @@
+"""The fetcher: how charts, indexes and registries are asked for over HTTP. The chart side's only door to the network.
+
+Answers are bounded. Credentials belong to one origin (scheme, host and port): they go nowhere else, also not after a
+redirect, and a redirect never leads from https to http or to something that is no web address.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urljoin, urlsplit
+
+from pvehelm.errors import ApiError, AuthError, InvalidError, NotFoundError, TransportError
+
+if TYPE_CHECKING:
+    import httpx
+
+MAX_INDEX = 100 << 20
+MAX_ARCHIVE = 100 << 20
+MAX_SMALL = 4 << 20
+MAX_REDIRECTS = 5
+MAX_URL = 4096
+ATTEMPTS = 3
+_PORTS = {"http": 80, "https": 443}
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A user name and a password (or token)."""
+
+    user: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back; header names are in lower case, ``url`` is the one that answered in the end."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+    url: str
+
+
+def origin(url: str) -> str:
+    """``scheme://host:port`` of a web address. Raises InvalidError for what is none, or carries a password."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise InvalidError(f"{_shown(url)} is no web address") from None
+    if parts.scheme not in _PORTS or not parts.hostname or len(url) > MAX_URL or not _plain(url):
+        raise InvalidError(f"{_shown(url)} is no web address", hint="it begins with https:// or http://")
+    if parts.username is not None or parts.password is not None:
+        raise InvalidError(
+            f"{parts.scheme}://{parts.hostname}: a web address must not hold a password",
+            hint="'pvehelm repo add --username' and 'registry login' keep credentials safely",
+        )
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}:{port or _PORTS[parts.scheme]}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host[:port]`` is this machine, where http is as good as https."""
+    name = host.rsplit(":", 1)[0] if host.count(":") == 1 else host.partition("]")[0].removeprefix("[")
+    return name == "localhost" or name.startswith("127.") or name == "::1"
+
+
+def _plain(url: str) -> bool:
+    return all(c.isprintable() and c not in ' \\"<>' for c in url)
+
+
+def _shown(url: str) -> str:
+    return repr(url if len(url) <= 200 else url[:200] + "...")
+
+
+class Fetcher:
+    """Asks one repository or registry; ``base`` is its address, to whose origin alone ``credentials`` go.
+
+    A ``file://`` base reads files below it, and nothing else does. Raises TransportError without an answer, AuthError,
+    NotFoundError or ApiError for one that is no success, InvalidError for one that breaks the rules.
+    """
+
+    def __init__(self, base: str, credentials: Credentials | None = None, *, ca_file: str = "", timeout: float = 30):
+        self.base = base
+        self.folder = local_path(base) if base.startswith("file:") else ""
+        self.home = "" if self.folder else origin(base)
+        self.credentials = credentials
+        self.ca_file = ca_file
+        self.timeout = timeout
+        self._client: httpx.Client | None = None
+
+    @property
+    def client(self) -> httpx.Client:
+        if self._client is None:
+            import ssl
+
+            import httpx
+
+            verify: Any = True
+            if self.ca_file:
+                try:
+                    verify = ssl.create_default_context(cafile=self.ca_file)
+                except (OSError, ssl.SSLError) as error:
+                    raise InvalidError(f"{self.ca_file} holds no certificates that can be used: {error}") from None
+            self._client = httpx.Client(verify=verify, timeout=self.timeout, follow_redirects=False)
+        return self._client
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def __enter__(self) -> Fetcher:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    def get(self, url: str, *, limit: int, headers: Mapping[str, str] | None = None, encoded: bool = False) -> Answer:
+        """The answer to a GET, at most ``limit`` bytes; with ``encoded`` compressed on the way where the server can.
+
+        304 is an answer, for who asked with a condition. A download that breaks off is resumed where it broke.
+        """
+        if url.startswith("file:"):
+            return self._file(url, limit)
+        headers = dict(headers or {})
+        for _ in range(MAX_REDIRECTS + 1):
+            answer = self._download(url, limit, headers, encoded)
+            if answer.status not in (301, 302, 303, 307, 308):
+                return _checked(answer, "GET")
+            target = _redirected(url, answer)
+            if origin(target) != origin(url):
+                headers.pop("Authorization", None)
+            url = target
+        raise InvalidError(f"{_shown(url)}: more than {MAX_REDIRECTS} redirects")
+
+    def _download(self, url: str, limit: int, headers: Mapping[str, str], encoded: bool) -> Answer:
+        import httpx
+
+        asked = {"Accept-Encoding": "gzip" if encoded else "identity", **self._headers(url), **headers}
+        got = bytearray()
+        mark = ""
+        for attempt in range(ATTEMPTS):
+            resumed = {"Range": f"bytes={len(got)}-", "If-Range": mark} if got and mark else {}
+            try:
+                with self.client.stream("GET", url, headers=asked | resumed) as response:
+                    if response.status_code != 206 or not resumed:
+                        got.clear()
+                    mark = "" if encoded else response.headers.get("etag", "")
+                    if mark.startswith("W/") or response.headers.get("accept-ranges") != "bytes":
+                        mark = ""
+                    bound = limit if response.status_code in (200, 206) else MAX_SMALL
+                    for piece in response.iter_bytes(1 << 16) if encoded else response.iter_raw(1 << 16):
+                        got += piece
+                        if len(got) > bound:
+                            raise InvalidError(f"{_shown(url)}: the answer is larger than {bound // _MIB} MiB")
+                    status = 200 if resumed and response.status_code == 206 else response.status_code
+                    return Answer(status, _lower(response.headers), bytes(got), url)
+            except (httpx.TransportError, httpx.DecodingError) as error:
+                broken = isinstance(error, (httpx.RemoteProtocolError, httpx.ReadError)) and bool(got)
+                if not broken or attempt == ATTEMPTS - 1:
+                    raise _no_answer(error, "GET", url) from None
+        raise AssertionError  # pragma: no cover
+
+    def _file(self, url: str, limit: int) -> Answer:
+        path = os.path.realpath(local_path(url))
+        inside = self.folder and (path + "/").startswith(os.path.realpath(self.folder).rstrip("/") + "/")
+        if not inside:
+            raise InvalidError(f"{_shown(url)}: files are read only from a repository that is a folder itself")
+        try:
+            with open(path, "rb") as file:
+                body = file.read(limit + 1)
+        except OSError as error:
+            raise NotFoundError(f"{path} cannot be read: {error.strerror}") from None
+        if len(body) > limit:
+            raise InvalidError(f"{path} is larger than {limit // _MIB} MiB")
+        return Answer(200, {}, body, url)
+
+    # -- writing -----------------------------------------------------------------------------------------------------
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        content: bytes = b"",
+        *,
+        headers: Mapping[str, str] | None = None,
+        accept: tuple[int, ...] = (),
+    ) -> Answer:
+        """The answer to a request that may change something: no redirects, no repeating. ``accept`` adds statuses."""
+        import httpx
+
+        try:
+            with self.client.stream(
+                method, url, content=content or None, headers={**self._headers(url), **(headers or {})}
+            ) as response:
+                body = bytearray()
+                for piece in response.iter_bytes(1 << 16):
+                    body += piece
+                    if len(body) > MAX_SMALL:
+                        raise InvalidError(f"{_shown(url)}: the answer is larger than {MAX_SMALL // _MIB} MiB")
+                answer = Answer(response.status_code, _lower(response.headers), bytes(body), url)
+        except (httpx.TransportError, httpx.DecodingError) as error:
+            raise _no_answer(error, method, url) from None
+        return answer if answer.status in accept else _checked(answer, method)
+
+    def _headers(self, url: str) -> dict[str, str]:
+        from pvehelm import __version__
+
+        headers = {"User-Agent": f"pvehelm/{__version__}"}
+        if self.credentials is not None and origin(url) == self.home:
+            headers["Authorization"] = basic(self.credentials)
+        else:
+            origin(url)
+        return headers
+
+
+def basic(credentials: Credentials) -> str:
+    """The Authorization header of a user and password."""
+    import base64
+
+    return "Basic " + base64.b64encode(f"{credentials.user}:{credentials.password}".encode()).decode()
+
+
+def local_path(url: str) -> str:
+    """The path of a ``file://`` address. Raises InvalidError."""
+    parts = urlsplit(url)
+    path = unquote(parts.path)
+    if parts.scheme != "file" or parts.netloc not in ("", "localhost") or "\0" in path:
+        raise InvalidError(f"{_shown(url)} names no file of this machine")
+    return path
+
+
+def _lower(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
+
+
+def _redirected(url: str, answer: Answer) -> str:
+    target = urljoin(url, answer.headers.get("location", ""))
+    try:
+        after = origin(target)
+    except InvalidError:
+        raise InvalidError(f"{_shown(url)} redirects to {_shown(target)}, which is not followed") from None
+    if url.startswith("https:") and not after.startswith("https:"):
+        raise InvalidError(f"{_shown(url)} redirects from https to http, which is not followed")
+    return target
+
+
+def _checked(answer: Answer, method: str) -> Answer:
+    if answer.status in (200, 201, 202, 204, 206, 304):
+        return answer
+    if answer.status in (401, 403):
+        hint = "'pvehelm repo add NAME URL --username USER' or 'pvehelm registry login HOST' keeps credentials"
+        raise AuthError(answer.status, "access denied", method=method, path=answer.url, hint=hint)
+    if answer.status == 404:
+        raise NotFoundError(f"{_shown(answer.url)}: not found")
+    if 300 <= answer.status < 400:
+        raise InvalidError(f"{_shown(answer.url)} redirects a {method}, which is not followed")
+    text = answer.body[:200].decode("utf-8", "replace").strip()
+    raise ApiError(answer.status, text if "<" not in text else "", method=method, path=answer.url)
+
+
+def _no_answer(error: Exception, method: str, url: str) -> TransportError:
+    what = str(error) or type(error).__name__
+    return TransportError(what, sent=method != "GET", method=method, path=url, hint="is the address right?")
