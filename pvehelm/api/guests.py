@@ -340,6 +340,10 @@ class GuestKind(Kind):
             storage, colon, _ = volume.partition(":")
             if colon and not volume.startswith("/"):
                 parsed["storage"] = storage
+            new = re.fullmatch(r"[^:]+:(\d+(?:\.\d+)?)", volume)
+            if new and "size" not in parsed:
+                # A volume that waits for the next start is still the request for it.
+                parsed["size"] = formats.format_size(int(float(new[1]) * 1024 * MIB))
         return collapse(parsed, known)
 
     def _param(self, name: str) -> Param | None:
@@ -369,8 +373,8 @@ class GuestKind(Kind):
         name, dot, sub = leaf.partition(".")
         if name == "unprivileged":
             wanted, live = wanted or 0, live or 0  # the server leaves it out where it is off
-        if wanted is None or live is None:
-            return wanted is None and live is None
+        if wanted in (None, "") or live in (None, ""):
+            return wanted in (None, "") and live in (None, "")
         if name in ("power", "node", "pool", "started", "cloudInitDrive"):
             return bool(wanted == live)
         if name == "sshkeys":
@@ -497,6 +501,8 @@ class GuestKind(Kind):
                 if options.get("import-from"):
                     size = 0
                 given[key] = f"{embedded(options.get('storage'))}:{size:g}"
+        if self.flavour == "lxc" and current.get("size") and given[key] == current.get(key):
+            given["size"] = current["size"]  # a container's configuration keeps what was sent and nothing else
         param = self._param(name)
         return formats.print_(param.facts["format"] if param else {}, given)
 
