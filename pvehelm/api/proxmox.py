@@ -127,7 +127,11 @@ class AsyncClient(_Base):
     """Awaited calls; see ``_Base.__init__`` for the arguments."""
 
     async def __aenter__(self) -> Self:
-        await self._driver.session.open()
+        try:
+            await self._driver.session.open()
+        except BaseException:
+            await self.aclose()
+            raise
         return self
 
     async def __aexit__(
@@ -156,7 +160,11 @@ class SyncClient(_Base):
         return self._driver.portal
 
     def __enter__(self) -> Self:
-        self._driver.run(self._driver.session.open())
+        try:
+            self._driver.run(self._driver.session.open())
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def __exit__(

@@ -16,7 +16,7 @@ from pvehelm.api.models import Model
 from pvehelm.api.proxmox import _address
 from pvehelm.api.session import SyncTask
 from pvehelm.api.task import Task
-from pvehelm.errors import ApiError, InvalidError, NotFoundError, TaskError
+from pvehelm.errors import ApiError, AuthError, InvalidError, NotFoundError, TaskError
 from pvehelm.simulator.core import Simulator
 from pvehelm.simulator.state import State
 from pvehelm.simulator.transport import SimulatorTransport
@@ -135,11 +135,24 @@ def test_a_path_walked_before_the_version_is_known() -> None:
 
 
 def test_a_major_that_nobody_knows() -> None:
+    transport = Script(version="12.0")
     with (
         pytest.raises(NotFoundError, match=r"no schema for Proxmox VE 12\.0"),
-        ProxmoxClient.sync("pve", token=TOKEN, transport=Script(version="12.0")),
+        ProxmoxClient.sync("pve", token=TOKEN, transport=transport),
     ):
         pass
+    assert transport.closed
+    assert "pvehelm" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_a_wrong_password_leaves_nothing_open() -> None:
+    async def main() -> None:
+        transport = simulator()
+        with pytest.raises(AuthError, match="authentication failure"):
+            async with ProxmoxClient("pve", user="root@pam", password="wrong-one", transport=transport):
+                pass
+
+    asyncio.run(main())
 
 
 def test_nothing_is_sent_when_something_is_wrong() -> None:
