@@ -20,6 +20,7 @@ from pvehelm.errors import ApiError, AuthError, InvalidError, NotFoundError, Tas
 from pvehelm.simulator.core import Simulator
 from pvehelm.simulator.state import State
 from pvehelm.simulator.transport import SimulatorTransport
+from tests.helpers import ROOT
 from tests.sdk.wire import Heard, Script
 
 UPID = "UPID:pve1:0000A1B2:0000C3D4:66000000:qmstart:100:root@pam:"
@@ -270,3 +271,18 @@ def test_importing_it_is_light() -> None:
     code = "import sys, pvehelm; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert [name for name in loaded if name.startswith("pvehelm")] == ["pvehelm"]
+
+
+def test_plain_data_need_no_models() -> None:
+    code = """
+import sys
+from pvehelm import ProxmoxClient
+from tests.sdk.wire import Script
+with ProxmoxClient.sync("pve", token="root@pam!t=secret", transport=Script(lambda heard: [{"vmid": 1}])) as pve:
+    assert pve.raw.nodes("pve1").qemu.get() == [{"vmid": 1}]
+    assert pve.nodes("pve1").qemu.get(raw=True) == [{"vmid": 1}]
+    assert "pydantic" not in sys.modules
+    assert pve.nodes("pve1").qemu.get()[0].vmid == 1
+"""
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
