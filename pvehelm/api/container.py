@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from pvehelm.api import formats
-from pvehelm.api.guests import POWER, GuestKind
+from pvehelm.api.guests import POWER, GuestKind, seen
 from pvehelm.api.kind import Get, Step, Wanted
 from pvehelm.api.lowering import Lowering, Path, is_secret, ssh_keys
 from pvehelm.api.schema import Facts
@@ -119,7 +119,7 @@ class ContainerKind(GuestKind):
                 Problem(
                     "image",
                     f"there is no storage {storage!r} on node {node}",
-                    f"storages there: {', '.join(sorted(here))}",
+                    seen("storages", here, "Datastore.Audit"),
                 )
             )
         elif rest.startswith("vztmpl/"):

@@ -7,7 +7,7 @@ to run. What is configured and what still waits for a restart come from one read
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
@@ -751,7 +751,7 @@ class GuestKind(Kind):
                 continue
             storage = value.get("storage")
             if is_volume(self.flavour, name) and storage and storage not in here and not is_secret(storage):
-                hint = f"storages there: {', '.join(sorted(here))}"
+                hint = seen("storages", here, "Datastore.Audit")
                 problems.append(Problem(f"{name}.storage", f"there is no storage {storage!r} on node {node}", hint))
             bridge = value.get("bridge")
             if re.fullmatch(r"net\d+", name) and bridge and not is_secret(bridge):
@@ -760,6 +760,11 @@ class GuestKind(Kind):
                     hint = f"bridges there: {', '.join(sorted(bridges))}"
                     problems.append(Problem(f"{name}.bridge", f"there is no bridge {bridge!r} on node {node}", hint))
         return problems
+
+
+def seen(what: str, names: Collection[str], privilege: str) -> str:
+    """What there is instead; when nothing is to be seen, that may be a matter of rights."""
+    return f"{what} there: {', '.join(sorted(names))}" if names else f"no {what} are visible: is {privilege} missing?"
 
 
 async def resources(get: Get) -> list[Any]:

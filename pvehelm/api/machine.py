@@ -215,7 +215,11 @@ class VirtualMachineKind(GuestKind):
         found.sort(key=lambda row: (row["node"] != node, not row.get("template"), row["vmid"]))
         if not found:
             templates = sorted(str(row.get("name")) for row in machines if row.get("template"))
-            hint = f"templates: {', '.join(templates)}" if templates else "there is no template at all"
+            hint = (
+                f"templates: {', '.join(templates)}"
+                if templates
+                else "no template is visible: make one, or is VM.Audit missing?"
+            )
             return context, [*problems, Problem("template", f"there is no template {name!r}", hint)]
         source = found[0]
         config = await get(f"/nodes/{source['node']}/qemu/{source['vmid']}/config")
