@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 
 Nature = Literal["read", "write", "destroy", "local"]
 F = TypeVar("F", bound=Callable[..., Any])
-MODULES = ("releases", "charts", "cluster", "sdk")
+MODULES = ("releases", "charts", "cluster", "sdk", "repos")
 
 
 @dataclass(frozen=True, slots=True)

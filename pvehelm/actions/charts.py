@@ -156,7 +156,8 @@ def lint(
 @action("local")
 def show(chart: Chart, what: str = "all") -> str:
     """Show a chart's definition, values or README."""
-    parts = {"chart": chart.file("Chart.yaml"), "values": chart.values_text, "readme": chart.file("README.md")}
+    texts = {name: chart.raw.get(name, b"").decode("utf-8-sig", "replace") for name in ("Chart.yaml", "README.md")}
+    parts = {"chart": texts["Chart.yaml"], "values": chart.values_text, "readme": texts["README.md"]}
     if what != "all":
         return parts[what]
     return "---\n".join(text if text.endswith("\n") else text + "\n" for text in parts.values() if text)
@@ -171,8 +172,11 @@ def create(name: str) -> Mapping[str, str]:
 
 
 @action("local")
-def package(chart: Chart) -> tuple[str, bytes]:
+def package(chart: Chart, *, version: str = "", app_version: str = "") -> tuple[str, bytes]:
     """Pack a chart into an archive that is the same everywhere: its file name and its bytes."""
     from pvehelm.chart.package import package as pack
+    from pvehelm.chart.package import stamp
 
+    if version or app_version:
+        chart = stamp(chart, version=version, app_version=app_version)
     return f"{chart.metadata.name}-{chart.version}.tgz", pack(chart)

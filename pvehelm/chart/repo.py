@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from pvehelm.chart.chart import load_archive
 from pvehelm.chart.files import MAX_TOTAL
@@ -20,11 +21,31 @@ from pvehelm.errors import InvalidError, NotFoundError, Problem
 def index(
     directory: str | os.PathLike[str], *, url: str = "", previous: str | None = None, now: datetime | None = None
 ) -> str:
-    """The ``index.yaml`` of the ``.tgz`` files in ``directory`` and its folders, newest version of a chart first.
+    """The ``index.yaml`` of the packages in ``directory``; see :func:`collect`."""
+    return to_text(collect(directory, url=url, previous=previous, now=now))
+
+
+def to_text(whole: Mapping[str, Any]) -> str:
+    """An index as ``index.yaml``."""
+    return dump(dict(whole))
+
+
+def collect(
+    directory: str | os.PathLike[str],
+    *,
+    url: str = "",
+    previous: str | None = None,
+    merge: str | None = None,
+    keys: Sequence[str] = (),
+    now: datetime | None = None,
+) -> dict[str, Any]:
+    """The index of the ``.tgz`` files in ``directory`` and its folders, newest version of a chart first.
 
     ``url`` goes before each file's path. A package whose digest ``previous`` (by default the ``index.yaml`` that is
-    there) already lists keeps its ``created``; if nothing changed, so does the whole index. Raises NotFoundError, and
-    InvalidError with every package that cannot be read or is there twice.
+    there) or ``merge`` already lists keeps its ``created``; if nothing changed, so does the whole index. Versions that
+    only ``merge``, another index, has are taken over. ``keys`` are the public keys that packages are signed with.
+
+    Raises NotFoundError, and InvalidError with every package that cannot be read or is there twice.
     """
     root = Path(directory)
     if not root.is_dir():
@@ -33,9 +54,11 @@ def index(
         listed = root / "index.yaml"
         previous = listed.read_text(encoding="utf-8") if listed.is_file() else ""
     old = _read(previous, str(root / "index.yaml"))
+    other = _read(merge or "", "the index to merge")
     known = {
         (name, str(entry.get("version")), str(entry.get("digest")).removeprefix("sha256:")): entry
-        for name, entries in (old.get("entries") or {}).items()
+        for whole in (other, old)
+        for name, entries in (whole.get("entries") or {}).items()
         for entry in entries
     }
     time = (now or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -49,21 +72,38 @@ def index(
             problems.extend(error.problems)
             continue
         name, version = entry["name"], entry["version"]
-        other = places.setdefault((name, version), place)
-        if other != place:
-            problems.append(Problem(str(place), f"{name} {version} is also in {other.name}", "remove one of the two"))
+        twin = places.setdefault((name, version), place)
+        if twin != place:
+            problems.append(Problem(str(place), f"{name} {version} is also in {twin.name}", "remove one of the two"))
             continue
         before = known.get((name, version, entry["digest"]), {})
         entry["created"] = str(before.get("created") or time)
-        path = place.relative_to(root).as_posix()
+        path = quote(place.relative_to(root).as_posix())
         entry["urls"] = [f"{url.rstrip('/')}/{path}" if url else path]
         entries.setdefault(name, []).append(entry)
     if problems:
         raise InvalidError(f"{directory} cannot be indexed", problems)
+    for name, items in (other.get("entries") or {}).items():
+        have = {entry["version"] for entry in entries.get(name, ())}
+        taken = [entry for entry in items if entry.get("version") not in have]
+        if taken:
+            entries.setdefault(name, []).extend(taken)
     for listed_entries in entries.values():
-        listed_entries.sort(key=lambda entry: parse(entry["version"]), reverse=True)
-    generated = str(old["generated"]) if old.get("entries") == entries and old.get("generated") else time
-    return dump({"apiVersion": "v1", "entries": entries, "generated": generated})
+        listed_entries.sort(key=_order, reverse=True)
+    made: dict[str, Any] = {"apiVersion": "v1", "entries": entries}
+    for key in ("annotations", "publicKeys"):
+        value = list(keys) if key == "publicKeys" and keys else old.get(key) or other.get(key)
+        if value:
+            made[key] = value
+    same = {**made, "generated": old.get("generated")} == old and old.get("generated")
+    return {**made, "generated": str(old["generated"]) if same else time}
+
+
+def _order(entry: Mapping[str, Any]) -> Any:
+    try:
+        return (1, *parse(str(entry.get("version"))).order)
+    except ValueError:
+        return (0,)
 
 
 def _entry(place: Path) -> dict[str, Any]:

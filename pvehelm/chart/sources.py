@@ -237,15 +237,20 @@ def fetch_git(address: git.Address) -> Archive:
     return opened(data, url=str(pinned))
 
 
-def fetch_url(book: Book, url: str, *, sidecars: bool = False) -> Archive:
-    """The package at a web address, with the credentials and keys of the repository that it belongs to, if any."""
+def owner_of(book: Book, url: str) -> Repository:
+    """The configured repository that an address lies in; else one without credentials or keys."""
     home = origin(url)
     owners = [
         one
         for one in book.repositories.values()
         if url.startswith(one.base + "/") and not one.url.startswith("file:") and origin(one.url) == home
     ]
-    repository = max(owners, key=lambda one: len(one.base), default=Repository("", home))
+    return max(owners, key=lambda one: len(one.base), default=Repository("", home))
+
+
+def fetch_url(book: Book, url: str, *, sidecars: bool = False) -> Archive:
+    """The package at a web address, with the credentials and keys of the repository that it belongs to, if any."""
+    repository = owner_of(book, url)
     with book.fetcher(repository) as fetcher:
         data = fetcher.get(url, limit=MAX_ARCHIVE).body
         archive = opened(data, url=url)

@@ -35,6 +35,13 @@ COMMANDS: dict[str, dict[str, tuple[str, str, str]]] = {
         "show": ("charts", "app", "Show a chart's definition, values or README."),
         "create": ("charts", "create", "Scaffold a chart."),
         "package": ("charts", "package", "Pack a chart into an archive."),
+        "dependency": ("dependency", "app", "List, update and build a chart's dependencies."),
+        "pull": ("repos", "pull", "Fetch a chart's package."),
+        "push": ("repos", "push", "Publish a chart's package."),
+        "verify": ("repos", "verify", "Check who signed a package."),
+        "repo": ("repos", "app", "Add, list, update and index chart repositories."),
+        "search": ("repos", "search_app", "Search repositories for charts."),
+        "registry": ("repos", "registry_app", "Log in at OCI registries."),
     },
     "Proxmox": {
         "explain": ("cluster", "explain", "Explain a kind or one of its fields."),
@@ -58,6 +65,8 @@ ALIASES = {
     "delete": "uninstall",
     "del": "uninstall",
     "ctx": "context",
+    "dep": "dependency",
+    "dependencies": "dependency",
 }
 EXIT_USAGE = 64
 # The command line as given: only there do the value flags stand in one order over all of their kinds.

@@ -12,14 +12,14 @@ from pvehelm.actions import charts as actions
 from pvehelm.errors import Problem, PvehelmError, UsageError
 from pvehelm.faces import output
 from pvehelm.faces.cli import options as o
-from pvehelm.faces.cli.command import Session, command
+from pvehelm.faces.cli.command import SOURCE, Session, command
 
 PveVersion = Annotated[
     str, typer.Option("--pve-version", help="Render and check for this Proxmox VE version.", metavar="X.Y")
 ]
 
 
-@command("namespace")
+@command("namespace", *SOURCE)
 def template(
     session: Session,
     names: Annotated[
@@ -45,7 +45,7 @@ def template(
     if len(names) > 2:
         raise UsageError("template takes a release name and a chart")
     text = actions.template(
-        o.load_chart(names[-1]),
+        o.load_chart(names[-1], session),
         o.value_flags(),
         name=names[0] if len(names) == 2 else "release-name",
         namespace=session.namespace or "default",
@@ -65,7 +65,7 @@ def template(
         sys.stdout.write(f"wrote {target}\n")
 
 
-@command("output")
+@command("output", *SOURCE)
 def lint(
     session: Session,
     paths: Annotated[list[str], typer.Argument(help="Charts.", metavar="CHART...")],
@@ -86,7 +86,7 @@ def lint(
     for path in paths:
         try:
             found, passed = actions.lint(
-                o.load_chart(path), flags, strict=strict, pve_version=pve_version, skip_schema=skip_schema
+                o.load_chart(path, session), flags, strict=strict, pve_version=pve_version, skip_schema=skip_schema
             )
             findings: list[tuple[str, Problem]] = [(finding.severity, finding) for finding in found]
         except PvehelmError as error:
@@ -136,14 +136,46 @@ def package(
     session: Session,
     paths: Annotated[list[str], typer.Argument(help="Charts.", metavar="CHART...")],
     destination: Annotated[str, typer.Option("-d", "--destination", help="Where to write.", metavar="DIR")] = ".",
+    version: Annotated[str, typer.Option("--version", help="Set the chart's version.", metavar="VERSION")] = "",
+    app_version: Annotated[str, typer.Option("--app-version", help="Set the appVersion.", metavar="VERSION")] = "",
+    update: Annotated[
+        bool, typer.Option("-u", "--dependency-update", help="Update the dependencies in charts/ first.")
+    ] = False,
+    sign: Annotated[bool, typer.Option("--sign", help="Sign the package with --key.")] = False,
+    key: Annotated[str, typer.Option("--key", help="An OpenSSH or minisign Ed25519 secret key.", metavar="FILE")] = "",
+    passphrase_file: Annotated[
+        str, typer.Option("--passphrase-file", help="Where the key's passphrase is ('-' is stdin).", metavar="FILE")
+    ] = "",
 ) -> None:
     """Pack charts into archives that are the same everywhere."""
+    if sign and not key:
+        raise UsageError("--sign needs --key FILE", hint="ssh-keygen -t ed25519 makes a key")
     for path in paths:
-        name, data = actions.package(o.load_chart(path))
+        if update:
+            from pvehelm.faces.cli.dependency import vendor
+
+            vendor(path, build=False)
+        name, data = actions.package(o.load_chart(path), version=version, app_version=app_version)
         target = Path(destination, name)
         target.parent.mkdir(parents=True, exist_ok=True)
+        signature = _signed(data, name, key, passphrase_file) if sign else None
         target.write_bytes(data)
+        if signature is not None:
+            target.with_name(name + signature[0]).write_bytes(signature[1])
         sys.stdout.write(f"Successfully packaged chart and saved it to: {target}\n")
+
+
+def _signed(data: bytes, name: str, key: str, passphrase_file: str) -> tuple[str, bytes]:
+    from pvehelm.actions.repos import sign
+    from pvehelm.faces.cli.command import read_text
+    from pvehelm.faces.cli.repos import hidden
+
+    def passphrase() -> str:
+        if passphrase_file:
+            return read_text(passphrase_file).rstrip("\n")
+        return hidden("Passphrase of the key", "--passphrase-file FILE")
+
+    return sign(data, read_text(key), name=name, file=key, passphrase=passphrase)
 
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Show parts of a chart.")
@@ -151,9 +183,9 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=T
 
 def _show(what: str, help_: str) -> None:
     @app.command(what, help=help_)
-    @command()
+    @command(*SOURCE)
     def show(session: Session, path: o.ChartPath) -> None:
-        sys.stdout.write(actions.show(o.load_chart(path), what))
+        sys.stdout.write(actions.show(o.load_chart(path, session), what))
 
 
 for _what, _help in (

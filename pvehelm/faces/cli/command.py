@@ -22,12 +22,19 @@ Format = Annotated[str, typer.Option("-o", "--output", help="Output format: tabl
 Namespace = Annotated[str, typer.Option("-n", "--namespace", help="Namespace (a resource pool).", metavar="NS")]
 ContextName = Annotated[str, typer.Option("--context", help="The context to use.", metavar="NAME")]
 Yes = Annotated[bool, typer.Option("-y", "--yes", help="Confirm what would be asked.")]
+Version = Annotated[str, typer.Option("--version", help="The chart's version, or a range.", metavar="VERSION")]
+Repo = Annotated[str, typer.Option("--repo", help="The repository's address, where CHART is a name.", metavar="URL")]
+Devel = Annotated[bool, typer.Option("--devel", help="Take prereleases too.")]
 COMMON: dict[str, tuple[Any, Any]] = {
     "namespace": (Namespace, ""),
     "context": (ContextName, ""),
     "output": (Format, "table"),
     "yes": (Yes, False),
+    "version": (Version, ""),
+    "repo": (Repo, ""),
+    "devel": (Devel, False),
 }
+SOURCE = ("version", "repo", "devel")
 FORMATS = ("table", "json", "yaml")
 
 
@@ -39,6 +46,7 @@ class Session:
     context_name: str = ""
     output: str = "table"
     yes: bool = False
+    source: dict[str, Any] = field(default_factory=dict)
     _context: Context | None = None
     _config: Config | None = None
     quiet: bool = field(default=False)
@@ -144,6 +152,7 @@ class Command:
             context_name=shared.get("context", ""),
             output=shared.get("output", "table"),
             yes=shared.get("yes", False),
+            source={name: shared[name] for name in SOURCE if name in shared},
         )
         if session.output not in FORMATS:
             raise UsageError(f"-o {session.output}: unknown format", hint=f"one of {', '.join(FORMATS)}")

@@ -13,6 +13,7 @@ from pvehelm.faces.cli import complete
 if TYPE_CHECKING:
     from pvehelm.chart.chart import Chart
     from pvehelm.chart.values import ValueFlag
+    from pvehelm.faces.cli.command import Session
     from pvehelm.release.pipeline import Options
 
 Strings = list[str]
@@ -27,7 +28,7 @@ SetLiteral = Annotated[Strings, typer.Option("--set-literal", help="Set a value 
 SkipSchema = Annotated[
     bool, typer.Option("--skip-schema-validation", help="Do not check values against the chart's schema.")
 ]
-ChartPath = Annotated[str, typer.Argument(help="A chart's folder or archive.", metavar="CHART")]
+ChartPath = Annotated[str, typer.Argument(help="A folder, an archive, REPO/CHART or an address.", metavar="CHART")]
 Name = Annotated[str, typer.Argument(help="The release.", metavar="RELEASE", autocompletion=complete.releases)]
 DryRun = Annotated[
     str,
@@ -106,10 +107,19 @@ def value_flags(argv: Sequence[str] | None = None) -> list[ValueFlag]:
     return flags
 
 
-def load_chart(path: str) -> Chart:
-    from pvehelm.chart.chart import load
+def load_chart(path: str, session: Session | None = None) -> Chart:
+    """The chart that a command's CHART names: what lies there, else what a repository or registry has."""
+    import os
 
-    return load(path)
+    source = session.source if session is not None else {}
+    here = "://" not in path and ("/" not in path or path.startswith((".", "/", "~")) or os.path.exists(path))
+    if here and not source.get("repo"):
+        from pvehelm.chart.chart import load
+
+        return load(path)
+    from pvehelm.actions.repos import Wish, pull
+
+    return pull(path, Wish(**source)).chart
 
 
 def origin_of(path: str) -> str:

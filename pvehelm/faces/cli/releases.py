@@ -11,7 +11,7 @@ from pvehelm.actions import releases as actions
 from pvehelm.errors import PvehelmError, UsageError
 from pvehelm.faces import output
 from pvehelm.faces.cli import options as o
-from pvehelm.faces.cli.command import Session, command
+from pvehelm.faces.cli.command import SOURCE, Session, command
 
 if TYPE_CHECKING:
     from pvehelm.release.pipeline import Result
@@ -64,7 +64,7 @@ def _dry_mode(text: str) -> str:
     return modes[text]
 
 
-@command("namespace", "context", "output", "yes")
+@command("namespace", "context", "output", "yes", *SOURCE)
 async def install(
     session: Session,
     names: Annotated[list[str], typer.Argument(help="The release's name and the chart.", metavar="[RELEASE] CHART")],
@@ -99,7 +99,7 @@ async def install(
             "install takes a release name and a chart",
             hint="pvehelm install NAME CHART, or: pvehelm install --generate-name CHART",
         )
-    chart = o.load_chart(names[-1])
+    chart = o.load_chart(names[-1], session)
     flags = o.value_flags()
     mode = _dry_mode(dry_run)
     ctx = session.watch()
@@ -123,7 +123,7 @@ async def install(
         chart,
         flags,
         opts,
-        origin=o.origin_of(names[-1]),
+        origin=o.origin_of(chart.path),
         description=description,
         labels=actions.parse_labels(labels),
         skip_schema=skip_schema,
@@ -142,7 +142,7 @@ def _client_side(session: Session, chart: Any, flags: Any, name: str, skip_schem
     return 0
 
 
-@command("namespace", "context", "output", "yes")
+@command("namespace", "context", "output", "yes", *SOURCE)
 async def upgrade(
     session: Session,
     name: o.Name,
@@ -183,7 +183,7 @@ async def upgrade(
     """
     if reset_values and (reuse_values or reset_then_reuse):
         raise UsageError("--reset-values and --reuse-values contradict each other")
-    chart = o.load_chart(chart_path)
+    chart = o.load_chart(chart_path, session)
     flags = o.value_flags()
     mode = _dry_mode(dry_run)
     ctx = session.watch()
@@ -213,7 +213,7 @@ async def upgrade(
         opts,
         install_if_missing=install_,
         reset_values=reset_values,
-        origin=o.origin_of(chart_path),
+        origin=o.origin_of(chart.path),
         description=description,
         labels=actions.parse_labels(labels),
         skip_schema=skip_schema,
@@ -341,7 +341,7 @@ def unlock(session: Session, name: o.Name) -> None:
     _say(f'release "{name}" unlocked\n' if held else f'release "{name}" was not locked\n')
 
 
-@command("namespace", "context", "output")
+@command("namespace", "context", "output", *SOURCE)
 async def diff(
     session: Session,
     names: Annotated[
@@ -374,7 +374,7 @@ async def diff(
     if len(names) == 1:
         result = await actions.diff_live(ctx, names[0], opts)
     else:
-        chart = o.load_chart(names[1])
+        chart = o.load_chart(names[1], session)
         result = await actions.upgrade(
             ctx,
             names[0],
@@ -382,7 +382,7 @@ async def diff(
             o.value_flags(),
             opts,
             reset_values=reset_values,
-            origin=o.origin_of(names[1]),
+            origin=o.origin_of(chart.path),
             skip_schema=skip_schema,
             allow_lookup=allow_lookup,
             install_if_missing=True,

@@ -1,0 +1,132 @@
+"""The publication: a package put where others find it. What is published is never replaced unless that is asked."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pvehelm.chart import git, repo
+from pvehelm.chart.archives import Archive
+from pvehelm.chart.fetch import MAX_ARCHIVE
+from pvehelm.chart.page import page
+from pvehelm.chart.registry import open_registry, parse
+from pvehelm.chart.repositories import HOST, Book
+from pvehelm.chart.sources import owner_of
+from pvehelm.chart.sparse import FOLDER, sparse
+from pvehelm.errors import NotFoundError, PvehelmError, RefusedError, UsageError
+
+
+def index_files(
+    directory: Path, *, url: str = "", merge: str | None = None, keys: Sequence[str] = ()
+) -> dict[str, bytes]:
+    """What makes a folder of packages a repository, by path: ``index.yaml``, the sparse index, a page."""
+    whole = repo.collect(directory, url=url, merge=merge, keys=keys)
+    return {"index.yaml": repo.to_text(whole).encode(), "index.html": page(whole).encode(), **sparse(whole)}
+
+
+def write_files(directory: Path, files: Mapping[str, bytes]) -> list[str]:
+    """Write the files of an index and remove the sparse ones that are no longer; the paths that changed."""
+    changed = []
+    for path, data in files.items():
+        place = directory / path
+        if place.is_file() and place.read_bytes() == data:
+            continue
+        changed.append(path)
+        write(place, data)
+    for place in (directory / FOLDER / "charts").glob("*.json.gz"):
+        path = place.relative_to(directory).as_posix()
+        if path not in files:
+            place.unlink()
+            changed.append(path)
+    return sorted(changed)
+
+
+def write(place: Path, data: bytes) -> None:
+    """A file whole or not at all, as others may read it meanwhile."""
+    draft = place.with_name(f".{place.name}.{os.getpid()}")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_bytes(data)
+        draft.replace(place)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise PvehelmError(f"{place} cannot be written: {error.strerror or error}") from None
+
+
+def to_folder(archive: Archive, folder: Path, *, url: str = "", force: bool = False) -> list[str]:
+    """Put a package into a folder and bring its index up to date; what was done, line by line."""
+    place = folder / archive.filename
+    if place.is_file():
+        _may_replace(place.read_bytes(), archive, str(place), force)
+    write(place, archive.data)
+    for suffix, data in archive.sidecars.items():
+        write(place.with_name(place.name + suffix), data)
+    write_files(folder, index_files(folder, url=url))
+    return [f"Pushed: {place}", f"Digest: sha256:{archive.sha256}"]
+
+
+def to_branch(archive: Archive, address: git.Address, *, url: str = "", force: bool = False) -> list[str]:
+    """Put a package on a branch that is served as static pages; committed and pushed, never forced."""
+    if not address.ref:
+        raise UsageError(f"{address}: to publish, name the branch", hint="git+https://HOST/REPO.git@gh-pages#charts")
+    title = f"{archive.chart.metadata.name} {archive.chart.version}"
+    commit = git.publish(
+        address, f"Publish {title}", lambda folder: _quietly(to_folder(archive, folder, url=url, force=force))
+    )
+    return [f"Pushed: {address}" + (f" ({commit[:12]})" if commit else ", where it was already"),
+            f"Digest: sha256:{archive.sha256}"]  # fmt: skip
+
+
+def _quietly(_: object) -> None:
+    return None
+
+
+def to_address(book: Book, archive: Archive, target: str, *, force: bool = False) -> list[str]:
+    """Send a package by HTTP PUT into the folder ``target``; its index is the server's business."""
+    repository = owner_of(book, target.rstrip("/") + "/")
+    url = f"{target.rstrip('/')}/{archive.filename}"
+    with book.fetcher(repository) as fetcher:
+        try:
+            there = fetcher.get(url, limit=MAX_ARCHIVE).body
+        except NotFoundError:
+            there = None
+        if there is not None:
+            _may_replace(there, archive, url, force)
+        if there != archive.data:
+            fetcher.send("PUT", url, archive.data, headers={"Content-Type": "application/gzip"})
+        for suffix, data in archive.sidecars.items():
+            fetcher.send("PUT", url + suffix, data, headers={"Content-Type": "application/octet-stream"})
+    return [f"Pushed: {url}", f"Digest: sha256:{archive.sha256}"]
+
+
+def to_registry(book: Book, archive: Archive, target: str, *, force: bool = False) -> list[str]:
+    """Push a package to ``oci://HOST/PATH``, below which it gets its name and its version for tag."""
+    host, _, path = target.removeprefix("oci://").rstrip("/").partition("/")
+    if not HOST.match(host):
+        raise UsageError(f"{target!r} is no place in a registry", hint="oci://HOST/PATH")
+    name = f"{path}/{archive.chart.metadata.name}".strip("/")
+    reference = parse(f"oci://{host}/{name}:{archive.chart.version.replace('+', '_')}")
+    registry = open_registry(book, host)
+    try:
+        try:
+            there, digest = registry.pull(reference)
+        except NotFoundError:
+            there, digest = None, ""
+        if there is not None:
+            _may_replace(there.data, archive, str(reference), force)
+        if there is None or there.data != archive.data or there.sidecars != archive.sidecars:
+            reference, digest = registry.push(path, archive)
+    finally:
+        registry.close()
+    return [f"Pushed: {reference}", f"Digest: {digest}"]
+
+
+def _may_replace(there: bytes, archive: Archive, place: str, force: bool) -> None:
+    if there == archive.data or force:
+        return
+    raise RefusedError(
+        f"{place} is there already with other contents (sha256:{hashlib.sha256(there).hexdigest()})",
+        hint="give the chart a new version; --force replaces what others may have locked",
+    )

@@ -1,0 +1,328 @@
+"""repo, search, pull, push, verify, registry: where charts come from and go to."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pvehelm.actions import repos as actions
+from pvehelm.errors import NotFoundError, PvehelmError, UsageError
+from pvehelm.faces import output
+from pvehelm.faces.cli.command import SOURCE, Session, command, read_text
+
+if TYPE_CHECKING:
+    from pvehelm.chart.archives import Archive
+
+SIDECARS = (".sig", ".minisig", ".prov")
+
+
+def _group(help_: str) -> typer.Typer:
+    return typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True, help=help_)
+
+
+app = _group("Add, list, update and index chart repositories.")
+search_app = _group("Search repositories for charts.")
+registry_app = _group("Log in at OCI registries.")
+
+Username = Annotated[str, typer.Option("-u", "--username", help="The user to log in as.", metavar="USER")]
+Secret = Annotated[
+    str,
+    typer.Option(
+        "--password-ref", help="Where the password is: secret://env/NAME or secret://file/PATH.", metavar="REF"
+    ),
+]
+Stdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")]
+Keys = Annotated[
+    list[str],
+    typer.Option("--key", help="Public keys to trust: a file, 'ssh-ed25519 ...' or minisign's.", metavar="KEY"),
+]
+
+
+def hidden(what: str, instead: str) -> str:
+    """A secret asked on the terminal. Raises UsageError where there is none."""
+    if not sys.stdin.isatty():
+        raise UsageError(f"there is no terminal to ask for it on: {what}", hint=instead)
+    return str(typer.prompt(what, hide_input=True, err=True))
+
+
+def _password(username: str, secret: str, from_stdin: bool) -> str | None:
+    """The password for a user: none where a reference names it or there is no user."""
+    if secret and from_stdin:
+        raise UsageError("--password-ref and --password-stdin contradict each other")
+    if (secret or from_stdin) and not username:
+        raise UsageError("a password needs --username")
+    if secret and not secret.startswith(("secret://env/", "secret://file/")):
+        raise UsageError("--password-ref takes a reference, not the password", hint="secret://env/NAME, for example")
+    if secret or not username:
+        return None
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\n")
+    return hidden("Password", "--password-stdin or --password-ref secret://env/NAME")
+
+
+def _keys(given: list[str]) -> tuple[str, ...]:
+    """Public keys, each given as itself or as a file that holds some."""
+    from pvehelm.chart.signing import public_keys
+
+    found = []
+    for key in given:
+        is_text = key.startswith("ssh-") or (key.startswith("RW") and len(key) == 56)
+        text = key if is_text else read_text(key)
+        found += [one.text for one in public_keys(text, file="" if is_text else key)]
+    return tuple(found)
+
+
+# -- repo ------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+@command()
+def add(
+    session: Session,
+    name: Annotated[str, typer.Argument(help="What to call it.", metavar="NAME")],
+    url: Annotated[str, typer.Argument(help="Where its index.yaml is.", metavar="URL")],
+    username: Username = "",
+    password_ref: Secret = "",
+    password_stdin: Stdin = False,
+    ca_file: Annotated[str, typer.Option("--ca-file", help="The CA that signed its certificate.", metavar="PATH")] = "",
+    key: Keys = [],
+    force_update: Annotated[bool, typer.Option("--force-update", help="Replace one of that name.")] = False,
+) -> None:
+    """Add a chart repository. A password comes by prompt, stdin or reference, never as an argument."""
+    from pvehelm.chart.repositories import Repository
+
+    if "://" not in url and Path(url).is_dir():
+        url = Path(url).resolve().as_uri()
+    password = _password(username, password_ref, password_stdin)
+    place = str(Path(ca_file).resolve()) if ca_file else ""
+    wanted = Repository(name, url, username, password_ref, place, _keys(key))
+    made, prints = actions.repo_add(wanted, password=password, force=force_update)
+    sys.stdout.write(f'"{made.name}" has been added to your repositories\n')
+    if prints:
+        sys.stdout.write(f"its packages must be signed by {prints}\n")
+
+
+@app.command("list")
+@command("output")
+def list_(session: Session) -> None:
+    """List repositories."""
+    rows = actions.repo_list()
+    output.show(
+        session.output,
+        rows,
+        lambda: output.table([(row["name"], row["url"]) for row in rows], ("NAME", "URL")),
+    )
+
+
+app.command("ls", hidden=True)(list_)
+
+
+@app.command()
+@command()
+def remove(
+    session: Session, names: Annotated[list[str], typer.Argument(help="Repositories.", metavar="NAME...")]
+) -> None:
+    """Remove repositories and what was kept of them."""
+    actions.repo_remove(names)
+    for name in names:
+        sys.stdout.write(f'"{name}" has been removed from your repositories\n')
+
+
+app.command("rm", hidden=True)(remove)
+
+
+@app.command()
+@command()
+def update(
+    session: Session, names: Annotated[list[str] | None, typer.Argument(help="Only these.", metavar="[NAME...]")] = None
+) -> int:
+    """Ask repositories what they offer now."""
+    failed = 0
+    for one in actions.repo_update(names or []):
+        if one.error is not None:
+            failed += 1
+            output.error_text(one.error)
+            sys.stderr.write(f'"{one.name}" could not be updated\n')
+            continue
+        sys.stdout.write(f'"{one.name}" {"has news" if one.changed else "is up to date"}\n')
+        for problem in one.skipped:
+            sys.stderr.write(f"  skipped {output.problem_text(problem, False)}\n")
+        if one.warning:
+            sys.stderr.write(f"  warning: {one.warning}\n")
+    return 1 if failed else 0
+
+
+app.command("up", hidden=True)(update)
+
+
+@app.command()
+@command()
+def index(
+    session: Session,
+    directory: Annotated[str, typer.Argument(help="The folder of packages.", metavar="DIR")],
+    url: Annotated[str, typer.Option("--url", help="The address it is served at.", metavar="URL")] = "",
+    merge: Annotated[str, typer.Option("--merge", help="Another index whose versions stay.", metavar="FILE")] = "",
+    key: Keys = [],
+) -> None:
+    """Make a folder of packages a repository: index.yaml, a sparse index, a page. Unchanged packages stay so."""
+    from pvehelm.chart.publishing import write_files
+
+    text = read_text(merge) if merge else None
+    changed = write_files(Path(directory), actions.repo_index(Path(directory), url=url, merge=text, keys=_keys(key)))
+    sys.stdout.write(f"{len(changed)} files written\n" if changed else "nothing has changed\n")
+
+
+# -- search ----------------------------------------------------------------------------------------------------
+
+
+@search_app.callback()
+def search() -> None:
+    """Search repositories for charts."""
+
+
+@search_app.command()
+@command("output")
+def repo(
+    session: Session,
+    words: Annotated[list[str] | None, typer.Argument(help="What to look for.", metavar="[WORD...]")] = None,
+    regexp: Annotated[bool, typer.Option("-r", "--regexp", help="The word is a regular expression.")] = False,
+    versions: Annotated[bool, typer.Option("-l", "--versions", help="All versions.")] = False,
+    devel: Annotated[bool, typer.Option("--devel", help="Prereleases too.")] = False,
+    version: Annotated[str, typer.Option("--version", help="A version or a range.", metavar="VERSION")] = "",
+    fail: Annotated[bool, typer.Option("--fail-on-no-result", help="Exit with 1 when nothing is found.")] = False,
+) -> int:
+    """Search the repositories for charts by name, description and keywords."""
+    rows = actions.search(" ".join(words or []), regexp=regexp, every=versions, devel=devel, version=version)
+    heads = ("NAME", "CHART VERSION", "APP VERSION", "DESCRIPTION")
+
+    def people() -> None:
+        if rows:
+            output.table([(r["name"], r["version"], r["app_version"], r["description"]) for r in rows], heads)
+        else:
+            sys.stdout.write("No results found\n")
+
+    output.show(session.output, rows, people)
+    return 1 if fail and not rows else 0
+
+
+# -- pull, push, verify ----------------------------------------------------------------------------------------
+
+
+@command(*SOURCE)
+def pull(
+    session: Session,
+    charts: Annotated[list[str], typer.Argument(help="REPO/CHART, oci://..., https://....", metavar="CHART...")],
+    destination: Annotated[str, typer.Option("-d", "--destination", help="Where to write.", metavar="DIR")] = ".",
+    untar: Annotated[bool, typer.Option("--untar", help="Unpack it there.")] = False,
+    prov: Annotated[bool, typer.Option("--prov", help="Its signatures too.")] = False,
+    check: Annotated[bool, typer.Option("--verify", help="Check who signed it; see 'verify'.")] = False,
+    key: Keys = [],
+    keyring: Annotated[str, typer.Option("--keyring", help="PGP public keys for .prov.", metavar="FILE")] = "",
+) -> None:
+    """Fetch charts' packages. Digests are checked, and signatures where the repository has keys."""
+    from pvehelm.chart.publishing import write
+
+    for chart in charts:
+        archive = actions.pull(chart, actions.Wish(**session.source), sidecars=prov or check)
+        if check:
+            _verify(archive.data, archive.sidecars, archive.url, key, keyring)
+        folder = Path(destination)
+        if untar:
+            target = folder / archive.chart.metadata.name
+            if target.exists():
+                raise PvehelmError(f"{target} exists already", hint="choose another --destination, or remove it first")
+            for path, data in archive.chart.raw.items():
+                write(target / path, data)
+            sys.stdout.write(f"Unpacked: {target}\n")
+        else:
+            target = folder / archive.filename
+            write(target, archive.data)
+            for suffix, data in archive.sidecars.items() if prov else ():
+                write(folder / (archive.filename + suffix), data)
+            sys.stdout.write(f"Pulled: {target}\n")
+        sys.stdout.write(f"Digest: sha256:{archive.sha256}\n")
+
+
+def _opened(path: str) -> Archive:
+    """A package that lies here, with the signatures beside it."""
+    from pvehelm.chart.archives import Archive, opened
+
+    data = _bytes(path)
+    archive = opened(data, url=path)
+    beside = {suffix: Path(path + suffix) for suffix in SIDECARS}
+    return Archive(data, archive.chart, path, {s: place.read_bytes() for s, place in beside.items() if place.is_file()})
+
+
+def _bytes(path: str) -> bytes:
+    from pvehelm.chart.files import MAX_TOTAL
+
+    place = Path(path)
+    if not place.is_file():
+        hint = "'pvehelm package' makes one of a folder" if place.is_dir() else ""
+        raise NotFoundError(f"there is no file {path}", hint=hint)
+    with place.open("rb") as file:
+        return file.read(MAX_TOTAL + 1)
+
+
+@command()
+def push(
+    session: Session,
+    package: Annotated[str, typer.Argument(help="The .tgz.", metavar="PACKAGE")],
+    target: Annotated[
+        str, typer.Argument(help="A folder, https://..., oci://... or git+https://...@BRANCH.", metavar="TARGET")
+    ],
+    url: Annotated[
+        str, typer.Option("--url", help="The address that the folder or branch is served at.", metavar="URL")
+    ] = "",
+    force: Annotated[bool, typer.Option("--force", help="Replace a version that is there already.")] = False,
+) -> None:
+    """Publish a package and the signatures beside it: to a folder, by HTTP PUT, to a registry, to a git branch."""
+    for line in actions.push(_opened(package), target, url=url, force=force):
+        sys.stdout.write(line + "\n")
+
+
+@command()
+def verify(
+    session: Session,
+    package: Annotated[str, typer.Argument(help="The .tgz, with its signature beside it.", metavar="PACKAGE")],
+    key: Keys = [],
+    keyring: Annotated[str, typer.Option("--keyring", help="PGP public keys for .prov.", metavar="FILE")] = "",
+) -> None:
+    """Check who signed a package: Ed25519 (OpenSSH, minisign) with --key, Helm's .prov by gpg."""
+    archive = _opened(package)
+    _verify(archive.data, archive.sidecars, package, key, keyring)
+
+
+def _verify(data: bytes, sidecars: dict[str, bytes], name: str, key: list[str], keyring: str) -> None:
+    ring = _bytes(keyring) if keyring else None
+    for line in actions.verify(data, sidecars, name=name, keys=_keys(key), keyring=ring):
+        sys.stdout.write(output.printable(line) + "\n")
+
+
+# -- registry --------------------------------------------------------------------------------------------------
+
+Host = Annotated[str, typer.Argument(help="HOST[:PORT].", metavar="HOST")]
+
+
+@registry_app.command()
+@command()
+def login(
+    session: Session, host: Host, username: Username = "", password_ref: Secret = "", password_stdin: Stdin = False
+) -> None:
+    """Log in at a registry. The password comes by prompt, stdin or reference, never as an argument."""
+    if not username:
+        raise UsageError("login needs --username")
+    password = _password(username, password_ref, password_stdin)
+    actions.registry_login(host, username, password=password or "", secret=password_ref)
+    sys.stdout.write("Login Succeeded\n" if not password_ref else f"The login at {host} is kept\n")
+
+
+@registry_app.command()
+@command()
+def logout(session: Session, host: Host) -> None:
+    """Forget the login at a registry."""
+    known = actions.registry_logout(host)
+    sys.stdout.write(f"Removed the login at {host}\n" if known else f"There was no login at {host}\n")
