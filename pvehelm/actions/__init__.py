@@ -7,17 +7,15 @@ command line. Actions take contents (charts, texts), never paths. Those that nee
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 Nature = Literal["read", "write", "destroy", "local"]
 F = TypeVar("F", bound=Callable[..., Any])
 MODULES = ("releases", "charts", "cluster", "sdk", "repos")
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(NamedTuple):
     name: str
     nature: Nature
     function: Callable[..., Any]

@@ -6,8 +6,8 @@ import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
 from pvehelm.errors import Problem, PvehelmError
@@ -84,10 +84,14 @@ def show(how: str, data: Any, rows: Callable[[], None]) -> None:
 
 def when(seconds: float) -> str:
     """A time as Helm's lists print it."""
+    from datetime import UTC, datetime
+
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S.%f +0000 UTC") if seconds else ""
 
 
 def rfc3339(seconds: float) -> str:
+    from datetime import UTC, datetime
+
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z") if seconds else ""
 
 
@@ -154,7 +158,7 @@ def release_text(release: Release, revision: Revision, stream: TextIO | None = N
     stream = stream or sys.stdout
     row = release_row(release, revision)
     stream.write(f"NAME: {release.key.name}\n")
-    stream.write(f"LAST DEPLOYED: {datetime.fromtimestamp(revision.updated).strftime('%a %b %e %H:%M:%S %Y')}\n")
+    stream.write(f"LAST DEPLOYED: {time.strftime('%a %b %e %H:%M:%S %Y', time.localtime(revision.updated))}\n")
     stream.write(f"NAMESPACE: {release.key.namespace}\nSTATUS: {row['info']['status']}\nREVISION: {revision.number}\n")
     if revision.chart_name:
         stream.write(f"CHART: {chart_label(revision)}\n")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
@@ -64,6 +65,8 @@ def status(session: Session, name: Name, revision: Rev = 0) -> None:
     release, shown = actions.status(session.context, name, revision)
     owned = session.context.store.inventory(release.key).entries
 
+    waiting = _waiting(shown.plan or {})
+
     def people() -> None:
         output.release_text(release, shown)
         if revision:
@@ -72,12 +75,27 @@ def status(session: Session, name: Name, revision: Rev = 0) -> None:
         if rows:
             sys.stdout.write("RESOURCES:\n")
             output.table(rows, ("  KIND/NAME", "IDENTIFIER"))
+        for ref, leaves in waiting.items():
+            sys.stdout.write(
+                f"\n{ref} took {', '.join(leaves)} for its next start; pvehelm diff {name} says what waits.\n"
+            )
         if str(shown.status) == "failed":
             sys.stdout.write(f"\npvehelm recover {name} finishes or repairs what was begun.\n")
 
     data = output.release_row(release, shown)
+    data["pending_restart"] = waiting
     data["resources"] = [{"ref": ref, "identifier": dict(one.identifier)} for ref, one in sorted(owned.items())]
     output.show(session.output, data, people)
+
+
+def _waiting(plan: Mapping[str, Any]) -> dict[str, list[str]]:
+    """What the revision's plan changed for the next start of its guests: ref -> leaves."""
+    found: dict[str, list[str]] = {}
+    for change in plan.get("changes", ()):
+        leaves = {row["leaf"] for row in change.get("fields", ()) if row.get("effect") == "reboot"}
+        if leaves:
+            found[change["ref"]] = sorted(leaves)
+    return found
 
 
 def _identifier(identifier: object) -> str:
