@@ -162,6 +162,8 @@ class Fetcher:
                             raise InvalidError(f"{_shown(url)}: the answer is larger than {bound // _MIB} MiB")
                     status = 200 if resumed and response.status_code == 206 else response.status_code
                     return Answer(status, _lower(response.headers), bytes(got), url)
+            except httpx.InvalidURL as error:
+                raise InvalidError(f"{_shown(url)} leads (or redirects) to no web address: {error}") from None
             except (httpx.TransportError, httpx.DecodingError) as error:
                 broken = isinstance(error, (httpx.RemoteProtocolError, httpx.ReadError)) and bool(got)
                 if not broken or attempt == ATTEMPTS - 1:
@@ -206,6 +208,8 @@ class Fetcher:
                     if len(body) > MAX_SMALL:
                         raise InvalidError(f"{_shown(url)}: the answer is larger than {MAX_SMALL // _MIB} MiB")
                 answer = Answer(response.status_code, _lower(response.headers), bytes(body), url)
+        except httpx.InvalidURL as error:
+            raise InvalidError(f"{_shown(url)} leads to no web address: {error}") from None
         except (httpx.TransportError, httpx.DecodingError) as error:
             raise _no_answer(error, method, url) from None
         return answer if answer.status in accept else _checked(answer, method)

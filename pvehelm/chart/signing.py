@@ -27,7 +27,7 @@ NAMESPACE = b"file"
 _SSH_TYPE = b"ssh-ed25519"
 _BEGIN, _END = "-----BEGIN SSH SIGNATURE-----", "-----END SSH SIGNATURE-----"
 _MAX = 1 << 16
-_SCRYPT_MEMORY = 1 << 31
+_SCRYPT_MEMORY = (1 << 31) - (1 << 20)
 
 
 @dataclass(frozen=True, slots=True)
