@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from pvehelm.api import formats
-from pvehelm.api.guests import POWER, GuestKind, seen
+from pvehelm.api.guestcalls import GuestCalls
+from pvehelm.api.guests import POWER, seen
 from pvehelm.api.kind import Get, Step, Wanted
 from pvehelm.api.lowering import Lowering, Path, is_secret, ssh_keys
 from pvehelm.api.schema import Facts
 from pvehelm.errors import Problem
 
 
-class ContainerKind(GuestKind):
+class ContainerKind(GuestCalls):
     name = "Container"
     plural = "containers"
     short = ("ct", "cts", "lxc")

@@ -8,14 +8,15 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from pvehelm.api import formats
-from pvehelm.api.guests import POWER, GuestKind
+from pvehelm.api.guestcalls import GuestCalls
+from pvehelm.api.guests import POWER
 from pvehelm.api.kind import Get, Step, Wanted, get_leaf
 from pvehelm.api.lowering import Lowering, Path, is_secret, is_volume, ssh_keys
 from pvehelm.api.schema import Facts
 from pvehelm.errors import Problem
 
 
-class VirtualMachineKind(GuestKind):
+class VirtualMachineKind(GuestCalls):
     name = "VirtualMachine"
     plural = "virtualmachines"
     short = ("vm", "vms", "qemu")
