@@ -27,6 +27,8 @@ from pvehelm.release.secrets import Secrets
 from pvehelm.release.store import Store
 
 TAKEN = re.compile(r"already exists|config file already exists|already used", re.IGNORECASE)
+# What the server says when a configuration is not the one that was read.
+MOVED = re.compile(r"modified configuration|checksum mismatch", re.IGNORECASE)
 PLACEHOLDER = re.compile(r"\$\{(vmid|node):([^}]+)\}")
 
 
@@ -155,7 +157,32 @@ class Applier:
     # -- one change --------------------------------------------------------------------------------------------
 
     async def _change(self, change: Change) -> None:
-        steps = list(change.steps)
+        try:
+            await self._steps(change, change.steps)
+        except ApiError as error:
+            if change.op is not Op.update or not MOVED.search(str(error)):
+                raise
+            self._tell("retry", change.ref, "somebody changed it meanwhile; planning it once more")
+            await self._steps(change, await self._again(change))
+            if not change.owned:
+                return
+            self._record(change, "planned once more", owned=self._complete(change))
+
+    async def _again(self, change: Change) -> list[Step]:
+        """The steps of an update on the object as it is now: what of the change is still to be done."""
+        kind = self.kinds(change.kind)
+        live = await kind.read(self.keys.get(change.ref, change.key), Reader(self.client))
+        if live is None:
+            raise PvehelmError(f"{change.ref} is gone", hint="run the command again: it is planned anew")
+        left = {
+            row.leaf: row.after
+            for row in change.fields
+            if kind.recorded(row.leaf) or not kind.same(row.leaf, row.after, get_leaf(live.fields, row.leaf))
+        }
+        return kind.update(live, left, change.wanted) if left else []
+
+    async def _steps(self, change: Change, given: Sequence[Step]) -> None:
+        steps = list(given)
         for index, step in enumerate(steps):
             last = index == len(steps) - 1
             if step.creates:

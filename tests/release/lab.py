@@ -243,6 +243,10 @@ class Lab:
     def fault(self, match: str, *, times: int | None = None, **what: Any) -> None:
         faults.add(self.state, match, times=times, **what)
 
+    def has_faults(self) -> bool:
+        """Whether a fault is still to strike."""
+        return bool(faults.listed(self.state))
+
     def clear_faults(self) -> None:
         faults.clear(self.state)
 
