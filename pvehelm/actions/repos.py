@@ -34,32 +34,23 @@ def repo_add(repository: Repository, *, password: str | None = None, force: bool
     from dataclasses import replace
 
     from pvehelm.chart import catalog, repositories, signing
+    from pvehelm.chart.fetch import Credentials, Fetcher
 
     have = book()
+    repositories.check(repository)
     before = have.repositories.get(repository.name)
-    if before is not None and not force and (before.base != repository.base or before.username != repository.username):
-        raise InvalidError(
-            f"there is a repository {repository.name!r} already, at {before.url}", hint="--force-update replaces it"
-        )
-    for key in repository.keys:
-        signing.public_keys(key)
     if before is not None and not force:
+        if before.base != repository.base or before.username != repository.username:
+            raise InvalidError(
+                f"there is a repository {repository.name!r} already, at {before.url}", hint="--force-update replaces it"
+            )
         repository = replace(repository, keys=repository.keys or before.keys, secret=repository.secret or before.secret)
-    added = repositories.add(have, repository, password=password, force=True)
-    try:
-        catalog.update(added, repository)
-        named = catalog.Catalog(repository).keys
-        if named and not repository.keys:
-            for key in named:
-                signing.public_keys(key, file=f"a key that the index of {repository.name} names")
-            repository = replace(repository, keys=named)
-            repositories.add(added, repository, force=True)
-    except PvehelmError:
-        if before is None:
-            repositories.remove(added, [repository.name])
-        else:
-            repositories.add(added, before, force=True)
-        raise
+    given = Credentials(repository.username, password) if password is not None else have.credentials(repository)
+    catalog.update(have, repository, Fetcher(repository.url, given, ca_file=repository.ca_file))
+    repository = replace(repository, keys=repository.keys or catalog.Catalog(repository).keys)
+    for key in repository.keys:
+        signing.public_keys(key, file=f"a key that the index of {repository.name} names")
+    repositories.add(have, repository, password=password, force=True)
     prints = ", ".join(one.fingerprint for key in repository.keys for one in signing.public_keys(key))
     return repository, prints
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pvehelm.chart.fetch import MAX_INDEX
+from pvehelm.chart.fetch import MAX_INDEX, Fetcher
 from pvehelm.chart.index import Entry, Index, read
 from pvehelm.chart.repositories import Book, Repository
 from pvehelm.chart.versions import parse, satisfies
@@ -49,8 +49,11 @@ def file_of(url: str) -> Path:
     return Path(cache_dir()) / "repositories" / f"{hashlib.sha256(url.rstrip('/').encode()).hexdigest()[:32]}.db"
 
 
-def update(book: Book, repository: Repository) -> Index | None:
-    """Ask for the repository's index and compile it; None when it is the one we have. Raises as Fetcher and read do."""
+def update(book: Book, repository: Repository, fetcher: Fetcher | None = None) -> Index | None:
+    """Ask for the repository's index and compile it; None when it is the one we have. Raises as Fetcher and read do.
+
+    ``fetcher`` asks with other credentials than the book's, for a repository that is not in it yet.
+    """
     file = file_of(repository.url)
     known = _meta(file)
     headers = {}
@@ -58,7 +61,7 @@ def update(book: Book, repository: Repository) -> Index | None:
         headers["If-None-Match"] = known["etag"]
     elif known.get("modified"):
         headers["If-Modified-Since"] = known["modified"]
-    with book.fetcher(repository) as fetcher:
+    with fetcher or book.fetcher(repository) as fetcher:
         answer = fetcher.get(f"{repository.base}/index.yaml", limit=MAX_INDEX, headers=headers, encoded=True)
     digest = hashlib.sha256(answer.body).hexdigest()
     if known and (answer.status == 304 or digest == known.get("digest")):

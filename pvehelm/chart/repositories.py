@@ -140,6 +140,13 @@ def _repository(item: Any, where: str, problems: list[Problem]) -> Repository | 
     return Repository(**texts, keys=tuple(keys))
 
 
+def check(repository: Repository) -> None:
+    """Whether a repository's name and address can be used. Raises UsageError and InvalidError."""
+    if not NAME.match(repository.name):
+        raise UsageError(f"{repository.name!r} can't be a repository's name", hint="letters, digits, '.', '_' and '-'")
+    check_url(repository.url)
+
+
 def check_url(url: str) -> str:
     """A repository's address, or an error that says what it must look like."""
     if url.startswith("oci://"):
@@ -157,9 +164,7 @@ def check_url(url: str) -> str:
 
 def add(book: Book, repository: Repository, *, password: str | None = None, force: bool = False) -> Book:
     """The book with a repository, written. What is there under that name is replaced only when asked."""
-    if not NAME.match(repository.name):
-        raise UsageError(f"{repository.name!r} can't be a repository's name", hint="letters, digits, '.', '_' and '-'")
-    check_url(repository.url)
+    check(repository)
     with locked(book.path):
         book = load(book.path)
         before = book.repositories.get(repository.name)

@@ -34,6 +34,7 @@ def index_of(*packages: bytes, url: str = "", **more: Any) -> bytes:
                 "name": metadata.name,
                 "version": metadata.version,
                 "description": metadata.description,
+                "appVersion": metadata.app_version,
                 "digest": hashlib.sha256(data).hexdigest(),
                 "urls": [f"{url}{metadata.name}-{metadata.version}.tgz"],
             }

@@ -62,7 +62,7 @@ class Lab:
         self.data = folder / "data"
         self.monkeypatch = monkeypatch
         for name in list(os.environ):
-            if name.startswith("PVEHELM_"):
+            if name.startswith("PVEHELM_") and name != "PVEHELM_CACHE":
                 monkeypatch.delenv(name)
         monkeypatch.setenv("PVEHELM_DATA", str(self.data))
         monkeypatch.setenv("PVEHELM_CONFIG", str(folder / "config.yaml"))

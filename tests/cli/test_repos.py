@@ -1,0 +1,241 @@
+"""Repositories on the command line: add, search, pull, push, sign, and charts named by reference everywhere."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.chart.data import write
+from tests.chart.servers import Hub, Web, basic, hub_server, packed, web_server
+from tests.release.lab import Lab
+
+POOL = b"""\
+apiVersion: proxmox.io/v1
+kind: Pool
+metadata: {name: "{{ Release.Name }}"}
+spec: {comment: "{{ Values.text }}"}
+"""
+FILES = {"templates/pool.yaml": POOL, "values.yaml": b"text: hello\n", "README.md": b"# web\n"}
+needs_ssh = pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="ssh-keygen is not installed")
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    with web_server() as server:
+        yield server
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    with hub_server() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PVEHELM_CACHE", str(tmp_path / "cache"))
+
+
+def test_from_adding_to_installing(lab: Lab, web: Web) -> None:
+    web.put(*(packed("web", v, FILES, "appVersion: '3'\n") for v in ("1.0.0", "1.1.0", "2.0.0-rc.1")))
+    assert lab.run("repo", "add", "lab", web.url).out == '"lab" has been added to your repositories\n'
+    assert lab.run("repo", "list", "-o", "json").json == [{"name": "lab", "url": web.url}]
+    assert lab.run("search", "repo", "we").out.split("\n")[1].split() == ["lab/web", "1.1.0", "3"]
+    found = lab.run("search", "repo", "web", "-l", "-o", "json").json
+    assert [row["version"] for row in found] == ["1.1.0", "1.0.0"]
+    found = lab.run("search", "repo", "--devel", "-o", "json").json
+    assert [row["version"] for row in found] == ["2.0.0-rc.1"]
+    assert lab.run("search", "repo", "nothing").out == "No results found\n"
+    lab.run("search", "repo", "nothing", "--fail-on-no-result", code=1)
+    lab.run("install", "one", "lab/web", "--version", "~1.0")
+    assert lab.run("list", "-o", "json").json[0]["chart"] == "web-1.0.0"
+    assert "hello" in lab.run("diff", "one", "lab/web", "--set", "text=bye").out
+    lab.run("upgrade", "one", "lab/web", "--set", "text=bye")
+    assert lab.run("list", "-o", "json").json[0]["chart"] == "web-1.1.0"
+    for words in (
+        ("template", "lab/web", "--devel"),
+        ("template", "web", "--repo", web.url),
+        ("template", f"{web.url}/web-1.0.0.tgz"),
+        ("show", "values", "lab/web"),
+    ):
+        assert "hello" in lab.run(*words).out
+    assert "version: 1.0.0" in lab.run("show", "chart", "lab/web", "--version", "1.0.0").out
+    lab.run("lint", "lab/web")
+    assert "did you mean 'web'" in lab.run("template", "lab/webb", code=1).err
+    assert "no version of web" in lab.run("template", "lab/web", "--version", "^7", code=1).err
+    web.put(packed("web", "1.2.0", FILES))
+    assert lab.run("repo", "update").out == '"lab" has news\n'
+    assert lab.run("repo", "update", "lab").out == '"lab" is up to date\n'
+    lab.run("repo", "remove", "lab")
+    assert "there are no repositories" in lab.run("repo", "update", code=1).err
+    assert "there is no chart at lab/web" in lab.run("template", "lab/web", code=1).err
+
+
+def test_where_a_release_came_from_is_recorded(lab: Lab, web: Web) -> None:
+    web.put(packed("web", "1.0.0", FILES))
+    lab.run("repo", "add", "lab", web.url)
+    lab.run("install", "one", "lab/web")
+    assert (
+        lab.run("get", "metadata", "one", "-o", "json")
+        .json.get("origin", f"{web.url}/web-1.0.0.tgz")
+        .startswith(web.url)
+    )
+
+
+def test_repositories_that_need_a_login(lab: Lab, web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    web.put(packed("web", "1.0.0", FILES))
+    web.login = basic("me", "hunter2")
+    refused = lab.run("repo", "add", "lab", web.url, code=1)
+    assert "access denied" in refused.err
+    assert "--username" in refused.err
+    assert lab.run("repo", "list", "-o", "json").json == []
+    lab.run("repo", "add", "lab", web.url, "--username", "me", code=64)
+    lab.run("repo", "add", "lab", web.url, "--username", "me", "--password-ref", "hunter2", code=64)
+    lab.run("repo", "add", "lab", web.url, "--username", "me", "--password-stdin", stdin="wrong\n", code=1)
+    lab.run("repo", "add", "lab", web.url, "--username", "me", "--password-stdin", stdin="hunter2\n")
+    lab.run("pull", "lab/web", "-d", "got")
+    monkeypatch.setenv("LAB_PASSWORD", "hunter2")
+    lab.run("repo", "add", "two", web.url, "-u", "me", "--password-ref", "secret://env/LAB_PASSWORD")
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file() and b"hunter2" in path.read_bytes()] == [
+        "repository-credentials.json"
+    ]
+
+
+def test_adding_twice(lab: Lab, web: Web) -> None:
+    web.put(packed("web", "1.0.0", FILES))
+    lab.run("repo", "add", "lab", web.url)
+    lab.run("repo", "add", "lab", web.url)
+    assert "--force-update" in lab.run("repo", "add", "lab", web.url + "/x", code=1).err
+    lab.run("repo", "add", "lab", web.url + "/x", "--force-update", code=1)
+    assert lab.run("repo", "list", "-o", "json").json == [{"name": "lab", "url": web.url}]
+    lab.run("repo", "add", "x", "nowhere", code=1)
+    lab.run("repo", "add", "x", "oci://host/x", code=64)
+    lab.run("repo", "remove", "nix", code=1)
+
+
+def test_one_that_fails_does_not_stop_the_others(lab: Lab, web: Web) -> None:
+    web.put(packed("web", "1.0.0", FILES))
+    web.files["/b/index.yaml"] = web.files["/index.yaml"]
+    lab.run("repo", "add", "a", web.url)
+    lab.run("repo", "add", "b", f"{web.url}/b")
+    del web.files["/index.yaml"]
+    run = lab.run("repo", "update", code=1)
+    assert '"b" is up to date' in run.out
+    assert '"a" could not be updated' in run.err
+
+
+@needs_ssh
+def test_signed_repositories(lab: Lab, tmp_path: Path) -> None:
+    for name in ("key", "other"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", name], cwd=tmp_path, check=True)
+    write(tmp_path / "web", {"Chart.yaml": b"apiVersion: v2\nname: web\nversion: 1.0.0\n", **FILES})
+    lab.run("package", "web", "-d", "site", "--sign", "--key", "key", "--app-version", "7")
+    lab.run("package", "web", "-d", "site", "--sign", "--key", "other", "--version", "1.1.0")
+    lab.run("package", "web", "-d", "site", "--version", "1.2.0")
+    lab.run("package", "web", "--sign", code=64)
+    lab.run("package", "web", "--version", "x", code=1)
+    assert "4 files written" in lab.run("repo", "index", "site", "--key", "key.pub").out
+    assert lab.run("repo", "index", "site").out == "nothing has changed\n"
+    assert "must be signed by SHA256:" in lab.run("repo", "add", "lab", "site").out
+    assert 'appVersion: "7"' in lab.run("show", "chart", "lab/web", "--version", "1.0.0").out
+    assert "signed by another key" in lab.run("pull", "lab/web", "--version", "1.1.0", code=1).err
+    assert "it is not signed" in lab.run("pull", "lab/web", code=1).err
+    lab.run("pull", "lab/web", "--version", "1.0.0", "--prov", "-d", "got")
+    assert "signed by SHA256:" in lab.run("verify", "got/web-1.0.0.tgz", "--key", "key.pub").out
+    lab.run("verify", "got/web-1.0.0.tgz", "--key", "other.pub", code=1)
+    assert "cannot be verified" in lab.run("verify", "site/web-1.2.0.tgz", code=1).err
+    # A repository that names other keys later does not change what is trusted.
+    lab.run("repo", "index", "site", "--key", "other.pub")
+    assert "other keys" in lab.run("repo", "update").err
+    assert "signed by another key" in lab.run("pull", "lab/web", "--version", "1.1.0", code=1).err
+    lab.run("repo", "add", "lab", "site", "--key", (tmp_path / "other.pub").read_text().strip(), "--force-update")
+    lab.run("pull", "lab/web", "--version", "1.1.0", "-d", "got")
+
+
+def test_pulling(lab: Lab, web: Web, tmp_path: Path) -> None:
+    data = packed("web", "1.0.0", FILES)
+    web.put(data)
+    lab.run("repo", "add", "lab", web.url)
+    out = lab.run("pull", "lab/web", "-d", "got").out
+    assert out.startswith("Pulled: got/web-1.0.0.tgz\nDigest: sha256:")
+    assert (tmp_path / "got/web-1.0.0.tgz").read_bytes() == data
+    lab.run("pull", "lab/web", "--untar", "-d", "got")
+    assert (tmp_path / "got/web/values.yaml").read_bytes() == b"text: hello\n"
+    lab.run("pull", "lab/web", "--untar", "-d", "got", code=1)
+    web.files["/web-1.0.0.tgz"] = b"changed"
+    shutil.rmtree(tmp_path / "cache/archives")
+    assert "is not what it should be" in lab.run("pull", "lab/web", code=1).err
+    lab.run("pull", "lab/web", "--verify", code=1)
+
+
+def test_publishing(lab: Lab, web: Web, hub: Hub, tmp_path: Path) -> None:
+    (tmp_path / "web.tgz").write_bytes(packed("web", "1.0.0", FILES))
+    (tmp_path / "changed.tgz").write_bytes(packed("web", "1.0.0"))
+    web.writable = True
+    lab.run("registry", "login", hub.host, "-u", "me", "--password-stdin", stdin="p\n")
+    for target in ("site", f"{web.url}/charts", f"oci://{hub.host}/charts"):
+        assert "Digest: sha256:" in lab.run("push", "web.tgz", target).out
+        lab.run("push", "web.tgz", target)
+        assert "there already" in lab.run("push", "changed.tgz", target, code=3).err
+        lab.run("push", "changed.tgz", target, "--force")
+    assert web.files["/charts/web-1.0.0.tgz"] == (tmp_path / "site/web-1.0.0.tgz").read_bytes()
+    assert lab.run("show", "chart", f"oci://{hub.host}/charts/web").out.startswith("apiVersion: v2\nname: web\n")
+    lab.run("repo", "add", "site", "site")
+    assert len(lab.run("search", "repo", "-o", "json").json) == 1
+    lab.run("push", "nothing.tgz", "site", code=1)
+    lab.run("push", "web.tgz", "ftp://x/y", code=64)
+    assert "Removed" in lab.run("registry", "logout", hub.host).out
+
+
+def test_indexes(lab: Lab, tmp_path: Path) -> None:
+    import gzip
+
+    site = tmp_path / "site"
+    site.mkdir()
+    odd = "description: <script>alert(1)</script>\nhome: 'javascript:alert(1)'\n"
+    (site / "web-1.0.0.tgz").write_bytes(packed("web", "1.0.0", FILES, odd))
+    old = "apiVersion: v1\nentries:\n  web: [{name: web, version: 0.9.0, urls: [old.tgz], created: '2020'}]\n"
+    (tmp_path / "old.yaml").write_text(old)
+    lab.run("repo", "index", "site", "--url", "https://charts.example.org", "--merge", "old.yaml")
+    page = (site / "index.html").read_text()
+    assert "<script" not in page
+    assert 'href="javascript' not in page
+    assert 'href="https://charts.example.org/web-1.0.0.tgz"' in page
+    sparse = json.loads(gzip.decompress((site / "sparse/charts/web.json.gz").read_bytes()))
+    assert [one["version"] for one in sparse["versions"]] == ["1.0.0", "0.9.0"]
+    before = {path: path.read_bytes() for path in site.rglob("*") if path.is_file()}
+    lab.run("repo", "index", "site", "--url", "https://charts.example.org", "--merge", "old.yaml")
+    assert {path: path.read_bytes() for path in site.rglob("*") if path.is_file()} == before
+    (site / "web-1.0.0.tgz").unlink()
+    lab.run("repo", "index", "site")
+    assert not (site / "sparse/charts/web.json.gz").exists()
+
+
+def test_dependencies(lab: Lab, web: Web, tmp_path: Path) -> None:
+    web.put(packed("lib", "1.0.0"))
+    text = "apiVersion: v2\nname: app\nversion: 1.0.0\n"
+    text += f"dependencies:\n- {{name: lib, version: ^1, repository: '{web.url}'}}\n"
+    write(tmp_path / "app", {"Chart.yaml": text})
+    assert "missing" in lab.run("dependency", "list", "app").out
+    lab.run("package", "app", code=1)
+    assert "1 dependency in app/charts" in lab.run("dep", "update", "app").out
+    assert lab.run("dep", "ls", "app", "-o", "json").json[0]["status"] == "ok"
+    web.put(packed("lib", "1.0.0"), packed("lib", "1.1.0"))
+    (tmp_path / "app/charts/lib-1.0.0.tgz").unlink()
+    assert "lib 1.0.0" in lab.run("dep", "build", "app").out
+    assert "lib 1.1.0" in lab.run("dep", "up", "app").out
+    lab.run("package", "app", "-u")
+    lab.run("dep", "update", "app-1.0.0.tgz", code=64)
+
+
+def test_a_wrong_password_leaves_the_right_one(lab: Lab, web: Web) -> None:
+    web.put(packed("web", "1.0.0", FILES))
+    web.login = basic("me", "right")
+    lab.run("repo", "add", "lab", web.url, "-u", "me", "--password-stdin", stdin="right\n")
+    lab.run("repo", "add", "lab", web.url, "-u", "me", "--password-stdin", "--force-update", stdin="wrong\n", code=1)
+    lab.run("repo", "update")
