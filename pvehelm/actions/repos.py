@@ -133,30 +133,19 @@ def search(
     word: str = "", *, regexp: bool = False, every: bool = False, devel: bool = False, version: str = ""
 ) -> list[dict[str, Any]]:
     """Search the repositories for charts by name, description and keywords."""
-    from pvehelm.chart.catalog import Catalog, pick
+    from pvehelm.chart.catalog import Catalog
 
     have = book()
     if not have.repositories:
         raise NotFoundError("there are no repositories", hint="'pvehelm repo add NAME URL' adds one")
-    rows = []
+    rows: list[dict[str, Any]] = []
     for repository in sorted(have.repositories.values(), key=lambda one: one.name):
         catalog = Catalog(repository)
-        for name in catalog.search(word, regexp=regexp):
-            entries = catalog.versions(name)
-            if every:
-                chosen = [e for e in entries if pick([e.version], version, devel=devel)]
-            else:
-                newest = pick([e.version for e in entries], version, devel=devel)
-                chosen = [e for e in entries if e.version == newest]
-            rows += [
-                {
-                    "name": f"{repository.name}/{name}",
-                    "version": e.version,
-                    "app_version": e.app_version,
-                    "description": ("DEPRECATED " if e.deprecated else "") + e.description,
-                }
-                for e in chosen
-            ]
+        names = catalog.search(word, regexp=regexp)
+        rows += [
+            {"name": f"{repository.name}/{name}", "version": text, "app_version": app, "description": description}
+            for name, text, app, description in catalog.offers(names, version, devel=devel, every=every)
+        ]
     return rows
 
 

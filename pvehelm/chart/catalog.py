@@ -184,6 +184,27 @@ class Catalog:
         rows = self.rows("select name from chart where instr(? || words, ?) order by name", [label.lower(), text])
         return [row[0] for row in rows]
 
+    def offers(
+        self, names: Iterable[str], version: str = "", *, devel: bool = False, every: bool = False
+    ) -> Iterator[tuple[str, str, str, str]]:
+        """Of each chart the newest version that :func:`pick` takes, or ``every`` such: name, version, appVersion and
+        description."""
+        from itertools import groupby
+
+        wanted = set(names)
+        listed = self.rows(
+            "select name, version, app_version, description, deprecated from version order by name, rank"
+        )
+        for name, group in groupby((row for row in listed if row[0] in wanted), key=lambda row: row[0]):
+            rows = list(group)
+            if every:
+                chosen = [row for row in rows if pick([row[1]], version, devel=devel)]
+            else:
+                newest = pick([row[1] for row in rows], version, devel=devel)
+                chosen = [row for row in rows if row[1] == newest]
+            for _, text, app_version, description, deprecated in chosen:
+                yield name, text, app_version, ("DEPRECATED " if deprecated else "") + description
+
 
 def pick(versions: Iterable[str], wanted: str = "", *, devel: bool = False) -> str | None:
     """The first of ``versions`` (newest first) that is ``wanted`` exactly or in its range; stable unless ``devel``."""
