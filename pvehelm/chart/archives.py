@@ -11,6 +11,7 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import get_ident
 
 from pvehelm.chart.chart import Chart, load_archive
 from pvehelm.dirs import cache_dir
@@ -79,7 +80,7 @@ def keep(data: bytes) -> None:
     """Put an archive into the cache; a cache that cannot be written is none."""
     digest = hashlib.sha256(data).hexdigest()
     folder = _folder()
-    draft = folder / f".{digest}.{os.getpid()}"
+    draft = folder / f".{digest}.{os.getpid()}-{get_ident()}"
     with contextlib.suppress(OSError):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft.write_bytes(data)

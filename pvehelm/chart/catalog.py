@@ -15,6 +15,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 from pvehelm.chart.fetch import MAX_INDEX, Fetcher
@@ -88,7 +89,7 @@ def forget(repository: Repository) -> None:
 
 def _compile(index: Index, file: Path, meta: Mapping[str, str]) -> None:
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = file.with_name(f"{file.name}.{os.getpid()}.new")
+    draft = file.with_name(f"{file.name}.{os.getpid()}-{get_ident()}.new")
     draft.unlink(missing_ok=True)
     try:
         with contextlib.closing(sqlite3.connect(draft)) as base:
