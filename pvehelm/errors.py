@@ -46,6 +46,9 @@ class PvehelmError(Exception):
         self.message = message
         self.problems = tuple(problems)
         self.hint = hint
+        # In a traceback, where nothing else prints them.
+        for problem in self.problems:
+            self.add_note(str(problem))
 
     def __str__(self) -> str:
         return self.message

@@ -107,10 +107,13 @@ class GuestKind(Kind):
 
     def fields(self) -> Mapping[str, Field]:
         found: dict[str, Field] = {}
+        stands_for = {"networks": "net0", "disks": "scsi0", "mounts": "mp0", "vmid": "node", "isTemplate": "template"}
         for name, facts in self.friendly_facts().items():
+            native = stands_for.get(name, "ciuser" if name == "cloudInit" else name)
             found[name] = Field(
                 name,
                 facts,
+                effect=Effect.live if self._is_live(native, "") or facts.get("once") else Effect.reboot,
                 friendly=True,
                 subkeys=facts.get("properties", {}),
                 create_only=bool(facts.get("once")),

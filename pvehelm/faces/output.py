@@ -49,7 +49,7 @@ def emit_data(data: Any, how: str, stream: TextIO | None = None) -> None:
     else:
         from pvehelm.chart.yaml import dump
 
-        text = dump(json.loads(json.dumps(data, default=str)))
+        text = dump(json.loads(json.dumps(data, default=str)), width=None)
         stream.write(text if text.endswith("\n") else text + "\n")
 
 

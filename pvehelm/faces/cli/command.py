@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pvehelm.errors import PvehelmError, StoppedError, UsageError
+from pvehelm.errors import PvehelmError, RefusedError, StoppedError, UsageError
 
 if TYPE_CHECKING:
     from pvehelm.config import Config, ContextConfig
@@ -98,7 +98,9 @@ class Session:
 
         plan_text(plan, sys.stderr)
         names = ", ".join(change.ref for change in plan.destroys)
-        return ask(f"This destroys {names}. Go on?")
+        if not ask(f"This destroys {names}. Go on?"):
+            raise RefusedError("nothing was changed")
+        return True
 
 
 def ask(question: str) -> bool:

@@ -64,6 +64,10 @@ def add(
                 "there is no terminal to ask for the secret on", hint="--secret-stdin or --secret secret://env/NAME"
             )
         secret = typer.prompt("Token secret" if token_id else "Password", hide_input=True, err=True)
+    if fingerprint:
+        from pvehelm.api.tls import normal_fingerprint
+
+        normal_fingerprint(fingerprint)
     first, others, port = config.parse_hosts(host)
     made = config.ContextConfig(
         name=name,

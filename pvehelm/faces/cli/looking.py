@@ -74,7 +74,7 @@ def status(session: Session, name: Name, revision: Rev = 0) -> None:
         rows = [(ref, _identifier(one.identifier)) for ref, one in sorted(owned.items())]
         if rows:
             sys.stdout.write("RESOURCES:\n")
-            output.table(rows, ("  KIND/NAME", "IDENTIFIER"))
+            output.table(rows, ("KIND/NAME", "IDENTIFIER"))
         for ref, leaves in waiting.items():
             sys.stdout.write(
                 f"\n{ref} took {', '.join(leaves)} for its next start; pvehelm diff {name} says what waits.\n"
