@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ def everything_kept(lab: Lab) -> bytes:
     for path in Path(lab.data).rglob("*"):
         if path.is_file() and not path.name.startswith("simulator.db"):
             kept += path.read_bytes()
-    with sqlite3.connect(lab.data / "releases.db") as db:
+    with closing(sqlite3.connect(lab.data / "releases.db")) as db:
         for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
             for row in db.execute(f"SELECT * FROM {name}"):
                 for cell in row:
