@@ -15,14 +15,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pvehelm.api.client import Client
+from pvehelm.api.guests import GuestKind
 from pvehelm.api.kind import Kind, Live, Step, Wanted, get_leaf, leaves, placeholders
 from pvehelm.api.task import Task, is_upid
 from pvehelm.errors import ApiError, PvehelmError, TaskError, TransportError
 from pvehelm.release.event import Emit, Event
 from pvehelm.release.lease import Lease
-from pvehelm.release.live import GUESTS, Reader
+from pvehelm.release.live import Reader
 from pvehelm.release.plan import Change, Op, Plan
-from pvehelm.release.release import Inventory, Owned, ReleaseKey
+from pvehelm.release.release import GUEST_KINDS, Inventory, Owned, ReleaseKey
 from pvehelm.release.secrets import Secrets
 from pvehelm.release.store import Store
 
@@ -195,11 +196,11 @@ class Applier:
     async def _create(self, change: Change, step: Step) -> None:
         kind, wanted = self.kinds(change.kind), change.wanted
         assert wanted is not None
-        if change.kind in GUESTS and not wanted.key.get("vmid"):
+        if change.kind in GUEST_KINDS and not wanted.key.get("vmid"):
             await self._create_guest(change, step, wanted)
         else:
             key = {**wanted.key, **{k: self._fill(v) for k, v in wanted.key.items() if v is not None}}
-            if change.kind in GUESTS and not self.store.reserve(
+            if change.kind in GUEST_KINDS and not self.store.reserve(
                 self.key.cluster, int(key["vmid"]), self.key, change.ref
             ):
                 raise PvehelmError(
@@ -266,11 +267,11 @@ class Applier:
         """A reader for what was just created: where it is and that it is stopped need not be asked."""
         reader = Reader(self.client)
         key = self.keys[change.ref]
-        if change.kind in GUESTS and change.wanted:
-            flavour = "qemu" if change.kind == "VirtualMachine" else "lxc"
-            row = {"type": flavour, "status": "stopped", **key, "pool": change.wanted.fields.get("pool") or ""}
+        kind = self.kinds(change.kind)
+        if isinstance(kind, GuestKind) and change.wanted:
+            row = {"type": kind.flavour, "status": "stopped", **key, "pool": change.wanted.fields.get("pool") or ""}
             reader.know("/cluster/resources", [row])
-            reader.know(f"/nodes/{key['node']}/{flavour}", [row])
+            reader.know(f"/nodes/{key['node']}/{kind.flavour}", [row])
         return reader
 
     # -- one step ----------------------------------------------------------------------------------------------
@@ -310,7 +311,7 @@ class Applier:
             if (step.deletes and change.op is not Op.recreate) or (change.op is Op.forget and final)
             else None
         )
-        if "node" in step.writes and change.wanted and change.kind in GUESTS:
+        if "node" in step.writes and change.wanted and change.kind in GUEST_KINDS:
             self.keys[change.ref] = {**self.keys[change.ref], "node": change.wanted.fields["node"]}
             owned = replace(owned, identifier=self.keys[change.ref]) if owned else None
         if step.deletes or forget:
@@ -447,7 +448,7 @@ class Applier:
 
 def _carries_mark(kind: Kind, live: Live, change: Change) -> bool:
     """Whether a guest is the one that this change makes: somebody else's may have its number by now."""
-    if kind.name not in GUESTS:
+    if kind.name not in GUEST_KINDS:
         return True
     mark = live.extra.get("mark")
     return mark is not None and change.owned is not None and mark.uid == change.owned.uid and mark.ref == change.ref

@@ -10,10 +10,8 @@ from pvehelm.api.kind import Kind, Live, leaves
 from pvehelm.chart.manifest import Resource
 from pvehelm.errors import InvalidError, Problem
 from pvehelm.release.plan import Desired, Observed
-from pvehelm.release.release import Inventory, Owned
+from pvehelm.release.release import GUEST_KINDS, Inventory, Owned
 from pvehelm.release.secrets import Secrets, has_secret, secret_key
-
-GUESTS = ("VirtualMachine", "Container")
 
 
 class Reads(Protocol):
@@ -74,7 +72,7 @@ async def gather(
         owned = inventory.entries.get(ref)
         return str(owned.identifier["vmid"]) if owned and "vmid" in owned.identifier else None
 
-    guests = [resource for resource in resources if resource.kind in GUESTS]
+    guests = [resource for resource in resources if resource.kind in GUEST_KINDS]
     for resource in guests:
         numbers[resource.ref] = f"${{vmid:{resource.ref}}}"
     lowered = [_lower(resource, kinds, resolve, problems) for resource in guests]
@@ -90,7 +88,7 @@ async def gather(
         if live is not None and one.ref not in replaced:
             numbers[one.ref] = str(live.key["vmid"])
         desired.append(one)
-    others = [_lower(resource, kinds, resolve, problems) for resource in resources if resource.kind not in GUESTS]
+    others = [_lower(resource, kinds, resolve, problems) for resource in resources if resource.kind not in GUEST_KINDS]
     if problems:
         raise InvalidError("the manifests are not valid", problems)
     rest = [one for one in others if one]
@@ -114,7 +112,7 @@ def _refuse_doubles(desired: Sequence[Desired]) -> None:
     problems = []
     for one in desired:
         key = {name: str(value) for name, value in one.wanted.key.items() if value is not None}
-        if one.kind.name in GUESTS:
+        if one.kind.name in GUEST_KINDS:
             key = {"vmid": key["vmid"]} if "vmid" in key else {}
         if not key:
             continue
@@ -130,7 +128,7 @@ def _refuse_doubles(desired: Sequence[Desired]) -> None:
 def _renamed(desired: Mapping[str, Desired], inventory: Inventory) -> dict[str, str]:
     """Objects that go by another name in the manifests now: new ref -> the ref that the inventory has."""
     found: dict[str, str] = {}
-    left = [owned for owned in inventory if owned.ref not in desired and owned.kind not in GUESTS]
+    left = [owned for owned in inventory if owned.ref not in desired and owned.kind not in GUEST_KINDS]
     for ref, one in desired.items():
         if ref in inventory.entries:
             continue
@@ -223,8 +221,8 @@ async def _left_behind(
         wanted = desired.get(owned.ref)
         if wanted is None:
             observed.live[owned.ref] = await _read(kinds(owned.kind), owned.identifier, reader)
-        elif (owned.kind not in GUESTS and not _same_key(wanted, owned)) or (
-            owned.kind in GUESTS and wanted.wanted.key.get("vmid") not in (None, owned.identifier.get("vmid"))
+        elif (owned.kind not in GUEST_KINDS and not _same_key(wanted, owned)) or (
+            owned.kind in GUEST_KINDS and wanted.wanted.key.get("vmid") not in (None, owned.identifier.get("vmid"))
         ):
             observed.old[owned.ref] = await _read(kinds(owned.kind), owned.identifier, reader)
 
@@ -245,7 +243,7 @@ async def _prepare(
     async def one(item: Desired) -> None:
         owned = inventory.get(item.ref)
         wanted = item.wanted
-        if item.kind.name in GUESTS and owned is not None:
+        if item.kind.name in GUEST_KINDS and owned is not None:
             leaving = observed.old.get(item.ref) or observed.live.get(item.ref)
             wanted = replace(wanted, once={**wanted.once, "replaces": leaving.key["vmid"] if leaving else None})
         context, problems = await item.kind.prepare(wanted, reader)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pvehelm.release.context import Context
-from pvehelm.release.release import ReleaseKey
+from pvehelm.release.release import GUEST_KINDS, ReleaseKey
 
 
 def lookup_of(ctx: Context, key: ReleaseKey, *, everything: bool) -> Callable[[str, str], Any]:
@@ -36,7 +36,7 @@ def lookup_of(ctx: Context, key: ReleaseKey, *, everything: bool) -> Callable[[s
 
 
 async def _key_of(kind: Any, name: str, reader: Any) -> dict[str, Any]:
-    if kind.name in ("VirtualMachine", "Container"):
+    if kind.name in GUEST_KINDS:
         from pvehelm.api.guests import guests
 
         row = next((r for r in await guests(reader) if r.get("name") == name), None)

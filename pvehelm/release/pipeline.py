@@ -21,10 +21,10 @@ from pvehelm.release.commits import held, with_commits
 from pvehelm.release.context import Context
 from pvehelm.release.event import Event
 from pvehelm.release.lease import Lease
-from pvehelm.release.live import GUESTS, Reader, gather, told
+from pvehelm.release.live import Reader, gather, told
 from pvehelm.release.plan import Allowed, Desired, Observed, Op, Plan, plan
 from pvehelm.release.recover import recover_entries
-from pvehelm.release.release import Inventory, Release, ReleaseKey, Revision, Status
+from pvehelm.release.release import GUEST_KINDS, Inventory, Release, ReleaseKey, Revision, Status
 from pvehelm.release.secrets import Secrets, has_secret, texts
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _other_owners(
         live = observed.live.get(one.ref)
         keys = [one.wanted.key, *([live.key] if live else [])]
         for place in keys:
-            if one.kind.name in GUESTS and not place.get("vmid"):
+            if one.kind.name in GUEST_KINDS and not place.get("vmid"):
                 continue
             for other, ref in ctx.store.owners(key.cluster, one.kind.name, place):
                 if other == key:

@@ -17,7 +17,7 @@ from pvehelm.errors import Problem
 from pvehelm.release.change import SIGNS, Change, FieldChange, Op, Plan
 from pvehelm.release.compare import Desired, Observed, compare, found_of, is_fingerprint, other_key, veiled
 from pvehelm.release.graph import circles, image_volume, order, with_edges
-from pvehelm.release.release import Inventory, Owned
+from pvehelm.release.release import GUEST_KINDS, Inventory, Owned
 from pvehelm.release.secrets import has_secret, secret_key
 
 __all__ = [
@@ -495,4 +495,4 @@ def _without_digest(step: Step) -> Step:
 
 
 def _guest_kind(kind: Kind) -> bool:
-    return kind.name in ("VirtualMachine", "Container")
+    return kind.name in GUEST_KINDS

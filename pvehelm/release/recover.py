@@ -20,8 +20,8 @@ from pvehelm.release.context import Context
 from pvehelm.release.event import Event
 from pvehelm.release.journal import Entry
 from pvehelm.release.lease import Lease
-from pvehelm.release.live import GUESTS, Reader
-from pvehelm.release.release import Owned, ReleaseKey
+from pvehelm.release.live import Reader
+from pvehelm.release.release import GUEST_KINDS, Owned, ReleaseKey
 
 
 async def recover_entries(ctx: Context, key: ReleaseKey, lease: Lease) -> int:
@@ -77,7 +77,7 @@ def _kind(ctx: Context, intent: Mapping[str, Any]) -> Kind | None:
 
 
 def _is_ours(kind: Kind, live: Live, owned: Owned | None) -> bool:
-    if kind.name not in GUESTS:
+    if kind.name not in GUEST_KINDS:
         return True
     mark = live.extra.get("mark")
     return mark is not None and owned is not None and mark.uid == owned.uid and mark.ref == owned.ref
