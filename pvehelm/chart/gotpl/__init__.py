@@ -1,0 +1,1 @@
+"""Helm's own template syntax (``engine: gotpl``): Go templates with Sprig's and Helm's functions, in Python."""
