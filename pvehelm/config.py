@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from pvehelm.contextfile import (
     SIMULATOR,
@@ -55,8 +54,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(NamedTuple):
     """What was loaded: every context of the file, the ``current`` one's name, and the ``context`` to use now.
 
     ``sources`` says for each field of ``context`` where it came from: ``flag``, an environment variable, ``file`` or
@@ -68,7 +66,11 @@ class Config:
     current: str
     context: ContextConfig
     sources: Mapping[str, str]
-    environ: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    environ: Mapping[str, str] = {}
+
+    def __repr__(self) -> str:
+        # The environment may hold secrets.
+        return f"Config(path={self.path!r}, context={self.context!r})"
 
     def credential(self) -> str:
         """The selected context's secret (token secret or password), looked up now; never print it.
@@ -155,19 +157,19 @@ def _override(
         for name in ("token_id", "user", "fingerprint", "ca_file"):
             changes.pop(name, None)
             sources.pop(name, None)
-        return replace(base, **changes), sources
+        return base._replace(**changes), sources
     if "token_id" in changes and "user" in changes:  # a flag beats a variable; of two variables the token does
         del changes["user" if sources["token_id"] == "flag" or sources["user"] != "flag" else "token_id"]
     if "token_id" in changes:
         changes["user"] = ""
     elif "user" in changes:
         changes["token_id"] = ""
-    result = replace(base, **changes)
+    result = base._replace(**changes)
     if (result.token_id, result.user) != (base.token_id, base.user):
-        result = replace(result, secret="")
+        result = result._replace(secret="")
     variable = "PVEHELM_TOKEN_SECRET" if result.token_id else "PVEHELM_PASSWORD"
     if environ.get(variable):
-        result = replace(result, secret=f"secret://env/{variable}")
+        result = result._replace(secret=f"secret://env/{variable}")
         sources["secret"] = variable
     return result, sources
 
@@ -180,7 +182,7 @@ def remember_cluster(config: Config, cluster: str) -> None:
         with locked(config.path):
             contexts, current = read(config.path)
             if config.context.name in contexts:
-                contexts[config.context.name] = replace(contexts[config.context.name], cluster=cluster)
+                contexts[config.context.name] = contexts[config.context.name]._replace(cluster=cluster)
                 save(config.path, contexts, current)
         return
     file = _clusters_file(config.environ)

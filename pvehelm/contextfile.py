@@ -11,8 +11,7 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from pvehelm.dirs import config_file
 from pvehelm.errors import InvalidError, NotFoundError, Problem, PvehelmError, UsageError
@@ -25,15 +24,13 @@ _TEXTS = ("host", "token_id", "user", "secret", "fingerprint", "ca_file", "store
 _KEYS = (*_TEXTS, "hosts", "port", "policy")
 
 
-@dataclass(frozen=True)
-class Policy:
+class Policy(NamedTuple):
     """What charts may do in a context without a flag: ``allow_privileged`` lists kinds (or ``all``)."""
 
     allow_privileged: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class ContextConfig:
+class ContextConfig(NamedTuple):
     """One context. ``host`` is empty for the simulator; ``hosts`` are further nodes of the same cluster.
 
     ``token_id`` (``user@realm!name``) or ``user`` says how to log in, ``secret`` where the secret is (a reference,
@@ -52,7 +49,7 @@ class ContextConfig:
     ca_file: str = ""
     store: str = ""
     namespace: str = "default"
-    policy: Policy = field(default_factory=Policy)
+    policy: Policy = Policy()
     cluster: str = ""
 
     @property
@@ -284,7 +281,7 @@ def add_context(
         credentials = _credentials(path)
         before = dict(credentials)
         if secret is not None:
-            context = replace(context, secret=STORED)
+            context = context._replace(secret=STORED)
             credentials[context.name] = secret
         elif context.secret != STORED:
             credentials.pop(context.name, None)

@@ -20,11 +20,10 @@ Lower layers raise with facts; only the faces print.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """One thing that is wrong: where it is (``file:line:column``, a parameter, a value path), what, and what to do."""
 
     where: str

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import stat
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +57,7 @@ def test_without_a_file_it_is_the_simulator(path: str) -> None:
 def test_first_context_becomes_current(lab: str) -> None:
     loaded = load(lab)
     assert loaded.current == "lab"
-    assert loaded.context == replace(LAB, secret="stored")
+    assert loaded.context == LAB._replace(secret="stored")
     assert loaded.credential() == "s3cret"
     assert loaded.context.urls == ("https://pve1:8007", "https://pve2:8007", "https://pve3:8007")
     assert set(loaded.sources.values()) == {"file"}
@@ -225,7 +224,7 @@ def test_files_are_owner_only_and_hold_no_secret(lab: str) -> None:
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert "s3cret" not in Path(lab).read_text()
     assert json.loads((folder / "credentials.json").read_text()) == {"lab": "s3cret"}
-    config.add_context(replace(LAB, secret="secret://env/X"), path=lab)
+    config.add_context(LAB._replace(secret="secret://env/X"), path=lab)
     assert "s3cret" not in (folder / "credentials.json").read_text()
     config.add_context(LAB, secret="again", path=lab)
     config.remove_context("lab", path=lab)
@@ -237,7 +236,7 @@ def test_secret_references(path: str, tmp_path: Path) -> None:
     secret.write_text("from file\n")
     secret.chmod(0o600)
     for reference, environ in [("secret://env/PW", {"PW": "from env"}), (f"secret://file{secret}", {})]:
-        config.add_context(replace(LAB, secret=reference), path=path)
+        config.add_context(LAB._replace(secret=reference), path=path)
         assert load(path, environ).credential() == f"from {reference.split('/')[2]}"
     secret.chmod(0o640)
     with pytest.raises(InvalidError, match="others may read it"):
@@ -255,7 +254,7 @@ def test_secret_references(path: str, tmp_path: Path) -> None:
     ],
 )
 def test_missing_secrets(path: str, reference: str, what: str) -> None:
-    config.add_context(replace(LAB, secret=reference), path=path)
+    config.add_context(LAB._replace(secret=reference), path=path)
     with pytest.raises(InvalidError, match=what):
         load(path).credential()
 
@@ -280,6 +279,7 @@ CONTEXTS = st.builds(
     host=NAMES,
     hosts=st.lists(NAMES, max_size=2).map(tuple),
     port=st.integers(1, 65535),
+    token_id=st.just(""),
     user=st.text(max_size=8),
     secret=st.text(max_size=8),
     fingerprint=st.text(max_size=8),

@@ -20,10 +20,11 @@ from pvehelm.api.kind import Kind, Live, Step, Wanted, get_leaf, leaves, placeho
 from pvehelm.api.task import Task, is_upid
 from pvehelm.errors import ApiError, PvehelmError, TaskError, TransportError
 from pvehelm.release.event import Emit, Event
+from pvehelm.release.inventory import GUEST_KINDS, Inventory, Owned
 from pvehelm.release.lease import Lease
 from pvehelm.release.live import Reader
 from pvehelm.release.plan import Change, Op, Plan
-from pvehelm.release.release import GUEST_KINDS, Inventory, Owned, ReleaseKey
+from pvehelm.release.release import ReleaseKey
 from pvehelm.release.secrets import Secrets
 from pvehelm.release.store import Store
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from pvehelm.api.kind import Effect, Step, Wanted
 from pvehelm.errors import Problem
-from pvehelm.release.release import GUEST_KINDS, Owned
+from pvehelm.release.inventory import GUEST_KINDS, Owned
 
 
 class Op(StrEnum):

@@ -19,8 +19,8 @@ from pvehelm.api import scopes
 from pvehelm.api.kind import Kind, Step
 from pvehelm.api.schema import Schema
 from pvehelm.errors import Problem
+from pvehelm.release.inventory import GUEST_KINDS
 from pvehelm.release.plan import Allowed, Change, Observed, Op, Plan, circles, order
-from pvehelm.release.release import GUEST_KINDS
 
 KIND = "Commit"
 # The secrets of a release that hold the tokens of locks taken: one for each round.

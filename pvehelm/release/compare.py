@@ -12,7 +12,7 @@ from typing import Any
 from pvehelm.api.kind import Kind, Live, Wanted, get_leaf, leaves
 from pvehelm.errors import Problem
 from pvehelm.release.change import FieldChange
-from pvehelm.release.release import Owned
+from pvehelm.release.inventory import Owned
 from pvehelm.release.secrets import REDACTED, has_secret, secret_key
 
 

@@ -8,7 +8,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from pvehelm.release.change import Change, Op
-from pvehelm.release.release import Inventory
+from pvehelm.release.inventory import Inventory
 
 
 def with_edges(changes: Mapping[str, Change], inventory: Inventory) -> list[Change]:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pvehelm.errors import NotFoundError
 from pvehelm.release.lease import Lease, Leases
-from pvehelm.release.release import GUEST_KINDS, Inventory, Owned, ReleaseKey
+from pvehelm.release.release import ReleaseKey
+
+if TYPE_CHECKING:
+    from pvehelm.release.inventory import Inventory, Owned
 
 STALE = 600.0
 
@@ -126,6 +129,8 @@ class Journal(Leases):
     def inventory(self, key: ReleaseKey) -> Inventory:
         """What the release owns now; empty for an unknown release."""
         rows = self.db.rows("SELECT ref, body FROM inventory WHERE release_id = ? ORDER BY ref", (self.id_of(key),))
+        from pvehelm.release.inventory import Inventory, Owned
+
         return Inventory({row["ref"]: Owned.from_json(json.loads(row["body"])) for row in rows})
 
     def put_owned(self, key: ReleaseKey, owned: Owned, *, lease: Lease) -> None:
@@ -273,10 +278,14 @@ def _plain(value: Any) -> Any:
 
 
 def _vmid(owned: Owned) -> int | None:
+    from pvehelm.release.inventory import GUEST_KINDS
+
     return int(owned.identifier["vmid"]) if owned.kind in GUEST_KINDS and owned.identifier.get("vmid") else None
 
 
 def _identity(kind: str, identifier: Mapping[str, Any]) -> str:
+    from pvehelm.release.inventory import GUEST_KINDS
+
     if kind in GUEST_KINDS and identifier.get("vmid"):
         return f"guest/{int(identifier['vmid'])}"
     return f"{kind}/{json.dumps(dict(identifier), sort_keys=True, separators=(',', ':'), default=str)}"

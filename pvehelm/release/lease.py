@@ -13,8 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from pvehelm.errors import FencedError, LeaseHeldError, StoreError
 from pvehelm.release.database import Database
@@ -22,8 +21,7 @@ from pvehelm.release.database import Database
 TTL = 20.0
 
 
-@dataclass(frozen=True)
-class Lease:
+class Lease(NamedTuple):
     """A scope that ``holder`` (``who@host``) works on; ``fence`` is the number that each write checks."""
 
     scope: str
@@ -35,7 +33,7 @@ class Lease:
     ttl: float = TTL
     purpose: str = ""
     since: float = 0.0
-    store: Leases | None = field(default=None, repr=False, compare=False)
+    store: Leases | None = None
 
     def check(self) -> None:
         """Raise FencedError if somebody took the scope over."""

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 from pvehelm.api.kind import Kind, Live, leaves
 from pvehelm.chart.manifest import Resource
 from pvehelm.errors import InvalidError, Problem
+from pvehelm.release.inventory import GUEST_KINDS, Inventory, Owned
 from pvehelm.release.plan import Desired, Observed
-from pvehelm.release.release import GUEST_KINDS, Inventory, Owned
 from pvehelm.release.secrets import Secrets, has_secret, secret_key
 
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from pvehelm.release.context import Context
-from pvehelm.release.release import GUEST_KINDS, ReleaseKey
+from pvehelm.release.inventory import GUEST_KINDS
+from pvehelm.release.release import ReleaseKey
 
 
 def lookup_of(ctx: Context, key: ReleaseKey, *, everything: bool) -> Callable[[str, str], Any]:

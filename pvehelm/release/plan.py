@@ -17,7 +17,7 @@ from pvehelm.errors import Problem
 from pvehelm.release.change import SIGNS, Change, FieldChange, Op, Plan
 from pvehelm.release.compare import Desired, Observed, compare, found_of, is_fingerprint, other_key, veiled
 from pvehelm.release.graph import circles, image_volume, order, with_edges
-from pvehelm.release.release import GUEST_KINDS, Inventory, Owned
+from pvehelm.release.inventory import GUEST_KINDS, Inventory, Owned
 from pvehelm.release.secrets import has_secret, secret_key
 
 __all__ = [

@@ -18,10 +18,11 @@ from pvehelm.api.task import Task
 from pvehelm.errors import ApiError, NotFoundError, TaskError
 from pvehelm.release.context import Context
 from pvehelm.release.event import Event
+from pvehelm.release.inventory import GUEST_KINDS, Owned
 from pvehelm.release.journal import Entry
 from pvehelm.release.lease import Lease
 from pvehelm.release.live import Reader
-from pvehelm.release.release import GUEST_KINDS, Owned, ReleaseKey
+from pvehelm.release.release import ReleaseKey
 
 
 async def recover_entries(ctx: Context, key: ReleaseKey, lease: Lease) -> int:

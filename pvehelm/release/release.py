@@ -1,4 +1,4 @@
-"""What the store keeps about a release: its key, its revisions, and the inventory of what it owns now.
+"""What the store keeps about a release: its key and its revisions (``inventory`` has what it owns now).
 
 Everything here is plain data with ``to_json``/``from_json`` (JSON-able dictionaries; unknown keys are ignored, missing
 ones take their defaults, so that an older and a newer pvehelm can share what they write).
@@ -6,10 +6,10 @@ ones take their defaults, so that an older and a newer pvehelm can share what th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 
 class Status(StrEnum):
@@ -38,15 +38,12 @@ class Status(StrEnum):
 _STORED = frozenset({Status.deployed, Status.failed, Status.superseded, Status.uninstalled})
 
 
-GUEST_KINDS = frozenset({"VirtualMachine", "Container"})
+def known(cls: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of ``data`` that are fields of the dataclass or tuple ``cls``."""
+    return {name: data[name] for name in cls.__annotations__ if name in data}
 
 
-def _known(cls: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
-    return {one.name: data[one.name] for one in fields(cls) if one.name in data}
-
-
-@dataclass(frozen=True)
-class ReleaseKey:
+class ReleaseKey(NamedTuple):
     """What a release is found by. ``cluster`` is the fingerprint of the cluster's root CA, or the simulator's id."""
 
     cluster: str
@@ -62,67 +59,11 @@ class ReleaseKey:
         return f"release:{self.cluster}/{self.namespace}/{self.name}"
 
     def to_json(self) -> dict[str, str]:
-        return {"cluster": self.cluster, "namespace": self.namespace, "name": self.name}
+        return self._asdict()
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        return cls(**_known(cls, data))
-
-
-@dataclass
-class Owned:
-    """One object that a release owns.
-
-    ``identifier`` addresses the object (``{"vmid": 101, "node": "pve1"}``, ``{"storage": "x"}``); a guest's node is
-    where it was, not who it is. ``fields`` maps leaf paths (``memory``, ``net0.bridge``) to the value last written;
-    ``found`` to the value that was there when ownership of that leaf began (no key: it was not set). ``created`` says
-    that this release made the object (else it was adopted); ``metadata`` is lifecycle, ignoreChanges, needs... as last
-    applied; ``uid`` the ownership mark.
-    """
-
-    ref: str
-    kind: str
-    name: str
-    namespace: str | None
-    identifier: Mapping[str, Any]
-    fields: dict[str, Any] = field(default_factory=dict)
-    found: dict[str, Any] = field(default_factory=dict)
-    created: bool = True
-    metadata: dict[str, Any] = field(default_factory=dict)
-    uid: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        return {**self.__dict__, "identifier": dict(self.identifier)}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        return cls(**_known(cls, data))
-
-
-@dataclass
-class Inventory:
-    """What a release owns now: ``Kind/name`` -> Owned. Every journal outcome updates it; revisions never do."""
-
-    entries: dict[str, Owned] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.entries)
-
-    def __iter__(self) -> Iterator[Owned]:
-        return iter(self.entries.values())
-
-    def __contains__(self, ref: object) -> bool:
-        return ref in self.entries
-
-    def get(self, ref: str) -> Owned | None:
-        return self.entries.get(ref)
-
-    def to_json(self) -> dict[str, Any]:
-        return {"entries": {ref: owned.to_json() for ref, owned in self.entries.items()}}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        return cls({ref: Owned.from_json(one) for ref, one in data.get("entries", {}).items()})
+        return cls(**known(cls, data))
 
 
 @dataclass
@@ -163,9 +104,9 @@ class Revision:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        known = _known(cls, data)
-        known["status"] = Status(known.get("status", Status.failed))
-        return cls(**known)
+        found = known(cls, data)
+        found["status"] = Status(found.get("status", Status.failed))
+        return cls(**found)
 
 
 @dataclass
@@ -207,7 +148,7 @@ class Release:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        known = _known(cls, data)
-        known["key"] = ReleaseKey.from_json(known["key"])
-        known["current"] = Revision.from_json(known["current"])
-        return cls(**known)
+        found = known(cls, data)
+        found["key"] = ReleaseKey.from_json(found["key"])
+        found["current"] = Revision.from_json(found["current"])
+        return cls(**found)

@@ -20,10 +20,10 @@ from pvehelm.errors import InvalidError, NotFoundError, RefusedError, StoreError
 from pvehelm.release.database import Database
 from pvehelm.release.journal import Entry, dump
 from pvehelm.release.lease import Lease, is_alive, machine
-from pvehelm.release.release import Inventory, Owned, Release, ReleaseKey, Revision, Status
+from pvehelm.release.release import Release, ReleaseKey, Revision, Status
 from pvehelm.release.sealing import KeySource, SealedSecrets
 
-__all__ = ["Entry", "Inventory", "Lease", "Owned", "SqliteStore", "Store", "open_store"]
+__all__ = ["Entry", "Lease", "SqliteStore", "Store", "open_store"]
 
 _SUMMARY = (
     "v.number, v.status, v.chart_name, v.chart_version, v.app_version, v.chart_digest, v.chart_origin, v.description, "

@@ -24,7 +24,8 @@ import pytest
 import yaml
 
 from pvehelm.faces.cli.app import main
-from pvehelm.release.release import GUEST_KINDS, Inventory, ReleaseKey
+from pvehelm.release.inventory import GUEST_KINDS, Inventory
+from pvehelm.release.release import ReleaseKey
 from pvehelm.release.store import Store, open_store
 from pvehelm.simulator import faults
 from pvehelm.simulator.core import Simulator

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from pvehelm.errors import FencedError, NotFoundError
+from pvehelm.release.inventory import Owned
 from pvehelm.release.lease import Lease
-from pvehelm.release.release import Owned, ReleaseKey, Revision, Status
+from pvehelm.release.release import ReleaseKey, Revision, Status
 from pvehelm.release.store import Store, open_store
 from tests.release.conftest import WEB
 from tests.release.workers import crowd, line, running

@@ -22,9 +22,9 @@ from pvehelm.api.kinds import Kinds
 from pvehelm.api.schema import Schema
 from pvehelm.chart.manifest import parse
 from pvehelm.errors import InvalidError
+from pvehelm.release.inventory import Inventory, Owned
 from pvehelm.release.live import Reader, gather
 from pvehelm.release.plan import Allowed, Change, Plan, plan
-from pvehelm.release.release import Inventory, Owned
 from pvehelm.release.secrets import Secrets, env_resolver
 
 FOLDER = Path(__file__).parent / "cases" / "plan"

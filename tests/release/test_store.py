@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from pvehelm.errors import InvalidError, NotFoundError, RefusedError, StoreError
 from pvehelm.release.database import Database
-from pvehelm.release.release import Inventory, Owned, Release, ReleaseKey, Revision, Status
+from pvehelm.release.inventory import Inventory, Owned
+from pvehelm.release.release import Release, ReleaseKey, Revision, Status
 from pvehelm.release.store import SqliteStore, Store, open_store, url_path
 from tests.helpers import ROOT
 from tests.release.conftest import WEB
