@@ -85,7 +85,7 @@ def offline(
     from pvehelm.api.kinds import Kinds
     from pvehelm.api.schema import Schema
     from pvehelm.chart.render import ReleaseInfo
-    from pvehelm.release.pipeline import require_valid
+    from pvehelm.release.decide import require_valid
 
     schema = Schema.load(pve_version)
     kinds = Kinds.load(schema)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pvehelm.actions import action
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from pvehelm.chart.chart import Chart
     from pvehelm.chart.values import ValueFlag
     from pvehelm.release.context import Context
-    from pvehelm.release.pipeline import Desire, Options, Result
+    from pvehelm.release.desire import Desire, Options
+    from pvehelm.release.pipeline import Result
     from pvehelm.release.release import Release, Revision
 
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z")
@@ -41,32 +42,44 @@ def check_name(name: str) -> str:
     return name
 
 
+@dataclass(frozen=True)
+class Request:
+    """What install and upgrade are asked for: the chart with its values, and what the revision shall say of itself.
+
+    ``flags`` are the value flags in the order given; ``origin`` is where the chart came from, for the record;
+    ``install_if_missing`` and ``reset_values`` matter to an upgrade alone.
+    """
+
+    name: str
+    chart: Chart
+    flags: Sequence[ValueFlag] = ()
+    origin: str = ""
+    description: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    skip_schema: bool = False
+    allow_lookup: bool = False
+    install_if_missing: bool = False
+    reset_values: bool = False
+
+
 async def _desire(
-    ctx: Context,
-    key: ReleaseKey,
-    act: str,
-    chart: Chart,
-    flags: Sequence[ValueFlag],
-    *,
-    recorded: Mapping[str, Any],
-    revision: int,
-    origin: str,
-    description: str,
-    labels: Mapping[str, str],
-    skip_schema: bool,
-    allow_lookup: bool,
+    ctx: Context, request: Request, act: str, *, recorded: Mapping[str, Any], revision: int, labels: Mapping[str, str]
 ) -> Desire:
+    """The chart rendered for its next ``revision``, over the ``recorded`` user values."""
     import asyncio
 
     from pvehelm.actions.charts import prepare, rendered
+    from pvehelm.chart.manifest import to_text
     from pvehelm.chart.render import ReleaseInfo
+    from pvehelm.release.desire import Desire
+    from pvehelm.release.literals import hide, hide_in, seal
     from pvehelm.release.lookup import lookup_of
-    from pvehelm.release.pipeline import Desire
 
-    prepared = prepare(chart, flags, recorded=recorded, skip_schema=skip_schema)
+    chart, key = request.chart, ctx.key(request.name)
+    prepared = prepare(chart, request.flags, recorded=recorded, skip_schema=request.skip_schema)
     await ctx.connect()
     info = ReleaseInfo(key.name, key.namespace, revision, act == "install", act == "upgrade")
-    lookup = lookup_of(ctx, key, everything=allow_lookup)
+    lookup = lookup_of(ctx, key, everything=request.allow_lookup)
     # Off the loop: templates may look things up, which is a conversation of its own with the server.
     made = await asyncio.to_thread(rendered, prepared, info, ctx.release, ctx.kinds.names(), lookup)
     namespaced = {kind.name for kind in ctx.kinds if kind.namespaced}
@@ -77,63 +90,37 @@ async def _desire(
         else r
         for r in made.resources
     )
-    from pvehelm.chart.manifest import to_text
-    from pvehelm.release.literals import hide, hide_in, seal
-
     resources, sealed = seal(resources, ctx.kinds, ctx.store.hmac)
     record = {
         "chart_name": chart.metadata.name,
         "chart_version": chart.version,
         "app_version": chart.metadata.app_version or "",
         "chart_digest": chart.digest,
-        "chart_origin": origin,
+        "chart_origin": request.origin,
         "user_values": hide(prepared.user, sealed),
         "values": hide(prepared.values, sealed),
         "manifest": to_text(resources),
         "labels": dict(labels),
-        "description": description,
+        "description": request.description,
     }
     return Desire(act, resources, record, hide_in(made.notes, sealed), revision - 1, sealed)
 
 
 @action("write")
-async def install(
-    ctx: Context,
-    name: str,
-    chart: Chart,
-    flags: Sequence[ValueFlag] = (),
-    options: Options | None = None,
-    *,
-    origin: str = "",
-    description: str = "",
-    labels: Mapping[str, str] | None = None,
-    skip_schema: bool = False,
-    allow_lookup: bool = False,
-) -> Result:
+async def install(ctx: Context, request: Request, options: Options | None = None) -> Result:
     """Install a chart as a new release."""
-    from pvehelm.release.pipeline import Options, run
+    from pvehelm.release.desire import Options
+    from pvehelm.release.pipeline import run
 
-    key = ctx.key(check_name(name))
+    key = ctx.key(check_name(request.name))
     before = ctx.store.find(key)
     if before is not None and _stands(ctx, key, before):
         raise RefusedError(
-            f"release {name!r} is there already (revision {before.current.number}, {before.current.status})",
-            hint=f"pvehelm upgrade {name} CHART changes it, pvehelm uninstall {name} removes it",
+            f"release {key.name!r} is there already (revision {before.current.number}, {before.current.status})",
+            hint=f"pvehelm upgrade {key.name} CHART changes it, pvehelm uninstall {key.name} removes it",
         )
-    desire = await _desire(
-        ctx,
-        key,
-        "install",
-        chart,
-        flags,
-        recorded={},
-        revision=before.current.number + 1 if before else 1,
-        origin=origin,
-        description=description,
-        labels=labels or {},
-        skip_schema=skip_schema,
-        allow_lookup=allow_lookup,
-    )
+    revision = before.current.number + 1 if before else 1
+    desire = await _desire(ctx, request, "install", recorded={}, revision=revision, labels=request.labels)
     return await run(ctx, key, desire, options or Options())
 
 
@@ -141,68 +128,35 @@ def _stands(ctx: Context, key: ReleaseKey, release: Release) -> bool:
     """Whether a release is in the way of an install: any but an uninstalled one or a first install that failed."""
     if release.current.status is Status.uninstalled:
         return False
-    from pvehelm.release.pipeline import last_deployed
+    from pvehelm.release.desire import last_deployed
 
     return last_deployed(ctx, key) is not None
 
 
 @action("write")
-async def upgrade(
-    ctx: Context,
-    name: str,
-    chart: Chart,
-    flags: Sequence[ValueFlag] = (),
-    options: Options | None = None,
-    *,
-    install_if_missing: bool = False,
-    reset_values: bool = False,
-    origin: str = "",
-    description: str = "",
-    labels: Mapping[str, str] | None = None,
-    skip_schema: bool = False,
-    allow_lookup: bool = False,
-) -> Result:
+async def upgrade(ctx: Context, request: Request, options: Options | None = None) -> Result:
     """Upgrade a release to a chart and values: its new defaults, the recorded values, and the flags."""
     from pvehelm.chart.values import from_flags
-    from pvehelm.release.pipeline import Options, last_deployed, run
+    from pvehelm.release.desire import Options, last_deployed
+    from pvehelm.release.pipeline import run
 
-    key = ctx.key(check_name(name))
+    name = check_name(request.name)
+    key = ctx.key(name)
     before = ctx.store.find(key)
     if before is None or before.current.status is Status.uninstalled:
-        if install_if_missing:
-            return await install(
-                ctx,
-                name,
-                chart,
-                flags,
-                options,
-                origin=origin,
-                description=description,
-                labels=labels,
-                skip_schema=skip_schema,
-                allow_lookup=allow_lookup,
-            )
+        if request.install_if_missing:
+            return await install(ctx, request, options)
         if before is not None:
             raise NotFoundError(f"release {name!r} was uninstalled", hint="pvehelm install, or upgrade --install")
         ctx.store.get(key)
     assert before is not None
-    recorded = {} if reset_values else (last_deployed(ctx, key) or before.current).user_values
+    recorded = {} if request.reset_values else (last_deployed(ctx, key) or before.current).user_values
+    labels = {**before.current.labels, **request.labels}
     desire = await _desire(
-        ctx,
-        key,
-        "upgrade",
-        chart,
-        flags,
-        recorded=recorded,
-        revision=before.current.number + 1,
-        origin=origin,
-        description=description,
-        labels={**before.current.labels, **(labels or {})},
-        skip_schema=skip_schema,
-        allow_lookup=allow_lookup,
+        ctx, request, "upgrade", recorded=recorded, revision=before.current.number + 1, labels=labels
     )
     result = await run(ctx, key, desire, options or Options())
-    history = _from_history(recorded, from_flags(flags))
+    history = _from_history(recorded, from_flags(request.flags))
     if history:
         note = f"values from the history: {', '.join(history)} (--reset-values drops them)"
         result.plan = replace(result.plan, notes=(*result.plan.notes, note))
@@ -214,12 +168,13 @@ async def rollback(
     ctx: Context, name: str, revision: int | None = None, options: Options | None = None, *, description: str = ""
 ) -> Result:
     """Roll a release back to an earlier revision (the one before the deployed one when none is named)."""
-    from pvehelm.release.pipeline import Options, rollback_desire, run
+    from pvehelm.release.desire import Options, back_to
+    from pvehelm.release.pipeline import run
 
     key = ctx.key(name)
     release = ctx.store.get(key)
     target = _target(ctx, key, release, revision)
-    desire = rollback_desire(target)
+    desire = back_to(target)
     if description:
         desire = replace(desire, record={**desire.record, "description": description})
     return await run(ctx, key, desire, options or Options())
@@ -251,7 +206,7 @@ async def uninstall(
     ctx: Context, name: str, options: Options | None = None, *, description: str = "", ignore_not_found: bool = False
 ) -> Result | None:
     """Remove a release and what it created."""
-    from pvehelm.release.pipeline import Options
+    from pvehelm.release.desire import Options
 
     key = ctx.key(name)
     if ignore_not_found and ctx.store.find(key) is None:
@@ -269,7 +224,8 @@ async def uninstall(
 
 
 async def _remove(ctx: Context, key: ReleaseKey, current: Revision, options: Options, description: str) -> Result:
-    from pvehelm.release.pipeline import Desire, run
+    from pvehelm.release.desire import Desire
+    from pvehelm.release.pipeline import run
 
     record = {
         "chart_name": current.chart_name,
@@ -288,7 +244,8 @@ async def _remove(ctx: Context, key: ReleaseKey, current: Revision, options: Opt
 @action("write")
 async def recover(ctx: Context, name: str, options: Options | None = None) -> Result:
     """Finish or repair what was interrupted: bring the last recorded revision about."""
-    from pvehelm.release.pipeline import Options, remembered, rollback_desire, run
+    from pvehelm.release.desire import Options, back_to, remembered
+    from pvehelm.release.pipeline import run
 
     key = ctx.key(name)
     release = ctx.store.get(key)
@@ -298,7 +255,7 @@ async def recover(ctx: Context, name: str, options: Options | None = None) -> Re
     options = remembered(current, options or Options())
     if current.status is Status.failed and (current.plan or {}).get("action") == "uninstall":
         return await _remove(ctx, key, current, options, "")
-    desire = rollback_desire(current)
+    desire = back_to(current)
     description = (
         f"Recovered revision {current.number}"
         if current.status is Status.failed
@@ -399,7 +356,8 @@ def history(ctx: Context, name: str, limit: int = 256) -> list[Revision]:
 @action("read", "diff")
 async def diff_live(ctx: Context, name: str, options: Options | None = None) -> Result:
     """What differs between a deployed release and the server."""
-    from pvehelm.release.pipeline import Options, last_deployed, rollback_desire, run
+    from pvehelm.release.desire import Options, back_to, last_deployed
+    from pvehelm.release.pipeline import run
 
     key = ctx.key(name)
     release = ctx.store.get(key)
@@ -408,7 +366,7 @@ async def diff_live(ctx: Context, name: str, options: Options | None = None) -> 
             f"release {name!r} is uninstalled", hint=f"pvehelm rollback {name} N brings a revision of it back"
         )
     current = last_deployed(ctx, key) or release.current
-    desire = replace(rollback_desire(current), action="diff")
+    desire = replace(back_to(current), action="diff")
     return await run(ctx, key, desire, replace(options or Options(), dry_run=True))
 
 
@@ -449,4 +407,4 @@ def generated_name(chart_name: str, clock: float) -> str:
     return f"{stem}-{int(clock)}"
 
 
-__all__ = ["InvalidError", "Problem", "install", "list_", "rollback", "uninstall", "upgrade"]
+__all__ = ["InvalidError", "Problem", "Request", "install", "list_", "rollback", "uninstall", "upgrade"]

@@ -16,7 +16,9 @@ from pvehelm.api.kind import Field, Kind
 from pvehelm.chart.manifest import Resource
 from pvehelm.errors import PvehelmError
 from pvehelm.release.context import Context
-from pvehelm.release.pipeline import Desire, Options, decide, run
+from pvehelm.release.decide import decide
+from pvehelm.release.desire import Desire, Options
+from pvehelm.release.pipeline import run
 from pvehelm.release.plan import Allowed, Op, Plan
 from pvehelm.release.store import open_store
 from pvehelm.simulator.core import Simulator

@@ -16,7 +16,6 @@ from pvehelm.chart.values import ValueFlag
 from pvehelm.config import load as load_config
 from pvehelm.faces.build import build_context, simulator_path
 from pvehelm.release.context import Context
-from pvehelm.release.pipeline import Options
 from pvehelm.simulator.core import Simulator
 from pvehelm.simulator.state import State
 from pvehelm.simulator.transport import SimulatorTransport
@@ -77,7 +76,7 @@ async def _install(transport: Counting, chart: Chart, count: int) -> float:
     ctx = context(transport)
     flags = [ValueFlag("set", f"count={count}")]
     begin = time.perf_counter()
-    await releases.install(ctx, "fleet", chart, flags, Options())
+    await releases.install(ctx, releases.Request("fleet", chart, flags))
     spent = time.perf_counter() - begin
     await ctx.aclose()
     return spent

@@ -13,7 +13,8 @@ from pvehelm.api.auth import TokenAuth
 from pvehelm.api.client import Client
 from pvehelm.chart.manifest import Resource
 from pvehelm.release.context import Context
-from pvehelm.release.pipeline import Desire, Options, decide
+from pvehelm.release.decide import decide
+from pvehelm.release.desire import Desire, Options
 from pvehelm.release.plan import Allowed, Plan
 from pvehelm.release.store import open_store
 from pvehelm.simulator.core import Simulator

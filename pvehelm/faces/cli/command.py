@@ -46,12 +46,18 @@ class Session:
     context_name: str = ""
     output: str = "table"
     yes: bool = False
-    source: dict[str, Any] = field(default_factory=dict)
+    # The other shared flags of this command, by their parameter's name.
+    given: dict[str, Any] = field(default_factory=dict)
     _context: Context | None = None
     _config: Config | None = None
     quiet: bool = field(default=False)
     # An asyncio.Event while a coroutine runs: set, it asks a running apply to start nothing more.
     stop: Any = None
+
+    @property
+    def source(self) -> dict[str, Any]:
+        """The flags that say where a chart comes from."""
+        return {name: self.given[name] for name in SOURCE if name in self.given}
 
     @property
     def config(self) -> Config:
@@ -120,8 +126,18 @@ def ask(question: str) -> bool:
 
 
 def command(*common: str) -> Callable[[Callable[..., Any]], Command]:
-    """Make a Typer command of ``f(session, ...)``; ``common`` names the shared flags it takes."""
+    """Make a Typer command of ``f(session, ...)``; ``common`` names the shared flags it takes (of COMMON and of
+    ``options.SHARED``), which the session holds."""
     return lambda function: Command(function, common)
+
+
+def shared_flag(name: str) -> tuple[Any, Any]:
+    """A shared flag's type and default."""
+    if name in COMMON:
+        return COMMON[name]
+    from pvehelm.faces.cli.options import SHARED
+
+    return SHARED[name]
 
 
 class Command:
@@ -140,7 +156,8 @@ class Command:
     def __signature__(self) -> inspect.Signature:
         own = [p for p in inspect.signature(self.function, eval_str=True).parameters.values() if p.name != "session"]
         keyword = inspect.Parameter.KEYWORD_ONLY
-        shared = [inspect.Parameter(n, keyword, default=COMMON[n][1], annotation=COMMON[n][0]) for n in self.common]
+        flags = [(name, *shared_flag(name)) for name in self.common]
+        shared = [inspect.Parameter(n, keyword, default=default, annotation=kind) for n, kind, default in flags]
         return inspect.Signature([*(p.replace(kind=keyword) for p in own), *shared])
 
     @property
@@ -150,11 +167,11 @@ class Command:
     def __call__(self, **given: Any) -> None:
         shared = {name: given.pop(name) for name in self.common if name in given}
         session = Session(
-            namespace=shared.get("namespace", ""),
-            context_name=shared.get("context", ""),
-            output=shared.get("output", "table"),
-            yes=shared.get("yes", False),
-            source={name: shared[name] for name in SOURCE if name in shared},
+            namespace=shared.pop("namespace", ""),
+            context_name=shared.pop("context", ""),
+            output=shared.pop("output", "table"),
+            yes=shared.pop("yes", False),
+            given=shared,
         )
         if session.output not in FORMATS:
             raise UsageError(f"-o {session.output}: unknown format", hint=f"one of {', '.join(FORMATS)}")

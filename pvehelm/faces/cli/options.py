@@ -9,12 +9,16 @@ import typer
 
 from pvehelm.errors import UsageError
 from pvehelm.faces.cli import complete
+from pvehelm.faces.cli.command import SOURCE
 
 if TYPE_CHECKING:
+    from pvehelm.actions.releases import Request
     from pvehelm.chart.chart import Chart
     from pvehelm.chart.values import ValueFlag
     from pvehelm.faces.cli.command import Session
-    from pvehelm.release.pipeline import Options
+    from pvehelm.release.context import Context
+    from pvehelm.release.desire import Options
+    from pvehelm.release.plan import Allowed
 
 Strings = list[str]
 Values = Annotated[
@@ -60,6 +64,51 @@ HistoryMax = Annotated[int, typer.Option("--history-max", help="Revisions to kee
 Replace = Annotated[Strings, typer.Option("--replace", help="Destroy and make again.", metavar="KIND/NAME")]
 Target = Annotated[Strings, typer.Option("--target", help="Plan only this and what it needs.", metavar="KIND/NAME")]
 KeepResources = Annotated[bool, typer.Option("--keep-resources", help="Forget the objects instead of deleting them.")]
+
+InstallToo = Annotated[bool, typer.Option("-i", "--install", help="Install it if it is not there.")]
+ResetValues = Annotated[bool, typer.Option("--reset-values", help="Drop the recorded user values.")]
+ReuseValues = Annotated[bool, typer.Option("--reuse-values", help="The default here: recorded values are kept.")]
+ResetThenReuse = Annotated[
+    bool, typer.Option("--reset-then-reuse-values", help="The default here: new defaults, then recorded values.")
+]
+KeepHistory = Annotated[bool, typer.Option("--keep-history", help="Keep the revisions.")]
+
+# The flags that a command takes by naming them, with their defaults; ``session.given`` has what was said.
+SHARED: dict[str, tuple[Any, Any]] = {
+    "values": (Values, []),
+    "set": (Set, []),
+    "set_string": (SetString, []),
+    "set_file": (SetFile, []),
+    "set_json": (SetJson, []),
+    "set_literal": (SetLiteral, []),
+    "skip_schema": (SkipSchema, False),
+    "allow_lookup": (AllowLookup, False),
+    "install_if_missing": (InstallToo, False),
+    "reset_values": (ResetValues, False),
+    "reuse_values": (ReuseValues, False),
+    "reset_then_reuse": (ResetThenReuse, False),
+    "dry_run": (DryRun, ""),
+    "wait": (Wait, False),
+    "timeout": (Timeout, ""),
+    "atomic": (Atomic, False),
+    "description": (Description, ""),
+    "labels": (Labels, []),
+    "create_namespace": (CreateNamespace, False),
+    "take_ownership": (TakeOwnership, []),
+    "allow_destroy": (AllowDestroy, []),
+    "allow_privileged": (AllowPrivileged, []),
+    "replace": (Replace, []),
+    "target": (Target, []),
+    "keep_resources": (KeepResources, False),
+    "keep_history": (KeepHistory, False),
+    "history_max": (HistoryMax, 10),
+}
+VALUES = ("values", "set", "set_string", "set_file", "set_json", "set_literal", "skip_schema", "allow_lookup")
+ALLOWING = ("take_ownership", "allow_destroy", "allow_privileged")
+# What every command takes that writes a revision of a chart.
+CHART = (*SOURCE, *VALUES, *ALLOWING, "description", "labels", "create_namespace", "target", "atomic")
+UPGRADE = (*CHART, "install_if_missing", "reset_values", "reuse_values", "reset_then_reuse", "replace")
+RUN = ("dry_run", "wait", "timeout", "history_max")
 
 VALUE_FLAGS = {
     "-f": "file",
@@ -143,27 +192,65 @@ def seconds(text: str) -> float | None:
     return sum(float(number) * factors[unit] for number, _, unit in re.findall(r"(\d+(\.\d+)?)(ms|s|m|h)", text))
 
 
-def allowed(ctx: Any, **given: Sequence[str]) -> Any:
-    """The Allowed of a command's flags, with what the context's policy allows."""
+def dry_mode(session: Session) -> str:
+    """``server``, ``client`` or nothing. Raises UsageError."""
+    modes = {"": "", "none": "", "false": "", "server": "server", "true": "server", "client": "client"}
+    text = session.given.get("dry_run", "")
+    if text not in modes:
+        raise UsageError(f"--dry-run={text}: server or client")
+    return modes[text]
+
+
+def request(session: Session, name: str, chart: Chart) -> Request:
+    """What install and upgrade are asked for by the flags. Raises UsageError for labels."""
+    from pvehelm.actions.releases import Request, parse_labels
+
+    given = session.given
+    if given.get("reset_values") and (given.get("reuse_values") or given.get("reset_then_reuse")):
+        raise UsageError("--reset-values and --reuse-values contradict each other")
+    plain = ("description", "skip_schema", "allow_lookup", "install_if_missing", "reset_values")
+    return Request(
+        name,
+        chart,
+        value_flags(),
+        origin_of(chart.path),
+        labels=parse_labels(given.get("labels", ())),
+        **{flag: given[flag] for flag in plain if flag in given},
+    )
+
+
+def options(session: Session, ctx: Context, **more: Any) -> Options:
+    """How a command goes about it, by its flags. Raises UsageError."""
+    from pvehelm.release.desire import Options
+
+    given = session.given
+    plain = ("atomic", "wait", "create_namespace", "history_max", "keep_resources", "keep_history")
+    found = {
+        **{flag: given[flag] for flag in plain if flag in given},
+        "allowed": allowed(session, ctx),
+        "dry_run": bool(dry_mode(session)),
+        "timeout": seconds(given.get("timeout", "")),
+    }
+    return Options(**{**found, **more})
+
+
+def allowed(session: Session, ctx: Context) -> Allowed:
+    """The Allowed of a command's flags, with what the context's policy allows. Raises UsageError."""
     from pvehelm.release.plan import Allowed
 
-    flags = {"take_ownership": "--take-ownership", "destroy": "--allow-destroy", "targets": "--target"}
+    given = session.given
+    flags = {"take_ownership": "--take-ownership", "allow_destroy": "--allow-destroy", "target": "--target"}
     for name, flag in {**flags, "replace": "--replace"}.items():
         for text in given.get(name, ()):
             kind, slash, rest = text.partition("/")
             if not (kind and slash and rest) and not (name == "take_ownership" and text == "all"):
                 which = "KIND/NAME or all" if name == "take_ownership" else "KIND/NAME"
-                raise UsageError(f"{flag} {text}: expected {which}", hint=f"for example {flag} VirtualMachine/web-0")
+                raise UsageError(f"{flag} {text}: expected {which}", hint=f"for example {flag} vm/web-0")
+    replaced = given.get("replace", ())
     return Allowed(
         take_ownership=frozenset(given.get("take_ownership", ())),
-        destroy=frozenset(given.get("destroy", ())),
-        privileged=frozenset(given.get("privileged", ())) | ctx.allow_privileged,
-        replace=frozenset(given.get("replace", ())),
-        targets=frozenset(given.get("targets", ())),
+        destroy=frozenset([*given.get("allow_destroy", ()), *replaced]),
+        privileged=frozenset(given.get("allow_privileged", ())) | ctx.allow_privileged,
+        replace=frozenset(replaced),
+        targets=frozenset(given.get("target", ())),
     )
-
-
-def options(**given: Any) -> Options:
-    from pvehelm.release.pipeline import Options
-
-    return Options(**given)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -57,38 +58,11 @@ def _blocked(result: Result) -> int:
     return 1 if result.plan.problems else 3 if result.plan.refusals else 0
 
 
-def _dry_mode(text: str) -> str:
-    modes = {"": "", "none": "", "false": "", "server": "server", "true": "server", "client": "client"}
-    if text not in modes:
-        raise UsageError(f"--dry-run={text}: server or client")
-    return modes[text]
-
-
-@command("namespace", "context", "output", "yes", *SOURCE)
+@command("namespace", "context", "output", "yes", *o.CHART, *o.RUN)
 async def install(
     session: Session,
     names: Annotated[list[str], typer.Argument(help="The release's name and the chart.", metavar="[RELEASE] CHART")],
-    values: o.Values = [],
-    set_: o.Set = [],
-    set_string: o.SetString = [],
-    set_file: o.SetFile = [],
-    set_json: o.SetJson = [],
-    set_literal: o.SetLiteral = [],
     generate_name: Annotated[bool, typer.Option("-g", "--generate-name", help="Make a name from the chart's.")] = False,
-    dry_run: o.DryRun = "",
-    wait: o.Wait = False,
-    timeout: o.Timeout = "",
-    atomic: o.Atomic = False,
-    description: o.Description = "",
-    labels: o.Labels = [],
-    create_namespace: o.CreateNamespace = False,
-    skip_schema: o.SkipSchema = False,
-    take_ownership: o.TakeOwnership = [],
-    allow_destroy: o.AllowDestroy = [],
-    allow_privileged: o.AllowPrivileged = [],
-    allow_lookup: o.AllowLookup = False,
-    target: o.Target = [],
-    history_max: o.HistoryMax = 10,
 ) -> int | None:
     """Install a chart as a release.
 
@@ -99,196 +73,87 @@ async def install(
             "install takes a release name and a chart",
             hint="pvehelm install NAME CHART, or: pvehelm install --generate-name CHART",
         )
+    mode = o.dry_mode(session)
     chart = o.load_chart(names[-1], session)
-    flags = o.value_flags()
-    mode = _dry_mode(dry_run)
     ctx = session.watch()
     name = actions.generated_name(chart.metadata.name, ctx.clock()) if generate_name else names[0]
+    request = o.request(session, name, chart)
     if mode == "client":
-        return _client_side(session, chart, flags, name, skip_schema)
-    opts = o.options(
-        allowed=o.allowed(
-            ctx, take_ownership=take_ownership, destroy=allow_destroy, privileged=allow_privileged, targets=target
-        ),
-        dry_run=bool(mode),
-        atomic=atomic,
-        wait=wait,
-        timeout=o.seconds(timeout),
-        create_namespace=create_namespace,
-        history_max=history_max,
-    )
-    result = await actions.install(
-        ctx,
-        name,
-        chart,
-        flags,
-        opts,
-        origin=o.origin_of(chart.path),
-        description=description,
-        labels=actions.parse_labels(labels),
-        skip_schema=skip_schema,
-        allow_lookup=allow_lookup,
-    )
+        return _client_side(session, request)
+    result = await actions.install(ctx, request, o.options(session, ctx))
     _finish(session, result, dry=bool(mode))
     return _blocked(result)
 
 
-def _client_side(session: Session, chart: Any, flags: Any, name: str, skip_schema: bool) -> int:
+def _client_side(session: Session, request: actions.Request) -> int:
     from pvehelm.actions.charts import template
 
-    sys.stdout.write(
-        template(chart, flags, name=name, namespace=session.namespace or "default", skip_schema=skip_schema)
+    text = template(
+        request.chart,
+        request.flags,
+        name=request.name,
+        namespace=session.namespace or "default",
+        skip_schema=request.skip_schema,
     )
+    sys.stdout.write(text)
     return 0
 
 
-@command("namespace", "context", "output", "yes", *SOURCE)
-async def upgrade(
-    session: Session,
-    name: o.Name,
-    chart_path: o.ChartPath,
-    values: o.Values = [],
-    set_: o.Set = [],
-    set_string: o.SetString = [],
-    set_file: o.SetFile = [],
-    set_json: o.SetJson = [],
-    set_literal: o.SetLiteral = [],
-    install_: Annotated[bool, typer.Option("-i", "--install", help="Install it if it is not there.")] = False,
-    reset_values: Annotated[bool, typer.Option("--reset-values", help="Drop the recorded user values.")] = False,
-    reuse_values: Annotated[
-        bool, typer.Option("--reuse-values", help="The default here: recorded values are kept.")
-    ] = False,
-    reset_then_reuse: Annotated[
-        bool, typer.Option("--reset-then-reuse-values", help="The default here: new defaults, then recorded values.")
-    ] = False,
-    dry_run: o.DryRun = "",
-    wait: o.Wait = False,
-    timeout: o.Timeout = "",
-    atomic: o.Atomic = False,
-    description: o.Description = "",
-    labels: o.Labels = [],
-    create_namespace: o.CreateNamespace = False,
-    skip_schema: o.SkipSchema = False,
-    take_ownership: o.TakeOwnership = [],
-    allow_destroy: o.AllowDestroy = [],
-    allow_privileged: o.AllowPrivileged = [],
-    allow_lookup: o.AllowLookup = False,
-    replace: o.Replace = [],
-    target: o.Target = [],
-    history_max: o.HistoryMax = 10,
-) -> int | None:
+@command("namespace", "context", "output", "yes", *o.UPGRADE, *o.RUN)
+async def upgrade(session: Session, name: o.Name, chart_path: o.ChartPath) -> int | None:
     """Upgrade a release: the chart's defaults, the recorded values, then the flags.
 
     pvehelm upgrade web ./charts/web-app --set replicas=3
     """
-    if reset_values and (reuse_values or reset_then_reuse):
-        raise UsageError("--reset-values and --reuse-values contradict each other")
-    chart = o.load_chart(chart_path, session)
-    flags = o.value_flags()
-    mode = _dry_mode(dry_run)
+    mode = o.dry_mode(session)
+    request = o.request(session, name, o.load_chart(chart_path, session))
     ctx = session.watch()
     if mode == "client":
-        return _client_side(session, chart, flags, name, skip_schema)
-    opts = o.options(
-        allowed=o.allowed(
-            ctx,
-            take_ownership=take_ownership,
-            destroy=[*allow_destroy, *replace],
-            privileged=allow_privileged,
-            replace=replace,
-            targets=target,
-        ),
-        dry_run=bool(mode),
-        atomic=atomic,
-        wait=wait,
-        timeout=o.seconds(timeout),
-        create_namespace=create_namespace,
-        history_max=history_max,
-    )
-    result = await actions.upgrade(
-        ctx,
-        name,
-        chart,
-        flags,
-        opts,
-        install_if_missing=install_,
-        reset_values=reset_values,
-        origin=o.origin_of(chart.path),
-        description=description,
-        labels=actions.parse_labels(labels),
-        skip_schema=skip_schema,
-        allow_lookup=allow_lookup,
-    )
+        return _client_side(session, request)
+    result = await actions.upgrade(ctx, request, o.options(session, ctx))
     _finish(session, result, dry=bool(mode))
     return _blocked(result)
 
 
-@command("namespace", "context", "output", "yes")
+@command("namespace", "context", "output", "yes", *o.ALLOWING, "description", *o.RUN)
 async def rollback(
     session: Session,
     name: o.Name,
     revision: Annotated[int, typer.Argument(help="The revision to restore; the one before when left out.")] = 0,
-    dry_run: o.DryRun = "",
-    wait: o.Wait = False,
-    timeout: o.Timeout = "",
-    description: o.Description = "",
-    take_ownership: o.TakeOwnership = [],
-    allow_destroy: o.AllowDestroy = [],
-    allow_privileged: o.AllowPrivileged = [],
-    history_max: o.HistoryMax = 10,
 ) -> int | None:
     """Roll a release back to a revision.
 
     pvehelm rollback web 1
     """
     ctx = session.watch()
-    dry = bool(_dry_mode(dry_run))
-    opts = o.options(
-        allowed=o.allowed(ctx, take_ownership=take_ownership, destroy=allow_destroy, privileged=allow_privileged),
-        dry_run=dry,
-        wait=wait,
-        timeout=o.seconds(timeout),
-        history_max=history_max,
-    )
-    result = await actions.rollback(ctx, name, revision or None, opts, description=description)
-    _finish(session, result, dry=dry)
+    opts = o.options(session, ctx)
+    result = await actions.rollback(ctx, name, revision or None, opts, description=session.given["description"])
+    _finish(session, result, dry=opts.dry_run)
     return _blocked(result)
 
 
-@command("namespace", "context", "output", "yes")
+UNINSTALL = ("dry_run", "timeout", "keep_history", "keep_resources", "description", "allow_destroy", "history_max")
+
+
+@command("namespace", "context", "output", "yes", *UNINSTALL)
 async def uninstall(
     session: Session,
     names: Annotated[list[str], typer.Argument(help="The releases.", metavar="RELEASE...")],
-    dry_run: o.DryRun = "",
-    timeout: o.Timeout = "",
-    keep_history: Annotated[bool, typer.Option("--keep-history", help="Keep the revisions.")] = False,
-    keep_resources: o.KeepResources = False,
     ignore_not_found: Annotated[
         bool, typer.Option("--ignore-not-found", help="A missing release is no error.")
     ] = False,
-    description: o.Description = "",
-    allow_destroy: o.AllowDestroy = [],
-    history_max: o.HistoryMax = 10,
 ) -> int | None:
     """Remove a release and what it created.
 
     Guests are listed with their disks and confirmed first; --yes confirms in scripts.
     """
     ctx = session.watch()
-    dry = bool(_dry_mode(dry_run))
-    opts = o.options(
-        allowed=o.allowed(ctx, destroy=allow_destroy),
-        dry_run=dry,
-        timeout=o.seconds(timeout),
-        keep_history=keep_history,
-        keep_resources=keep_resources,
-        history_max=history_max,
-    )
+    opts = o.options(session, ctx)
     code = 0
     for name in names:
         try:
             result = await actions.uninstall(
-                ctx, name, opts, description=description, ignore_not_found=ignore_not_found
+                ctx, name, opts, description=session.given["description"], ignore_not_found=ignore_not_found
             )
         except PvehelmError as error:
             # The others are still to be removed; what went wrong with this one shows in the exit code.
@@ -297,7 +162,7 @@ async def uninstall(
             output.error_text(error)
             code = code or error.exit_code
             continue
-        if result is not None and dry:
+        if result is not None and opts.dry_run:
             _finish(session, result, dry=True)
             code = code or _blocked(result)
         else:
@@ -311,21 +176,11 @@ def _uninstalled(session: Session, name: str) -> None:
     )
 
 
-@command("namespace", "context", "output", "yes")
-async def recover(
-    session: Session,
-    name: o.Name,
-    timeout: o.Timeout = "",
-    take_ownership: o.TakeOwnership = [],
-    allow_destroy: o.AllowDestroy = [],
-    allow_privileged: o.AllowPrivileged = [],
-) -> int | None:
+@command("namespace", "context", "output", "yes", "timeout", *o.ALLOWING)
+async def recover(session: Session, name: o.Name) -> int | None:
     """Finish or repair what was interrupted."""
     ctx = session.watch()
-    opts = o.options(
-        allowed=o.allowed(ctx, take_ownership=take_ownership, destroy=allow_destroy, privileged=allow_privileged),
-        timeout=o.seconds(timeout),
-    )
+    opts = o.options(session, ctx)
     result = await actions.recover(ctx, name, opts)
     if result.plan.action == "uninstall":
         _uninstalled(session, name)
@@ -341,23 +196,13 @@ def unlock(session: Session, name: o.Name) -> None:
     _say(f'release "{name}" unlocked\n' if held else f'release "{name}" was not locked\n')
 
 
-@command("namespace", "context", "output", *SOURCE)
+@command("namespace", "context", "output", *SOURCE, *o.VALUES, "reset_values", "allow_privileged")
 async def diff(
     session: Session,
     names: Annotated[
         list[str],
         typer.Argument(help="RELEASE, RELEASE CHART, or RELEASE REV REV.", metavar="RELEASE [CHART | REV REV]"),
     ],
-    values: o.Values = [],
-    set_: o.Set = [],
-    set_string: o.SetString = [],
-    set_file: o.SetFile = [],
-    set_json: o.SetJson = [],
-    set_literal: o.SetLiteral = [],
-    reset_values: Annotated[bool, typer.Option("--reset-values", help="Drop the recorded user values.")] = False,
-    skip_schema: o.SkipSchema = False,
-    allow_privileged: o.AllowPrivileged = [],
-    allow_lookup: o.AllowLookup = False,
     detailed_exitcode: Annotated[
         bool, typer.Option("--detailed-exitcode", help="Exit with 2 when something differs.")
     ] = False,
@@ -368,25 +213,13 @@ async def diff(
     if len(names) > 3:
         raise UsageError("diff takes RELEASE, RELEASE CHART, or RELEASE REV REV")
     ctx = session.context
-    opts = o.options(
-        allowed=o.allowed(ctx, privileged=[*allow_privileged, *(["all"] if len(names) == 1 else [])]), dry_run=True
-    )
     if len(names) == 1:
-        result = await actions.diff_live(ctx, names[0], opts)
+        session.given["allow_privileged"] = ["all"]
+        result = await actions.diff_live(ctx, names[0], o.options(session, ctx, dry_run=True))
     else:
-        chart = o.load_chart(names[1], session)
-        result = await actions.upgrade(
-            ctx,
-            names[0],
-            chart,
-            o.value_flags(),
-            opts,
-            reset_values=reset_values,
-            origin=o.origin_of(chart.path),
-            skip_schema=skip_schema,
-            allow_lookup=allow_lookup,
-            install_if_missing=True,
-        )
+        request = o.request(session, names[0], o.load_chart(names[1], session))
+        wanted = replace(request, install_if_missing=True)
+        result = await actions.upgrade(ctx, wanted, o.options(session, ctx, dry_run=True))
     _finish(session, result, dry=True)
     if not detailed_exitcode:
         return 0

@@ -1,0 +1,166 @@
+"""From what is desired to a plan: everything up to it only reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pvehelm.api.kind import leaves
+from pvehelm.api.kinds import Kinds
+from pvehelm.chart.manifest import Resource, check_unique
+from pvehelm.chart.suggest import suggest
+from pvehelm.errors import InvalidError, Problem, PvehelmError, RefusedError
+from pvehelm.release.commits import held, with_commits
+from pvehelm.release.context import Context
+from pvehelm.release.desire import Desire, Options
+from pvehelm.release.inventory import GUEST_KINDS, Inventory
+from pvehelm.release.live import Reader, gather, told
+from pvehelm.release.namespaces import missing_pools
+from pvehelm.release.plan import Desired, Observed, Op, Plan, plan
+from pvehelm.release.release import Release, ReleaseKey
+from pvehelm.release.secrets import Secrets, has_secret, texts
+
+if TYPE_CHECKING:
+    from pvehelm.api.client import Client
+    from pvehelm.api.schema import Schema
+
+
+async def decide(
+    ctx: Context, key: ReleaseKey, desire: Desire, options: Options, *, release: Release | None, uid: str
+) -> tuple[Plan, Inventory, int]:
+    """Everything up to the plan; only reads."""
+    check_unique(desire.resources)
+    client = await ctx.connect()
+    kinds = ctx.kinds
+    require_valid(kinds, desire.resources)
+    inventory = ctx.store.inventory(key)
+    reader = Reader(client)
+    secrets = ctx.secrets(key, desire.sealed)
+    desired, observed = await gather(
+        desire.resources,
+        inventory,
+        kinds=kinds.get,
+        reader=reader,
+        secrets=secrets,
+        replaced=options.allowed.replace,
+        taken=options.allowed.owns,
+    )
+    observed.owners = _other_owners(ctx, key, desired, inventory, observed)
+    made = plan(
+        desire.action,
+        key.name,
+        key.namespace,
+        desired,
+        inventory,
+        observed,
+        kinds=kinds.get,
+        uid=uid,
+        allowed=options.allowed,
+        keep=options.keep_resources,
+    )
+    made = replace(made, problems=(*made.problems, *_unresolved(made, kinds, secrets)))
+    made = await with_commits(
+        made,
+        observed,
+        kinds.get,
+        ctx.schema,
+        reader,
+        options.allowed,
+        held=lambda: held(lambda name: ctx.store.get_secret(key, name)),
+    )
+    missing = await missing_pools(desire, reader, create=options.create_namespace)
+    missing += await _missing_rights(client, ctx.schema, made, reader)
+    if missing:
+        made = replace(made, problems=(*made.problems, *missing))
+    if options.atomic and any(change.losses for change in made.changes):
+        what = "a plan that destroys data can't be undone, so --atomic is refused with it"
+        made = replace(made, refusals=(*made.refusals, Problem("--atomic", what, "run it without --atomic")))
+    return made, inventory, reader.requests
+
+
+def _other_owners(
+    ctx: Context, key: ReleaseKey, desired: Sequence[Desired], inventory: Inventory, observed: Observed
+) -> dict[str, str]:
+    """Refs of what another release of this store owns, with its name. Of what is always there, leaf by leaf."""
+    found: dict[str, str] = {}
+    for one in desired:
+        if one.ref in inventory:
+            continue
+        live = observed.live.get(one.ref)
+        keys = [one.wanted.key, *([live.key] if live else [])]
+        for place in keys:
+            if one.kind.name in GUEST_KINDS and not place.get("vmid"):
+                continue
+            for other, ref in ctx.store.owners(key.cluster, one.kind.name, place):
+                if other == key:
+                    continue
+                owned = ctx.store.inventory(other).get(ref)
+                if one.kind.always_there and not (owned and owned.fields.keys() & leaves(one.wanted.fields).keys()):
+                    continue
+                found[one.ref] = str(other)
+    return found
+
+
+def _unresolved(made: Plan, kinds: Kinds, secrets: Secrets) -> list[Problem]:
+    """References that this plan will need and that mean nothing here, each once."""
+    found: dict[str, Problem] = {}
+    for change in made.changes:
+        needed: list[Any] = [step.params for step in change.steps]
+        if change.wanted is not None and change.op in (Op.create, Op.recreate) and kinds.get(change.kind).settles:
+            needed += [change.wanted.fields, change.wanted.once]
+        for value in needed:
+            for text in filter(has_secret, texts(value)):
+                try:
+                    secrets.resolve(text)
+                except PvehelmError as error:
+                    found.setdefault(str(error), Problem(change.where, f"{change.ref}: {error}", error.hint))
+    return list(found.values())
+
+
+def require_valid(kinds: Kinds, resources: Sequence[Resource]) -> None:
+    """Raise InvalidError with every problem of every manifest, each at its place in the template or file."""
+    hooks = [resource for resource in resources if resource.metadata.get("hook")]
+    found = [
+        Problem(
+            str(hook.where(("metadata", "hook"))), f"{hook.ref}: hooks are not supported yet", "leave metadata.hook out"
+        )
+        for hook in hooks
+    ]
+    refs = {resource.ref for resource in resources}
+    for resource in resources:
+        for index, need in enumerate(resource.metadata.get("needs") or ()):
+            if need not in refs:
+                at = str(resource.where(("metadata", "needs", index)))
+                meant = suggest(str(need), refs)
+                hint = f"did you mean {meant}?" if meant else "needs names resources of the same release: KIND/NAME"
+                found.append(Problem(at, f"{resource.ref}: it needs {need}, which is not in this release", hint))
+    found += [
+        told(resource, path, problem)
+        for resource, path, problem in kinds.validate(resources)
+        if isinstance(resource, Resource)
+    ]
+    if found:
+        raise InvalidError("the manifests are not valid", found)
+
+
+async def _missing_rights(client: Client, schema: Schema, made: Plan, reader: Reader) -> list[Problem]:
+    """What these credentials may not do of a plan; one request, and none for root@pam or an empty plan."""
+    from pvehelm.api import rights
+
+    who = client.auth.identity
+    acting = [(change.ref, change.kind, change.steps) for change in made.changes if change.steps]
+    if not acting or who in ("", rights.ROOT):
+        return []
+    permissions = await reader("/access/permissions") or {}
+    places = {change.ref: change.where for change in made.changes}
+    found = rights.problems(schema, acting, permissions, who)
+    return [Problem(places.get(p.where) or p.where, f"{p.where}: {p.what}", p.hint) for p in found]
+
+
+def check(made: Plan) -> None:
+    """Raise what stands against a plan: InvalidError for what can't be, RefusedError for what is not allowed."""
+    if made.problems:
+        raise InvalidError(f"{made.action} of {made.release} can't be done", made.problems)
+    if made.refusals:
+        raise RefusedError(f"{made.action} of {made.release} is refused", made.refusals)
