@@ -21,6 +21,8 @@ Secret: TypeAlias = str | Callable[[], str]
 LIFETIME = 7200.0
 """Seconds that a ticket lives on the server."""
 _FAILED_FOR = 30.0
+# What may stand in a cookie as it is (RFC 6265). A node takes a ticket either way; other servers take it as it came.
+_IN_COOKIE = "!#$&'()*+-./:<=>?@[]^_`{|}~"
 _REALM_NAME = r"[A-Za-z][A-Za-z0-9.\-_]+"
 
 
@@ -137,7 +139,7 @@ class TicketAuth(Auth):
     def headers(self, method: str) -> dict[str, str]:
         if not self._ticket:
             raise AuthError(401, "not logged in")
-        headers = {"Cookie": f"PVEAuthCookie={percent_encode(self._ticket, safe='')}"}
+        headers = {"Cookie": f"PVEAuthCookie={percent_encode(self._ticket, safe=_IN_COOKIE)}"}
         if method != "GET":
             headers["CSRFPreventionToken"] = self._csrf
         return headers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote
 
 import httpx
 import pytest
@@ -41,7 +41,7 @@ class Realm:
             ticket = f"PVE:{form['username'][0]}:{self.count}::a+b/c="
             self.valid.add(ticket)
             return fine({"username": "u", "ticket": ticket, "CSRFPreventionToken": f"csrf{self.count}"})
-        cookie = httpx.URL("http://x/?" + request.headers.get("cookie", "")).params.get("PVEAuthCookie")
+        cookie = unquote(request.headers.get("cookie", "").removeprefix("PVEAuthCookie="))
         if cookie not in self.valid:
             return refused(401, "No ticket")
         number = cookie.split(":")[2]
