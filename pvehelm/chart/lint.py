@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pvehelm.chart import schema
 from pvehelm.chart.chart import Chart, load
@@ -22,14 +21,16 @@ _URL = re.compile(r"(https?|oci|git|ssh)://[^\s/]+\S*\Z")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class Finding(Problem):
+class Finding(NamedTuple):
     """A Problem that says how bad it is: ``error`` will not install, ``warning`` probably is a mistake."""
 
+    where: str
+    what: str
+    hint: str = ""
     severity: Severity = "error"
 
     def __str__(self) -> str:
-        return f"[{self.severity.upper()}] {Problem.__str__(self)}"
+        return f"[{self.severity.upper()}] {Problem(self.where, self.what, self.hint)}"
 
 
 def lint_path(

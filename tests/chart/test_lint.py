@@ -44,7 +44,7 @@ def test_subcharts_when_asked(tmp_path: Path) -> None:
 
 def test_a_finding_is_a_problem(tmp_path: Path) -> None:
     finding = Finding("f:1", "what", "hint", "warning")
-    assert isinstance(finding, Problem)
+    assert Problem(*finding[:3]) == Problem("f:1", "what", "hint")
     assert str(finding) == "[WARNING] f:1: what\n  hint: hint"
     chart, findings = lint_path(tmp_path / "nothing")
     assert chart is None
