@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pvehelm.release.pipeline import Result
     from pvehelm.release.release import Release, Revision
 
-NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z")
+NAME = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
 
 
 def _from_history(recorded: Mapping[str, Any], given: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -35,7 +35,7 @@ def _from_history(recorded: Mapping[str, Any], given: Mapping[str, Any], prefix:
 
 def check_name(name: str) -> str:
     """Helm's rule for release names. Raises UsageError."""
-    if not NAME.match(name) or len(name) > 53:
+    if not re.fullmatch(NAME, name) or len(name) > 53:
         raise UsageError(
             f"{name!r} is no release name", hint="lower-case letters, digits, '-' and '.', at most 53 characters"
         )

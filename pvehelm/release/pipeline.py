@@ -149,8 +149,8 @@ async def _finish(
         await wait_ready(ctx, made)
     if outcome.ok:
         status = Status.uninstalled if desire.action == "uninstall" else Status.deployed
-        done = replace(
-            revision, status=status, updated=ctx.clock(), events=outcome.events, description=described(desire)
+        done = revision._replace(
+            status=status, updated=ctx.clock(), events=outcome.events, description=described(desire)
         )
         _keep(ctx, key, lease, done, options)
         if desire.action == "uninstall" and not options.keep_history:
@@ -158,8 +158,7 @@ async def _finish(
             return Result(made, None, outcome, True, requests)
         return Result(made, ctx.store.find(key), outcome, True, requests)
     texts = [f"{ref}: {error}" for ref, error in outcome.failed.items()]
-    failed = replace(
-        revision,
+    failed = revision._replace(
         status=Status.failed,
         updated=ctx.clock(),
         events=outcome.events,
@@ -211,7 +210,7 @@ async def _undo(
         check(made)
         outcome = await _apply(ctx, key, lease, made, inventory, failed.number)
         if outcome.ok:
-            _keep(ctx, key, lease, replace(failed, description=failed.description + " (undone)"), options)
+            _keep(ctx, key, lease, failed._replace(description=failed.description + " (undone)"), options)
         return
     back = back_to(target)
     made, inventory, _ = await decide(
@@ -222,5 +221,5 @@ async def _undo(
     revision = ctx.store.put_revision(key, revision, lease=lease)
     outcome = await _apply(ctx, key, lease, made, inventory, revision.number)
     status = Status.deployed if outcome.ok else Status.failed
-    done = replace(revision, status=status, updated=ctx.clock(), events=outcome.events, description=described(back))
+    done = revision._replace(status=status, updated=ctx.clock(), events=outcome.events, description=described(back))
     _keep(ctx, key, lease, done, options)

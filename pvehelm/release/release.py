@@ -6,8 +6,7 @@ ones take their defaults, so that an older and a newer pvehelm can share what th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
@@ -66,8 +65,7 @@ class ReleaseKey(NamedTuple):
         return cls(**known(cls, data))
 
 
-@dataclass
-class Revision:
+class Revision(NamedTuple):
     """One entry of a release's history.
 
     ``user_values`` are what the user gave, ``values`` what was computed from them; ``plan`` is the plan's JSON;
@@ -84,23 +82,23 @@ class Revision:
     app_version: str = ""
     chart_digest: str = ""
     chart_origin: str = ""
-    user_values: dict[str, Any] = field(default_factory=dict)
-    values: dict[str, Any] = field(default_factory=dict)
+    user_values: Mapping[str, Any] = {}
+    values: Mapping[str, Any] = {}
     manifest: str = ""
-    plan: dict[str, Any] | None = None
+    plan: Mapping[str, Any] | None = None
     notes: str = ""
     description: str = ""
-    labels: dict[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = {}
     created: float = 0.0
     updated: float = 0.0
     user: str = ""
     rollback_of: int | None = None
-    events: list[dict[str, Any]] = field(default_factory=list)
+    events: Sequence[Mapping[str, Any]] = ()
     pvehelm_version: str = ""
     complete: bool = True
 
     def to_json(self) -> dict[str, Any]:
-        return {**self.__dict__, "status": str(self.status)}
+        return {**self._asdict(), "status": str(self.status)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -109,8 +107,7 @@ class Revision:
         return cls(**found)
 
 
-@dataclass
-class Release:
+class Release(NamedTuple):
     """A release as ``list`` and ``status`` show it: ``current`` is its newest revision.
 
     ``uid`` is new for every release and marks its guests; ``created`` is when it was first installed; ``deployed`` the
@@ -127,7 +124,7 @@ class Release:
     worker: str = ""
 
     @property
-    def labels(self) -> dict[str, str]:
+    def labels(self) -> Mapping[str, str]:
         return self.current.labels
 
     @property
@@ -141,7 +138,7 @@ class Release:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            **self.__dict__,
+            **self._asdict(),
             "key": self.key.to_json(),
             "current": self.current.to_json(),
         }

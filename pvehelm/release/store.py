@@ -13,7 +13,6 @@ import time
 import zlib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from typing import Any, Self
 
 from pvehelm.errors import InvalidError, NotFoundError, RefusedError, StoreError
@@ -72,9 +71,7 @@ class Store(SealedSecrets):
             if not found:
                 return None
             release = found[0]
-            if bodies:
-                release.current = self.revision(key, release.current.number)
-            return release
+            return release._replace(current=self.revision(key, release.current.number)) if bodies else release
 
     def get(self, key: ReleaseKey, *, bodies: bool = True) -> Release:
         """The release with its newest revision. Raises NotFoundError."""
@@ -150,7 +147,7 @@ class Store(SealedSecrets):
         if not revision.complete:
             raise ValueError("a revision's summary can't be written back; read it with its bodies")
         now = self.clock()
-        revision = replace(revision, created=revision.created or now, updated=revision.updated or now)
+        revision = revision._replace(created=revision.created or now, updated=revision.updated or now)
         with self.db.transaction():
             if lease is not None:
                 self.check(lease)
@@ -240,8 +237,7 @@ class Store(SealedSecrets):
             if row is None:
                 raise self._no_revision(key, number)
             texts = {name: self._blob(row[name]).decode(errors="surrogatepass") for name in _BODIES if row[name]}
-        return replace(
-            _summary(row),
+        return _summary(row)._replace(
             user_values=json.loads(texts["user_values"]),
             values=json.loads(texts["computed_values"]),
             manifest=texts["manifest"],

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextvars import ContextVar
+from functools import cache
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -101,6 +102,7 @@ class Lazy(TyperGroup):
                 formatter.write_dl([(name, entry[2]) for name, entry in section.items()])
 
 
+@cache
 def load(name: str, module: str, attribute: str, help_: str) -> Any:
     """The click command of one entry of COMMANDS."""
     found = getattr(import_module(f"pvehelm.faces.cli.{module}"), attribute)
