@@ -52,9 +52,9 @@ def build_context(config: Config, *, announce: bool = True) -> Context:
 
 def resolvers() -> dict[str, Resolver]:
     """The secret references that only the command line resolves."""
-    from pvehelm.release.secrets import env_resolver, file_resolver
+    from pvehelm.release.resolvers import everything
 
-    return {"env": env_resolver(os.environ), "file": file_resolver}
+    return everything(os.environ)
 
 
 def whoami() -> str:

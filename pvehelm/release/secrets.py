@@ -2,7 +2,7 @@
 
 ``secret://SCHEME/NAME`` stands alone or inside a text as ``${secret://SCHEME/NAME}``; ``|filter`` after the name defers
 a transformation (``${secret://env/PW|b64enc}``). Resolvers are functions from NAME to text; the command line brings
-``env`` and ``file``, every store brings ``release``.
+those of ``resolvers``, every store brings ``release``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from pvehelm.errors import InvalidError, NotFoundError, PvehelmError
+from pvehelm.errors import InvalidError, PvehelmError
 
 Resolver = Callable[[str], str]
 REFERENCE = re.compile(
@@ -119,23 +119,3 @@ class Secrets:
         for secret in sorted(filter(lambda s: len(s) > 3, self._known.values()), key=len, reverse=True):
             text = text.replace(secret, REDACTED)
         return text
-
-
-def env_resolver(environ: Mapping[str, str]) -> Resolver:
-    def resolve(name: str) -> str:
-        if name not in environ:
-            raise NotFoundError(f"secret://env/{name}: the environment variable {name} is not set")
-        return environ[name]
-
-    return resolve
-
-
-def file_resolver(name: str) -> str:
-    """The content of a file without its last newline; ``~`` is the home directory, other paths as they are."""
-    from pathlib import Path
-
-    path = Path(name if name.startswith(("/", "~", ".")) else f"/{name}").expanduser()
-    try:
-        return path.read_text(encoding="utf-8").removesuffix("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise NotFoundError(f"secret://file/{name}: {error}") from None

@@ -25,7 +25,8 @@ from pvehelm.errors import InvalidError
 from pvehelm.release.inventory import Inventory, Owned
 from pvehelm.release.live import Reader, gather
 from pvehelm.release.plan import Allowed, Change, Plan, plan
-from pvehelm.release.secrets import Secrets, env_resolver
+from pvehelm.release.resolvers import env_resolver
+from pvehelm.release.secrets import Secrets
 
 FOLDER = Path(__file__).parent / "cases" / "plan"
 CASES = sorted(path.stem for path in FOLDER.glob("*.yaml") if not path.stem.startswith("_"))
