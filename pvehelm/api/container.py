@@ -97,7 +97,8 @@ class ContainerKind(GuestCalls):
 
     def _complete(self, low: Lowering, spec: Mapping[str, Any]) -> None:
         self._start_once(low, spec)
-        if "ostemplate" not in low.once and "image" not in spec:
+        # A pinned VMID may be that of a container that is there, and no server tells what it was made from.
+        if "ostemplate" not in low.once and "image" not in spec and not spec.get("vmid"):
             low.problem(("spec", "image"), "a container needs an image", "image: local:vztmpl/NAME.tar.zst")
         if not isinstance(low.fields.get("rootfs"), Mapping):
             if "rootfs" not in spec:
@@ -113,6 +114,9 @@ class ContainerKind(GuestCalls):
     async def _missing_places(self, wanted: Wanted, get: Get, everything: list[Any], node: str) -> list[Problem]:
         problems = await super()._missing_places(wanted, get, everything, node)
         image = str(wanted.once.get("ostemplate", ""))
+        if not image:
+            what = f"there is no container {wanted.key.get('vmid')}, and a new one needs an image"
+            return [*problems, Problem("image", what, "image: local:vztmpl/NAME.tar.zst")]
         storage, colon, rest = image.partition(":")
         here = {r["storage"] for r in everything if r["type"] == "storage" and r["node"] == node}
         if not colon or storage not in here:

@@ -42,7 +42,7 @@ class GuestCalls(GuestKind):
         if isinstance(value, list):
             return (";" if name == "tags" else ",").join(str(embedded(item)) for item in value)
         if isinstance(value, Mapping):
-            param = self._param(name)
+            param = self.param(name)
             given = {k: embedded(v) for k, v in value.items() if v is not None}
             return formats.print_(param.facts["format"] if param else {}, given)
         return value
@@ -61,7 +61,7 @@ class GuestCalls(GuestKind):
                 given[key] = f"{embedded(options.get('storage'))}:{size:g}"
         if self.flavour == "lxc" and current.get("size") and given[key] == current.get(key):
             given["size"] = current["size"]  # a container's configuration keeps what was sent and nothing else
-        param = self._param(name)
+        param = self.param(name)
         return formats.print_(param.facts["format"] if param else {}, given)
 
     def _net(self, name: str, given: dict[str, Any]) -> dict[str, Any]:

@@ -36,8 +36,6 @@ RECORDED = ("started", "node", "cipassword")
 HIDDEN = (
     "digest",
     "meta",
-    "vmgenid",
-    "smbios1",
     "lock",
     "parent",
     "snaptime",
@@ -59,6 +57,8 @@ LIVE = {
 }
 HOTPLUG = {"qemu": ("net", "scsi", "virtio", "unused"), "lxc": ("net",)}
 THROTTLES = re.compile(r"(bps|iops|mbps)(_|\Z)")
+# Weights are stored within what the node's control groups take: the second version's, or the first's.
+CPU_UNITS = ((1, 10000), (2, 262144))
 PRIVILEGED = ("args", "hookscript")
 MARK = re.compile(r"\n?<!-- pvehelm release=(\S+) object=(\S+) vmid=(\S+) -->\s*\Z")
 
@@ -309,7 +309,7 @@ class GuestKind(Kind):
         """A configuration as the server shows it, in normal form."""
         fields: dict[str, Any] = {}
         for name, value in config.items():
-            param = self._param(name)
+            param = self.param(name)
             if name in HIDDEN or param is None:
                 continue
             facts = param.facts
@@ -346,7 +346,7 @@ class GuestKind(Kind):
                 parsed["size"] = formats.format_size(int(float(new[1]) * 1024 * MIB))
         return collapse(parsed, known)
 
-    def _param(self, name: str) -> Param | None:
+    def param(self, name: str) -> Param | None:
         found = self.put.param(name) or self.post.param(name)
         return found if name not in ("node", "vmid", "digest", "delete") else None
 
@@ -379,9 +379,13 @@ class GuestKind(Kind):
             return bool(wanted == live)
         if name == "sshkeys":
             return ssh_keys(wanted) == ssh_keys(live)
+        if name == "vmgenid" and str(wanted) == "1":
+            return str(live) != "0"  # asks for one of the server's making
+        if name == "cpuunits":
+            return any(max(low, min(high, int(wanted))) == int(live) for low, high in CPU_UNITS)
         if name == "description":
             return str(wanted).removesuffix("\n") == str(live).removesuffix("\n")
-        param = self._param(name)
+        param = self.param(name)
         if param is None:
             return bool(wanted == live)
         if not dot:

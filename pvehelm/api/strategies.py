@@ -36,7 +36,7 @@ class Item(SchemaKind):
         shape, known = self.shape(place), {**key, **where}
         if shape.index is None:
             return None
-        listed = await self._listed(shape.index, known, get)
+        listed = await self.listed(shape.index, known, get)
         row = self._find(listed, known)
         if row is None:
             return None
@@ -75,7 +75,7 @@ class Item(SchemaKind):
         place = scope.type if scope else "cluster"
         return (where or {}).get("guest") or place, where
 
-    async def _listed(self, index: Operation, key: Key, get: Get) -> list[Mapping[str, Any]]:
+    async def listed(self, index: Operation, key: Key, get: Get) -> list[Mapping[str, Any]]:
         """The rows that the object is one of, if it is there."""
         answer = await ask(get, self._path(index, key), self.table.index_params) or []
         for name in self.table.rows.split("."):
@@ -86,7 +86,7 @@ class Item(SchemaKind):
     def _find(self, listed: Sequence[Mapping[str, Any]], key: Key) -> Mapping[str, Any] | None:
         """The row of a list that the key means. Names of the firewall are the same in either case."""
         for row in listed:
-            names = self._row_names(row)
+            names = self.row_names(row)
             if all(self._is_row(name, column, row, key) for name, column in names.items()):
                 return row
         return None
@@ -100,7 +100,7 @@ class Item(SchemaKind):
             shown, meant = (str(text).removeprefix(self.table.id_prefix) for text in (shown, meant))
         return _same_id(shown, meant, fold=self.scoped)
 
-    def _row_names(self, row: Mapping[str, Any]) -> dict[str, str]:
+    def row_names(self, row: Mapping[str, Any]) -> dict[str, str]:
         """Parts of the key -> the columns of a row that say them."""
         names = {name: self.table.id_column or self.rule(name).column or name for name in self.id_names}
         for name, rule in self.table.fields.items():

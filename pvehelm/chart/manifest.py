@@ -13,7 +13,8 @@ from pvehelm.errors import InvalidError, Problem
 
 API_VERSION = "proxmox.io/v1"
 LIFECYCLES = ("keep", "protect", "createOnly")
-DOCUMENT_KEYS = ("apiVersion", "kind", "metadata", "spec")
+# What the server says of an object (`get -o yaml`) may stay in a file; it means nothing there.
+DOCUMENT_KEYS = ("apiVersion", "kind", "metadata", "spec", "status")
 METADATA_KEYS = (
     "name",
     "namespace",
