@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pvehelm.errors import InvalidError
@@ -35,30 +34,46 @@ def refuse(_plan: Plan) -> bool:
     return False
 
 
-@dataclass(repr=False, eq=False)
 class Context:
-    """``dial`` makes the client, ``identify`` names the cluster (cached by the face: ``list`` needs no network)."""
+    """``dial`` makes the client, ``identify`` names the cluster (cached by the face: ``list`` needs no network).
 
-    name: str
-    namespace: str
-    open_store: Callable[[], Store]
-    dial: Callable[[], Awaitable[Client]]
-    identify: Callable[[], str]
-    user: str = ""
-    clock: Callable[[], float] = time.time
-    emit: Emit = silent
-    confirm: Callable[[Plan], bool] = refuse
-    # The resolvers of secrets beside ``release``, asked for when a reference turns up.
-    resolvers: Callable[[], Mapping[str, Resolver]] = dict
-    # What the context's policy allows without a flag: kinds and keys of rule 13.
-    allow_privileged: frozenset[str] = frozenset()
-    release: str = ""
-    # Set to ask a running apply to start nothing more; ``applying`` says that there is one.
-    stop: asyncio.Event | None = None
-    applying: bool = False
-    _store: Store | None = None
-    _client: Client | None = None
-    _kinds: Kinds | None = None
+    ``resolvers`` gives the resolvers of secrets beside ``release``, asked for when a reference turns up;
+    ``allow_privileged`` is what the context's policy allows without a flag: kinds and keys of rule 13.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        namespace: str,
+        open_store: Callable[[], Store],
+        dial: Callable[[], Awaitable[Client]],
+        identify: Callable[[], str],
+        user: str = "",
+        clock: Callable[[], float] = time.time,
+        emit: Emit = silent,
+        confirm: Callable[[Plan], bool] = refuse,
+        resolvers: Callable[[], Mapping[str, Resolver]] = dict,
+        allow_privileged: frozenset[str] = frozenset(),
+    ) -> None:
+        self.name = name
+        self.namespace = namespace
+        self.open_store = open_store
+        self.dial = dial
+        self.identify = identify
+        self.user = user
+        self.clock = clock
+        self.emit = emit
+        self.confirm = confirm
+        self.resolvers = resolvers
+        self.allow_privileged = allow_privileged
+        self.release = ""
+        # Set to ask a running apply to start nothing more; ``applying`` says that there is one.
+        self.stop: asyncio.Event | None = None
+        self.applying = False
+        self._store: Store | None = None
+        self._client: Client | None = None
+        self._kinds: Kinds | None = None
 
     @property
     def store(self) -> Store:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -38,21 +37,31 @@ SOURCE = ("version", "repo", "devel")
 FORMATS = ("table", "json", "yaml")
 
 
-@dataclass(repr=False, eq=False)
 class Session:
-    """One call of the command line: the shared flags, and the Context once something asks for it."""
+    """One call of the command line: the shared flags, and the Context once something asks for it.
 
-    namespace: str = ""
-    context_name: str = ""
-    output: str = "table"
-    yes: bool = False
-    # The other shared flags of this command, by their parameter's name.
-    given: dict[str, Any] = field(default_factory=dict)
-    _context: Context | None = None
-    _config: Config | None = None
-    quiet: bool = field(default=False)
-    # An asyncio.Event while a coroutine runs: set, it asks a running apply to start nothing more.
-    stop: Any = None
+    ``given`` has the other shared flags of this command, by their parameter's name.
+    """
+
+    def __init__(
+        self,
+        namespace: str = "",
+        context_name: str = "",
+        output: str = "table",
+        yes: bool = False,
+        given: dict[str, Any] | None = None,
+        quiet: bool = False,
+    ) -> None:
+        self.namespace = namespace
+        self.context_name = context_name
+        self.output = output
+        self.yes = yes
+        self.given = given if given is not None else {}
+        self.quiet = quiet
+        # An asyncio.Event while a coroutine runs: set, it asks a running apply to start nothing more.
+        self.stop: Any = None
+        self._context: Context | None = None
+        self._config: Config | None = None
 
     @property
     def source(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pvehelm.actions import releases as actions
+from pvehelm.actions import looking as actions
 from pvehelm.faces import output
 from pvehelm.faces.cli import complete
 from pvehelm.faces.cli.command import Session, command

@@ -1,0 +1,95 @@
+"""Looking at releases: the store alone answers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from pvehelm.actions import action
+from pvehelm.errors import UsageError
+from pvehelm.release.release import Status
+
+if TYPE_CHECKING:
+    from pvehelm.release.context import Context
+    from pvehelm.release.release import Release, ReleaseKey, Revision
+
+
+@action("read", "list")
+def list_(
+    ctx: Context,
+    *,
+    all_namespaces: bool = False,
+    pattern: str = "",
+    selector: str = "",
+    statuses: Sequence[str] = (),
+    limit: int = 256,
+    reverse: bool = False,
+    by_date: bool = False,
+) -> list[Release]:
+    """List releases."""
+    releases = ctx.store.list(ctx.cluster, None if all_namespaces else ctx.namespace)
+    if pattern:
+        try:
+            wanted = re.compile(pattern)
+        except re.error as error:
+            raise UsageError(f"--filter {pattern!r} is no regular expression: {error}") from None
+        releases = [r for r in releases if wanted.search(r.key.name)]
+    if selector:
+        test = parse_selector(selector)
+        releases = [r for r in releases if test(r.current.labels)]
+    if statuses:
+        releases = [r for r in releases if str(r.current.status) in statuses]
+    else:
+        releases = [r for r in releases if r.current.status is not Status.uninstalled]
+    releases.sort(key=lambda r: r.current.updated if by_date else (r.key.name, r.key.namespace), reverse=reverse)
+    return releases[:limit] if limit else releases
+
+
+def parse_selector(text: str) -> Any:
+    """kubectl's label selector: ``a=b,c!=d,e in (f, g),h notin (i),j,!k``. Raises UsageError."""
+    tests: list[Any] = []
+    rest = text.strip()
+    term = re.compile(
+        r"\s*(?:(?P<key>[\w./-]+)\s+(?P<set>in|notin)\s*\((?P<values>[^)]*)\)"
+        r"|(?P<left>[\w./-]+)\s*(?P<op>==|=|!=)\s*(?P<right>[\w./-]*)|(?P<not>!)?\s*(?P<has>[\w./-]+))\s*(?:,|\Z)"
+    )
+    while rest:
+        found = term.match(rest)
+        if not found:
+            raise UsageError(f"-l {text!r} is no label selector", hint="for example env=prod,tier!=db,zone in (a, b)")
+        tests.append(_selector_test(found))
+        rest = rest[found.end() :]
+    return lambda labels: all(test(labels) for test in tests)
+
+
+def _selector_test(found: re.Match[str]) -> Any:
+    if found["set"]:
+        values = {value.strip() for value in found["values"].split(",")}
+        key, inside = found["key"], found["set"] == "in"
+        return lambda labels: (labels.get(key) in values) == inside
+    if found["op"]:
+        left, right, equal = found["left"], found["right"], found["op"] != "!="
+        return lambda labels: (labels.get(left) == right) == equal
+    has, negated = found["has"], bool(found["not"])
+    return lambda labels: (has in labels) != negated
+
+
+@action("read")
+def status(ctx: Context, name: str, revision: int = 0) -> tuple[Release, Revision]:
+    """A release and one of its revisions."""
+    key = ctx.key(name)
+    return ctx.store.get(key), revision_of(ctx, key, revision)
+
+
+@action("read")
+def history(ctx: Context, name: str, limit: int = 256) -> list[Revision]:
+    """The revisions of a release, oldest first."""
+    key = ctx.key(name)
+    ctx.store.get(key)
+    return list(ctx.store.revisions(key))[-limit:]
+
+
+def revision_of(ctx: Context, key: ReleaseKey, number: int = 0) -> Revision:
+    """One revision of a release, the current one for 0. Raises NotFoundError."""
+    return ctx.store.revision(key, number) if number else ctx.store.get(key).current
