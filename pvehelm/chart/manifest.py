@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pvehelm.chart import condition, hooks
 from pvehelm.chart.suggest import suggest
 from pvehelm.chart.yaml import Document, Mark, Path_, dump, load_all
 from pvehelm.errors import InvalidError, Problem
@@ -26,6 +27,7 @@ METADATA_KEYS = (
     "hook",
     "hookWeight",
     "hookDeletePolicy",
+    "readyWhen",
 )
 
 _KIND = re.compile(r"[A-Z][A-Za-z0-9]*\Z")
@@ -42,6 +44,7 @@ _SHAPES: dict[str, tuple[type | tuple[type, ...], str]] = {
     "hook": ((str, list), "a text or a list of texts"),
     "hookWeight": (int, "a whole number"),
     "hookDeletePolicy": ((str, list), "a text or a list of texts"),
+    "readyWhen": (list, "a list of conditions"),
 }
 
 
@@ -232,6 +235,7 @@ class _Reader:
         if data is not None and not isinstance(data, dict):
             self.bad(at.nearest(("metadata",)), f"metadata is a map, not {_noun(data)}")
             return {}
+        before = len(self.problems)
         if data is None or data.get("name") is None:
             self.bad(at.nearest(("metadata", "name")), "metadata.name is missing")
         for key, value in (data or {}).items():
@@ -245,6 +249,9 @@ class _Reader:
                 )
             elif value is not None:
                 self.metadatum(key, value, at)
+        # A shape that is wrong was reported already.
+        for path, what, hint in hooks.problems(data or {}) if len(self.problems) == before else ():
+            self.bad(at.nearest(path), what, hint)
         return {key: value for key, value in (data or {}).items() if value is not None}
 
     def metadatum(self, key: str, value: Any, at: Sources) -> None:
@@ -275,6 +282,11 @@ class _Reader:
                     wanted = "KIND/NAME, for example VirtualMachine/web-0" if key == "needs" else "a text"
                     shown = repr(item) if isinstance(item, str) else _noun(item)
                     self.bad(at.nearest(("metadata", key, index)), f"metadata.{key} holds {shown}", f"give {wanted}")
+                elif key == "readyWhen":
+                    try:
+                        condition.parse(item)
+                    except InvalidError as error:
+                        self.bad(at.nearest(("metadata", key, index)), error.message, error.hint)
 
 
 def _json(text: str) -> list[Document]:
