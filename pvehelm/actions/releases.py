@@ -72,7 +72,7 @@ async def _desire(
     from pvehelm.actions.charts import prepare, rendered
     from pvehelm.chart.manifest import to_text
     from pvehelm.chart.render import ReleaseInfo
-    from pvehelm.release.desire import Desire
+    from pvehelm.release.desire import Desire, placed
     from pvehelm.release.literals import hide, hide_in, seal
     from pvehelm.release.lookup import lookup_of
 
@@ -83,14 +83,7 @@ async def _desire(
     lookup = lookup_of(ctx, key, everything=request.allow_lookup)
     # Off the loop: templates may look things up, which is a conversation of its own with the server.
     made = await asyncio.to_thread(rendered, prepared, info, ctx.release, ctx.kinds.names(), lookup)
-    namespaced = {kind.name for kind in ctx.kinds if kind.namespaced}
-    # In the record, too: a revision says by itself where its guests belong.
-    resources = tuple(
-        replace(r, namespace=key.namespace, metadata={**r.metadata, "namespace": key.namespace})
-        if r.kind in namespaced and not r.namespace and key.namespace != "default"
-        else r
-        for r in made.resources
-    )
+    resources = placed(made.resources, ctx.kinds, key.namespace)
     resources, sealed = seal(resources, ctx.kinds, ctx.store.hmac)
     record = {
         "chart_name": chart.metadata.name,

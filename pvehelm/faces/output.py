@@ -212,6 +212,15 @@ def plan_text(plan: Plan, stream: TextIO | None = None, *, unchanged: bool = Fal
     stream.write(f"Plan: {plan.summary()}.\n")
 
 
+def dry_text(plan: Plan) -> None:
+    """A plan that was asked for alone, and what stands against it."""
+    plan_text(plan)
+    on = colours_wanted(sys.stdout)
+    for title, problems in (("Can't be done", plan.problems), ("Refused", plan.refusals)):
+        for problem in problems:
+            sys.stdout.write(f"{title}: {problem_text(problem, on)}\n")
+
+
 def _field_lines(change: Change) -> Iterable[str]:
     if str(change.op) in ("create", "replace"):
         for row in change.fields:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pvehelm import __version__
+from pvehelm.api.kind import Kind
 from pvehelm.chart.manifest import Resource, parse
 from pvehelm.release.context import Context
 from pvehelm.release.plan import Allowed, Plan
@@ -43,6 +44,18 @@ class Options:
     reuse_empty: bool = True
 
 
+def placed(resources: Iterable[Resource], kinds: Iterable[Kind], namespace: str) -> tuple[Resource, ...]:
+    """The resources with the namespace of their release where they have none, so that a record of them says by itself
+    where its guests belong."""
+    namespaced = {kind.name for kind in kinds if kind.namespaced}
+    return tuple(
+        replace(r, namespace=namespace, metadata={**r.metadata, "namespace": namespace})
+        if r.kind in namespaced and not r.namespace and namespace != "default"
+        else r
+        for r in resources
+    )
+
+
 def last_deployed(ctx: Context, key: ReleaseKey) -> Revision | None:
     """The newest revision that was deployed without failing, whole; None when there is none since an uninstall."""
     good: list[int] = []
@@ -75,7 +88,12 @@ def back_to(target: Revision) -> Desire:
 
 
 def described(desire: Desire) -> str:
-    done = {"install": "Install complete", "upgrade": "Upgrade complete", "uninstall": "Uninstallation complete"}
+    done = {
+        "install": "Install complete",
+        "upgrade": "Upgrade complete",
+        "uninstall": "Uninstallation complete",
+        "apply": "Apply complete",
+    }
     return str(desire.record.get("description") or done.get(desire.action, f"{desire.action} complete"))
 
 
@@ -84,7 +102,7 @@ def same_input(current: Revision, desire: Desire) -> bool:
     record = desire.record
     return (
         current.status is Status.deployed
-        and desire.action in ("install", "upgrade", "rollback", "recover")
+        and desire.action in ("install", "upgrade", "rollback", "recover", "apply")
         and current.chart_digest == record.get("chart_digest", "")
         and current.user_values == record.get("user_values", {})
         and current.manifest == record.get("manifest", "")

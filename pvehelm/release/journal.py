@@ -150,9 +150,23 @@ class Journal(Leases):
         rows = self.db.rows(
             "SELECT r.cluster, r.namespace, r.name, i.ref FROM inventory i JOIN releases r ON r.id = i.release_id "
             "WHERE i.cluster = ? AND i.identity = ? ORDER BY r.namespace, r.name",
-            (cluster, _identity(kind, identifier)),
+            (cluster, identity(kind, identifier)),
         )
         return [(ReleaseKey(row["cluster"], row["namespace"], row["name"]), row["ref"]) for row in rows]
+
+    def owned(self, cluster: str) -> list[tuple[ReleaseKey, Owned]]:
+        """Everything that some release of the cluster owns, by release and ref."""
+        rows = self.db.rows(
+            "SELECT r.cluster, r.namespace, r.name, i.body FROM inventory i JOIN releases r ON r.id = i.release_id "
+            "WHERE i.cluster = ? ORDER BY r.namespace, r.name, i.ref",
+            (cluster,),
+        )
+        from pvehelm.release.inventory import Owned
+
+        return [
+            (ReleaseKey(row["cluster"], row["namespace"], row["name"]), Owned.from_json(json.loads(row["body"])))
+            for row in rows
+        ]
 
     def _own(self, release: int, owned: Owned) -> None:
         cluster = self.db.value("SELECT cluster FROM releases WHERE id = ?", (release,))
@@ -161,7 +175,7 @@ class Journal(Leases):
             "INSERT INTO inventory (release_id, ref, cluster, identity, vmid, body) VALUES (?, ?, ?, ?, ?, ?) "
             "ON CONFLICT (release_id, ref) DO UPDATE SET identity = excluded.identity, vmid = excluded.vmid, "
             "body = excluded.body",
-            (release, owned.ref, cluster, _identity(owned.kind, owned.identifier), vmid, dump(owned.to_json())),
+            (release, owned.ref, cluster, identity(owned.kind, owned.identifier), vmid, dump(owned.to_json())),
         )
         if vmid is not None:
             self.db.execute(
@@ -283,7 +297,7 @@ def _vmid(owned: Owned) -> int | None:
     return int(owned.identifier["vmid"]) if owned.kind in GUEST_KINDS and owned.identifier.get("vmid") else None
 
 
-def _identity(kind: str, identifier: Mapping[str, Any]) -> str:
+def identity(kind: str, identifier: Mapping[str, Any]) -> str:
     from pvehelm.release.inventory import GUEST_KINDS
 
     if kind in GUEST_KINDS and identifier.get("vmid"):

@@ -44,6 +44,10 @@ COMMANDS: dict[str, dict[str, tuple[str, str, str]]] = {
         "search": ("repos", "search_app", "Search repositories for charts."),
         "registry": ("repos", "registry_app", "Log in at OCI registries."),
     },
+    "Objects": {
+        "apply": ("manifests", "apply", "Apply manifests as a set, a release without a chart."),
+        "validate": ("manifests", "validate", "Check manifests without a server."),
+    },
     "Proxmox": {
         "explain": ("cluster", "explain", "Explain a kind or one of its fields."),
         "api-resources": ("cluster", "api_resources", "List the kinds of manifests."),
@@ -161,8 +165,8 @@ def main(argv: list[str] | None = None) -> int:
 
         error_text(error)
         return error.exit_code
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
+    except KeyboardInterrupt as stopped:
+        sys.stderr.write("interrupted\n" + (f"  hint: {stopped}\n" if stopped.args else ""))
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has seen enough.

@@ -23,7 +23,7 @@ CHANGES = 2
 def _finish(session: Session, result: Result, *, dry: bool) -> None:
     """What install, upgrade and rollback end with."""
     if dry:
-        output.show(session.output, result.plan.as_dict(), lambda: _dry(result))
+        output.show(session.output, result.plan.as_dict(), lambda: output.dry_text(result.plan))
         return
     release = result.release
     assert release is not None
@@ -44,14 +44,6 @@ def _finish(session: Session, result: Result, *, dry: bool) -> None:
 
 def _say(text: str) -> None:
     sys.stdout.write(text)
-
-
-def _dry(result: Result) -> None:
-    output.plan_text(result.plan)
-    on = output.colours_wanted(sys.stdout)
-    for title, problems in (("Can't be done", result.plan.problems), ("Refused", result.plan.refusals)):
-        for problem in problems:
-            sys.stdout.write(f"{title}: {output.problem_text(problem, on)}\n")
 
 
 def _blocked(result: Result) -> int:
@@ -201,13 +193,26 @@ async def diff(
     session: Session,
     names: Annotated[
         list[str],
-        typer.Argument(help="RELEASE, RELEASE CHART, or RELEASE REV REV.", metavar="RELEASE [CHART | REV REV]"),
-    ],
+        typer.Argument(
+            help="RELEASE, RELEASE CHART, or RELEASE REV REV; none with -f.", metavar="RELEASE [CHART | REV REV]"
+        ),
+    ] = [],
+    set_name: Annotated[str, typer.Option("--set-name", help="With -f alone: the set.", metavar="NAME")] = "",
+    recursive: Annotated[bool, typer.Option("-R", "--recursive", help="With -f alone: folders as a whole.")] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="With -f alone: without what the files lack.")] = False,
     detailed_exitcode: Annotated[
         bool, typer.Option("--detailed-exitcode", help="Exit with 2 when something differs.")
     ] = False,
 ) -> int | None:
-    """Show what differs: deployed against live, an upgrade's preview, or two revisions."""
+    """Show what differs: deployed against live, an upgrade's preview, two revisions, or manifests.
+
+    pvehelm diff -f web.yaml
+    """
+    if not names:
+        from pvehelm.faces.cli.manifests import preview
+
+        files = session.given["values"]
+        return await preview(session, files, recursive, set_name, prune, detailed=detailed_exitcode)
     if len(names) == 3:
         return _diff_revisions(session, names, detailed_exitcode)
     if len(names) > 3:
