@@ -31,6 +31,10 @@ _METADATA: Document = {
         "lifecycle": {"enum": ["keep", "protect", "createOnly"]},
         "ignoreChanges": {"type": "array", "items": {"type": "string"}},
         "needs": {"type": "array", "items": {"type": "string", "pattern": "/"}},
+        "hook": {"type": ["string", "array"], "items": {"type": "string"}},
+        "hookWeight": {"type": "integer"},
+        "hookDeletePolicy": {"type": ["string", "array"], "items": {"type": "string"}},
+        "readyWhen": {"type": "array", "items": {"type": "string"}},
     },
 }
 
@@ -79,7 +83,7 @@ def of_kind(kind: Kind) -> Document:
         "properties": {
             "apiVersion": {"type": "string"},
             "kind": {"const": kind.name},
-            "metadata": _METADATA,
+            "metadata": {**_METADATA, "required": ["name", "hook"]} if kind.hook_only else _METADATA,
             "spec": spec,
         },
     }

@@ -151,6 +151,8 @@ class Kind:
     # What makes the changes of all kinds of a group count at once ("PUT /cluster/sdn"), and the lock to hold meanwhile.
     commit: str = ""
     lock: str = ""
+    # Something that is done at a moment of a release's life, not something that is there (``api.hookkinds``).
+    hook_only: bool = False
     # The same thing on another node is another thing (a guest's or a file's node is only where it is).
     bound_to_node: bool = False
 

@@ -68,6 +68,11 @@ class Kinds:
             )
         return self._kind(found)
 
+    def ref(self, text: str) -> str:
+        """``vm/web`` or ``virtualmachines/web`` as ``VirtualMachine/web``. Raises NotFoundError as ``get`` does."""
+        word, _, name = text.partition("/")
+        return f"{self.get(word).name}/{name}"
+
     def validate(self, resources: Iterable[Manifest]) -> list[tuple[Manifest, Path, Problem]]:
         """All problems of all manifests at once, each with the path in its manifest; unknown kinds included."""
         found: list[tuple[Manifest, Path, Problem]] = []
@@ -86,7 +91,7 @@ class Kinds:
     def _has(self, table: Table) -> bool:
         if not table.has_release(self.schema.release):
             return False
-        if table.strategy == "guest":
+        if table.strategy in ("guest", "hook"):
             return True
         kind: Any = self._kind(table.name)
         return bool(kind.places) and kind.shape(kind.places[0]).index is not None
@@ -104,6 +109,10 @@ class Kinds:
             made: Kind = {"VirtualMachine": VirtualMachineKind, "Container": ContainerKind}[table.name](self.schema)
             made.short = made.short or table.short
             return made
+        if table.strategy == "hook":
+            from pvehelm.api.hookkinds import HookKind
+
+            return HookKind(table, self.schema)
         return _strategy(table.strategy)(table, self.schema)
 
 
@@ -162,6 +171,7 @@ def explain(kind: Kind, path: str | None = None) -> dict[str, Any]:
             "evidence": kind.evidence,
             "privileged": kind.privileged,
             "namespaced": kind.namespaced,
+            **({"hook_only": True} if kind.hook_only else {}),
             **_table_facts(kind.name),
             "fields": [_row(field) for field in sorted(fields.values(), key=lambda field: field.name)],
         }

@@ -16,7 +16,7 @@ from typing import Any
 from pvehelm.api.schema import version_key
 from pvehelm.errors import InvalidError
 
-STRATEGIES = ("item", "singleton", "list", "entries", "verb", "switch", "guest")
+STRATEGIES = ("item", "singleton", "list", "entries", "verb", "switch", "guest", "hook")
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ def test_unknown_key_of_a_table_is_an_error() -> None:
 @pytest.mark.parametrize("release", ["9.2", "8.4"])
 def test_every_table_fits_the_schema(release: str) -> None:
     for kind in load_kinds(release):
-        if kind.name in ("VirtualMachine", "Container"):
+        if kind.name in ("VirtualMachine", "Container") or kind.hook_only:
             continue
         made: Any = kind
         for place in made.places:

@@ -57,8 +57,7 @@ def test_condition(case: dict[str, Any]) -> None:
 def test_any_text_is_a_condition_or_an_error(text: str) -> None:
     try:
         made = condition.parse(text)
-    except InvalidError as error:
-        assert error.message
+    except InvalidError:
         return
     assert made.holds(DOCUMENT) in (True, False)
 
