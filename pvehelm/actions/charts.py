@@ -40,6 +40,7 @@ def prepare(
     Raises InvalidError with every problem, at the file and line of the value where that is known.
     """
     from pvehelm.chart import values
+    from pvehelm.chart.merging import rules
 
     if chart.metadata.engine == "gotpl":
         raise InvalidError(
@@ -52,7 +53,7 @@ def prepare(
                 )
             ],
         )
-    user = values.overlay(recorded or {}, values.from_flags(flags))
+    user = values.overlay(recorded or {}, values.from_flags(flags, rules(chart)))
     chart = values.enabled(chart, user)
     whole = values.coalesce(chart, user)
     sources = values.origins(flags)

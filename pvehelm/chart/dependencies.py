@@ -3,9 +3,11 @@
 * A chart's own values win over its subcharts' defaults; the user's win over all. Maps merge, all else replaces.
 * ``null`` from above removes a default; nulls among a subchart's own defaults do not count.
 * ``global`` is copied down into every subchart, and what a parent says wins.
-* ``condition``: the first of its paths that holds true or false decides; else ``tags``: one true is enough, all false
-  disables; else enabled. ``alias`` renames. ``import-values`` lifts defaults of a child into its parent, below the
-  parent's own.
+* ``condition``: the first of its paths that holds true or false decides, or its expression; else ``tags``: one true is
+  enough, all false disables; else enabled. ``alias`` renames. ``import-values`` lifts defaults of a child into its
+  parent, below the parent's own. ``values`` of a dependency hand values of the parent down (``expression``): over what
+  charts say by default, below what the user gives the subchart.
+* Lists replace as well, unless a schema says ``x-merge`` (``merging``).
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from dataclasses import replace
 from typing import Any
 
 from pvehelm.chart.chart import Chart, Dependency
+from pvehelm.chart.expression import Expression, filled, is_paths
+from pvehelm.chart.merging import Rules, joined, rules, settled, under
 from pvehelm.chart.versions import satisfies
 from pvehelm.chart.yaml import copied
 from pvehelm.errors import InvalidError, Problem
@@ -27,7 +31,11 @@ def coalesce(chart: Chart, user: Mapping[str, Any], *, allow_missing: bool = Fal
 
     Raises InvalidError when a value that a subchart's map must be is something else, and as :func:`enabled` does.
     """
-    return _whole(_imported(enabled(chart, user, allow_missing=allow_missing)), copied(user), "", keep=False)
+    tree = enabled(chart, user, allow_missing=allow_missing)
+    given = rules(tree)
+    whole = _whole(_imported(tree, given), copied(user), "", keep=False, given=given)
+    settled(whole, given)
+    return whole
 
 
 def enabled(chart: Chart, values: Mapping[str, Any], *, allow_missing: bool = False) -> Chart:
@@ -90,12 +98,12 @@ def _enabled(chart: Chart, user: Values, above: Mapping[str, Any] | None, proble
     # Tags are set at the top only; further down a chart's defaults may name more.
     own = seen.get("tags") if above is None else chart.values.get("tags")
     tags = {**(own if isinstance(own, dict) else {}), **(above or {})}
-    problems.extend(_absent(chart, need) for need in lacking if _counts(need, seen, tags))
+    problems.extend(_absent(chart, need) for need in lacking if _counts(chart, need, seen, tags))
     # Below, nulls of the user must still be there: they remove the defaults of the subcharts' subcharts.
     given = _whole(whole, copied(user), "", keep=True)
     kept = []
     for sub, why in found:
-        if why is None or _counts(why, seen, tags):
+        if why is None or _counts(chart, why, seen, tags):
             below = given.get(sub.name)
             kept.append(_enabled(sub, below if isinstance(below, dict) else {}, tags, problems))
     names = {sub.name for sub in kept}
@@ -107,7 +115,13 @@ def _meant(need: Dependency, sub: Chart) -> bool:
     return need.name == sub.metadata.name and compatible(need, sub)
 
 
-def _counts(need: Dependency, values: Values, tags: Mapping[str, Any]) -> bool:
+def _counts(chart: Chart, need: Dependency, values: Values, tags: Mapping[str, Any]) -> bool:
+    if not is_paths(need.condition):
+        try:
+            return bool(Expression(need.condition).value(values))
+        except InvalidError as error:
+            what = f"the condition of {need.key!r}: {error}"
+            raise InvalidError(what, [Problem(chart.file("Chart.yaml"), what)]) from None
     for path in need.condition.strip().split(","):
         value = _at(values, path.strip()) if path.strip() else None
         if isinstance(value, bool):
@@ -127,11 +141,12 @@ def _at(values: Any, path: str) -> Any:
 # -- import-values ---------------------------------------------------------------------------------------------------
 
 
-def _imported(chart: Chart) -> Chart:
+def _imported(chart: Chart, given: Rules) -> Chart:
     """The chart whose default values hold what it imports from its subcharts, bottom up."""
     if not chart.dependencies:
         return chart
-    chart = replace(chart, dependencies=tuple(_imported(sub) for sub in chart.dependencies))
+    subs = tuple(_imported(sub, under(given, sub.name)) for sub in chart.dependencies)
+    chart = replace(chart, dependencies=subs)
     if not any(need.import_values for need in chart.metadata.dependencies):
         return chart
     whole = _whole(chart, {}, "", keep=True)
@@ -145,33 +160,64 @@ def _imported(chart: Chart) -> Chart:
                 for step in reversed([] if parent == "." else parent.split(".")):
                     table = {step: table}
                 _tables(lifted, table, keep=True)
-    _tables(whole, lifted, keep=True)
+    if given:
+        # Lists that are joined must not meet the subcharts' defaults twice.
+        whole = copied(chart.values)
+    _tables(whole, lifted, keep=True, given=given)
     return replace(chart, values=whole)
 
 
 # -- coalescing ------------------------------------------------------------------------------------------------------
 
 
-def _whole(chart: Chart, values: Values, prefix: str, *, keep: bool) -> Values:
+def _whole(chart: Chart, values: Values, prefix: str, *, keep: bool, given: Rules | None = None) -> Values:
     """``values`` (changed in place) over the chart's defaults, and the same below for every subchart.
 
-    ``keep`` leaves nulls where they are, for values that are coalesced again later.
+    ``keep`` leaves nulls where they are, for values that are coalesced again later; ``given`` says which lists join.
     """
-    _defaults(chart, values, prefix, keep)
+    handed = {need.key: need.values for need in chart.metadata.dependencies if need.values}
+    told = {key: copied(values.get(key)) for key in handed}
+    _defaults(chart, values, prefix, keep, given)
     for sub in chart.dependencies:
-        below = values.setdefault(sub.name, {})
-        if not isinstance(below, dict):
+        own = values.setdefault(sub.name, {})
+        if not isinstance(own, dict):
             where = f"{prefix}{sub.name}"
             raise InvalidError(
                 f"the values of subchart {where} are no map",
                 [Problem(f"values: {where}", f"must be a map, for {sub.name!r} is a subchart")],
             )
-        _globals(below, values)
-        _whole(sub, below, f"{prefix}{sub.name}.", keep=keep)
+        _globals(own, values)
+        if sub.name in handed:
+            _hand_down(chart, sub.name, handed[sub.name], values, told[sub.name])
+        _whole(sub, own, f"{prefix}{sub.name}.", keep=keep, given=under(given, sub.name))
     return values
 
 
-def _defaults(chart: Chart, values: Values, prefix: str, keep: bool) -> None:
+def _hand_down(chart: Chart, name: str, wanted: Mapping[str, Any], values: Values, told: Any) -> None:
+    """Put what ``values`` of a dependency say into the subchart's, where nobody above has told something else."""
+    try:
+        found = filled(copied(wanted), values)
+    except InvalidError as error:
+        where = chart.file("Chart.yaml")
+        raise InvalidError(
+            f"the values for subchart {name} cannot be worked out", [Problem(where, str(error))]
+        ) from None
+    _put(values[name], found, told if isinstance(told, dict) else {})
+
+
+def _put(own: Values, found: Mapping[str, Any], told: Mapping[str, Any]) -> None:
+    for key, value in found.items():
+        if isinstance(value, dict) and isinstance(told.get(key, {}), dict):
+            target = own.setdefault(key, {})
+            if isinstance(target, dict):
+                _put(target, value, told.get(key, {}))
+            else:
+                own[key] = value
+        elif key not in told and value is not None:
+            own[key] = copied(value)
+
+
+def _defaults(chart: Chart, values: Values, prefix: str, keep: bool, given: Rules | None) -> None:
     subcharts = {sub.name for sub in chart.dependencies}
     for key, default in copied(chart.values).items():
         if key not in values:
@@ -188,10 +234,12 @@ def _defaults(chart: Chart, values: Values, prefix: str, keep: bool) -> None:
             later = keep or key in subcharts
             if prefix and not later:
                 _without_nulls(default)
-            _tables(values[key], default, keep=later)
+            _tables(values[key], default, keep=later, given=under(given, key))
+        elif given:
+            _lists(values, key, default, keep, given)
 
 
-def _tables(over: Values, base: Values, *, keep: bool) -> None:
+def _tables(over: Values, base: Values, *, keep: bool, given: Rules | None = None) -> None:
     """Fill ``over`` (in place) with what only ``base`` has; without ``keep`` its nulls remove what base has."""
     for key, value in base.items():
         if key not in over:
@@ -200,7 +248,14 @@ def _tables(over: Values, base: Values, *, keep: bool) -> None:
             if not keep and value is not None:
                 del over[key]
         elif isinstance(over[key], dict) and isinstance(value, dict):
-            _tables(over[key], value, keep=keep)
+            _tables(over[key], value, keep=keep, given=under(given, key))
+        elif given:
+            _lists(over, key, value, keep, given)
+
+
+def _lists(over: Values, key: str, base: Any, keep: bool, given: Rules) -> None:
+    if isinstance(over[key], list) and isinstance(base, list):
+        over[key] = joined(under(given, key), base, over[key], lambda up, low: _tables(up, copied(low), keep=keep))
 
 
 def _globals(below: Values, above: Values) -> None:

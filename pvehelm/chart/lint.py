@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
-from pvehelm.chart import schema
+from pvehelm.chart import merging, schema
 from pvehelm.chart.chart import Chart, load
 from pvehelm.chart.dependencies import coalesce, compatible, enabled, missing
 from pvehelm.chart.versions import is_strict, satisfies
@@ -163,6 +163,8 @@ def _values(chart: Chart, values: Mapping[str, Any], sources: Mapping[Path_, str
             yield Finding(problem.where, problem.what, problem.hint)
         if broken:
             return
+        for problem in merging.problems(chart):
+            yield Finding(problem.where, problem.what, problem.hint)
     try:
         seen = coalesce(chart, values, allow_missing=True)
         tree = enabled(chart, values, allow_missing=True)

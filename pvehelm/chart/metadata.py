@@ -23,6 +23,7 @@ SEMVER = re.compile(
 )
 
 _TEXT, _TRUTH, _TEXTS, _MAP, _LIST = "a text", "true or false", "a list of texts", "a map of texts", "a list"
+_VALUES = "a map"
 FIELDS = {
     "apiVersion": _TEXT,
     "name": _TEXT,
@@ -52,13 +53,15 @@ _DEPENDENCY = {
     "enabled": _TRUTH,
     "import-values": _LIST,
     "alias": _TEXT,
+    "values": _VALUES,
 }
 _MAINTAINER = {"name": _TEXT, "email": _TEXT, "url": _TEXT}
 
 
 @dataclass(frozen=True)
 class Dependency:
-    """A chart that this one needs. ``import_values`` holds texts and maps of ``child`` and ``parent``."""
+    """A chart that this one needs. ``import_values`` holds texts and maps of ``child`` and ``parent``; ``values`` what
+    this chart gives it, with expressions over its own values (``expression.filled``)."""
 
     name: str
     version: str = ""
@@ -67,6 +70,7 @@ class Dependency:
     tags: tuple[str, ...] = ()
     import_values: tuple[str | Mapping[str, str], ...] = ()
     alias: str = ""
+    values: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -211,6 +215,7 @@ class _Reader:
                 self.bad((*path, "name"), f"name {name!r} is no chart name")
             if alias and not ALIAS.match(alias):
                 self.bad((*path, "alias"), f"alias {alias!r} is no name", "letters, digits, '-' and '_'")
+            self.expressions(known, path)
             imports = known.get("import-values", [])
             for place, entry in enumerate(imports):
                 whole = isinstance(entry, dict) and all(isinstance(entry.get(k), str) for k in ("child", "parent"))
@@ -225,9 +230,23 @@ class _Reader:
                     tuple(known.get("tags", ())),
                     tuple(imports),
                     alias,
+                    known.get("values", {}),
                 )
             )
         return tuple(out)
+
+    def expressions(self, known: Mapping[str, Any], path: Path_) -> None:
+        """What a condition and the values for a subchart say must at least be readable."""
+        from pvehelm.chart.expression import Expression, is_paths, texts
+
+        condition = known.get("condition", "")
+        told = [((*path, "condition"), condition)] if not is_paths(condition) else []
+        told += [((*path, "values", *below), text) for below, text in texts(known.get("values", {}))]
+        for place, text in told:
+            try:
+                Expression(text)
+            except InvalidError as error:
+                self.bad(place, f"{place[2]}: {error}", "for example: db.enabled and not db.external")
 
     def maintainers(self, items: list[Any]) -> tuple[Maintainer, ...]:
         out = []
@@ -242,6 +261,8 @@ def _fits(value: Any, shape: str) -> bool:
         return isinstance(value, str)
     if shape == _TRUTH:
         return isinstance(value, bool)
+    if shape == _VALUES:
+        return isinstance(value, dict)
     if shape == _MAP:
         return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
     return isinstance(value, list) and (shape == _LIST or all(isinstance(text, str) for text in value))

@@ -16,7 +16,6 @@ _REFERENCE = re.compile(r"secret://\S+\Z")
 _HOLDS_REFERENCE = re.compile(r"\Asecret://|\$\{secret://")
 # What a schema says of the text itself cannot be known of a reference, which stands for another text.
 _OF_TEXT = frozenset({"pattern", "format", "minLength", "maxLength", "enum", "const", "contentEncoding"})
-_MAX_DEPTH = 60
 
 
 def validate(chart: Chart, values: Mapping[str, Any], *, sources: Mapping[Path_, str] | None = None) -> list[Problem]:
@@ -159,9 +158,9 @@ def _properties(schema: Any, keyword_path: Sequence[str | int]) -> Iterator[str]
     part: Any = schema
     for step in list(keyword_path)[:-1]:
         if isinstance(part, Mapping) and isinstance(part.get("$ref"), str) and step not in part:
-            part = _resolve(part["$ref"], schema)
+            part = resolve(part["$ref"], schema)
         if step == "$ref" and isinstance(part, Mapping):
-            part = _resolve(part.get("$ref"), schema)
+            part = resolve(part.get("$ref"), schema)
             continue
         try:
             part = part[step]
@@ -182,30 +181,35 @@ def _sensitive_all(chart: Chart, values: Any, prefix: Path_) -> set[Path_]:
     return found
 
 
-def _sensitive(value: Any, schema: Any, root: Any, path: Path_ = (), depth: int = 0) -> Iterator[Path_]:
+def _sensitive(
+    value: Any, schema: Any, root: Any, path: Path_ = (), seen: set[tuple[Path_, int]] | None = None
+) -> Iterator[Path_]:
     """The paths of ``value`` that some part of the schema which may apply marks ``x-sensitive``."""
-    if not isinstance(schema, Mapping) or depth > _MAX_DEPTH:
+    seen = set() if seen is None else seen
+    # A schema may contain itself, or the same part in ever so many ways.
+    if not isinstance(schema, Mapping) or (path, id(schema)) in seen:
         return
+    seen.add((path, id(schema)))
     if schema.get("x-sensitive") is True:
         yield path
         return
     for word in ("$ref", "$dynamicRef"):
         if isinstance(schema.get(word), str):
-            yield from _sensitive(value, _resolve(schema[word], root), root, path, depth + 1)
+            yield from _sensitive(value, resolve(schema[word], root), root, path, seen)
     # A branch that does not apply may hide too much; showing a secret would be worse.
     for word in ("allOf", "anyOf", "oneOf"):
         parts = schema.get(word)
         for part in parts if isinstance(parts, list) else ():
-            yield from _sensitive(value, part, root, path, depth + 1)
+            yield from _sensitive(value, part, root, path, seen)
     for word in ("if", "then", "else"):
-        yield from _sensitive(value, schema.get(word), root, path, depth + 1)
+        yield from _sensitive(value, schema.get(word), root, path, seen)
     branches = schema.get("dependentSchemas")
     for part in branches.values() if isinstance(branches, Mapping) else ():
-        yield from _sensitive(value, part, root, path, depth + 1)
+        yield from _sensitive(value, part, root, path, seen)
     if isinstance(value, Mapping):
         for key, item in value.items():
             for part in _parts(schema, key):
-                yield from _sensitive(item, part, root, (*path, key), depth + 1)
+                yield from _sensitive(item, part, root, (*path, key), seen)
     elif isinstance(value, list):
         first = schema.get("prefixItems")
         for index, item in enumerate(value):
@@ -213,7 +217,7 @@ def _sensitive(value: Any, schema: Any, root: Any, path: Path_ = (), depth: int 
             if isinstance(first, list) and index < len(first):
                 parts.append(first[index])
             for part in parts:
-                yield from _sensitive(item, part, root, (*path, index), depth + 1)
+                yield from _sensitive(item, part, root, (*path, index), seen)
 
 
 def _parts(schema: Mapping[str, Any], key: str) -> Iterator[Any]:
@@ -228,7 +232,7 @@ def _parts(schema: Mapping[str, Any], key: str) -> Iterator[Any]:
         yield schema.get("unevaluatedProperties")
 
 
-def _resolve(reference: Any, root: Any) -> Any:
+def resolve(reference: Any, root: Any) -> Any:
     """What a reference within the schema (``#/$defs/x``) points at; None for others."""
     if not isinstance(reference, str) or not reference.startswith("#"):
         return None

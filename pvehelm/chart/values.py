@@ -15,6 +15,7 @@ from typing import Any, Literal
 from pvehelm.chart import strvals
 from pvehelm.chart.chart import Chart
 from pvehelm.chart.dependencies import coalesce, enabled
+from pvehelm.chart.merging import Rules, joined, under
 from pvehelm.chart.schema import redact, redact_all, validate
 from pvehelm.chart.yaml import Document, Path_, copied, dotted, load_all
 from pvehelm.errors import InvalidError, Problem, UsageError
@@ -60,8 +61,10 @@ def overlay(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return out
 
 
-def from_flags(flags: Sequence[ValueFlag]) -> dict[str, Any]:
+def from_flags(flags: Sequence[ValueFlag], given: Rules | None = None) -> dict[str, Any]:
     """The user's values: all flags in the order given, later ones win, nulls kept.
+
+    ``given`` (``merging.rules`` of the chart) says which lists of several files join.
 
     Raises InvalidError for a broken file (all of them at once) and UsageError for a broken flag.
     """
@@ -71,7 +74,7 @@ def from_flags(flags: Sequence[ValueFlag]) -> dict[str, Any]:
         if flag.kind == "file":
             try:
                 for document in _documents(flag):
-                    _lay(out, document.data)
+                    _lay(out, document.data, given)
             except InvalidError as error:
                 problems.extend(error.problems)
         else:
@@ -141,13 +144,21 @@ def _reader(flag: ValueFlag) -> Any:
     return read
 
 
-def _lay(base: dict[str, Any], over: Mapping[str, Any]) -> None:
+def _lay(base: dict[str, Any], over: Mapping[str, Any], given: Rules | None = None) -> None:
     for key, value in over.items():
         old = base.get(key)
         if isinstance(old, dict) and isinstance(value, Mapping):
-            _lay(old, value)
+            _lay(old, value, under(given, key))
+        elif given and isinstance(old, list) and isinstance(value, list):
+            base[key] = joined(under(given, key), old, copied(value), _lay_below)
         else:
             base[key] = copied(value)
+
+
+def _lay_below(upper: dict[str, Any], lower: dict[str, Any]) -> None:
+    whole = overlay(lower, upper)
+    upper.clear()
+    upper.update(whole)
 
 
 def _drop_nulls(out: dict[str, Any], over: Mapping[str, Any]) -> None:
