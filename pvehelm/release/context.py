@@ -68,9 +68,9 @@ class Context:
         self.resolvers = resolvers
         self.allow_privileged = allow_privileged
         self.release = ""
-        # Set to ask a running apply to start nothing more; ``applying`` says that there is one.
+        # Set to ask a running apply to start nothing more; ``applying`` names the release while there is one.
         self.stop: asyncio.Event | None = None
-        self.applying = False
+        self.applying = ""
         self._store: Store | None = None
         self._client: Client | None = None
         self._kinds: Kinds | None = None

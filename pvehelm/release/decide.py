@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pvehelm.api.kind import leaves
@@ -18,7 +18,7 @@ from pvehelm.release.inventory import GUEST_KINDS, Inventory
 from pvehelm.release.live import Reader, gather, told
 from pvehelm.release.namespaces import missing_pools
 from pvehelm.release.plan import Desired, Observed, Op, Plan, plan
-from pvehelm.release.release import Release, ReleaseKey
+from pvehelm.release.release import ReleaseKey
 from pvehelm.release.secrets import Secrets, has_secret, texts
 
 if TYPE_CHECKING:
@@ -26,15 +26,30 @@ if TYPE_CHECKING:
     from pvehelm.api.schema import Schema
 
 
+@dataclass(frozen=True)
+class Decision:
+    """A plan with all that it was made from: what the release owned, what was wanted, what was read."""
+
+    plan: Plan
+    inventory: Inventory
+    desired: Sequence[Desired]
+    observed: Observed
+    requests: int = 0
+
+
 async def decide(
-    ctx: Context, key: ReleaseKey, desire: Desire, options: Options, *, release: Release | None, uid: str
-) -> tuple[Plan, Inventory, int]:
-    """Everything up to the plan; only reads."""
+    ctx: Context, key: ReleaseKey, desire: Desire, options: Options, *, uid: str, new: Inventory | None = None
+) -> Decision:
+    """Everything up to the plan; only reads. ``new`` looks at nothing but what is owned since that inventory: what was
+    created goes, what was taken over is let go of."""
     check_unique(desire.resources)
     client = await ctx.connect()
     kinds = ctx.kinds
     require_valid(kinds, desire.resources)
     inventory = ctx.store.inventory(key)
+    if new is not None:
+        inventory = Inventory({ref: owned for ref, owned in inventory.entries.items() if ref not in new.entries})
+    allowed = options.allowed.named(kinds.ref)
     reader = Reader(client)
     secrets = ctx.secrets(key, desire.sealed)
     desired, observed = await gather(
@@ -43,8 +58,8 @@ async def decide(
         kinds=kinds.get,
         reader=reader,
         secrets=secrets,
-        replaced=options.allowed.replace,
-        taken=options.allowed.owns,
+        replaced=allowed.replace,
+        taken=allowed.owns,
     )
     observed.owners = _other_owners(ctx, key, desired, inventory, observed)
     made = plan(
@@ -56,8 +71,9 @@ async def decide(
         observed,
         kinds=kinds.get,
         uid=uid,
-        allowed=options.allowed,
+        allowed=allowed,
         keep=options.keep_resources,
+        undo=new is not None,
     )
     made = replace(made, problems=(*made.problems, *_unresolved(made, kinds, secrets)))
     made = await with_commits(
@@ -66,17 +82,35 @@ async def decide(
         kinds.get,
         ctx.schema,
         reader,
-        options.allowed,
+        allowed,
         held=lambda: held(lambda name: ctx.store.get_secret(key, name)),
     )
     missing = await missing_pools(desire, reader, create=options.create_namespace)
     missing += await _missing_rights(client, ctx.schema, made, reader)
     if missing:
         made = replace(made, problems=(*made.problems, *missing))
-    if options.atomic and any(change.losses for change in made.changes):
-        what = "a plan that destroys data can't be undone, so --atomic is refused with it"
-        made = replace(made, refusals=(*made.refusals, Problem("--atomic", what, "run it without --atomic")))
-    return made, inventory, reader.requests
+    if options.atomic:
+        made = replace(made, refusals=(*made.refusals, *_irreversible(made, observed, kinds)))
+    return Decision(made, inventory, desired, observed, reader.requests)
+
+
+def _irreversible(made: Plan, observed: Observed, kinds: Kinds) -> Iterator[Problem]:
+    """What of a plan could not be undone, and so is refused with --atomic."""
+    hint = "run it without --atomic"
+    destroyed = {change.ref for change in made.destroys}
+    for change in made.changes:
+        if change.ref in destroyed:
+            what = f"{change.ref}: what is destroyed can't be brought back"
+            yield Problem(change.where or "--atomic", f"{what}, so --atomic is refused", hint)
+        live = observed.live.get(change.ref)
+        if change.op is not Op.update or live is None:
+            continue
+        kind = kinds.get(change.kind)
+        for row in change.fields:
+            why = kind.refusal(row.leaf, row.after, row.before, live)
+            if why:
+                what = f"{change.ref}: {row.leaf} could not be set back ({why})"
+                yield Problem(change.where or "--atomic", f"{what}, so --atomic is refused", hint)
 
 
 def _other_owners(

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from typing import Any
+
 from pvehelm.errors import Problem
 from pvehelm.release.context import Context
 from pvehelm.release.desire import Desire
@@ -29,17 +33,16 @@ async def missing_pools(desire: Desire, reader: Reader, *, create: bool) -> list
     return []
 
 
-async def create_pools(ctx: Context, desire: Desire) -> None:
-    """Make the pools that are missing, nested ones from the outermost on."""
+async def missing_namespaces(ctx: Context, desire: Desire) -> AsyncIterator[tuple[str, Callable[[], Awaitable[Any]]]]:
+    """Pools that are used and not there, with the call that makes each: outer ones before those within them."""
     client = await ctx.connect()
     made = {r.name for r in desire.resources if r.kind == "Pool"}
     there = {row["poolid"] for row in await client.get("/pools") or []}
-    for name in sorted(
-        {r.namespace for r in desire.resources if r.namespace and r.namespace != "default"} - there - made
-    ):
+    used = {r.namespace for r in desire.resources if r.namespace and r.namespace != "default"}
+    for name in sorted(used - there - made):
         parts = str(name).split("/")
         for depth in range(1, len(parts) + 1):
             poolid = "/".join(parts[:depth])
             if poolid not in there:
-                await client.post("/pools", {"poolid": poolid})
+                yield poolid, partial(client.post, "/pools", {"poolid": poolid})
                 there.add(poolid)

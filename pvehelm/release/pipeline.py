@@ -1,26 +1,34 @@
 """Install, upgrade, rollback, uninstall, repair: one pipeline with a different desired state.
 
 lease -> recover what was interrupted -> read -> plan -> (stop here when dry) -> confirm -> apply -> record.
+
+Whatever ends a run after its first write, the revision it began says so: done, failed or interrupted, with its events.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any, NoReturn
 
 from pvehelm.errors import LeaseHeldError, Problem, PvehelmError, RefusedError, StoppedError
 from pvehelm.release.apply import Applier, Outcome
 from pvehelm.release.context import Context
-from pvehelm.release.decide import check, decide
+from pvehelm.release.decide import Decision, check, decide
 from pvehelm.release.desire import Desire, Options, back_to, begun, described, last_deployed, same_input
 from pvehelm.release.event import Event
 from pvehelm.release.inventory import Inventory
 from pvehelm.release.lease import Lease
-from pvehelm.release.namespaces import create_pools
+from pvehelm.release.namespaces import missing_namespaces
 from pvehelm.release.plan import Plan
 from pvehelm.release.readiness import wait_ready
 from pvehelm.release.recover import recover_entries
 from pvehelm.release.release import Release, ReleaseKey, Revision, Status
+
+# Where the journal counts what is no step of a change from.
+NAMESPACES, RECORDS = 90_000, 100_000
 
 
 @dataclass
@@ -32,194 +40,276 @@ class Result:
     outcome: Outcome | None = None
     changed: bool = False
     requests: int = 0
+    # What the plan was made from; None where nothing was decided.
+    decision: Decision | None = None
+    desire: Desire | None = None
 
 
-async def run(ctx: Context, key: ReleaseKey, desire: Desire, options: Options) -> Result:
+# Raises RefusedError when a decision is not the one that was saved.
+Pin = Callable[[Decision], None]
+
+
+async def run(
+    ctx: Context, key: ReleaseKey, desire: Desire, options: Options, *, uid: str = "", pin: Pin | None = None
+) -> Result:
     """The whole pipeline. Raises what ``check`` raises, RefusedError when not confirmed, and for a failed apply an
-    error that names every failed change; what was begun is recorded as a failed revision by then."""
+    error that names every failed change; what was begun is recorded as a failed revision by then.
+
+    ``uid`` is what a release that is yet to be made shall be marked with; ``pin`` looks at the decision first.
+    """
     if options.dry_run:
         release = ctx.store.find(key)
-        made, _, requests = await decide(
-            ctx, key, desire, options, release=release, uid=release.uid if release else "dry-run"
-        )
-        return Result(made, release, requests=requests)
+        decision = await decide(ctx, key, desire, options, uid=release.uid if release else uid or "dry-run")
+        return Result(decision.plan, release, requests=decision.requests, decision=decision, desire=desire)
     with ctx.store.hold(key.scope, purpose=desire.action) as lease:
-        if options.timeout is None:
-            return await _run(ctx, key, desire, options, lease)
+        one = Run(ctx, key, desire, options, lease, uid=uid, pin=pin)
         try:
             async with asyncio.timeout(options.timeout):
-                return await _run(ctx, key, desire, options, lease)
+                return await one.go()
         except TimeoutError:
+            what = f"{desire.action} of {key.name} took longer than {options.timeout:g} s"
+            await one.overdue(what)
             raise PvehelmError(
-                f"{desire.action} of {key.name} took longer than {options.timeout:g} s",
-                hint=f"running tasks go on; pvehelm recover {key.name} finishes or repairs",
+                what, hint=f"running tasks go on; pvehelm recover {key.name} finishes or repairs"
             ) from None
 
 
-async def _run(ctx: Context, key: ReleaseKey, desire: Desire, options: Options, lease: Lease) -> Result:
-    release = ctx.store.find(key)
-    if desire.base is not None and desire.base != (release.current.number if release else 0):
-        raise LeaseHeldError(
-            f"release {key} was changed by another process meanwhile",
-            hint=f"look at it with pvehelm status {key.name}, and run the command again if it is still wanted",
-        )
-    await ctx.connect()
-    await recover_entries(ctx, key, lease)
-    uid = ctx.store.ensure(key)
-    made, inventory, requests = await decide(ctx, key, desire, options, release=release, uid=uid)
-    check(made)
-    if release is not None and made.empty and options.reuse_empty and same_input(release.current, desire):
-        if made.records:
-            _record_ownership(ctx, key, lease, made, release.current.number)
-        return Result(made, release, requests=requests)
-    if made.destroys and not ctx.confirm(made):
-        raise RefusedError(
-            f"{desire.action} of {key.name} destroys data and was not confirmed",
-            [Problem(change.ref, ", ".join(change.losses) or "the guest") for change in made.destroys],
-            hint="--yes confirms",
-        )
-    ctx.emit(Event("plan", "", made.summary(), {"changes": sum(change.acts for change in made.changes)}))
-    if options.create_namespace:
-        await create_pools(ctx, desire)
-    revision = begun(ctx, release, desire, made, options)
-    with ctx.store.transaction():
-        revision = ctx.store.put_revision(key, revision, lease=lease)
-        for name, text in desire.sealed.items():
-            ctx.store.put_secret(key, name, text)
-    outcome = await _apply(ctx, key, lease, made, inventory, revision.number)
-    return await _finish(ctx, key, lease, desire, options, made, release, revision, outcome, requests)
+class Run:
+    """One run of the pipeline under its lease."""
 
+    def __init__(
+        self,
+        ctx: Context,
+        key: ReleaseKey,
+        desire: Desire,
+        options: Options,
+        lease: Lease,
+        *,
+        uid: str = "",
+        pin: Pin | None = None,
+    ) -> None:
+        self.ctx = ctx
+        self.key = key
+        self.desire = desire
+        self.options = options
+        self.lease = lease
+        self.uid = uid
+        self.pin = pin
+        # The revision that this run has begun, and what was owned before.
+        self.revision: Revision | None = None
+        self.before = Inventory()
+        self.events: Sequence[Mapping[str, Any]] = ()
 
-async def _apply(
-    ctx: Context, key: ReleaseKey, lease: Lease, made: Plan, inventory: Inventory, revision: int
-) -> Outcome:
-    with ctx.store.transaction():
-        for new, old in made.renamed.items():
-            owned = replace(inventory.entries[old], ref=new, name=new.partition("/")[2])
-            ctx.store.forget(key, old, lease=lease)
-            ctx.store.put_owned(key, owned, lease=lease)
-    inventory = ctx.store.inventory(key)
-    applier = Applier(
-        made,
-        key=key,
-        revision=revision,
-        client=await ctx.connect(),
-        store=ctx.store,
-        lease=lease,
-        kinds=ctx.kinds.get,
-        inventory=inventory,
-        secrets=ctx.secrets(key),
-        emit=ctx.emit,
-        keep_secret=lambda name, text: ctx.store.put_secret(key, name, text),
-        stop=ctx.stop,
-    )
-    ctx.applying = True
-    try:
-        outcome = await applier.run()
-    finally:
-        ctx.applying = False
-    _record_ownership(ctx, key, lease, made, revision)
-    return outcome
-
-
-def _record_ownership(ctx: Context, key: ReleaseKey, lease: Lease, made: Plan, revision: int) -> None:
-    """Changes without calls still change what is owned: adopted leaves, metadata, what is gone."""
-    entries = ctx.store.inventory(key).entries
-    for index, change in enumerate(made.changes):
-        if change.steps:
-            continue
-        if change.owned is not None and entries.get(change.ref) != change.owned:
-            entry = ctx.store.begin(key, lease, revision, 100_000 + index, change.ref, "keep", {"note": change.reason})
-            ctx.store.outcome(entry, lease, ok=True, owned=change.owned)
-
-
-async def _finish(
-    ctx: Context,
-    key: ReleaseKey,
-    lease: Lease,
-    desire: Desire,
-    options: Options,
-    made: Plan,
-    before: Release | None,
-    revision: Revision,
-    outcome: Outcome,
-    requests: int,
-) -> Result:
-    if outcome.ok and options.wait:
-        await wait_ready(ctx, made)
-    if outcome.ok:
-        status = Status.uninstalled if desire.action == "uninstall" else Status.deployed
-        done = revision._replace(
-            status=status, updated=ctx.clock(), events=outcome.events, description=described(desire)
-        )
-        _keep(ctx, key, lease, done, options)
-        if desire.action == "uninstall" and not options.keep_history:
-            ctx.store.delete(key, lease=lease)
-            return Result(made, None, outcome, True, requests)
-        return Result(made, ctx.store.find(key), outcome, True, requests)
-    texts = [f"{ref}: {error}" for ref, error in outcome.failed.items()]
-    failed = revision._replace(
-        status=Status.failed,
-        updated=ctx.clock(),
-        events=outcome.events,
-        description="interrupted"
-        if outcome.interrupted and not texts
-        else f"{desire.action} failed: {'; '.join(texts)}"[:2000],
-    )
-    _keep(ctx, key, lease, failed, options)
-    problems = [Problem(ref, str(error), error.hint) for ref, error in outcome.failed.items()]
-    problems += [p for error in outcome.failed.values() for p in error.problems]
-    problems += [Problem(ref, f"not begun: {why}") for ref, why in outcome.skipped.items()]
-    if options.atomic and not outcome.interrupted:
-        await _undo(ctx, key, lease, desire, options, before, failed)
-        raise PvehelmError(
-            f"{desire.action} of {key.name} failed and was undone", problems, hint=f"pvehelm history {key.name}"
-        )
-    what = "was interrupted" if outcome.interrupted else "failed"
-    raise (StoppedError if outcome.interrupted else PvehelmError)(
-        f"{desire.action} of {key.name} {what}",
-        problems,
-        hint=f"mend the cause and run the same command again, or: pvehelm recover {key.name}",
-    )
-
-
-def _keep(ctx: Context, key: ReleaseKey, lease: Lease, revision: Revision, options: Options) -> None:
-    """Record how a revision ended, and let go of the oldest ones."""
-    with ctx.store.transaction():
-        ctx.store.put_revision(key, revision, lease=lease)
-        ctx.store.prune(key, options.history_max, lease=lease)
-
-
-async def _undo(
-    ctx: Context,
-    key: ReleaseKey,
-    lease: Lease,
-    desire: Desire,
-    options: Options,
-    before: Release | None,
-    failed: Revision,
-) -> None:
-    """--atomic: the last deployed revision again, under the same lease; without one, what was made is removed."""
-    target = None if desire.action == "install" else last_deployed(ctx, key)
-    if target is None:
-        back = Desire("uninstall", (), {"description": f"undo of revision {failed.number}"})
-        allowed = replace(options.allowed)
-        made, inventory, _ = await decide(
-            ctx, key, back, replace(options, allowed=allowed, atomic=False), release=before, uid=ctx.store.ensure(key)
-        )
+    async def go(self) -> Result:
+        ctx, key, desire, options = self.ctx, self.key, self.desire, self.options
+        release = ctx.store.find(key)
+        if desire.base is not None and desire.base != (release.current.number if release else 0):
+            raise LeaseHeldError(
+                f"release {key} was changed by another process meanwhile",
+                hint=f"look at it with pvehelm status {key.name}, and run the command again if it is still wanted",
+            )
+        await ctx.connect()
+        await recover_entries(ctx, key, self.lease)
+        self.uid = ctx.store.ensure(key, self.uid)
+        decision = await decide(ctx, key, desire, options, uid=self.uid)
+        made, self.before = decision.plan, decision.inventory
+        if self.pin is not None:
+            self.pin(decision)
         check(made)
-        outcome = await _apply(ctx, key, lease, made, inventory, failed.number)
-        if outcome.ok:
-            _keep(ctx, key, lease, failed._replace(description=failed.description + " (undone)"), options)
-        return
-    back = back_to(target)
-    made, inventory, _ = await decide(
-        ctx, key, back, replace(options, atomic=False), release=before, uid=ctx.store.ensure(key)
-    )
-    check(made)
-    revision = begun(ctx, ctx.store.find(key), back, made, options)
-    revision = ctx.store.put_revision(key, revision, lease=lease)
-    outcome = await _apply(ctx, key, lease, made, inventory, revision.number)
-    status = Status.deployed if outcome.ok else Status.failed
-    done = revision._replace(status=status, updated=ctx.clock(), events=outcome.events, description=described(back))
-    _keep(ctx, key, lease, done, options)
+        result = Result(made, release, requests=decision.requests, decision=decision, desire=desire)
+        if release is not None and made.empty and options.reuse_empty and same_input(release.current, desire):
+            if made.records:
+                self._record_ownership(made, release.current.number)
+            return result
+        if made.destroys and not ctx.confirm(made):
+            raise RefusedError(
+                f"{desire.action} of {key.name} destroys data and was not confirmed",
+                [Problem(change.ref, ", ".join(change.losses) or "the guest") for change in made.destroys],
+                hint="--yes confirms",
+            )
+        ctx.emit(Event("plan", "", made.summary(), {"changes": sum(change.acts for change in made.changes)}))
+        with ctx.store.transaction():
+            self.revision = ctx.store.put_revision(key, begun(ctx, release, desire, made, options), lease=self.lease)
+            for name, text in desire.sealed.items():
+                ctx.store.put_secret(key, name, text)
+        try:
+            if options.create_namespace:
+                await self._namespaces(self.revision.number)
+            outcome = await self._apply(made, self.revision.number)
+            if not outcome.ok:
+                await self._failed(outcome)
+            if options.wait:
+                await self._ready(made)
+        except asyncio.CancelledError:
+            self._keep(Status.failed, "interrupted")
+            raise
+        self._done()
+        result.release, result.outcome, result.changed = ctx.store.find(key), outcome, True
+        return result
+
+    # -- doing -------------------------------------------------------------------------------------------------
+
+    async def _namespaces(self, revision: int) -> None:
+        """Make the pools of --create-namespace, each in the journal."""
+        try:
+            async for poolid, make in missing_namespaces(self.ctx, self.desire):
+                with self._entry(revision, NAMESPACES, f"Pool/{poolid}", "create", "namespace"):
+                    await make()
+        except PvehelmError as error:
+            self._keep(Status.failed, f"{self.desire.action} failed: {error}"[:2000])
+            raise
+
+    @contextmanager
+    def _entry(self, revision: int, sequence: int, ref: str, op: str, note: str) -> Iterator[None]:
+        """A call that is no step of a change, in the journal."""
+        store = self.ctx.store
+        entry = store.begin(self.key, self.lease, revision, sequence, ref, op, {"note": note})
+        try:
+            yield
+        except PvehelmError as error:
+            store.outcome(entry, self.lease, ok=False, error=str(error))
+            raise
+        store.outcome(entry, self.lease, ok=True)
+
+    async def _apply(self, made: Plan, revision: int) -> Outcome:
+        ctx, key, lease = self.ctx, self.key, self.lease
+        entries = ctx.store.inventory(key).entries
+        with ctx.store.transaction():
+            for new, old in made.renamed.items():
+                ctx.store.forget(key, old, lease=lease)
+                ctx.store.put_owned(key, replace(entries[old], ref=new, name=new.partition("/")[2]), lease=lease)
+        applier = Applier(
+            made,
+            key=key,
+            revision=revision,
+            client=await ctx.connect(),
+            store=ctx.store,
+            lease=lease,
+            kinds=ctx.kinds.get,
+            inventory=ctx.store.inventory(key),
+            secrets=ctx.secrets(key),
+            emit=ctx.emit,
+            keep_secret=lambda name, text: ctx.store.put_secret(key, name, text),
+            stop=ctx.stop,
+        )
+        self.events = applier.outcome.events
+        ctx.applying = key.name
+        try:
+            outcome = await applier.run()
+        finally:
+            ctx.applying = ""
+        self._record_ownership(made, revision)
+        return outcome
+
+    def _record_ownership(self, made: Plan, revision: int) -> None:
+        """Changes without calls still change what is owned: adopted leaves, metadata, what is gone."""
+        store = self.ctx.store
+        entries = store.inventory(self.key).entries
+        for index, change in enumerate(made.changes):
+            if change.steps or change.owned is None or entries.get(change.ref) == change.owned:
+                continue
+            intent = {"note": change.reason}
+            entry = store.begin(self.key, self.lease, revision, RECORDS + index, change.ref, "keep", intent)
+            store.outcome(entry, self.lease, ok=True, owned=change.owned)
+
+    async def _ready(self, made: Plan) -> None:
+        try:
+            await wait_ready(self.ctx, made)
+        except PvehelmError as error:
+            self._keep(Status.failed, f"everything was applied, but: {error}"[:2000])
+            if self.options.atomic:
+                await self._undo(f"{self.desire.action} of {self.key.name} did not get ready", error.problems)
+            raise
+
+    # -- how it ended ------------------------------------------------------------------------------------------
+
+    def _keep(self, status: Status, description: str) -> None:
+        """Record how the revision ended, and let go of the oldest ones."""
+        assert self.revision is not None
+        ctx = self.ctx
+        self.revision = self.revision._replace(
+            status=status, updated=ctx.clock(), events=[dict(event) for event in self.events], description=description
+        )
+        with ctx.store.transaction():
+            ctx.store.put_revision(self.key, self.revision, lease=self.lease)
+            ctx.store.prune(self.key, self.options.history_max, lease=self.lease)
+
+    def _done(self) -> None:
+        removed = self.desire.action == "uninstall"
+        self._keep(Status.uninstalled if removed else Status.deployed, described(self.desire))
+        if removed and not self.options.keep_history:
+            self.ctx.store.delete(self.key, lease=self.lease)
+
+    async def _failed(self, outcome: Outcome) -> NoReturn:
+        action, name = self.desire.action, self.key.name
+        texts = [f"{ref}: {error}" for ref, error in outcome.failed.items()]
+        stopped = outcome.interrupted and not texts
+        self._keep(Status.failed, "interrupted" if stopped else f"{action} failed: {'; '.join(texts)}"[:2000])
+        problems = [Problem(ref, str(error), error.hint) for ref, error in outcome.failed.items()]
+        problems += [p for error in outcome.failed.values() for p in error.problems]
+        problems += [Problem(ref, f"not begun: {why}") for ref, why in outcome.skipped.items()]
+        if self.options.atomic and not outcome.interrupted:
+            await self._undo(f"{action} of {name} failed", problems)
+        if outcome.interrupted:
+            hint = f"run the same command again to go on, or: pvehelm recover {name}"
+            raise StoppedError(f"{action} of {name} was interrupted", problems, hint=hint)
+        hint = f"mend the cause and run the same command again, or: pvehelm recover {name}"
+        raise PvehelmError(f"{action} of {name} failed", problems, hint=hint)
+
+    async def overdue(self, what: str) -> None:
+        """The time is over: say so in the revision; with --atomic, undo what was begun."""
+        if self.revision is None:
+            return
+        self._keep(Status.failed, what)
+        if self.options.atomic:
+            await recover_entries(self.ctx, self.key, self.lease)
+            await self._undo(what, ())
+
+    # -- --atomic ----------------------------------------------------------------------------------------------
+
+    async def _undo(self, what: str, problems: Sequence[Problem]) -> NoReturn:
+        """The last deployed revision again, under the same lease; without one, what was made is removed.
+
+        Raises PvehelmError, which says whether that went well.
+        """
+        ctx, name = self.ctx, self.key.name
+        ctx.emit(Event("note", "", f"{what}; undoing it"))
+        target = None if self.desire.action == "install" else last_deployed(ctx, self.key)
+        try:
+            outcome = await (self._restore(target) if target is not None else self._remove())
+        except PvehelmError as error:
+            problems = [*problems, Problem("undoing it", str(error), error.hint), *error.problems]
+            undone = False
+        else:
+            problems = [*problems, *(Problem(f"undoing {ref}", str(e)) for ref, e in outcome.failed.items())]
+            undone = outcome.ok
+        if not undone:
+            raise PvehelmError(
+                f"{what}, and could not be undone", problems, hint=f"pvehelm recover {name}, or pvehelm rollback {name}"
+            )
+        logs = f"pvehelm status {name} --logs --revision {self.revision.number if self.revision else 0}"
+        raise PvehelmError(f"{what} and was undone", problems, hint=f"{logs} shows what the tasks said")
+
+    async def _remove(self) -> Outcome:
+        """Take away what this run has made, and nothing else."""
+        failed = self.revision
+        assert failed is not None
+        back = Desire("uninstall", (), {"description": f"undo of revision {failed.number}"})
+        made = await decide(
+            self.ctx, self.key, back, replace(self.options, atomic=False), uid=self.uid, new=self.before
+        )
+        check(made.plan)
+        outcome = await self._apply(made.plan, failed.number)
+        self.events = [*failed.events, *self.events]
+        self._keep(Status.failed, failed.description + (" (undone)" if outcome.ok else " (undoing it failed)"))
+        return outcome
+
+    async def _restore(self, target: Revision) -> Outcome:
+        back = back_to(target)
+        made = (await decide(self.ctx, self.key, back, replace(self.options, atomic=False), uid=self.uid)).plan
+        check(made)
+        self.revision = begun(self.ctx, self.ctx.store.find(self.key), back, made, self.options)
+        self.revision = self.ctx.store.put_revision(self.key, self.revision, lease=self.lease)
+        outcome = await self._apply(made, self.revision.number)
+        self._keep(Status.deployed if outcome.ok else Status.failed, described(back))
+        return outcome

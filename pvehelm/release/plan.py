@@ -46,6 +46,15 @@ class Allowed:
     replace: frozenset[str] = frozenset()
     targets: frozenset[str] = frozenset()
 
+    def named(self, ref: Callable[[str], str]) -> Allowed:
+        """With every ``vm/web`` by its whole name; ``ref`` knows the kinds. What is no KIND/NAME stays."""
+
+        def whole(words: frozenset[str]) -> frozenset[str]:
+            return frozenset(ref(word) if "/" in word else word for word in words)
+
+        fields = ("take_ownership", "destroy", "replace", "targets")
+        return replace(self, **{name: whole(getattr(self, name)) for name in fields})
+
     def owns(self, ref: str) -> bool:
         return "all" in self.take_ownership or ref in self.take_ownership
 
@@ -64,6 +73,7 @@ class Planner:
         allowed: Allowed,
         uid: str,
         opened: frozenset[str] = frozenset(),
+        undo: bool = False,
     ) -> None:
         self.kinds = kinds
         self.inventory = _with_names(inventory, observed.renamed)
@@ -72,6 +82,7 @@ class Planner:
         self.uid = uid
         # Refs with a journalled creation whose outcome nobody recorded: what is there under their key is ours.
         self.opened = opened
+        self.undo = undo
         self.problems: list[Problem] = []
         self.refusals: list[Problem] = []
         self.notes: list[str] = []
@@ -389,8 +400,9 @@ class Planner:
         if live is None:
             return Change(op=Op.forget, reason="gone from the server", **base)
         base["key"] = dict(live.key)
-        if keep or lifecycle == "keep":
-            reason = "--keep-resources" if keep else "lifecycle: keep"
+        released = self.undo and not owned.created and not kind.always_there
+        if keep or released or (lifecycle == "keep" and not self.undo):
+            reason = "--keep-resources" if keep else "taken over, and let go of" if released else "lifecycle: keep"
             unmark = kind.mark(live, "", owned.ref)
             if is_fingerprint(owned.fields.get("description")):
                 unmark = [replace(step, hidden=("description",)) for step in unmark]
@@ -410,7 +422,8 @@ class Planner:
                 op=Op.delete if steps else Op.forget, reason="no longer desired", fields=fields, steps=steps, **base
             )
         losses = tuple(kind.losses(live))
-        if (lifecycle == "protect" or not owned.created) and owned.ref not in self.allowed.destroy:
+        guarded = lifecycle == "protect" or not owned.created
+        if guarded and not self.undo and owned.ref not in self.allowed.destroy:
             why = "lifecycle: protect" if lifecycle == "protect" else "this release did not create it"
             self.refusals.append(
                 Problem(
@@ -447,9 +460,11 @@ def plan(
     allowed: Allowed | None = None,
     opened: frozenset[str] = frozenset(),
     keep: bool = False,
+    undo: bool = False,
 ) -> Plan:
-    """The changes that make ``observed`` as ``desired``. Pure; ``keep`` forgets instead of deleting."""
-    planner = Planner(kinds, inventory, observed, allowed or Allowed(), uid, opened)
+    """The changes that make ``observed`` as ``desired``. Pure; ``keep`` forgets instead of deleting, ``undo`` forgets
+    what this release did not create and asks nothing for the rest."""
+    planner = Planner(kinds, inventory, observed, allowed or Allowed(), uid, opened, undo)
     return planner.plan(action, release, namespace, desired, keep=keep)
 
 

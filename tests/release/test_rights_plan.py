@@ -65,7 +65,7 @@ class Bench:
             try:
                 desire = Desire("apply", tuple(resources), {})
                 key = context.key("r")
-                return (await decide(context, key, desire, options, release=None, uid=context.store.ensure(key)))[0]
+                return (await decide(context, key, desire, options, uid=context.store.ensure(key))).plan
             finally:
                 await context.aclose()
 

@@ -199,6 +199,8 @@ def run_async(session: Session, work: Coroutine[Any, Any, Any]) -> Any:
     import asyncio
     import signal
 
+    hints: list[str] = []
+
     async def main() -> Any:
         loop = asyncio.get_running_loop()
         task = asyncio.current_task()
@@ -207,6 +209,8 @@ def run_async(session: Session, work: Coroutine[Any, Any, Any]) -> Any:
         def interrupt() -> None:
             ctx = session._context
             if ctx is None or ctx.stop is None or not ctx.applying or ctx.stop.is_set():
+                if ctx is not None and ctx.applying:
+                    hints.append(f"running tasks go on; pvehelm recover {ctx.applying} finishes or repairs")
                 task.cancel()
                 return
             ctx.stop.set()
@@ -226,7 +230,7 @@ def run_async(session: Session, work: Coroutine[Any, Any, Any]) -> Any:
     try:
         return asyncio.run(main())
     except asyncio.CancelledError:
-        raise KeyboardInterrupt from None
+        raise KeyboardInterrupt(*hints[:1]) from None
 
 
 def read_text(path: str) -> str:
