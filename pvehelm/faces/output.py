@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from pvehelm.release.release import Release, Revision
 
 CODES = {"green": 32, "yellow": 33, "red": 31, "cyan": 36, "bold": 1, "dim": 2}
-COLOURS = {"create": "green", "update": "yellow", "replace": "red", "delete": "red", "forget": "dim", "keep": "dim"}
+COLOURS = {
+    "create": "green",
+    "update": "yellow",
+    "replace": "red",
+    "delete": "red",
+    "forget": "dim",
+    "keep": "dim",
+    "run": "cyan",
+}
 EFFECTS = {"live": "", "reboot": "at next reboot", "recreate": "recreates", "data_loss": "DESTROYS DATA"}
 
 
@@ -278,7 +286,17 @@ def problem_text(problem: Problem, on: bool) -> str:
 class Progress:
     """Events as they come: one live line for each running change on a terminal, plain lines elsewhere."""
 
-    SHOWN = ("change-started", "change-done", "change-failed", "change-skipped", "retry", "note")
+    SHOWN = (
+        "change-started",
+        "change-done",
+        "change-failed",
+        "change-skipped",
+        "retry",
+        "note",
+        "waiting",
+        "ready",
+        "log",
+    )
 
     def __init__(self, how: str = "table", stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stderr
@@ -298,13 +316,17 @@ class Progress:
             self.total = int(event.data.get("changes", 0))
         elif event.type in ("step", "change-started"):
             self.running[event.ref] = event.message
+        elif event.type == "waiting":
+            self.running[event.ref] = f"not ready: {event.message}"
+        elif event.type == "ready":
+            self.running.pop(event.ref, None)
         elif event.type in ("change-done", "change-failed", "change-skipped"):
             self.running.pop(event.ref, None)
             self.done += event.type == "change-done"
         line = self._line(event)
         if self.live:
             self._clear()
-            if line and event.type != "change-started":
+            if line and event.type not in ("change-started", "waiting"):
                 self.stream.write(line + "\n")
             self._draw()
         elif line and event.type in self.SHOWN:
@@ -321,6 +343,12 @@ class Progress:
             return paint(f"{event.ref}: failed: {message}", "red", self.on)
         if event.type == "change-skipped":
             return paint(f"{event.ref}: not begun: {message}", "yellow", self.on)
+        if event.type == "waiting":
+            return f"{event.ref}: not ready: {message}"
+        if event.type == "ready":
+            return paint(f"{event.ref}: ready", "green", self.on)
+        if event.type == "log":
+            return paint(f"{event.ref} | {message}", "dim", self.on)
         if event.type in ("retry", "note"):
             return f"{event.ref}: {message}"
         return ""

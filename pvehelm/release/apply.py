@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -71,8 +71,11 @@ class Applier:
         per_node: int = 6,
         per_source: int = 3,
         sleep: Callable[[float], Any] = asyncio.sleep,
+        perform: Callable[[Change, Applier], Awaitable[None]] | None = None,
     ) -> None:
         self.plan = plan
+        # Does what is no change of an object (Op.run).
+        self.perform = perform
         self.key = key
         self.revision = revision
         self.client = client
@@ -159,6 +162,10 @@ class Applier:
     # -- one change --------------------------------------------------------------------------------------------
 
     async def _change(self, change: Change) -> None:
+        if change.op is Op.run:
+            assert self.perform is not None
+            await self.perform(change, self)
+            return
         try:
             await self._steps(change, change.steps)
         except ApiError as error:

@@ -21,9 +21,11 @@ class Op(StrEnum):
     delete = "delete"
     keep = "keep"
     forget = "forget"
+    # Not a change of an object but something that is done in between: a hook, a snapshot, waiting for readiness.
+    run = "run"
 
 
-SIGNS = {Op.create: "+", Op.update: "~", Op.recreate: "±", Op.delete: "-", Op.keep: "=", Op.forget: "x"}
+SIGNS = {Op.create: "+", Op.update: "~", Op.recreate: "±", Op.delete: "-", Op.keep: "=", Op.forget: "x", Op.run: ">"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,8 @@ class Change:
     where: str = ""
     # Calls for when this can't be begun because what it needs failed.
     otherwise: tuple[Step, ...] = ()
+    # What is run (``release.hooks``): {"event": "pre-upgrade", "manifest": {...}}; data, so that a plan says it all.
+    hook: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def acts(self) -> bool:
@@ -96,6 +100,8 @@ class Change:
             row["pending"] = dict(self.pending)
         if self.experimental:
             row["experimental"] = True
+        if self.hook:
+            row["hook"] = dict(self.hook)
         return row
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """``type``: plan, change-started, step, task-log, change-done, change-failed, change-skipped, retry or note."""
+    """``type``: plan, change-started, step, task-log, change-done, change-failed, change-skipped, retry, note, log (a
+    line that a hook said), waiting or ready (with --wait: what a resource still lacks, and that it lacks nothing)."""
 
     type: str
     ref: str = ""
