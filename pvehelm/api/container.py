@@ -9,10 +9,13 @@ from typing import Any, ClassVar
 from pvehelm.api import formats
 from pvehelm.api.guestcalls import GuestCalls
 from pvehelm.api.guests import POWER, seen
-from pvehelm.api.kind import Get, Step, Wanted
+from pvehelm.api.kind import Get, Live, Step, Wanted
 from pvehelm.api.lowering import Lowering, Path, is_secret, ssh_keys
 from pvehelm.api.schema import Facts
 from pvehelm.errors import Problem
+
+# Every container has them, and none can be taken away.
+LASTING = ("arch", "hostname", "memory", "ostype", "rootfs")
 
 
 class ContainerKind(GuestCalls):
@@ -24,6 +27,14 @@ class ContainerKind(GuestCalls):
     friendly = ("cpu", "memory", "networks", "rootfs", "mounts", "image", "password", "sshKeys", "isTemplate", "power")
     cpu_keys: ClassVar[Mapping[str, str]] = {"cores": "cores", "limit": "cpulimit", "units": "cpuunits"}
     memory_keys: ClassVar[Mapping[str, str]] = {"size": "memory", "swap": "swap"}
+
+    def can_unset(self, leaf: str) -> bool:
+        return leaf not in LASTING
+
+    def refusal(self, leaf: str, before: Any, after: Any, live: Live) -> str:
+        if after is None and not self.can_unset(leaf):
+            return f"{leaf} can't be unset; give it another value, or leave it out to let it be"
+        return super().refusal(leaf, before, after, live)
 
     def friendly_facts(self) -> Mapping[str, Facts]:
         text: Facts = {"type": "string", "optional": 1}

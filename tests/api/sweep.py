@@ -12,6 +12,7 @@ import yaml
 from pvehelm.api import formats, values
 from pvehelm.api.auth import TicketAuth
 from pvehelm.api.client import Client
+from pvehelm.api.generic import SchemaKind
 from pvehelm.api.kind import Field, Kind
 from pvehelm.chart.manifest import Resource
 from pvehelm.errors import PvehelmError
@@ -128,19 +129,36 @@ def _maps(known: Mapping[str, Any]) -> list[Any]:
 
 def updatable(variant: Variant, kind: Kind) -> list[Field]:
     """The fields of a variant that can change, in a stable order."""
-    made: Any = kind
     skip = variant.row.get("skip", {})
     only = variant.row.get("only")
-    place = made.place_of(variant.resource(variant.spec)) if made.scoped else ""
-    fixed = made.fixed_options(str(variant.spec.get(made.table.type_field, "")))
     found = []
     for field in kind.fields().values():
         name = field.name
-        bad = name == "scope" or name in skip or field.create_only or name in fixed
-        bad = bad or not made.accepts(name, place) or made.is_create_only(name, place) or made.rule(name).once
+        bad = name == "scope" or name in skip or field.create_only or not _changes(variant, kind, name)
         if not bad and (only is None or name in only) and _fits(variant, kind, name):
             found.append(field)
     return sorted(found, key=lambda field: field.name)
+
+
+def _changes(variant: Variant, kind: Kind, name: str) -> bool:
+    """Whether an object of the variant's place and type has the field and can be given another value."""
+    if not isinstance(kind, SchemaKind):
+        return True
+    place = kind.place_of(variant.resource(variant.spec)) if kind.scoped else ""
+    fixed = kind.fixed_options(str(variant.spec.get(kind.table.type_field, "")))
+    return (
+        name not in fixed and lasts(kind, name) and kind.accepts(name, place) and not kind.is_create_only(name, place)
+    )
+
+
+def lasts(kind: Kind, name: str) -> bool:
+    """Whether a field is more than a word for the call that creates."""
+    return not isinstance(kind, SchemaKind) or not kind.rule(name).once
+
+
+def key_of(name: str) -> str:
+    """A field as a spec has it: of a numbered family, one member."""
+    return name.replace("[n]", "1")
 
 
 def _fits(variant: Variant, kind: Kind, name: str) -> bool:
@@ -152,7 +170,7 @@ def _fits(variant: Variant, kind: Kind, name: str) -> bool:
     needs = kind.fields()[name].facts.get("requires")
     if needs and needs not in spec:
         return False
-    return not kind.validate(variant.resource({**spec, name: options[0]}))
+    return not kind.validate(variant.resource({**spec, key_of(name): options[0]}))
 
 
 # -- the walk --------------------------------------------------------------------------------------------------
@@ -197,15 +215,14 @@ class Walk:
         self.state.close()
 
     async def plan(self, spec: Mapping[str, Any] | None) -> Plan:
-        made, _, _ = await decide(
+        decision = await decide(
             self.context,
             self.key,
             self._desire(spec),
             self.options,
-            release=None,
             uid=self.context.store.ensure(self.key),
         )
-        return made
+        return decision.plan
 
     def _desire(self, spec: Mapping[str, Any] | None) -> Desire:
         own = () if spec is None else (self.variant.resource(spec),)
@@ -231,7 +248,7 @@ class Walk:
         """Create; each field set, changed and unset, two at a time; what is fixed replaced; delete."""
         spec = self.variant.spec
         await self.reach(spec)
-        options = {field.name: candidates(self.variant, field) for field in fields}
+        options = {key_of(field.name): candidates(self.variant, field) for field in fields}
         names = list(options)
         # One field comes, the one before it changes, the one before that goes.
         for index in range(len(names) + 2):
@@ -249,12 +266,12 @@ class Walk:
 
     async def replaced(self, spec: Mapping[str, Any]) -> None:
         """Changing what a creation fixes makes the object anew."""
-        made: Any = self.kind
         if self.kind.always_there:
             return
         changes = dict(self.variant.row.get("replace", {}))
         for name, field in self.kind.fields().items():
-            if changes or not field.create_only or name not in spec or made.rule(name).identity:
+            identity = isinstance(self.kind, SchemaKind) and self.kind.rule(name).identity
+            if changes or not field.create_only or name not in spec or identity or field.facts.get("once"):
                 continue
             others = [option for option in candidates(self.variant, field) if option != spec[name]]
             if others and not self.kind.validate(self.variant.resource({**spec, name: others[0]})):
