@@ -151,6 +151,9 @@ class Kind:
     # What makes the changes of all kinds of a group count at once ("PUT /cluster/sdn"), and the lock to hold meanwhile.
     commit: str = ""
     lock: str = ""
+    # What `get` shows of an object: "HEAD=path" or "HEAD=path:form", a path into the row of its list, key and fields.
+    columns: tuple[str, ...] = ()
+    wide: tuple[str, ...] = ()
     # Something that is done at a moment of a release's life, not something that is there (``api.hookkinds``).
     hook_only: bool = False
     # The same thing on another node is another thing (a guest's or a file's node is only where it is).

@@ -98,7 +98,9 @@ class Kinds:
 
     def _kind(self, name: str) -> Kind:
         if name not in self._made:
-            self._made[name] = self._make(self._tables[name])
+            table = self._tables[name]
+            self._made[name] = made = self._make(table)
+            made.columns, made.wide = table.columns, table.wide
         return self._made[name]
 
     def _make(self, table: Table) -> Kind:

@@ -19,7 +19,7 @@ from pvehelm.api.typeoptions import options_of
 
 API_VERSION = "proxmox.io/v1"
 # Of a configuration, but not a matter of a manifest.
-_UNSAID = re.compile(r"(unused\d+|cipassword|lock|pool|power|node|started|template|cloudInitDrive|vmid|digest)\Z")
+_UNSAID = re.compile(r"(unused\d+|cipassword|vmgenid|meta|lock|pool|power|node|started|template|cloudInitDrive|vmid|digest)\Z")
 _BUSES = ("scsi", "virtio", "sata", "ide")
 
 
@@ -95,6 +95,8 @@ def _guest(kind: GuestKind, live: Live) -> dict[str, Any]:
     fields = {name: _typed(kind, name, value) for name, value in live.fields.items()}
     machine = kind.flavour == "qemu"
     fields.pop(kind.name_field, None)
+    if isinstance(fields.get("smbios1"), Mapping) and set(fields["smbios1"]) <= {"uuid"}:
+        del fields["smbios1"]  # made by the server
     spec: dict[str, Any] = {"node": live.key["node"], "vmid": int(live.key["vmid"])}
     spec |= _friendly(fields, "cpu", _cpu_keys(kind, fields))
     spec |= _memory(kind, fields)

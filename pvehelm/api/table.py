@@ -146,6 +146,9 @@ class Table:
     lock: str = ""
     # Fields that only root@pam may set: "hookscript", or "features~REGEX" for values that match.
     root: tuple[str, ...] = ()
+    # What `get` shows beside the name: "HEAD=path" or "HEAD=path:form"; more of it with -o wide.
+    columns: tuple[str, ...] = ()
+    wide: tuple[str, ...] = ()
     # Permission checks that the schema does not say.
     rights: Mapping[str, Any] = default(default_factory=dict)
     fields: Mapping[str, FieldRule] = default(default_factory=dict)

@@ -22,13 +22,15 @@ COMMANDS: dict[str, dict[str, tuple[str, str, str]]] = {
         "upgrade": ("releases", "upgrade", "Upgrade a release to a chart and values."),
         "rollback": ("releases", "rollback", "Roll a release back to a revision."),
         "uninstall": ("releases", "uninstall", "Remove a release and what it created."),
+        "plan": ("plans", "app", "Show what a command would do, and save it as a plan."),
+        "apply-plan": ("plans", "apply_plan", "Apply a saved plan exactly, or say what moved."),
         "diff": ("releases", "diff", "Show what differs: live, a chart, or two revisions."),
         "recover": ("releases", "recover", "Finish or repair what was interrupted."),
         "unlock": ("releases", "unlock", "Take a release's lease from whoever holds it."),
         "list": ("looking", "list_", "List releases."),
         "status": ("looking", "status", "Show a release."),
         "history": ("looking", "history", "Show a release's revisions."),
-        "get": ("looking", "app", "Show values, manifest, notes or metadata of a release."),
+        "get": ("looking", "app", "Show objects of a kind, or values, manifest, notes of a release."),
     },
     "Charts": {
         "template": ("charts", "template", "Render a chart without a server."),
@@ -151,7 +153,7 @@ def root(
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code. Errors are printed, never raised."""
-    arguments = _dry_run(sys.argv[1:] if argv is None else argv)
+    arguments = _alone(sys.argv[1:] if argv is None else argv)
     given_arguments.set(arguments)
     if "_PVEHELM_COMPLETE" in os.environ:
         from typer._completion_classes import completion_init
@@ -179,11 +181,20 @@ def main(argv: list[str] | None = None) -> int:
         return _other(error)
 
 
-def _dry_run(argv: list[str]) -> list[str]:
-    """``--dry-run`` without a value means the server's, as in Helm; click has no optional values that Typer knows."""
-    modes = ("server", "client", "none", "true", "false")
+# Flags that may stand alone, as in Helm: what they mean then, and the words that may follow. Click has no optional
+# values that Typer knows.
+ALONE = {
+    "--dry-run": ("server", ("server", "client", "none", "true", "false")),
+    "--graph": ("text", ("text", "dot")),
+}
+
+
+def _alone(argv: list[str]) -> list[str]:
+    """The arguments with a value for every flag of ALONE that has none."""
     return [
-        "--dry-run=server" if word == "--dry-run" and (argv[i + 1 : i + 2] or [""])[0] not in modes else word
+        f"{word}={ALONE[word][0]}"
+        if word in ALONE and (argv[i + 1 : i + 2] or [""])[0] not in ALONE[word][1]
+        else word
         for i, word in enumerate(argv)
     ]
 

@@ -12,6 +12,7 @@ from pvehelm.actions import looking as actions
 from pvehelm.faces import output
 from pvehelm.faces.cli import complete
 from pvehelm.faces.cli.command import Session, command
+from pvehelm.faces.cli.words import Get
 
 Name = Annotated[str, typer.Argument(help="The release.", metavar="RELEASE", autocompletion=complete.releases)]
 Rev = Annotated[int, typer.Option("--revision", help="The revision; the newest when left out.", metavar="N")]
@@ -115,7 +116,11 @@ def history(
 
 
 app = typer.Typer(
-    add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Show what a release consists of."
+    cls=Get,
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="Objects of a kind, or what a release consists of: the first word decides.",
 )
 
 

@@ -1,0 +1,166 @@
+"""What there is in the cluster: objects of any kind, as lists, as manifests, watched."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pvehelm.actions import action
+from pvehelm.errors import UsageError
+
+if TYPE_CHECKING:
+    from pvehelm.release.context import Context
+    from pvehelm.release.objects import Catalogue, Object
+
+# What changes all the time and is no event.
+VOLATILE = frozenset(
+    ("cpu", "mem", "memhost", "disk", "uptime", "netin", "netout", "diskread", "diskwrite", "used", "avail")
+    + ("next-run", "digest", "pressurecpufull", "pressurecpusome", "pressureiofull", "pressureiosome")
+    + ("pressurememoryfull", "pressurememorysome")
+)
+
+
+@dataclass(frozen=True)
+class Query:
+    """Which objects. ``selector`` and ``field_selector`` as kubectl has them; ``scope`` of kinds that have one;
+    ``full`` reads each object, where else its list's row will do."""
+
+    selector: str = ""
+    field_selector: str = ""
+    all_namespaces: bool = False
+    scope: str = ""
+    full: bool = False
+
+
+@action("read", "get")
+async def get(ctx: Context, words: Sequence[str], query: Query | None = None) -> Catalogue:
+    """Objects of one or several kinds: ``vms``, ``vms,cts``, ``vm web``, ``vm/web``. Lists first, then what is asked of
+    each. Raises NotFoundError for a name that is not there, UsageError for a selector that is none."""
+    from pvehelm.release import objects
+    from pvehelm.release.live import Reader
+
+    query = query or Query()
+    client = await ctx.connect()
+    reader = Reader(client)
+    by_labels, by_fields = label_test(query.selector), field_test(query.field_selector)
+    namespace = None if query.all_namespaces else ctx.namespace
+    wanted = objects.wishes(ctx.kinds, words)
+    made = await objects.catalogue(ctx, wanted, reader, scope=query.scope, namespace=namespace)
+    made.objects = [one for one in made.objects if by_labels(one.labels)]
+    if query.full or "spec" in query.field_selector or not all(one.found.row for one in made.objects):
+        made.objects = await objects.read(made.objects, reader)
+    made.objects = [one for one in made.objects if by_fields(document(one))]
+    return made
+
+
+@action("read", "get-watch")
+async def watch(
+    ctx: Context, words: Sequence[str], query: Query | None = None, *, interval: float = 2.0
+) -> AsyncIterator[tuple[str, Object]]:
+    """Objects as they are, then every change: (``ADDED``, ``MODIFIED`` or ``DELETED``, object). Asked every
+    ``interval`` seconds, for the server tells nothing by itself."""
+    known: dict[str, tuple[Any, Object]] = {}
+    from pvehelm.errors import NotFoundError
+
+    while True:
+        try:
+            found = (await get(ctx, words, query)).objects
+        except NotFoundError:
+            # What is named may come to be, and go away.
+            found = []
+        now = {f"{one.found.ref} {sorted(one.found.key.items(), key=str)}": one for one in found}
+        for name, one in now.items():
+            state = lasting(document(one))
+            before = known.get(name)
+            if before is None or before[0] != state:
+                known[name] = (state, one)
+                yield ("ADDED" if before is None else "MODIFIED"), one
+        for name in [name for name in known if name not in now]:
+            yield "DELETED", known.pop(name)[1]
+        await asyncio.sleep(interval)
+
+
+def lasting(value: Any) -> Any:
+    """Plain data without what changes all the time."""
+    if isinstance(value, Mapping):
+        return {name: lasting(inner) for name, inner in value.items() if name not in VOLATILE}
+    return value
+
+
+def document(one: Object) -> dict[str, Any]:
+    """An object as plain data: its manifest where it was read, and ``status``, which manifests ignore."""
+    from pvehelm.api.nodes import NODE
+    from pvehelm.api.raising import API_VERSION, manifest
+
+    if one.live is not None and one.kind is not NODE:
+        made = manifest(one.kind, one.live, one.name, one.namespace)
+    else:
+        metadata: dict[str, Any] = {"name": one.name}
+        if one.kind.namespaced and one.namespace != "default":
+            metadata["namespace"] = one.namespace
+        made = {"apiVersion": API_VERSION, "kind": one.kind.name, "metadata": metadata, "spec": {}}
+    labels = (one.owned.metadata.get("labels") or {}) if one.owned else {}
+    if labels:
+        made["metadata"]["labels"] = dict(labels)
+    made["status"] = _status(one)
+    return made
+
+
+def _status(one: Object) -> dict[str, Any]:
+    row = {name: value for name, value in one.found.row.items() if name not in ("id", "name", "pool", "digest")}
+    status: dict[str, Any] = {**row, **{name: value for name, value in one.found.key.items() if name != "scope"}}
+    if one.live is not None:
+        status |= {"status": one.live.extra["status"]} if one.live.extra.get("status") else {}
+        if one.live.pending:
+            status["pending"] = dict(one.live.pending)
+    if one.owner is not None:
+        status["release"] = one.owner.name
+        status["ref"] = one.ref
+    return status
+
+
+def label_test(selector: str) -> Callable[[Mapping[str, str]], bool]:
+    """Whether labels fit a selector; '' fits all. Raises UsageError."""
+    from pvehelm.actions.looking import parse_selector
+
+    test: Callable[[Mapping[str, str]], bool] = parse_selector(selector)
+    return test
+
+
+def field_test(selector: str) -> Callable[[Mapping[str, Any]], bool]:
+    """``status.node=pve1,metadata.name!=web`` on documents; a name without a dot is looked for in all of its parts.
+
+    Raises UsageError.
+    """
+    tests: list[tuple[list[Callable[[Any], list[Any]]], str, bool]] = []
+    for term in filter(None, (part.strip() for part in selector.split(","))):
+        name, mark, wanted = _term(term)
+        if not mark or not name:
+            raise UsageError(
+                f"--field-selector {term!r}: expected FIELD=VALUE",
+                hint="for example status.status=running,spec.node!=pve1",
+            )
+        from pvehelm.actions.jsonpath import path
+
+        parts = [name] if "." in name else [f"status.{name}", f"spec.{name}", f"metadata.{name}"]
+        tests.append(([path(part) for part in parts], wanted, mark != "!="))
+
+    def one(document: Mapping[str, Any], finders: list[Callable[[Any], list[Any]]], wanted: str) -> bool:
+        values = next((found for find in finders if (found := find(document))), [])
+        return any(_text(value) == wanted for value in values) or (not values and not wanted)
+
+    return lambda document: all(one(document, finders, wanted) == equal for finders, wanted, equal in tests)
+
+
+def _term(term: str) -> tuple[str, str, str]:
+    for mark in ("!=", "==", "="):
+        name, found, value = term.partition(mark)
+        if found:
+            return name.strip(), mark, value.strip()
+    return term, "", ""
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

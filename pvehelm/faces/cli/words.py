@@ -1,0 +1,34 @@
+"""Commands whose first word decides: ``get values web`` is about a release, ``get vms`` about objects."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from typer.core import TyperGroup
+
+
+class FirstWord(TyperGroup):
+    """A group with a command for every first word that is none of its own.
+
+    ``other`` is (name in the help, module below pvehelm.faces.cli, function, one line of help). Subclasses set it.
+    """
+
+    other: ClassVar[tuple[str, str, str, str]]
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        name = self.other[0]
+        if args and args[0] not in (*self.commands, *ctx.help_option_names, name):
+            args = [name, *args]
+        return super().parse_args(ctx, args)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        from pvehelm.faces.cli.app import load
+
+        return load(*self.other) if cmd_name == self.other[0] else super().get_command(ctx, cmd_name)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [self.other[0], *super().list_commands(ctx)]
+
+
+class Get(FirstWord):
+    other = ("KIND", "objects", "get", "Objects of a kind.")

@@ -1,0 +1,142 @@
+"""Objects as rows: the columns that each kind's table names, and the user's own."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from pvehelm.errors import UsageError
+from pvehelm.faces import output
+
+if TYPE_CHECKING:
+    from pvehelm.release.objects import Object
+
+NOTHING = "<none>"
+
+
+def values_of(one: Object) -> dict[str, Any]:
+    """What columns choose from: the row of the list, the key, and the fields where they were read."""
+    fields = dict(one.live.fields) if one.live else {}
+    return {**fields, **one.found.key, **one.found.row}
+
+
+def cell(values: Mapping[str, Any], column: str) -> str:
+    """One column, ``HEAD=path`` or ``HEAD=path:form``, of an object's values."""
+    path, _, form = column.partition("=")[2].partition(":")
+    value: Any = values
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    if form == "yes":
+        return "yes" if str(value) in ("1", "True") else "no"
+    if form == "count":
+        return str(len(value)) if isinstance(value, list) else "0"
+    if value in (None, ""):
+        return ""
+    return FORMS[form](value) if form else text(value)
+
+
+def text(value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    if isinstance(value, Mapping):
+        return ",".join(f"{name}={inner}" for name, inner in value.items())
+    return str(value).replace(";", ",")
+
+
+def size(value: Any) -> str:
+    """Bytes in the unit that suits them: ``1.5 GiB``."""
+    number = float(value)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if number < 1024:
+            return f"{number:.4g} {unit}"
+        number /= 1024
+    return f"{number:.4g} TiB"
+
+
+def span(value: Any) -> str:
+    """Seconds as ``3d4h``, ``2h5m``, ``10s``."""
+    seconds = int(float(value))
+    if not seconds:
+        return ""
+    units = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
+    parts = []
+    for unit, length in units:
+        count, seconds = divmod(seconds, length)
+        if count:
+            parts.append(f"{count}{unit}")
+        elif parts:
+            break
+    return "".join(parts[:2])
+
+
+def moment(value: Any) -> str:
+    """Seconds since the epoch as a time of day in UTC; nothing for 0, which means never."""
+    return datetime.fromtimestamp(int(value), UTC).strftime("%Y-%m-%d %H:%M:%SZ") if int(value) else ""
+
+
+def percent(value: Any) -> str:
+    """A part of one as a percentage."""
+    return f"{100 * float(value):.0f}%"
+
+
+FORMS: dict[str, Callable[[Any], str]] = {"size": size, "time": span, "when": moment, "percent": percent}
+
+
+class Columns:
+    """What ``get`` prints for people: a table of each kind, in the order they came."""
+
+    def __init__(self, *, wide: bool, namespaces: bool, labels: bool, header: bool, kinds: int) -> None:
+        self.wide = wide
+        self.namespaces = namespaces
+        self.labels = labels
+        self.header = header
+        self.kinds = kinds
+
+    def heads(self, one: Object) -> list[str]:
+        columns = self._columns(one)
+        first = ["NAMESPACE"] if self._spaced(one) else []
+        last = ["RELEASE", *(["LABELS"] if self.labels else [])]
+        return [*first, "NAME", *(column.partition("=")[0] for column in columns), *last]
+
+    def row(self, one: Object) -> list[str]:
+        values = values_of(one)
+        first = [one.namespace] if self._spaced(one) else []
+        name = one.ref if self.kinds > 1 else one.name
+        owner = one.owner.name if one.owner else ""
+        labels = ",".join(f"{k}={v}" if v else k for k, v in sorted(one.labels.items()) if k != "release")
+        last = [owner, *([labels or NOTHING] if self.labels else [])]
+        return [*first, name, *(cell(values, column) for column in self._columns(one)), *last]
+
+    def write(self, objects: Sequence[Object]) -> None:
+        """Tables, one for neighbours of the same columns."""
+        for index, (_, group) in enumerate(groupby(objects, key=lambda one: (self._columns(one), self._spaced(one)))):
+            rows = list(group)
+            if index:
+                sys.stdout.write("\n")
+            output.table([self.row(one) for one in rows], self.heads(rows[0]), header=self.header)
+
+    def _columns(self, one: Object) -> tuple[str, ...]:
+        found = one.kind.columns + (one.kind.wide if self.wide else ())
+        if found:
+            return found
+        return tuple(f"{name.upper()}={name}" for name in ("type", "comment") if name in one.found.row)
+
+    def _spaced(self, one: Object) -> bool:
+        return self.namespaces and one.kind.namespaced
+
+
+def custom(documents: Sequence[Mapping[str, Any]], spec: str, *, header: bool) -> None:
+    """``-o custom-columns=NAME:.metadata.name,NODE:.spec.node``. Raises UsageError."""
+    from pvehelm.actions.jsonpath import path, printed
+
+    parts = [part.partition(":") for part in spec.split(",") if part]
+    if not parts or not all(head and finder for head, _, finder in parts):
+        raise UsageError(
+            f"-o custom-columns={spec}: expected HEAD:PATH,...", hint="for example NAME:.metadata.name,NODE:.spec.node"
+        )
+    finders = [path(finder) for _, _, finder in parts]
+    rows = [[",".join(map(printed, find(one))) or NOTHING for find in finders] for one in documents]
+    output.table(rows, [head for head, _, _ in parts], header=header)

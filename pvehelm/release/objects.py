@@ -1,0 +1,272 @@
+"""The objects of the cluster as people name them: ``vm/web``, ``vms``, a VMID; and which release each belongs to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pvehelm.api.guests import GuestKind
+from pvehelm.api.kind import Kind, Live
+from pvehelm.api.kinds import Kinds
+from pvehelm.api.listing import Found, listing
+from pvehelm.api.nodes import NODE, WORDS
+from pvehelm.chart.suggest import suggest
+from pvehelm.errors import InvalidError, NotFoundError, Problem, UsageError
+from pvehelm.release.context import Context
+from pvehelm.release.live import Reader
+from pvehelm.release.release import ReleaseKey
+
+if TYPE_CHECKING:
+    from pvehelm.release.inventory import Owned
+
+GUEST_WORDS = frozenset(("guest", "guests"))
+GUESTS = ("VirtualMachine", "Container")
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """One object: what the lists say of it, who owns it, and (where it was read) what it is."""
+
+    found: Found
+    owner: ReleaseKey | None = None
+    owned: Owned | None = None
+    live: Live | None = None
+
+    @property
+    def kind(self) -> Kind:
+        return self.found.kind
+
+    @property
+    def ref(self) -> str:
+        return self.owned.ref if self.owned else self.found.ref
+
+    @property
+    def name(self) -> str:
+        return self.ref.partition("/")[2]
+
+    @property
+    def namespace(self) -> str:
+        return self.found.namespace or "default"
+
+    @property
+    def vmid(self) -> int:
+        return int(self.found.key.get("vmid", 0)) if isinstance(self.kind, GuestKind) else 0
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What selectors see: the labels of its manifest, its release, and a guest's tags as labels without a text."""
+        tags = str(self.found.row.get("tags") or "").replace(",", ";").split(";")
+        found = {tag.strip(): "" for tag in tags if tag.strip()}
+        found |= self.owned.metadata.get("labels") or {} if self.owned else {}
+        return found | ({"release": self.owner.name} if self.owner else {})
+
+    def __str__(self) -> str:
+        return f"{self.ref} (VMID {self.vmid})" if self.vmid else self.ref
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A kind, and the names that are meant of it; none is all of them. ``word`` is how the kind was called."""
+
+    kind: Kind
+    names: tuple[str, ...] = ()
+    word: str = ""
+
+
+@dataclass
+class Catalogue:
+    """What was found of some kinds, and the lists that could not be read: ``{place: why}``."""
+
+    objects: list[Object] = field(default_factory=list)
+    silent: dict[str, str] = field(default_factory=dict)
+    # How many there are in other namespaces.
+    elsewhere: int = 0
+
+
+def kinds_of(kinds: Kinds, word: str) -> list[Kind]:
+    """The kinds that a word names: ``vms``, ``guests``, ``nodes``. Raises NotFoundError with a suggestion."""
+    lowered = word.lower()
+    if lowered in GUEST_WORDS:
+        return [kinds.get(name) for name in GUESTS]
+    if lowered in WORDS:
+        return [NODE]
+    found = kinds.get(word)
+    if found.hook_only:
+        raise UsageError(
+            f"{found.name} is done by a hook and is not there to be seen", hint="pvehelm get hooks RELEASE"
+        )
+    return [found]
+
+
+def is_kind(kinds: Kinds, word: str) -> bool:
+    return word.lower() in (GUEST_WORDS | WORDS) or word in kinds
+
+
+def wishes(kinds: Kinds, words: Sequence[str]) -> list[Wish]:
+    """``vms``, ``vms,cts``, ``vm web db``, ``vm/web ct/db``: kinds and names. Raises UsageError, NotFoundError."""
+    if not words:
+        raise UsageError("which kind?", hint="for example vms, vm/web or pools; pvehelm api-resources lists the kinds")
+    if any("/" in word and is_kind(kinds, word.partition("/")[0]) for word in words[:1]):
+        found: dict[str, list[str]] = {}
+        for word in words:
+            kind, slash, name = word.partition("/")
+            if not slash or not name:
+                raise UsageError(f"{word!r}: KIND/NAME is expected once one is given", hint=f"for example {words[0]}")
+            found.setdefault(kind, []).append(name)
+        return [Wish(kind, tuple(names), word) for word, names in found.items() for kind in kinds_of(kinds, word)]
+    named = [part for part in words[0].split(",") if part]
+    return [Wish(kind, tuple(words[1:]), word) for word in named for kind in kinds_of(kinds, word)]
+
+
+async def catalogue(
+    ctx: Context, wanted: Iterable[Wish], reader: Reader, *, scope: str = "", namespace: str | None = None
+) -> Catalogue:
+    """The objects that are wished for, with their owners. ``namespace`` None is all.
+
+    Raises NotFoundError with everything that was named and is not there.
+    """
+    await ctx.connect()
+    wanted = list(wanted)
+    made = Catalogue()
+    kinds = list({wish.kind.name: wish.kind for wish in wanted}.values())
+    places = await asyncio.gather(*(_listed(ctx, kind, reader, scope) for kind in kinds))
+    owners = Owners(ctx)
+    by_kind: dict[str, list[Object]] = {}
+    for kind, (found, silent) in zip(kinds, places, strict=True):
+        made.silent |= silent
+        by_kind[kind.name] = [Object(one, *owners.of(one)) for one in found]
+    missing: list[Problem] = []
+    named_words = {wish.word for wish in wanted if wish.names}
+    for wish in wanted:
+        listed = by_kind[wish.kind.name]
+        here = [one for one in listed if namespace is None or not wish.kind.namespaced or one.namespace == namespace]
+        if not wish.names:
+            made.objects += here
+            made.elsewhere += len(listed) - len(here)
+            continue
+        for name in wish.names:
+            matched = _matching(listed, here, name)
+            made.objects += matched
+            others = [w for w in wanted if w.word == wish.word and w.kind is not wish.kind]
+            if not matched and not any(_matching(by_kind[w.kind.name], by_kind[w.kind.name], name) for w in others):
+                missing.append(_missing(wish.kind, name, listed))
+    if missing and named_words:
+        unique = list(dict.fromkeys(missing))
+        if len(unique) == 1:
+            raise NotFoundError(unique[0].what, hint=unique[0].hint)
+        raise NotFoundError("some objects are not there", unique)
+    return made
+
+
+async def _listed(ctx: Context, kind: Kind, reader: Reader, scope: str) -> tuple[list[Found], Mapping[str, str]]:
+    if kind is NODE:
+        rows = await reader("/nodes") or []
+        found = [Found(NODE, str(row["node"]), {"node": row["node"]}, row) for row in rows]
+        return sorted(found, key=lambda one: one.name), {}
+    listed = await listing(kind, ctx.kinds, reader, scope=scope)
+    return listed.found, listed.silent
+
+
+def _matching(listed: Sequence[Object], here: Sequence[Object], name: str) -> list[Object]:
+    """What a name means: a VMID wherever it is, a name in this namespace."""
+    if name.isdigit():
+        numbered = [one for one in listed if one.vmid == int(name)]
+        if numbered:
+            return numbered
+    return [one for one in here if name in (one.name, one.found.name)]
+
+
+def _missing(kind: Kind, name: str, listed: Sequence[Object]) -> Problem:
+    elsewhere = sorted({one.namespace for one in listed if name in (one.name, one.found.name)})
+    if elsewhere:
+        hint = f"there is one in namespace {', '.join(elsewhere)} (-n {elsewhere[0]})"
+    else:
+        meant = suggest(name, [one.name for one in listed])
+        hint = f"did you mean {meant}?" if meant else f"pvehelm get {(kind.short or (kind.plural,))[0].lower()} -A lists what there is"
+    return Problem(f"{kind.name}/{name}", f"there is no {kind.name} {name!r}", hint)
+
+
+async def guests(
+    ctx: Context, words: Sequence[str], reader: Reader, *, namespace: str | None = None, vmids: Sequence[int] = ()
+) -> list[Object]:
+    """The guests that words and numbers name: ``web``, ``vm/web``, ``vm web db``, ``101``. Each is one guest.
+
+    Raises NotFoundError for what is not there, InvalidError for a name that several have, UsageError for other kinds.
+    """
+    await ctx.connect()
+    names = list(words)
+    wanted: list[Wish] = []
+    kinds = [ctx.kinds.get(name) for name in GUESTS]
+    if len(names) > 1 and is_kind(ctx.kinds, names[0]) and "/" not in names[0]:
+        wanted = wishes(ctx.kinds, names)
+    else:
+        for name in names:
+            word, slash, rest = name.partition("/")
+            if slash and is_kind(ctx.kinds, word):
+                wanted += [Wish(kind, (rest,), word) for kind in kinds_of(ctx.kinds, word)]
+            else:
+                wanted += [Wish(kind, (name,), "guest") for kind in kinds]
+    wanted += [Wish(kind, tuple(map(str, vmids)), "guest") for kind in kinds if vmids]
+    for wish in wanted:
+        if not isinstance(wish.kind, GuestKind):
+            raise UsageError(f"{wish.kind.name} is no guest", hint="vm/NAME, ct/NAME or a VMID")
+    made = await catalogue(ctx, wanted, reader, namespace=namespace)
+    unique = {one.vmid: one for one in made.objects}
+    named: dict[str, list[Object]] = {}
+    for one in unique.values():
+        for wish in wanted:
+            for name in wish.names:
+                if wish.kind is one.kind and name in (one.name, one.found.name) and not name.isdigit():
+                    named.setdefault(f"{wish.word}/{name}", []).append(one)
+    problems = [
+        Problem(
+            word.partition("/")[2],
+            f"several guests have this name: {', '.join(map(str, meant))}",
+            f"say which one by its VMID: {meant[0].vmid}, or by its kind",
+        )
+        for word, meant in named.items()
+        if len({one.vmid for one in meant}) > 1
+    ]
+    if problems:
+        raise InvalidError("a name is not clear", problems)
+    return list(unique.values())
+
+
+async def read(objects: Sequence[Object], reader: Reader) -> list[Object]:
+    """The objects with what the server has of each; those that went away meanwhile are left out."""
+    from dataclasses import replace
+
+    lives = await asyncio.gather(*(one.kind.read(one.found.key, reader) for one in objects))
+    return [replace(one, live=live) for one, live in zip(objects, lives, strict=True) if live is not None]
+
+
+class Owners:
+    """Who owns what, read from the store once."""
+
+    def __init__(self, ctx: Context) -> None:
+        self._by_kind: dict[str, list[tuple[ReleaseKey, Owned]]] = {}
+        self._guests: dict[int, tuple[ReleaseKey, Owned]] = {}
+        for key, owned in ctx.store.owned(ctx.cluster):
+            vmid = owned.identifier.get("vmid") if owned.kind in GUESTS else None
+            if vmid:
+                self._guests[int(vmid)] = (key, owned)
+            else:
+                self._by_kind.setdefault(owned.kind, []).append((key, owned))
+
+    def of(self, found: Found) -> tuple[ReleaseKey | None, Owned | None]:
+        if isinstance(found.kind, GuestKind):
+            return self._guests.get(int(found.key["vmid"]), (None, None))
+        for key, owned in self._by_kind.get(found.kind.name, ()):
+            if _same_key(found, owned.identifier):
+                return key, owned
+        return None, None
+
+
+def _same_key(found: Found, identifier: Mapping[str, Any]) -> bool:
+    apart = set() if found.kind.bound_to_node else {"node"}
+    shared = found.key.keys() & identifier.keys() - apart
+    if not shared:
+        return not found.key and not identifier
+    return all(str(found.key[name]) == str(identifier[name]) for name in shared)
