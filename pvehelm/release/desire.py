@@ -42,6 +42,8 @@ class Options:
     keep_resources: bool = False
     keep_history: bool = False
     reuse_empty: bool = True
+    # What a release that is yet to be made shall be marked with; a new one when empty.
+    uid: str = ""
 
 
 def placed(resources: Iterable[Resource], kinds: Iterable[Kind], namespace: str) -> tuple[Resource, ...]:
@@ -139,7 +141,7 @@ def begun(ctx: Context, release: Release | None, desire: Desire, made: Plan, opt
         user_values=record.get("user_values", {}),
         values=record.get("values", {}),
         manifest=record.get("manifest", ""),
-        plan=made.as_dict() | ({"options": given} if given else {}),
+        plan=made.as_dict() | ({"options": given} if given else {}) | _lookups(record),
         notes=desire.notes or record.get("notes", ""),
         description="interrupted",
         labels=dict(record.get("labels") or {}),
@@ -150,3 +152,8 @@ def begun(ctx: Context, release: Release | None, desire: Desire, made: Plan, opt
         events=[],
         pvehelm_version=__version__,
     )
+
+
+def _lookups(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``lookup`` told the templates, for who wants to know later why they rendered as they did."""
+    return {"lookups": record["lookups"]} if record.get("lookups") else {}

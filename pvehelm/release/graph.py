@@ -79,3 +79,34 @@ def circles(changes: Sequence[Change]) -> list[list[str]]:
     except CycleError as error:
         return [list(reversed(error.args[1]))]
     return []
+
+
+def levels(changes: Sequence[Change]) -> list[list[Change]]:
+    """Changes in rows that are done side by side: each as early as what it needs allows."""
+    depth: dict[str, int] = {}
+    for change in order(changes):
+        depth[change.ref] = 1 + max((depth[need] for need in change.needs if need in depth), default=0)
+    rows: list[list[Change]] = [[] for _ in range(max(depth.values(), default=0))]
+    for change in changes:
+        rows[depth[change.ref] - 1].append(change)
+    return rows
+
+
+COLOURS = {"create": "darkgreen", "update": "goldenrod", "replace": "red", "delete": "red"}
+
+
+def dot(changes: Sequence[Change], name: str) -> str:
+    """The graph of a plan in the language of Graphviz: an arrow leads from what is needed to what needs it."""
+
+    def quoted(text: str) -> str:
+        return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+    known = {change.ref for change in changes}
+    lines = [f"digraph {quoted(name)} {{", "  rankdir=LR;", "  node [shape=box];"]
+    for change in changes:
+        colour = COLOURS.get(str(change.op), "gray40")
+        label = quoted(change.ref)[:-1] + f'\\n{change.op}"'
+        lines.append(f"  {quoted(change.ref)} [label={label}, color={colour}];")
+    for change in changes:
+        lines += [f"  {quoted(need)} -> {quoted(change.ref)};" for need in change.needs if need in known]
+    return "\n".join([*lines, "}"]) + "\n"

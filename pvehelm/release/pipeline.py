@@ -49,20 +49,18 @@ class Result:
 Pin = Callable[[Decision], None]
 
 
-async def run(
-    ctx: Context, key: ReleaseKey, desire: Desire, options: Options, *, uid: str = "", pin: Pin | None = None
-) -> Result:
+async def run(ctx: Context, key: ReleaseKey, desire: Desire, options: Options, *, pin: Pin | None = None) -> Result:
     """The whole pipeline. Raises what ``check`` raises, RefusedError when not confirmed, and for a failed apply an
     error that names every failed change; what was begun is recorded as a failed revision by then.
 
-    ``uid`` is what a release that is yet to be made shall be marked with; ``pin`` looks at the decision first.
+    ``pin`` looks at the decision before anything is done, and may refuse it.
     """
     if options.dry_run:
         release = ctx.store.find(key)
-        decision = await decide(ctx, key, desire, options, uid=release.uid if release else uid or "dry-run")
+        decision = await decide(ctx, key, desire, options, uid=release.uid if release else options.uid or "dry-run")
         return Result(decision.plan, release, requests=decision.requests, decision=decision, desire=desire)
     with ctx.store.hold(key.scope, purpose=desire.action) as lease:
-        one = Run(ctx, key, desire, options, lease, uid=uid, pin=pin)
+        one = Run(ctx, key, desire, options, lease, pin)
         try:
             async with asyncio.timeout(options.timeout):
                 return await one.go()
@@ -84,8 +82,6 @@ class Run:
         desire: Desire,
         options: Options,
         lease: Lease,
-        *,
-        uid: str = "",
         pin: Pin | None = None,
     ) -> None:
         self.ctx = ctx
@@ -93,7 +89,7 @@ class Run:
         self.desire = desire
         self.options = options
         self.lease = lease
-        self.uid = uid
+        self.uid = options.uid
         self.pin = pin
         # The revision that this run has begun, and what was owned before.
         self.revision: Revision | None = None

@@ -62,6 +62,10 @@ class Store(SealedSecrets):
         """
         return str(self.db.value("SELECT uid FROM releases WHERE id = ?", (self.ensure_id(key, uid),)))
 
+    def uid(self, key: ReleaseKey) -> str:
+        """The release's uid, or nothing where there is no such release."""
+        return str(self.db.value("SELECT uid FROM releases WHERE id = ?", (self.id_of(key),)) or "")
+
     def find(self, key: ReleaseKey, *, bodies: bool = True) -> Release | None:
         """The release with its newest revision, or None."""
         with self.db.transaction(write=False):

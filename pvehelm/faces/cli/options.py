@@ -71,6 +71,9 @@ ReuseValues = Annotated[bool, typer.Option("--reuse-values", help="The default h
 ResetThenReuse = Annotated[
     bool, typer.Option("--reset-then-reuse-values", help="The default here: new defaults, then recorded values.")
 ]
+Out = Annotated[str, typer.Option("--out", help="Save the plan, to apply exactly it later.", metavar="FILE")]
+Graph = Annotated[str, typer.Option("--graph", help="Show what waits for what instead.", metavar="text|dot")]
+DetailedExitcode = Annotated[bool, typer.Option("--detailed-exitcode", help="Exit with 2 when something differs.")]
 KeepHistory = Annotated[bool, typer.Option("--keep-history", help="Keep the revisions.")]
 
 # The flags that a command takes by naming them, with their defaults; ``session.given`` has what was said.
@@ -100,6 +103,9 @@ SHARED: dict[str, tuple[Any, Any]] = {
     "replace": (Replace, []),
     "target": (Target, []),
     "keep_resources": (KeepResources, False),
+    "out": (Out, ""),
+    "graph": (Graph, ""),
+    "detailed_exitcode": (DetailedExitcode, False),
     "keep_history": (KeepHistory, False),
     "history_max": (HistoryMax, 10),
 }
@@ -108,7 +114,10 @@ ALLOWING = ("take_ownership", "allow_destroy", "allow_privileged")
 # What every command takes that writes a revision of a chart.
 CHART = (*SOURCE, *VALUES, *ALLOWING, "description", "labels", "create_namespace", "target", "atomic")
 UPGRADE = (*CHART, "install_if_missing", "reset_values", "reuse_values", "reset_then_reuse", "replace")
-RUN = ("dry_run", "wait", "timeout", "history_max")
+ROLLBACK = (*ALLOWING, "description", "target", "replace", "atomic")
+UNINSTALL = ("timeout", "keep_history", "keep_resources", "description", "allow_destroy", "history_max")
+BOUND = ("wait", "timeout", "history_max")
+RUN = ("dry_run", *BOUND)
 
 VALUE_FLAGS = {
     "-f": "file",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 CHANGES = 2
 
 
-def _finish(session: Session, result: Result, *, dry: bool) -> None:
+def finish(session: Session, result: Result, *, dry: bool) -> None:
     """What install, upgrade and rollback end with."""
     if dry:
         output.show(session.output, result.plan.as_dict(), lambda: output.dry_text(result.plan))
@@ -50,30 +50,40 @@ def _blocked(result: Result) -> int:
     return 1 if result.plan.problems else 3 if result.plan.refusals else 0
 
 
-@command("namespace", "context", "output", "yes", *o.CHART, *o.RUN)
-async def install(
-    session: Session,
-    names: Annotated[list[str], typer.Argument(help="The release's name and the chart.", metavar="[RELEASE] CHART")],
-    generate_name: Annotated[bool, typer.Option("-g", "--generate-name", help="Make a name from the chart's.")] = False,
-) -> int | None:
-    """Install a chart as a release.
+Names = Annotated[list[str], typer.Argument(help="The release's name and the chart.", metavar="[RELEASE] CHART")]
+GenerateName = Annotated[bool, typer.Option("-g", "--generate-name", help="Make a name from the chart's.")]
+Target = Annotated[int, typer.Argument(help="The revision to restore; the one before when left out.")]
 
-    pvehelm install web ./charts/web-app -f values.yaml --set replicas=3
-    """
+
+def install_request(session: Session, names: list[str], generate_name: bool) -> actions.Request:
+    """What ``[RELEASE] CHART`` asks for. Raises UsageError."""
     if len(names) > 2 or (len(names) == 2 and generate_name) or (len(names) == 1 and not generate_name):
         raise UsageError(
             "install takes a release name and a chart",
             hint="pvehelm install NAME CHART, or: pvehelm install --generate-name CHART",
         )
-    mode = o.dry_mode(session)
     chart = o.load_chart(names[-1], session)
+    name = actions.generated_name(chart.metadata.name, session.context.clock()) if generate_name else names[0]
+    return o.request(session, name, chart)
+
+
+@command("namespace", "context", "output", "yes", *o.CHART, *o.RUN)
+async def install(
+    session: Session,
+    names: Names,
+    generate_name: GenerateName = False,
+) -> int | None:
+    """Install a chart as a release.
+
+    pvehelm install web ./charts/web-app -f values.yaml --set replicas=3
+    """
+    mode = o.dry_mode(session)
+    request = install_request(session, names, generate_name)
     ctx = session.watch()
-    name = actions.generated_name(chart.metadata.name, ctx.clock()) if generate_name else names[0]
-    request = o.request(session, name, chart)
     if mode == "client":
         return _client_side(session, request)
     result = await actions.install(ctx, request, o.options(session, ctx))
-    _finish(session, result, dry=bool(mode))
+    finish(session, result, dry=bool(mode))
     return _blocked(result)
 
 
@@ -103,15 +113,15 @@ async def upgrade(session: Session, name: o.Name, chart_path: o.ChartPath) -> in
     if mode == "client":
         return _client_side(session, request)
     result = await actions.upgrade(ctx, request, o.options(session, ctx))
-    _finish(session, result, dry=bool(mode))
+    finish(session, result, dry=bool(mode))
     return _blocked(result)
 
 
-@command("namespace", "context", "output", "yes", *o.ALLOWING, "description", *o.RUN)
+@command("namespace", "context", "output", "yes", *o.ROLLBACK, *o.RUN)
 async def rollback(
     session: Session,
     name: o.Name,
-    revision: Annotated[int, typer.Argument(help="The revision to restore; the one before when left out.")] = 0,
+    revision: Target = 0,
 ) -> int | None:
     """Roll a release back to a revision.
 
@@ -120,14 +130,11 @@ async def rollback(
     ctx = session.watch()
     opts = o.options(session, ctx)
     result = await actions.rollback(ctx, name, revision or None, opts, description=session.given["description"])
-    _finish(session, result, dry=opts.dry_run)
+    finish(session, result, dry=opts.dry_run)
     return _blocked(result)
 
 
-UNINSTALL = ("dry_run", "timeout", "keep_history", "keep_resources", "description", "allow_destroy", "history_max")
-
-
-@command("namespace", "context", "output", "yes", *UNINSTALL)
+@command("namespace", "context", "output", "yes", "dry_run", *o.UNINSTALL)
 async def uninstall(
     session: Session,
     names: Annotated[list[str], typer.Argument(help="The releases.", metavar="RELEASE...")],
@@ -155,14 +162,14 @@ async def uninstall(
             code = code or error.exit_code
             continue
         if result is not None and opts.dry_run:
-            _finish(session, result, dry=True)
+            finish(session, result, dry=True)
             code = code or _blocked(result)
         else:
-            _uninstalled(session, name)
+            uninstalled(session, name)
     return code
 
 
-def _uninstalled(session: Session, name: str) -> None:
+def uninstalled(session: Session, name: str) -> None:
     output.show(
         session.output, {"name": name, "status": "uninstalled"}, lambda: _say(f'release "{name}" uninstalled\n')
     )
@@ -175,9 +182,9 @@ async def recover(session: Session, name: o.Name) -> int | None:
     opts = o.options(session, ctx)
     result = await actions.recover(ctx, name, opts)
     if result.plan.action == "uninstall":
-        _uninstalled(session, name)
+        uninstalled(session, name)
     else:
-        _finish(session, result, dry=False)
+        finish(session, result, dry=False)
     return 0
 
 
@@ -225,7 +232,7 @@ async def diff(
         request = o.request(session, names[0], o.load_chart(names[1], session))
         wanted = replace(request, install_if_missing=True)
         result = await actions.upgrade(ctx, wanted, o.options(session, ctx, dry_run=True))
-    _finish(session, result, dry=True)
+    finish(session, result, dry=True)
     if not detailed_exitcode:
         return 0
     return 1 if result.plan.problems else CHANGES if result.plan.refusals or not result.plan.empty else 0
