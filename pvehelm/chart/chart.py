@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pvehelm.chart.files import Budget, read_archive, read_directory
-from pvehelm.chart.metadata import Dependency, Maintainer, Metadata
+from pvehelm.chart.metadata import Dependency, Maintainer, Metadata, read_requirements
 from pvehelm.chart.metadata import read as read_metadata
 from pvehelm.chart.yaml import Document, Mark, Marks, Path_, load_all
 from pvehelm.errors import InvalidError, NotFoundError, Problem
@@ -117,7 +117,7 @@ def _build(raw: Mapping[str, bytes], path: str, budget: Budget) -> Chart | None:
     metadata, warnings = build.metadata()
     values, text, marks = build.values()
     schema, schema_text = build.schema()
-    templates, files = build.split()
+    templates, files = build.split(keep_old=metadata is not None and metadata.api_version == "v1")
     subcharts = build.subcharts()
     if metadata is None:
         return None
@@ -171,25 +171,31 @@ class _Builder:
         if "Chart.yaml" not in self.raw:
             self.budget.problems.append(_missing(self.path, None))
             return None, ()
+        old = "requirements.yaml"
         try:
-            return read_metadata(self.text("Chart.yaml"), file=f"{self.path}/Chart.yaml")
+            metadata, warnings = read_metadata(self.text("Chart.yaml"), file=f"{self.path}/Chart.yaml")
+            if old in self.raw:
+                needs, more = read_requirements(self.text(old), file=f"{self.path}/{old}")
+                metadata, warnings = replace(metadata, dependencies=needs or metadata.dependencies), warnings + more
+            return metadata, warnings
         except InvalidError as error:
             self.budget.problems.extend(error.problems)
             return None, ()
 
     def values(self) -> tuple[dict[str, Any], str, Mapping[Path_, Mark]]:
         text, documents = self.documents("values.yaml")
-        documents = [document for document in documents if document.data is not None]
-        if len(documents) > 1:
-            second = documents[1].start
-            self.bad(f"values.yaml:{second.line}", "a second document starts here", "values.yaml holds one map")
-        if not documents:
-            return {}, text, _NO_MARKS
-        data = documents[0].data
-        if not isinstance(data, dict):
-            self.bad(f"values.yaml:{documents[0].start.line}", "values are a map, with keys at the left margin")
-            return {}, text, _NO_MARKS
-        return data, text, documents[0].marks
+        whole: dict[str, Any] = {}
+        marks = _NO_MARKS
+        for document in documents:
+            if document.data is None:
+                continue
+            if not isinstance(document.data, dict):
+                self.bad(f"values.yaml:{document.start.line}", "values are a map, with keys at the left margin")
+                return {}, text, _NO_MARKS
+            # As in Helm, a later document is laid over the ones before it.
+            marks = marks.below(document.marks) if whole else document.marks
+            whole = _laid(whole, document.data) if whole else document.data
+        return whole, text, marks
 
     def schema(self) -> tuple[dict[str, Any] | None, str]:
         import json
@@ -213,15 +219,18 @@ class _Builder:
             return None, text
         return data, text
 
-    def split(self) -> tuple[dict[str, str], dict[str, bytes]]:
+    def split(self, *, keep_old: bool) -> tuple[dict[str, str], dict[str, bytes]]:
         templates, files = {}, {}
+        known = {"Chart.yaml", "Chart.lock", "values.yaml", "values.schema.json"}
+        if not keep_old:
+            known |= {"requirements.yaml", "requirements.lock"}
         for path, content in self.raw.items():
             if path.startswith("templates/"):
                 templates[path] = self.text(path)
             elif path.startswith("charts/"):
                 if path.endswith(".prov"):
                     files[path] = content
-            elif path not in ("Chart.yaml", "Chart.lock", "values.yaml", "values.schema.json"):
+            elif path not in known:
                 files[path] = content
         return templates, files
 
@@ -245,6 +254,14 @@ class _Builder:
             if not name.endswith(".tgz"):
                 found.append(_build(below, f"{self.path}/charts/{name}", self.budget))
         return tuple(sorted((chart for chart in found if chart), key=lambda chart: (chart.name, chart.version)))
+
+
+def _laid(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    out = dict(base)
+    for key, value in over.items():
+        old = out.get(key)
+        out[key] = _laid(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return out
 
 
 def _missing(path: str, place: Path | None) -> Problem:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pvehelm.chart.suggest import suggest
+from pvehelm.chart.versions import parse
 from pvehelm.chart.yaml import Marks, Path_, load_all
 from pvehelm.errors import InvalidError, Problem
 
@@ -124,6 +125,21 @@ def read(text: str, *, file: str) -> tuple[Metadata, tuple[Problem, ...]]:
     return metadata, tuple(reader.warnings)
 
 
+def read_requirements(text: str, *, file: str) -> tuple[tuple[Dependency, ...], tuple[Problem, ...]]:
+    """The dependencies of a requirements.yaml, where charts of apiVersion v1 have them, and the warnings about it."""
+    documents = load_all(text, file=file)
+    data = documents[0].data if documents else None
+    if data is None:
+        return (), ()
+    reader = _Reader(file, documents[0].marks)
+    known = reader.fields(data, {"dependencies": _LIST}, (), "requirements.yaml")
+    reader.names(known)
+    dependencies = reader.dependencies(known.get("dependencies", []))
+    if reader.problems:
+        raise InvalidError(f"{file} is not valid", reader.problems)
+    return dependencies, tuple(reader.warnings)
+
+
 class _Reader:
     def __init__(self, file: str, marks: Marks) -> None:
         self.file = file
@@ -150,13 +166,25 @@ class _Reader:
                 hint = f"did you mean {meant!r}?" if meant else "it has no effect"
                 self.warnings.append(Problem(self.at((*path, key)), f"unknown field {key!r} in {noun}", hint))
             elif value is not None:
+                value = self.texts(value, known[key], (*path, key))
                 if _fits(value, known[key]):
                     out[key] = _clean(value)
                 else:
-                    plain = isinstance(value, (bool, int, float)) and known[key] == _TEXT
-                    hint = f'quote it: {key}: "{value}"' if plain else ""
-                    self.bad((*path, key), f"{key} must be {known[key]}, not {value!r}", hint)
+                    self.bad((*path, key), f"{key} must be {known[key]}, not {value!r}")
         return out
+
+    def texts(self, value: Any, shape: str, path: Path_) -> Any:
+        """Numbers and truths where texts belong, as texts: Helm takes them, and so many charts have them."""
+        if shape == _MAP and isinstance(value, dict):
+            return {key: self.texts(item, _TEXT, (*path, key)) for key, item in value.items() if item is not None}
+        if shape == _TEXTS and isinstance(value, list):
+            return [self.texts(item, _TEXT, (*path, index)) for index, item in enumerate(value)]
+        if shape == _TEXT and isinstance(value, (bool, int, float)):
+            told = str(value).lower() if isinstance(value, bool) else str(value).removesuffix(".0")
+            name = next(step for step in reversed(path) if isinstance(step, str))
+            self.warnings.append(Problem(self.at(path), f"{name} is read as {told}", f'quote it: "{told}"'))
+            return told
+        return value
 
     def metadata(self, data: dict[str, Any]) -> Metadata:
         known = self.fields(data, FIELDS, (), "Chart.yaml")
@@ -167,8 +195,7 @@ class _Reader:
             self.bad(("apiVersion",), f"apiVersion {known['apiVersion']!r} is not known", 'use "v2"')
         if known.get("name") and not NAME.match(known["name"]):
             self.bad(("name",), f"name {known['name']!r} is no chart name", "letters, digits, '-', '_' and '.'")
-        if known.get("version") and not SEMVER.match(known["version"]):
-            self.bad(("version",), f"version {known['version']!r} is no semantic version", "for example 1.2.3")
+        self.version(known.get("version", ""))
         for key, words in (("type", TYPES), ("engine", ENGINES)):
             if known.get(key) and known[key] not in words:
                 self.bad((key,), f"{key} {known[key]!r} is not one of {', '.join(words)}")
@@ -194,6 +221,13 @@ class _Reader:
             engine=known.get("engine") or "jinja2",
             raw=data,
         )
+
+    def version(self, version: str) -> None:
+        """A version that can be compared. What is none to semver.org but to Helm (v1.2) is lint's to tell."""
+        try:
+            parse(version or "0")
+        except ValueError:
+            self.bad(("version",), f"version {version!r} is no semantic version", "for example 1.2.3")
 
     def names(self, known: Mapping[str, Any]) -> None:
         """Two dependencies under one key would share their values."""

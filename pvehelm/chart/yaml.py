@@ -90,8 +90,21 @@ class Marks(Mapping[Path_, Mark]):
                 continue
         return self._start
 
+    def below(self, over: Marks) -> Marks:
+        """The marks of this document with a later one laid over it."""
+        return Marks(self._start, _laid(self._tree, over._tree))
+
     def __reduce__(self) -> tuple[Any, ...]:
         return (Marks, (self._start, self._tree))
+
+
+def _laid(tree: Any, over: Any) -> Any:
+    if not isinstance(tree, dict) or not isinstance(over, dict):
+        return over
+    out = dict(tree)
+    for key, (line, column, under) in over.items():
+        out[key] = (line, column, _laid(out[key][2], under) if key in out else under)
+    return out
 
 
 @dataclass(frozen=True, slots=True)

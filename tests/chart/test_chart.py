@@ -86,6 +86,33 @@ def test_a_chart_and_what_is_in_it(tmp_path: Path) -> None:
     assert chart.digest.startswith("sha256:")
 
 
+def test_what_helm_reads_too(tmp_path: Path) -> None:
+    root = write(
+        tmp_path / "web",
+        {
+            "Chart.yaml": "apiVersion: v1\nname: web\nversion: v1.2\nappVersion: 1.10\nannotations: {a: true, b: 2.0}\n",
+            "requirements.yaml": "dependencies:\n- {name: db, version: ^1, condition: db.on}\n",
+            "values.yaml": "a: {b: 1, c: 2}\n---\na: {c: 3}\nd: 4\n",
+            "charts/db/Chart.yaml": "apiVersion: v2\nname: db\nversion: 1.5.0\n",
+            "charts/db/requirements.yaml": "",
+        },
+    )
+    chart = load(root)
+    assert (chart.version, chart.metadata.app_version) == ("v1.2", "1.1")
+    assert chart.metadata.annotations == {"a": "true", "b": "2"}
+    assert [(need.name, need.condition) for need in chart.metadata.dependencies] == [("db", "db.on")]
+    assert "requirements.yaml" in chart.files
+    assert "requirements.yaml" not in chart.dependencies[0].files
+    assert chart.values == {"a": {"b": 1, "c": 3}, "d": 4}
+    assert chart.values_marks[("a", "b")].line == 1
+    assert chart.values_marks[("a", "c")].line == 3
+    assert [problem.what for problem in chart.warnings] == [
+        "appVersion is read as 1.1",
+        "a is read as true",
+        "b is read as 2",
+    ]
+
+
 def test_the_digest_is_of_paths_and_contents(tmp_path: Path) -> None:
     one = load(write(tmp_path / "one", {"Chart.yaml": CHART, "a": "x", "b": "y"}))
     two = load(write(tmp_path / "two", {"Chart.yaml": CHART, "b": "y", "a": "x"}))
