@@ -6,7 +6,7 @@ import urllib.parse
 from typing import Any
 
 from pvehelm.chart.gotpl.printing import sprint, sprintf, sprintln
-from pvehelm.chart.gotpl.signatures import function
+from pvehelm.chart.gotpl.signatures import FUNCTIONS, function
 from pvehelm.chart.gotpl.values import GoError, StringMap, Uint8, from_bytes, kind_of, text, to_bytes, type_of
 
 _BASIC = {bool: "bool", str: "string", int: "int", float: "float"}
@@ -30,10 +30,7 @@ def eq(first: Any, *others: Any) -> bool:
     if not others:
         raise GoError("missing argument for comparison")
     if kind is str or kind is bool or kind is int:
-        for other in others:
-            if (first == other) if type(other) is kind else _equal(first, other):
-                return True
-        return False
+        return any((first == other) if type(other) is kind else _equal(first, other) for other in others)
     return any(_equal(first, other) for other in others)
 
 
@@ -207,7 +204,9 @@ _JS = {
 
 
 def _joined(values: tuple[Any, ...]) -> str:
-    return values[0] if len(values) == 1 and isinstance(values[0], str) else sprint(*values)
+    if len(values) == 1 and isinstance(values[0], str):
+        return values[0]
+    return sprint(*["<no value>" if value is None else value for value in values])
 
 
 @function("html", "...any", "string")
@@ -238,4 +237,8 @@ def js(*values: Any) -> str:
 @function("urlquery", "...any", "string")
 def urlquery(*values: Any) -> str:
     """The values as text for a URL's query."""
-    return urllib.parse.quote_plus(to_bytes(_joined(values)), safe="~")
+    return urllib.parse.quote_plus(to_bytes(_joined(values)))
+
+
+#: What text/template has by itself: Sprig replaces ``slice``.
+BUILTINS = dict(FUNCTIONS)

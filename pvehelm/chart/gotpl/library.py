@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from pvehelm.chart.gotpl import builtins
+from pvehelm.chart.gotpl import builtins, lists, maps, numbers, strings, words
+from pvehelm.chart.gotpl.builtins import BUILTINS
 from pvehelm.chart.gotpl.signatures import FUNCTIONS, SIGNATURES, ArgumentError, Signature
 
-__all__ = ["FUNCTIONS", "SIGNATURES", "ArgumentError", "Signature", "builtins"]
+#: Those that register their functions when they are imported; Sprig replaces ``slice`` of text/template.
+MODULES = (builtins, lists, maps, numbers, strings, words)
+
+__all__ = ["BUILTINS", "FUNCTIONS", "MODULES", "SIGNATURES", "ArgumentError", "Signature"]

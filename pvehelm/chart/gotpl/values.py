@@ -19,6 +19,17 @@ class GoError(Exception):
     """A function's error, with Go's message."""
 
 
+#: No function makes a text or a list larger than this; a template that needs more is a mistake or an attack.
+MAX_TEXT = 32 * 1024 * 1024
+MAX_ITEMS = 1_000_000
+
+
+def bounded(size: int, what: str = "text", limit: int = MAX_TEXT) -> None:
+    """Raises GoError when a result of ``size`` is more than any chart needs."""
+    if size > limit:
+        raise GoError(f"the {what} would be {size} long, more than the {limit} allowed")
+
+
 class GoInt(int):
     """A whole number of another type than int; ``go_type`` names it, ``go_kind`` what it is made of."""
 
@@ -61,6 +72,13 @@ class Strings(list[Any]):
 
     __slots__ = ()
     go_type: ClassVar[str] = "[]string"
+
+
+class NilList(list[Any]):
+    """A nil []interface {}: empty, but null in JSON."""
+
+    __slots__ = ()
+    go_type: ClassVar[str] = "[]interface {}"
 
 
 class Ints(list[Any]):
