@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from pvehelm.simulator.state import State
 from pvehelm.simulator.transport import SimulatorTransport
 from tests.api.kindlab import CASES, load_kinds, manifest
 
+SAMPLE = 3
 TABLE: dict[str, Any] = yaml.safe_load((CASES / "sweep.yaml").read_text(encoding="utf-8"))
 SECRETS = {
     "CERT_A": "-----BEGIN CERTIFICATE-----\nQQ==\n-----END CERTIFICATE-----\n",
@@ -171,6 +173,12 @@ def _fits(variant: Variant, kind: Kind, name: str) -> bool:
     if needs and needs not in spec:
         return False
     return not kind.validate(variant.resource({**spec, key_of(name): options[0]}))
+
+
+def sampled(variant: Variant) -> list[str]:
+    """A few fields of a variant, always the same ones, spread over kinds and releases."""
+    names = [field.name for field in updatable(variant, load_kinds(variant.release).get(variant.kind))]
+    return sorted(names, key=lambda name: zlib.crc32(f"{variant.id} {name}".encode()))[:SAMPLE]
 
 
 # -- the walk --------------------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.api.kindlab import load_kinds
-from tests.api.sweep import TABLE, Variant, Walk, candidates, key_of, lasts, updatable, variants
+from tests.api.sweep import TABLE, Variant, Walk, candidates, key_of, lasts, sampled, updatable, variants
 
 ALL = list(variants())
 BEGINNINGS = [pytest.param(variant, id=variant.id) for variant in ALL]
-SAMPLE = 3
 
 
 def live(variant: Variant, folder: Path, chosen: list[str] | None = None) -> None:
@@ -51,12 +49,6 @@ def test_every_field_is_walked_or_there_is_a_reason() -> None:
         left -= walked
     reasons = TABLE["unwalked"]
     assert {f"{kind} {name}" for kind, names in missing.items() for name in names} == set(reasons)
-
-
-def sampled(variant: Variant) -> list[str]:
-    """A few fields of a variant, always the same ones, spread over kinds and releases."""
-    names = [field.name for field in updatable(variant, load_kinds(variant.release).get(variant.kind))]
-    return sorted(names, key=lambda name: zlib.crc32(f"{variant.id} {name}".encode()))[:SAMPLE]
 
 
 @pytest.mark.parametrize("variant", BEGINNINGS)

@@ -121,7 +121,7 @@ class Lab:
             ended = main(list(args))
         result = Result(args, ended, out.getvalue(), err.getvalue())
         assert "Traceback" not in result.text, result
-        assert "unexpected" not in result.err, result
+        assert "a defect of pvehelm" not in result.err, result
         if code is not None:
             assert ended == code, result
         return result
