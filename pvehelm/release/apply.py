@@ -126,25 +126,25 @@ class Applier:
             self.outcome.interrupted |= self.stop.is_set()
             why = f"{broken[0]} failed" if broken else "interrupted"
             self.outcome.skipped[change.ref] = why
-            self._tell("change-skipped", change.ref, why)
+            self.tell("change-skipped", change.ref, why)
             return
         async with self._slots, self._node_slots[str(change.key.get("node"))], self._source_slots[self._source(change)]:
             if self.stop.is_set():
                 self.outcome.interrupted = True
                 self.outcome.skipped[change.ref] = "interrupted"
-                self._tell("change-skipped", change.ref, "interrupted")
+                self.tell("change-skipped", change.ref, "interrupted")
                 return
-            self._tell("change-started", change.ref, str(change.op))
+            self.tell("change-started", change.ref, str(change.op))
             try:
                 await self._change(change)
             except Exception as error:
                 # A defect of ours in one kind must not tear the others from the middle of their work.
                 known = error if isinstance(error, PvehelmError) else PvehelmError(f"{type(error).__name__}: {error}")
                 self.outcome.failed[change.ref] = known
-                self._tell("change-failed", change.ref, self.secrets.redact(str(known)))
+                self.tell("change-failed", change.ref, self.secrets.redact(str(known)))
             else:
                 self.outcome.done.append(change.ref)
-                self._tell("change-done", change.ref, str(change.op))
+                self.tell("change-done", change.ref, str(change.op))
 
     async def _otherwise(self, change: Change) -> None:
         """What has to be done when a change can't be begun, as far as it can: a lock is given back."""
@@ -153,7 +153,7 @@ class Applier:
             try:
                 await self._step(change, step, final=True)
             except PvehelmError as error:
-                self._tell("note", change.ref, self.secrets.redact(str(error)))
+                self.tell("note", change.ref, self.secrets.redact(str(error)))
 
     def _source(self, change: Change) -> str:
         clone = next((step.path for step in change.steps if step.path.endswith("/clone")), None)
@@ -171,7 +171,7 @@ class Applier:
         except ApiError as error:
             if change.op is not Op.update or not MOVED.search(str(error)):
                 raise
-            self._tell("retry", change.ref, "somebody changed it meanwhile; planning it once more")
+            self.tell("retry", change.ref, "somebody changed it meanwhile; planning it once more")
             await self._steps(change, await self._again(change))
             if not change.owned:
                 return
@@ -231,7 +231,7 @@ class Applier:
                 self.store.unreserve(self.key.cluster, vmid)
                 if not TAKEN.search(str(error)):
                     raise
-                self._tell("retry", change.ref, f"VMID {vmid} was taken meanwhile")
+                self.tell("retry", change.ref, f"VMID {vmid} was taken meanwhile")
         raise PvehelmError(f"{change.ref}: no free VMID found in 100 tries")
 
     def _node_of(self, step: Step, wanted: Wanted) -> str:
@@ -294,11 +294,8 @@ class Applier:
             "kind": change.kind,
             "owned": owned.to_json() if owned else None,
         }
-        self._sequence += 1
-        entry = self.store.begin(
-            self.key, self.lease, self.revision, self._sequence, change.ref, str(change.op), intent
-        )
-        self._tell("step", change.ref, step.note or f"{step.method} {step.path}")
+        entry = self.begin(change.ref, str(change.op), intent)
+        self.tell("step", change.ref, step.note or f"{step.method} {step.path}")
         try:
             data = await self._call(change, step, entry) if step.method else None
         except PvehelmError as error:
@@ -331,10 +328,7 @@ class Applier:
 
     def _record(self, change: Change, note: str, *, owned: Owned | None = None, forget: bool = False) -> None:
         """An outcome without a call."""
-        self._sequence += 1
-        entry = self.store.begin(
-            self.key, self.lease, self.revision, self._sequence, change.ref, str(change.op), {"note": note}
-        )
+        entry = self.begin(change.ref, str(change.op), {"note": note})
         self.store.outcome(entry, self.lease, ok=True, owned=owned, forget=change.ref if forget else None)
 
     async def _call(self, change: Change, step: Step, entry: int) -> Any:
@@ -361,11 +355,11 @@ class Applier:
         task = Task(upid, self.client)
         result = await task.wait()
         if result.warnings:
-            self._tell("note", ref, f"task ended with {result.warnings} warnings: {upid}")
+            self.tell("note", ref, f"task ended with {result.warnings} warnings: {upid}")
 
     async def _after_silence(self, change: Change, step: Step, error: TransportError) -> Any:
         """No answer came although the request was sent: look whether it happened. None means it did not."""
-        self._tell("retry", change.ref, f"no answer ({error}); looking whether it happened")
+        self.tell("retry", change.ref, f"no answer ({error}); looking whether it happened")
         if not change.key and change.wanted is None:
             return None  # it makes changes count: doing that twice is doing it once
         kind = self.kinds(change.kind)
@@ -450,7 +444,12 @@ class Applier:
         except KeyError:
             raise PvehelmError(f"{ref} has no {what} yet", hint="it was not created; run the command again") from None
 
-    def _tell(self, kind: str, ref: str, message: str) -> None:
+    def begin(self, ref: str, op: str, intent: Mapping[str, Any]) -> int:
+        """A journal entry for what is about to be done."""
+        self._sequence += 1
+        return self.store.begin(self.key, self.lease, self.revision, self._sequence, ref, op, intent)
+
+    def tell(self, kind: str, ref: str, message: str) -> None:
         self.emit(Event(kind, ref, message))
 
 
