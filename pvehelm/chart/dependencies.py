@@ -219,9 +219,11 @@ def _put(own: Values, found: Mapping[str, Any], told: Mapping[str, Any]) -> None
 
 def _defaults(chart: Chart, values: Values, prefix: str, keep: bool, given: Rules | None) -> None:
     subcharts = {sub.name for sub in chart.dependencies}
+    # In Jinja2 a name that says null is defined, and one that is missing an error; Helm's templates see neither.
+    clean = bool(prefix) or chart.metadata.engine == "gotpl"
     for key, default in copied(chart.values).items():
         if key not in values:
-            if prefix and not keep:
+            if clean and not keep:
                 if default is None:
                     continue
                 _without_nulls(default)
@@ -232,7 +234,7 @@ def _defaults(chart: Chart, values: Values, prefix: str, keep: bool, given: Rule
         elif isinstance(values[key], dict) and isinstance(default, dict):
             # A subchart's own turn comes, and needs the nulls until then.
             later = keep or key in subcharts
-            if prefix and not later:
+            if clean and not later:
                 _without_nulls(default)
             _tables(values[key], default, keep=later, given=under(given, key))
         elif given:

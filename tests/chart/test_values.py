@@ -33,6 +33,8 @@ def tree(spec: dict[str, Any], prefix: str = "") -> dict[str, str | bytes]:
     """The files of a chart given as name, version, values, schema, dependencies and charts."""
     name = spec.get("name", "web")
     metadata = {"apiVersion": "v2", "name": name, "version": spec.get("version", "1.0.0")}
+    if "engine" in spec:
+        metadata["engine"] = spec["engine"]
     if "dependencies" in spec:
         metadata["dependencies"] = spec["dependencies"]
     files: dict[str, str | bytes] = {f"{prefix}Chart.yaml": json.dumps(metadata)}
