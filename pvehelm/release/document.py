@@ -30,6 +30,7 @@ from pvehelm.release.secrets import has_secret
 FORMAT = "pvehelm.plan/1"
 # What the server may change without touching the configuration of a guest that the plan leaves as it is.
 PASSING = ("power", "node")
+TEMPLATE = " (template)"
 Digest = Callable[[str], str]
 
 
@@ -80,7 +81,7 @@ class Document:
             desire={
                 "record": dict(desire.record),
                 "notes": desire.notes,
-                # Beside the manifest of the record, whose keys are sorted: the order of keys is seen in property strings.
+                # Beside the manifest of the record, whose keys are sorted: property strings show their order.
                 "resources": [resource.as_dict() for resource in desire.resources],
             },
             options=_plain(options),
@@ -159,23 +160,28 @@ class Document:
     def _moved(self, decision: Decision, base: int, digest: Digest) -> Iterator[Problem]:
         name = self.key.name
         if base != self.base:
-            was = f"revision {self.base}" if self.base else "not there"
+            was = f"at revision {self.base}" if self.base else "not there"
             yield Problem(name, f"the release was {was} when the plan was made, and is at revision {base} now")
-        yield from _differences(self.read, _jsoned(readings(decision, digest)))
+        named: set[str] = set()
+        for problem in _differences(self.read, _jsoned(readings(decision, digest))):
+            named.add(problem.where.partition(" (")[0])
+            yield problem
         owned = _owned(decision)
-        for ref in sorted(owned.keys() | self.owned.keys()):
+        for ref in sorted((owned.keys() | self.owned.keys()) - named):
             if owned.get(ref) != self.owned.get(ref):
+                named.add(ref)
                 yield Problem(ref, "what the release owns of it was recorded anew since the plan was made")
         for text in sorted(self.secrets.keys() | decision.observed.hashes.keys()):
             if self.secrets.get(text) != decision.observed.hashes.get(text):
                 yield Problem(text, "it stands for another value than when the plan was made")
-        if decision.plan.digest != self.plan["digest"]:
-            now = {change["ref"]: change for change in _jsoned(decision.plan.as_dict()["changes"])}
-            then = {change["ref"]: change for change in self.plan["changes"]}
-            for ref in [ref for ref in {**then, **now} if then.get(ref) != now.get(ref)]:
-                yield Problem(ref, f"it was to be {_told(then.get(ref))}, and would be {_told(now.get(ref))} now")
-            if then == now:
-                yield Problem(name, "the order of the changes is another now")
+        if decision.plan.digest == self.plan["digest"]:
+            return
+        now = {change["ref"]: change for change in _jsoned(decision.plan.as_dict()["changes"])}
+        then = {change["ref"]: change for change in self.plan["changes"]}
+        for ref in [ref for ref in {**then, **now} if ref not in named and then.get(ref) != now.get(ref)]:
+            yield Problem(ref, f"it was to be {_told(then.get(ref))}, and would be {_told(now.get(ref))} now")
+        if then == now:
+            yield Problem(name, "the changes would be done in another order now")
 
 
 def _told(change: Mapping[str, Any] | None) -> str:
@@ -218,14 +224,15 @@ def readings(decision: Decision, digest: Digest) -> dict[str, Any]:
         if context.get("source"):
             source = context["source"]
             key = {"vmid": source.get("vmid"), "node": source.get("node")}
-            found[f"{ref} (template)"] = {"key": key, "fields": leaves(context.get("config", {}))}
+            found[ref + TEMPLATE] = {"key": key, "fields": leaves(context.get("config", {}))}
     return found
 
 
 def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Problem]:
     for ref in sorted(then.keys() | now.keys()):
         before, after = then.get(ref), now.get(ref)
-        if before == after and (ref in then) == (ref in now):
+        # A template is read for a creation only; that there is none any more is told of the resource itself.
+        if before == after or (ref.endswith(TEMPLATE) and not (before and after)):
             continue
         if before is None or after is None:
             words = ("was there", "is gone") if after is None else ("was not there", "is there")
