@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pvehelm.actions import action
 from pvehelm.errors import InvalidError, NotFoundError, Problem, PvehelmError, UsageError
 
 if TYPE_CHECKING:
     from pvehelm.chart.archives import Archive
+    from pvehelm.chart.book import Book, Repository
     from pvehelm.chart.chart import Chart
     from pvehelm.chart.lock import Locked
-    from pvehelm.chart.repositories import Book, Repository
     from pvehelm.chart.resolver import Chosen
 
 
 def book() -> Book:
     """The repositories that are configured."""
-    from pvehelm.chart.repositories import load
+    from pvehelm.chart.book import load
 
     return load()
 
@@ -31,8 +31,6 @@ def book() -> Book:
 @action("local", "repo-add")
 def repo_add(repository: Repository, *, password: str | None = None, force: bool = False) -> tuple[Repository, str]:
     """Add a chart repository, once its index could be read; the keys that it names are trusted from now on."""
-    from dataclasses import replace
-
     from pvehelm.chart import catalog, repositories, signing
     from pvehelm.chart.fetch import Credentials, Fetcher
 
@@ -44,10 +42,10 @@ def repo_add(repository: Repository, *, password: str | None = None, force: bool
             raise InvalidError(
                 f"there is a repository {repository.name!r} already, at {before.url}", hint="--force-update replaces it"
             )
-        repository = replace(repository, keys=repository.keys or before.keys, secret=repository.secret or before.secret)
+        repository = repository._replace(keys=repository.keys or before.keys, secret=repository.secret or before.secret)
     given = Credentials(repository.username, password) if password is not None else have.credentials(repository)
     catalog.update(have, repository, Fetcher(repository.url, given, ca_file=repository.ca_file))
-    repository = replace(repository, keys=repository.keys or catalog.Catalog(repository).keys)
+    repository = repository._replace(keys=repository.keys or catalog.Catalog(repository).keys)
     for key in repository.keys:
         signing.public_keys(key, file=f"a key that the index of {repository.name} names")
     repositories.add(have, repository, password=password, force=True)
@@ -76,8 +74,7 @@ def repo_remove(names: Sequence[str]) -> None:
             catalog.forget(one)
 
 
-@dataclass(frozen=True)
-class Updated:
+class Updated(NamedTuple):
     """What asking one repository brought: changed or not, what of its index was skipped, or why it failed."""
 
     name: str
@@ -152,8 +149,7 @@ def search(
 # -- pulling and verifying -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Wish:
+class Wish(NamedTuple):
     """How a chart is named on the command line besides its name."""
 
     version: str = ""
@@ -239,7 +235,7 @@ def registry_login(host: str, username: str, *, password: str = "", secret: str 
     from pvehelm.chart.fetch import Credentials
 
     have = book()
-    if not repositories.HOST.match(host):
+    if not re.fullmatch(repositories.HOST, host):
         raise UsageError(f"{host!r} is no registry", hint="for example registry.example.org or localhost:5000")
     if not secret:
         asked = registry.Registry(host, Credentials(username, password))
@@ -261,13 +257,12 @@ def registry_logout(host: str) -> bool:
 # -- dependencies ----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Vendored:
+class Vendored(NamedTuple):
     """What a chart's folder gets: files by path within it, paths that go, and what was chosen."""
 
     files: Mapping[str, bytes]
     remove: tuple[str, ...]
-    chosen: tuple[Locked, ...] = field(default=())
+    chosen: tuple[Locked, ...] = ()
 
 
 @action("local", "dependency-list")

@@ -7,23 +7,23 @@ the old one or the new one, whole.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from threading import get_ident
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
-from pvehelm.chart.fetch import MAX_INDEX, Fetcher
-from pvehelm.chart.index import Entry, Index, read
-from pvehelm.chart.repositories import Book, Repository
-from pvehelm.chart.versions import parse, satisfies
 from pvehelm.dirs import cache_dir
 from pvehelm.errors import InvalidError, NotFoundError
+
+if TYPE_CHECKING:
+    from pvehelm.chart.book import Book, Repository
+    from pvehelm.chart.fetch import Fetcher
+    from pvehelm.chart.index import Entry, Index
 
 FORMAT = "1"
 _TABLES = """
@@ -37,17 +37,14 @@ create table version(
 _COLUMNS = "name, version, app_version, description, deprecated, digest, rest"
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A chart that a search found: its name and version in the repository ``repository``."""
-
-    repository: str
-    entry: Entry
-
-
 def file_of(url: str) -> Path:
     """Where the catalogue of the repository at ``url`` is."""
-    return Path(cache_dir()) / "repositories" / f"{hashlib.sha256(url.rstrip('/').encode()).hexdigest()[:32]}.db"
+    name = quote(url.rstrip("/"), safe="")
+    if len(name) > 200:
+        from hashlib import sha256
+
+        name = sha256(name.encode()).hexdigest()
+    return Path(cache_dir()) / "repositories" / f"{name}.db"
 
 
 def update(book: Book, repository: Repository, fetcher: Fetcher | None = None) -> Index | None:
@@ -55,6 +52,11 @@ def update(book: Book, repository: Repository, fetcher: Fetcher | None = None) -
 
     ``fetcher`` asks with other credentials than the book's, for a repository that is not in it yet.
     """
+    from hashlib import sha256
+
+    from pvehelm.chart.fetch import MAX_INDEX
+    from pvehelm.chart.index import read
+
     file = file_of(repository.url)
     known = _meta(file)
     headers = {}
@@ -64,7 +66,7 @@ def update(book: Book, repository: Repository, fetcher: Fetcher | None = None) -
         headers["If-Modified-Since"] = known["modified"]
     with fetcher or book.fetcher(repository) as fetcher:
         answer = fetcher.get(f"{repository.base}/index.yaml", limit=MAX_INDEX, headers=headers, encoded=True)
-    digest = hashlib.sha256(answer.body).hexdigest()
+    digest = sha256(answer.body).hexdigest()
     if known and (answer.status == 304 or digest == known.get("digest")):
         return None
     index = read(answer.body, url=repository.base)
@@ -109,6 +111,8 @@ def _words(entries: tuple[Entry, ...]) -> tuple[str, str]:
 
 
 def _rows(index: Index) -> Iterator[tuple[Any, ...]]:
+    from pvehelm.chart.versions import parse
+
     for entries in index.entries.values():
         for rank, e in enumerate(entries):
             rest = {
@@ -190,25 +194,32 @@ class Catalog:
     ) -> Iterator[tuple[str, str, str, str]]:
         """Of each chart the newest version that :func:`pick` takes, or ``every`` such: name, version, appVersion and
         description."""
-        from itertools import groupby
+        columns, wanted = "name, version, app_version, description, deprecated", set(names)
+        if version:
+            listed = self.rows(f"select {columns} from version order by name, rank")
+            listed = list(_within((row for row in listed if row[0] in wanted), version, devel, every))
+        else:
+            which = "" if every else "and rank = (select min(rank) from version where name = v.name and stable >= ?1)"
+            query = f"select {columns} from version v where stable >= ?1 {which} order by name, rank"
+            listed = [row for row in self.rows(query, [not devel]) if row[0] in wanted]
+        for name, text, app_version, description, deprecated in listed:
+            yield name, text, app_version, ("DEPRECATED " if deprecated else "") + description
 
-        wanted = set(names)
-        listed = self.rows(
-            "select name, version, app_version, description, deprecated from version order by name, rank"
-        )
-        for name, group in groupby((row for row in listed if row[0] in wanted), key=lambda row: row[0]):
-            rows = list(group)
-            if every:
-                chosen = [row for row in rows if pick([row[1]], version, devel=devel)]
-            else:
-                newest = pick([row[1] for row in rows], version, devel=devel)
-                chosen = [row for row in rows if row[1] == newest]
-            for _, text, app_version, description, deprecated in chosen:
-                yield name, text, app_version, ("DEPRECATED " if deprecated else "") + description
+
+def _within(rows: Iterable[Any], version: str, devel: bool, every: bool) -> Iterator[Any]:
+    """Of each chart's ``rows`` (name, version, ...) the first, or ``every`` one, in the range ``version``."""
+    from itertools import groupby
+
+    for _, group in groupby(rows, key=lambda row: row[0]):
+        listed = list(group)
+        newest = pick([row[1] for row in listed], version, devel=devel)
+        yield from (row for row in listed if (pick([row[1]], version, devel=devel) if every else row[1] == newest))
 
 
 def pick(versions: Iterable[str], wanted: str = "", *, devel: bool = False) -> str | None:
     """The first of ``versions`` (newest first) that is ``wanted`` exactly or in its range; stable unless ``devel``."""
+    from pvehelm.chart.versions import parse, satisfies
+
     listed = list(versions)
     if wanted:
         for text in listed:
@@ -244,6 +255,8 @@ def _meta(file: Path) -> dict[str, str]:
 
 
 def _entry(row: Any) -> Entry:
+    from pvehelm.chart.index import Entry
+
     name, version, app_version, description, deprecated, digest, text = row
     rest = json.loads(text)
     return Entry(

@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from pvehelm.chart.metadata import NAME
@@ -24,8 +23,7 @@ SCHEMES = ("http", "https", "oci", "file")
 _DIGEST = re.compile(r"(?:sha256:)?([0-9a-f]{64})\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One version of a chart. ``digest`` is the archive's SHA-256 in hex, empty where an old index has none."""
 
     name: str
@@ -40,11 +38,10 @@ class Entry:
     home: str = ""
     icon: str = ""
     type: str = ""
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
+class Index(NamedTuple):
     """The entries by chart name, newest first; the public keys it names; what was skipped and why."""
 
     entries: Mapping[str, tuple[Entry, ...]]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pvehelm.chart import git, repo
 from pvehelm.chart.archives import Archive
+from pvehelm.chart.book import Book
 from pvehelm.chart.fetch import MAX_ARCHIVE
 from pvehelm.chart.page import page
 from pvehelm.chart.registry import open_registry, parse
-from pvehelm.chart.repositories import HOST, Book
+from pvehelm.chart.repositories import HOST
 from pvehelm.chart.sources import owner_of
 from pvehelm.chart.sparse import FOLDER, sparse
 from pvehelm.errors import NotFoundError, PvehelmError, RefusedError, UsageError
@@ -104,7 +106,7 @@ def to_address(book: Book, archive: Archive, target: str, *, force: bool = False
 def to_registry(book: Book, archive: Archive, target: str, *, force: bool = False) -> list[str]:
     """Push a package to ``oci://HOST/PATH``, below which it gets its name and its version for tag."""
     host, _, path = target.removeprefix("oci://").rstrip("/").partition("/")
-    if not HOST.match(host):
+    if not re.fullmatch(HOST, host):
         raise UsageError(f"{target!r} is no place in a registry", hint="oci://HOST/PATH")
     name = f"{path}/{archive.chart.metadata.name}".strip("/")
     reference = parse(f"oci://{host}/{name}:{archive.chart.version.replace('+', '_')}")

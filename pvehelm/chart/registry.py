@@ -17,8 +17,9 @@ from urllib.parse import quote, urlencode, urljoin
 
 from pvehelm.chart import versions
 from pvehelm.chart.archives import Archive, cached, keep, opened
+from pvehelm.chart.book import Book
 from pvehelm.chart.fetch import MAX_ARCHIVE, MAX_SMALL, Answer, Credentials, Fetcher, basic, origin
-from pvehelm.chart.repositories import HOST, Book, registry_url
+from pvehelm.chart.repositories import HOST, registry_url
 from pvehelm.errors import ApiError, AuthError, InvalidError, NotFoundError, UsageError
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -57,7 +58,7 @@ def parse(text: str) -> Reference:
     host, _, rest = text.removeprefix("oci://").partition("/")
     rest, _, digest = rest.partition("@")
     path, _, tag = rest.rstrip("/").partition(":")
-    whole = HOST.match(host) and _PATH.match(path) and (not tag or _TAG.match(tag))
+    whole = re.fullmatch(HOST, host) and _PATH.match(path) and (not tag or _TAG.match(tag))
     if not text.startswith("oci://") or not whole or (digest and not _DIGEST.match(digest)):
         raise UsageError(f"{text!r} names no chart in a registry", hint="oci://HOST/PATH/CHART, lower case, with :TAG")
     return Reference(host, path, tag, digest)

@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from pvehelm.chart import archives, catalog, git, provenance, signing
 from pvehelm.chart.archives import Archive, opened
+from pvehelm.chart.book import Book, Repository
 from pvehelm.chart.catalog import Catalog
 from pvehelm.chart.chart import load
 from pvehelm.chart.fetch import MAX_ARCHIVE, MAX_SMALL, Fetcher, origin
@@ -21,7 +22,6 @@ from pvehelm.chart.index import Entry
 from pvehelm.chart.package import pack
 from pvehelm.chart.registry import Reference, choose, open_registry
 from pvehelm.chart.registry import parse as parse_reference
-from pvehelm.chart.repositories import Book, Repository
 from pvehelm.errors import InvalidError, NotFoundError, PvehelmError, RefusedError, UsageError
 
 

@@ -6,7 +6,6 @@ import hashlib
 import json
 import stat
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pvehelm.chart import archives, catalog, fetch, index, repositories
+from pvehelm.chart.book import Repository
 from pvehelm.chart.fetch import Credentials, Fetcher
-from pvehelm.chart.repositories import Repository
 from pvehelm.chart.sources import fetch as get
 from pvehelm.chart.yaml import dump
 from pvehelm.errors import AuthError, InvalidError, NotFoundError, PvehelmError, TransportError, UsageError
@@ -42,7 +41,7 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _added(web: Web, **fields: object) -> repositories.Book:
-    repository = replace(Repository("lab", web.url), **fields)  # type: ignore[arg-type]
+    repository = Repository("lab", web.url)._replace(**fields)  # type: ignore[arg-type]
     book = repositories.add(repositories.load(), repository)
     catalog.update(book, repository)
     return book
@@ -150,10 +149,10 @@ def test_passwords_are_owner_only_and_bound_to_their_origin(tmp_path: Path) -> N
     assert [path.name for path in files if "hunter2" in path.read_text()] == ["repository-credentials.json"]
     assert "hunter2" not in repr(book.credentials(one))
     with pytest.raises(InvalidError, match="no password is known"):
-        book.credentials(replace(one, url="https://charts.example.org:444/x"))
+        book.credentials(one._replace(url="https://charts.example.org:444/x"))
     with pytest.raises(InvalidError, match="already"):
-        repositories.add(book, replace(one, url="https://elsewhere.example.org"))
-    moved = repositories.add(book, replace(one, url="https://elsewhere.example.org", username=""), force=True)
+        repositories.add(book, one._replace(url="https://elsewhere.example.org"))
+    moved = repositories.add(book, one._replace(url="https://elsewhere.example.org", username=""), force=True)
     assert moved.credentials(moved.find("lab")) is None
     assert "hunter2" not in (tmp_path / "config/repository-credentials.json").read_text()
     left = repositories.remove(book, ["lab"])
@@ -169,9 +168,9 @@ def test_references_to_passwords(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert book.credentials(one) == Credentials("me", "p")
     (tmp_path / "pw").write_text("q\n")
     (tmp_path / "pw").chmod(0o600)
-    assert book.credentials(replace(one, secret=f"secret://file{tmp_path}/pw")) == Credentials("me", "q")
+    assert book.credentials(one._replace(secret=f"secret://file{tmp_path}/pw")) == Credentials("me", "q")
     with pytest.raises(InvalidError, match="leads to no password"):
-        book.credentials(replace(one, secret="secret://env/NOT_SET"))
+        book.credentials(one._replace(secret="secret://env/NOT_SET"))
 
 
 def test_books_that_are_wrong(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def add(
     force_update: Annotated[bool, typer.Option("--force-update", help="Replace one of that name.")] = False,
 ) -> None:
     """Add a chart repository. A password comes by prompt, stdin or reference, never as an argument."""
-    from pvehelm.chart.repositories import Repository
+    from pvehelm.chart.book import Repository
 
     if "://" not in url and Path(url).is_dir():
         url = Path(url).resolve().as_uri()

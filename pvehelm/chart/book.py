@@ -1,0 +1,177 @@
+"""The book of repositories: which ones the user added, with the keys they sign with, and credentials for them.
+
+``repositories.yaml`` in the configuration directory has Helm's shape (and is written as JSON, which is YAML too).
+Passwords are in ``repository-credentials.json`` beside it, for the owner's eyes only, each with the origin that it was
+given for; where the address has changed since, it is not used. ``repositories`` writes what is read here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pvehelm.dirs import config_dir
+from pvehelm.errors import InvalidError, NotFoundError, Problem
+
+if TYPE_CHECKING:
+    from pvehelm.chart.fetch import Credentials, Fetcher
+
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+HEADER = "# pvehelm's chart repositories. YAML; `pvehelm repo` rewrites this file as JSON.\n"
+
+
+class Repository(NamedTuple):
+    """A repository. ``secret`` refers to the password (``secret://env/NAME``, ``secret://file/PATH``) or is empty when
+    it is kept beside; ``keys`` are the public keys that its packages must be signed with (any one of them)."""
+
+    name: str
+    url: str
+    username: str = ""
+    secret: str = ""
+    ca_file: str = ""
+    keys: tuple[str, ...] = ()
+
+    @property
+    def base(self) -> str:
+        return self.url.rstrip("/")
+
+
+class Book(NamedTuple):
+    """What is configured: repositories by name, and the logins at registries by ``host[:port]``."""
+
+    path: str
+    repositories: Mapping[str, Repository] = {}
+
+    def find(self, name: str) -> Repository:
+        """The repository of a name. Raises NotFoundError."""
+        if name not in self.repositories:
+            known = ", ".join(sorted(self.repositories))
+            raise NotFoundError(
+                f"there is no repository {name!r}",
+                hint=f"there are: {known}" if known else "'pvehelm repo add NAME URL' adds one",
+            )
+        return self.repositories[name]
+
+    def at(self, url: str) -> Repository:
+        """The repository at an address: the one configured there, or one that has the address for its name."""
+        base = url.rstrip("/")
+        return next((one for one in self.repositories.values() if one.base == base), Repository("", url))
+
+    def fetcher(self, repository: Repository) -> Fetcher:
+        from pvehelm.chart.fetch import Fetcher
+
+        return Fetcher(repository.url, self.credentials(repository), ca_file=repository.ca_file)
+
+    def credentials(self, repository: Repository) -> Credentials | None:
+        """The credentials of a repository, if it has any. Raises InvalidError when they cannot be found."""
+        from pvehelm.chart.fetch import Credentials, origin
+
+        if not repository.username:
+            return None
+        if repository.secret:
+            return Credentials(repository.username, _referred(repository.secret, f"repository {repository.name}"))
+        stored = stored_credentials(self.path)["repositories"].get(repository.name)
+        if not stored or stored.get("origin") != origin(repository.url):
+            raise InvalidError(
+                f"repository {repository.name}: no password is known for {origin(repository.url)}",
+                hint=f"add it again: pvehelm repo add {repository.name} URL --username USER --force-update",
+            )
+        return Credentials(repository.username, str(stored["password"]))
+
+    def login_of(self, host: str) -> Credentials | None:
+        """The credentials for a registry."""
+        from pvehelm.chart.fetch import Credentials
+
+        stored = stored_credentials(self.path)["registries"].get(host)
+        if not stored:
+            return None
+        password = str(stored.get("password", ""))
+        if stored.get("secret"):
+            password = _referred(str(stored["secret"]), f"registry {host}")
+        return Credentials(str(stored.get("username", "")), password)
+
+
+def load(path: str | None = None) -> Book:
+    """The book in the configuration directory. Raises InvalidError with every problem."""
+    path = path or os.path.join(config_dir(), "repositories.yaml")
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except FileNotFoundError:
+        return Book(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidError(f"{path} cannot be read: {error}") from None
+    try:
+        data = json.loads(text.removeprefix(HEADER))
+    except ValueError:
+        from pvehelm.chart.yaml import load as load_yaml
+
+        data = load_yaml(text, file=path)
+    items = data.get("repositories") if isinstance(data, dict) else None
+    if not isinstance(items, list):
+        raise InvalidError(f"{path} is no list of repositories", hint="it is a map with 'repositories', a list")
+    problems: list[Problem] = []
+    found = {}
+    for place, item in enumerate(items):
+        one = _repository(item, f"{path}: repositories[{place}]", problems)
+        if one is not None:
+            found[one.name] = one
+    if problems:
+        raise InvalidError(f"{path} is not valid", problems)
+    return Book(path, found)
+
+
+def _repository(item: Any, where: str, problems: list[Problem]) -> Repository | None:
+    texts = (
+        {key: item.get(key) or "" for key in ("name", "url", "username", "secret")} if isinstance(item, dict) else {}
+    )
+    if texts:
+        texts["ca_file"] = item.get("caFile") or ""
+    keys = (item.get("keys") or []) if isinstance(item, dict) else []
+    whole = texts and all(isinstance(text, str) for text in texts.values()) and isinstance(keys, list)
+    if not whole or not all(isinstance(key, str) for key in keys) or not re.fullmatch(NAME, str(texts.get("name"))):
+        problems.append(Problem(where, "a repository has a name, a url and, it may be, a username, caFile and keys"))
+        return None
+    if item.get("password"):
+        problems.append(
+            Problem(where, "a password has no place here", "'pvehelm repo add --username' keeps it owner-only")
+        )
+        return None
+    return Repository(**texts, keys=tuple(keys))
+
+
+def credentials_file(path: str) -> str:
+    """The owner-only file beside the book at ``path``."""
+    return os.path.join(os.path.dirname(os.path.abspath(path)), "repository-credentials.json")
+
+
+def stored_credentials(path: str) -> dict[str, dict[str, Any]]:
+    """What is kept beside the book: ``repositories`` and ``registries``, each by name. Raises InvalidError."""
+    from pvehelm.contextfile import owner_only
+
+    file = credentials_file(path)
+    try:
+        data = json.loads(owner_only(file) or "{}")
+    except ValueError:
+        data = None
+    parts = {part: data.get(part, {}) for part in ("repositories", "registries")} if isinstance(data, dict) else {}
+    if not parts or not all(isinstance(part, dict) for part in parts.values()):
+        raise InvalidError(f"{file} is damaged", hint="remove it, and add or log in again")
+    return {key: {name: one for name, one in part.items() if isinstance(one, dict)} for key, part in parts.items()}
+
+
+def _referred(secret: str, what: str) -> str:
+    """The password that a reference names."""
+    scheme, _, name = secret.removeprefix("secret://").partition("/")
+    if scheme == "env" and name in os.environ:
+        return os.environ[name]
+    if scheme == "file":
+        from pvehelm.contextfile import owner_only
+
+        text = owner_only(os.path.expanduser(name if name.startswith(("~", "/")) else f"/{name}"))
+        if text is not None:
+            return text.rstrip("\n")
+    raise InvalidError(f"{what}: {secret} leads to no password", hint="secret://env/NAME or secret://file/PATH")
