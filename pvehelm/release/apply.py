@@ -168,7 +168,7 @@ class Applier:
             return
         try:
             await self._steps(change, change.steps)
-        except ApiError as error:
+        except (ApiError, TaskError) as error:
             if change.op is not Op.update or not MOVED.search(str(error)):
                 raise
             self.tell("retry", change.ref, "somebody changed it meanwhile; planning it once more")
@@ -253,7 +253,17 @@ class Applier:
                     return vmid
 
     async def _settle(self, change: Change, kind: Kind, wanted: Wanted, created: Step) -> None:
-        """Bring what creation could not bring: read the new object and set what still differs."""
+        """Bring what creation could not bring; once more when somebody changes the new object at the same time."""
+        try:
+            await self._settle_once(change, kind, wanted, created)
+        except (ApiError, TaskError) as error:
+            if not MOVED.search(str(error)):
+                raise
+            self.tell("retry", change.ref, "somebody changed it meanwhile; looking once more")
+            await self._settle_once(change, kind, wanted, created)
+
+    async def _settle_once(self, change: Change, kind: Kind, wanted: Wanted, created: Step) -> None:
+        """Read the new object and set what still differs."""
         live = await kind.read(self.keys[change.ref], self._fresh(change))
         if live is None:
             raise PvehelmError(f"{change.ref}: it was created, but is not there", hint="look at the server's task log")
