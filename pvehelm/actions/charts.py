@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pvehelm import __version__
@@ -16,16 +16,25 @@ if TYPE_CHECKING:
     from pvehelm.chart.values import ValueFlag
 
 Lookup = Callable[[str, str], Any]
+Keep = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A chart with the values it will see, and the user's part of them."""
+    """A chart with the values it will see, and the user's part of them.
+
+    Once :func:`without_secrets` is through with it, ``values`` hold references for what is sensitive, and ``record``
+    and ``user`` are fit to be stored and shown; ``sealed`` is what the references stand for: name -> text.
+    """
 
     chart: Chart
     user: Mapping[str, Any]
     values: Mapping[str, Any]
     sources: Mapping[tuple[str | int, ...], str] = field(default_factory=dict)
+    record: Mapping[str, Any] = field(default_factory=dict)
+    sealed: Mapping[str, str] = field(default_factory=dict, repr=False)
+    # The user's changes to what is rendered (``chart.patches``).
+    patches: Mapping[str, Any] = field(default_factory=dict)
 
 
 def prepare(
@@ -39,7 +48,7 @@ def prepare(
 
     Raises InvalidError with every problem, at the file and line of the value where that is known.
     """
-    from pvehelm.chart import values
+    from pvehelm.chart import patches, values
     from pvehelm.chart.merging import rules
 
     if chart.metadata.engine == "gotpl":
@@ -53,7 +62,7 @@ def prepare(
                 )
             ],
         )
-    user = values.overlay(recorded or {}, values.from_flags(flags, rules(chart)))
+    user, patched = patches.split(values.overlay(recorded or {}, values.from_flags(flags, rules(chart))))
     chart = values.enabled(chart, user)
     whole = values.coalesce(chart, user)
     sources = values.origins(flags)
@@ -62,21 +71,60 @@ def prepare(
         raise InvalidError(
             f"the values do not fit chart {chart.name}", problems, hint="pvehelm show values CHART prints its defaults"
         )
-    return Prepared(chart, user, whole, sources)
+    return Prepared(chart, user, whole, sources, patches=patched)
+
+
+def without_secrets(prepared: Prepared, named: Callable[[tuple[str | int, ...], str], str]) -> Prepared:
+    """What the schema marks ``x-sensitive`` as references to secrets of the release, named by ``named(path, text)``."""
+    from pvehelm.chart.schema import sensitive_paths
+    from pvehelm.release.literals import seal_values
+
+    chart = prepared.chart
+    paths = sensitive_paths(chart, prepared.values)
+    user, sealed = seal_values(prepared.user, sensitive_paths(chart, prepared.user), named)
+    record, more = seal_values(prepared.values, paths, named)
+    seen, _ = seal_values(prepared.values, paths, named, texts_only=True)
+    return replace(prepared, user=user, values=seen, record=record, sealed={**sealed, **more})
+
+
+def shown_values(prepared: Prepared) -> Prepared:
+    """:func:`without_secrets` where there is no release whose secrets they could be."""
+    import re
+
+    from pvehelm.chart.yaml import dotted
+
+    return without_secrets(prepared, lambda path, _: "sensitive-" + re.sub(r"[^\w.-]", "_", dotted(path)))
 
 
 def rendered(
-    prepared: Prepared, release: ReleaseInfo, pve_version: str, kinds: Sequence[str], lookup: Lookup | None = None
+    prepared: Prepared,
+    release: ReleaseInfo,
+    pve_version: str,
+    kinds: Sequence[str],
+    lookup: Lookup | None = None,
+    keep: Keep | None = None,
+    *,
+    watch: bool = False,
 ) -> Rendered:
     """The chart rendered in a limited child process; resources without a namespace get the release's."""
+    from pvehelm.chart import patches
     from pvehelm.chart.render import Capabilities, render
 
     capabilities = Capabilities(pve_version, tuple(kinds), __version__)
     if prepared.chart.metadata.type == "library":
         raise InvalidError(f"{prepared.chart.name} is a library chart and can't be installed by itself")
-    return render(
-        prepared.chart, dict(prepared.values), release, capabilities, lookup=lookup, user_values=dict(prepared.user)
+    made = render(
+        prepared.chart,
+        dict(prepared.values),
+        release,
+        capabilities,
+        lookup=lookup,
+        keep=keep,
+        watch=watch,
+        # What is sealed came from the user, or is the chart's own default in the release's own store.
+        user_values={"user": prepared.user, "sealed": [f"secret://release/{name}" for name in prepared.sealed]},
     )
+    return replace(made, resources=patches.apply(made.resources, prepared.patches)) if prepared.patches else made
 
 
 def offline(
@@ -87,11 +135,12 @@ def offline(
     from pvehelm.api.schema import Schema
     from pvehelm.chart.render import ReleaseInfo
     from pvehelm.release.decide import require_valid
+    from pvehelm.release.generated import Placeholders
 
     schema = Schema.load(pve_version)
     kinds = Kinds.load(schema)
     info = ReleaseInfo(name, namespace, revision, not is_upgrade, is_upgrade)
-    made = rendered(prepared, info, pve_version or schema.release, kinds.names())
+    made = rendered(shown_values(prepared), info, pve_version or schema.release, kinds.names(), keep=Placeholders())
     require_valid(kinds, made.resources)
     return made
 

@@ -69,21 +69,26 @@ async def _desire(
     """The chart rendered for its next ``revision``, over the ``recorded`` user values."""
     import asyncio
 
-    from pvehelm.actions.charts import prepare, rendered
+    from pvehelm.actions.charts import prepare, rendered, without_secrets
+    from pvehelm.chart import patches
     from pvehelm.chart.manifest import to_text
     from pvehelm.chart.render import ReleaseInfo
     from pvehelm.release.desire import Desire, placed
-    from pvehelm.release.literals import hide, hide_in, seal
-    from pvehelm.release.lookup import lookup_of
+    from pvehelm.release.generated import Keeper
+    from pvehelm.release.literals import conceal, hide, hide_in, name_of, reopened, seal
+    from pvehelm.release.lookup import Lookup
 
     chart, key = request.chart, ctx.key(request.name)
+    recorded = reopened(recorded, lambda reference: ctx.secrets(key).resolve(reference))
     prepared = prepare(chart, request.flags, recorded=recorded, skip_schema=request.skip_schema)
+    prepared = without_secrets(prepared, lambda _, text: name_of(ctx.store.hmac(text)))
+    keeper = Keeper(ctx.store, key)
     await ctx.connect()
     info = ReleaseInfo(key.name, key.namespace, revision, act == "install", act == "upgrade")
-    lookup = lookup_of(ctx, key, everything=request.allow_lookup)
+    lookup = Lookup(ctx, key, everything=request.allow_lookup)
     # Off the loop: templates may look things up, which is a conversation of its own with the server.
-    made = await asyncio.to_thread(rendered, prepared, info, ctx.release, ctx.kinds.names(), lookup)
-    resources = placed(made.resources, ctx.kinds, key.namespace)
+    made = await asyncio.to_thread(rendered, prepared, info, ctx.release, ctx.kinds.names(), lookup, keeper)
+    resources = conceal(placed(made.resources, ctx.kinds, key.namespace), keeper.secret)
     resources, sealed = seal(resources, ctx.kinds, ctx.store.hmac)
     record = {
         "chart_name": chart.metadata.name,
@@ -91,13 +96,15 @@ async def _desire(
         "app_version": chart.metadata.app_version or "",
         "chart_digest": chart.digest,
         "chart_origin": request.origin,
-        "user_values": hide(prepared.user, sealed),
-        "values": hide(prepared.values, sealed),
+        "user_values": hide(prepared.user, sealed) | ({patches.KEY: prepared.patches} if prepared.patches else {}),
+        "values": hide(prepared.record, sealed),
         "manifest": to_text(resources),
         "labels": dict(labels),
         "description": request.description,
+        "lookups": lookup.answers,
     }
-    return Desire(act, resources, record, hide_in(made.notes, sealed), revision - 1, sealed)
+    notes = hide_in(made.notes, {**keeper.secret, **sealed})
+    return Desire(act, resources, record, notes, revision - 1, {**keeper.made, **prepared.sealed, **sealed})
 
 
 @action("write")

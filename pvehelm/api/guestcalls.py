@@ -38,7 +38,7 @@ class GuestCalls(GuestKind):
     def _wire(self, name: str, value: Any) -> Any:
         """One field's normal form as the wire wants it (whole value; property strings complete)."""
         if name == "sshkeys":
-            return value if is_secret(value) else ssh_keys_text(value)
+            return ssh_keys_text(value)
         if isinstance(value, list):
             return (";" if name == "tags" else ",").join(str(embedded(item)) for item in value)
         if isinstance(value, Mapping):

@@ -384,7 +384,7 @@ class GuestKind(Kind):
         if name == "cpuunits":
             return any(max(low, min(high, int(wanted))) == int(live) for low, high in CPU_UNITS)
         if name == "description":
-            return str(wanted).removesuffix("\n") == str(live).removesuffix("\n")
+            return str(wanted).rstrip() == str(live).rstrip()
         param = self.param(name)
         if param is None:
             return bool(wanted == live)

@@ -373,5 +373,10 @@ def ssh_keys(value: Any) -> list[str]:
     return [row.strip() for row in rows if row.strip()]
 
 
-def ssh_keys_text(keys: list[str]) -> str:
-    return quote("\n".join(keys), safe="")
+def ssh_keys_text(keys: list[str] | str) -> str:
+    """The wire's text; what a secret reference stands for is encoded when it is known."""
+    text = keys if isinstance(keys, str) else "\n".join(keys)
+    if text.startswith(SECRET):
+        text = f"${{{text}}}"
+    parts = re.split(r"\$\{(secret://[^}]*)\}", text)
+    return "".join(f"${{{part}|urlpath}}" if i % 2 else quote(part, safe="") for i, part in enumerate(parts))

@@ -189,7 +189,8 @@ class Dialect(ImmutableSandboxedEnvironment):
                 return obj
             if not isinstance(obj, (str, list, tuple, range)):
                 raise FunctionError(f"{kind(obj)} cannot be sliced")
-            self.bare(obj)
+            if isinstance(obj, str):
+                self.bare(obj)
             return obj[argument]
         if isinstance(argument, str) and not isinstance(obj, (list, tuple, str)):
             return self._reached(obj, argument)
@@ -198,7 +199,8 @@ class Dialect(ImmutableSandboxedEnvironment):
         if isinstance(obj, dict):
             return obj[argument] if argument in obj else self.missing(obj, argument)
         if isinstance(obj, (str, list, tuple, range)) and isinstance(argument, int):
-            self.bare(obj)
+            if isinstance(obj, str):
+                self.bare(obj)
             return obj[argument] if -len(obj) <= argument < len(obj) else self.missing(obj, argument)
         return self.missing(obj, argument)
 

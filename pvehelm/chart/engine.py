@@ -16,6 +16,7 @@ from jinja2.runtime import Context, new_context
 from pvehelm.chart.dialect import Dialect, Missing, UndefinedValue, define_key, define_names
 from pvehelm.chart.functions import FUNCTIONS, FunctionError, Text
 from pvehelm.chart.functions.common import string, text
+from pvehelm.chart.kept import Kept
 from pvehelm.chart.library import Library
 from pvehelm.chart.objects import Scope
 from pvehelm.chart.sandbox import Ask, Limits
@@ -48,10 +49,20 @@ class Engine:
                 self.sources[name] = source
                 self.scope_of[name] = scope
         self.env = _Environment(self)
-        names = [*(scopes[0].root if scopes else ()), *FUNCTIONS, "include", "tpl", "lookup", "sensitive", "loop"]
+        names = [
+            *(scopes[0].root if scopes else ()),
+            *FUNCTIONS,
+            "include",
+            "tpl",
+            "lookup",
+            "generate",
+            "sensitive",
+            "loop",
+        ]
         self.trouble = Trouble(self.sources, names, self.env.hint)
-        own = {"lookup": self._lookup, "include": self._include, "tpl": self._tpl}
-        Library(self.env, tokens, self.trouble, own)
+        self.kept = Kept(ask, tokens)
+        own = {"lookup": self._lookup, "include": self._include, "tpl": self._tpl, "generate": self.kept.generate}
+        Library(self.env, tokens, self.trouble, own, self.kept)
 
     # Rendering
 
@@ -100,7 +111,7 @@ class Engine:
         return compiled
 
     def _file(self, template: Template, scope: Scope, *, scalars: bool) -> Traced | None:
-        name = template.name or ""
+        name = self.kept.file = template.name or ""
         root = {**scope.root, "Template": {"Name": name, "BasePath": f"{scope.prefix}/templates"}}
         before = len(self.trouble.problems)
         self.scalars = scalars

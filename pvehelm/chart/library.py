@@ -13,6 +13,7 @@ from pvehelm.chart.dialect import Dialect, Missing, Poison
 from pvehelm.chart.functions import FUNCTIONS, SUBJECT_FIRST, Failed, FunctionError, Text
 from pvehelm.chart.functions.common import string, text
 from pvehelm.chart.functions.strings import indent
+from pvehelm.chart.kept import RANDOM, Kept
 from pvehelm.chart.secrets import Tokens
 from pvehelm.chart.traced import RAW, Traced, assemble
 from pvehelm.chart.trouble import Abort, Trouble, wording
@@ -51,11 +52,14 @@ _HARMLESS = _words("defined undefined none string mapping sequence iterable bool
 class Library:
     """Puts the functions into an environment. ``own`` are those that need the engine."""
 
-    def __init__(self, env: Dialect, tokens: Tokens, trouble: Trouble, own: dict[str, Callable[..., Any]]) -> None:
+    def __init__(
+        self, env: Dialect, tokens: Tokens, trouble: Trouble, own: dict[str, Callable[..., Any]], kept: Kept
+    ) -> None:
         self.env = env
         self.tokens = tokens
         self.trouble = trouble
         self.own = own
+        self.kept = kept
         self._fill()
 
     def _fill(self) -> None:
@@ -72,6 +76,7 @@ class Library:
             env.globals.pop(name, None)
         library: dict[str, Callable[..., Any]] = {
             **FUNCTIONS,
+            **{name: self.kept.once(name, FUNCTIONS[name]) for name in RANDOM if name in FUNCTIONS},
             **self.own,
             "sensitive": self.tokens.sensitive,
             "indent": _indent,

@@ -21,6 +21,7 @@ from pvehelm.chart.functions.common import FunctionError
 from pvehelm.chart.manifest import Resource, Source, check_unique, parse, to_text
 from pvehelm.chart.objects import Capabilities, ReleaseInfo, Scope, scopes
 from pvehelm.chart.sandbox import DEFAULT, Ask, Limits, run
+from pvehelm.chart.usage import Usage
 from pvehelm.errors import InvalidError, Problem
 
 __all__ = ["DEFAULT", "Capabilities", "Limits", "ReleaseInfo", "Rendered", "render"]
@@ -29,12 +30,14 @@ __all__ = ["DEFAULT", "Capabilities", "Limits", "ReleaseInfo", "Rendered", "rend
 @dataclass(frozen=True)
 class Rendered:
     """What a chart becomes: ``files`` by full template name (``web-app/templates/vm.yaml``), the resources in them,
-    the text of NOTES.txt, and ``manifest``, the resources as one canonical text."""
+    the text of NOTES.txt, and ``manifest``, the resources as one canonical text. ``used`` is what templates asked for
+    of the values (``usage.Usage.as_data``), where that was wanted."""
 
     files: Mapping[str, str]
     resources: tuple[Resource, ...]
     notes: str
     manifest: str
+    used: Any = None
 
 
 def render(
@@ -44,13 +47,16 @@ def render(
     capabilities: Capabilities,
     *,
     lookup: Callable[[str, str], Any] | None = None,
+    keep: Callable[[Any], Any] | None = None,
+    watch: bool = False,
     limits: Limits = DEFAULT,
     sandbox: bool = True,
     user_values: Mapping[str, Any] | None = None,
 ) -> Rendered:
     """Renders ``chart`` with ``values``, which are coalesced already.
 
-    ``lookup(kind, name)`` answers the function of that name with the object or None. References to secrets that stand
+    ``lookup(kind, name)`` answers the function of that name with the object or None; ``keep`` answers what random
+    functions ask (``kept``); ``watch`` notes which values are used. References to secrets that stand
     in ``user_values`` stay references in the result; any other is refused. ``sandbox=False`` renders in this process,
     for trusted charts. Raises InvalidError with all problems of all templates.
     """
@@ -63,7 +69,8 @@ def render(
     problems = _default_references(tree)
     if problems:
         raise InvalidError(f"{chart.path or chart.name}: the chart refers to secrets of its own", problems)
-    tree_scopes = scopes(tree, hidden, release, capabilities)
+    usage = Usage() if watch else None
+    tree_scopes = scopes(tree, usage.watched(hidden) if usage else hidden, release, capabilities)
     sources = {name: text for scope in tree_scopes for name, text in scope.templates.items()}
 
     _preload()
@@ -72,10 +79,12 @@ def render(
     codes = cache.load(place, entry)
 
     def work(ask: Ask) -> Any:
-        return _work(tree_scopes, tokens, limits, ask, codes)
+        return _work(tree_scopes, tokens, limits, ask, codes, usage)
 
     def answer(question: Any) -> Any:
-        return lookup(question[1], question[2]) if lookup else None
+        if question[0] == "lookup":
+            return lookup(question[1], question[2]) if lookup else None
+        return keep(question) if keep else None
 
     output = run(work, limits, answer=answer) if sandbox else work(answer)
     if place and output["codes"]:
@@ -89,7 +98,7 @@ def render(
         problems = sorted(dict.fromkeys(problems), key=_order)
         raise InvalidError(f"{chart.path or chart.name}: {_count(problems)} in the templates", problems)
     files = {name: _shown(text, tokens) for name, text in output["files"].items()}
-    return Rendered(files, tuple(resources), _shown(output["notes"], tokens), to_text(resources))
+    return Rendered(files, tuple(resources), _shown(output["notes"], tokens), to_text(resources), output["used"])
 
 
 def _preload() -> None:
@@ -107,11 +116,16 @@ def _preload() -> None:
     assert all((difflib, json, zoneinfo, jinja2, emitter, engine, loader, suggest, versions))
 
 
-def _work(tree: list[Scope], tokens: secrets.Tokens, limits: Limits, ask: Ask, codes: bytes) -> dict[str, Any]:
+def _work(
+    tree: list[Scope], tokens: secrets.Tokens, limits: Limits, ask: Ask, codes: bytes, usage: Usage | None
+) -> dict[str, Any]:
     from pvehelm.chart.engine import Engine
 
     engine = Engine(tree, tokens, limits, ask, codes)
+    if usage is not None:
+        usage.forget()
     output = engine.render()
+    output["used"] = usage.as_data() if usage is not None else None
     output["problems"] = [
         [problem.where, _shown(problem.what, tokens), _shown(problem.hint, tokens)]
         for problem in engine.trouble.problems

@@ -43,7 +43,7 @@ def redact(values: Any, schema: Mapping[str, Any] | None) -> Any:
 
 def redact_all(chart: Chart, values: Mapping[str, Any]) -> Any:
     """:func:`redact` with the chart's schema and its subcharts', each on the values under its name."""
-    return _hide(values, _sensitive_all(chart, values, ()), ())
+    return _hide(values, sensitive_paths(chart, values, ()), ())
 
 
 class _Check:
@@ -173,11 +173,12 @@ def _properties(schema: Any, keyword_path: Sequence[str | int]) -> Iterator[str]
 # -- what is sensitive -----------------------------------------------------------------------------------------------
 
 
-def _sensitive_all(chart: Chart, values: Any, prefix: Path_) -> set[Path_]:
+def sensitive_paths(chart: Chart, values: Any, prefix: Path_ = ()) -> set[Path_]:
+    """The paths in coalesced ``values`` that the schemas of a chart and its subcharts mark ``x-sensitive``."""
     found = {prefix + path for path in _sensitive(values, chart.schema, chart.schema)}
     for sub in chart.dependencies:
         if isinstance(values, Mapping) and sub.name in values:
-            found |= _sensitive_all(sub, values[sub.name], (*prefix, sub.name))
+            found |= sensitive_paths(sub, values[sub.name], (*prefix, sub.name))
     return found
 
 

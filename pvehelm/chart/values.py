@@ -73,7 +73,7 @@ def from_flags(flags: Sequence[ValueFlag], given: Rules | None = None) -> dict[s
     for flag in flags:
         if flag.kind == "file":
             try:
-                for document in _documents(flag):
+                for document in documents(flag):
                     _lay(out, document.data, given)
             except InvalidError as error:
                 problems.extend(error.problems)
@@ -89,7 +89,7 @@ def origins(flags: Sequence[ValueFlag]) -> dict[Path_, str]:
     out: dict[Path_, str] = {}
     for flag in flags:
         if flag.kind == "file":
-            for document in _documents(flag):
+            for document in documents(flag):
                 for path, mark in document.marks.items():
                     if path:
                         out[path] = f"{flag.text}:{mark.line}:{mark.column}"
@@ -119,7 +119,7 @@ def unused(chart: Chart, user: Mapping[str, Any]) -> list[Problem]:
     return out
 
 
-def _documents(flag: ValueFlag) -> list[Document]:
+def documents(flag: ValueFlag) -> list[Document]:
     """The documents of a values file that are not empty; each must be a map."""
     documents = [doc for doc in load_all(flag.content or "", file=flag.text) if doc.data is not None]
     problems = [

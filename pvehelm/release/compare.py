@@ -48,7 +48,7 @@ class Observed:
     renamed: dict[str, str] = field(default_factory=dict)
     # Texts with secret references -> the keyed hash of what they resolve to (None: can't tell), and the plain text.
     hashes: dict[str, str | None] = field(default_factory=dict)
-    plain: dict[str, str] = field(default_factory=dict)
+    plain: dict[str, Any] = field(default_factory=dict)
 
 
 def compare(

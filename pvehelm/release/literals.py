@@ -9,8 +9,9 @@ text is the same reference, and rolling back restores the password of that revis
 from __future__ import annotations
 
 import copy
+import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +19,7 @@ from pvehelm.api.kind import Kind, Wanted, leaves
 from pvehelm.api.kinds import Kinds
 from pvehelm.chart.manifest import Resource
 from pvehelm.errors import PvehelmError
-from pvehelm.release.secrets import REDACTED, has_secret
+from pvehelm.release.secrets import FILTERS, REDACTED, SECRET, has_secret
 
 Path = tuple[str | int, ...]
 
@@ -35,11 +36,62 @@ def seal(
     for resource in resources:
         spec = copy.deepcopy(dict(resource.spec))
         for path, text in _plain(resource, kinds):
-            name = f"sealed-{re.sub('[^0-9a-f]', '', digest(text))[-16:]}"
+            name = name_of(digest(text))
             sealed[name] = text
             _put(spec, path[1:], f"${{secret://release/{name}}}")
         made.append(replace(resource, spec=spec))
     return tuple(made), sealed
+
+
+def seal_values(
+    values: Any, paths: Iterable[Path], named: Callable[[Path, str], str], *, texts_only: bool = False
+) -> tuple[Any, dict[str, str]]:
+    """Values with references for what stands at the sensitive ``paths``, and what has to be sealed: name -> text.
+
+    A number or a truth becomes a reference with ``|json`` (see :func:`reopened`); with ``texts_only`` it stays, for
+    templates, which could do nothing with such a reference.
+    """
+    out = copy.deepcopy(values)
+    sealed: dict[str, str] = {}
+    for start in paths:
+        for path, value in _leaves(_at(values, start), start):
+            if value is None or value == "" or has_secret(value) or (texts_only and not isinstance(value, str)):
+                continue
+            text = value if isinstance(value, str) else json.dumps(value)
+            name = named(path, text)
+            sealed[name] = text
+            _put(out, path, f"{SECRET}release/{name}" + ("" if isinstance(value, str) else "|json"))
+    return out, sealed
+
+
+def reopened(value: Any, resolve: Callable[[Any], Any]) -> Any:
+    """Recorded values with the numbers and truths that :func:`seal_values` put away."""
+    if isinstance(value, Mapping):
+        return {key: reopened(inner, resolve) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [reopened(inner, resolve) for inner in value]
+    if isinstance(value, str) and value.startswith(f"{SECRET}release/") and value.endswith("|json"):
+        return json.loads(resolve(value))
+    return value
+
+
+def conceal(resources: Sequence[Resource], secret: Mapping[str, str]) -> tuple[Resource, ...]:
+    """The resources with references where a secret text (name -> text) stands in a spec, as it is or in base64."""
+    words = {text: f"${{{SECRET}release/{name}}}" for name, text in secret.items()}
+    words |= {FILTERS["b64enc"](text): f"${{{SECRET}release/{name}|b64enc}}" for name, text in secret.items()}
+    return (
+        tuple(replace(one, spec=_replaced(dict(one.spec), words)) for one in resources) if words else tuple(resources)
+    )
+
+
+def _replaced(value: Any, words: Mapping[str, str]) -> Any:
+    if isinstance(value, str):
+        for text, reference in words.items():
+            value = value.replace(text, reference)
+        return value
+    if isinstance(value, Mapping):
+        return {key: _replaced(inner, words) for key, inner in value.items()}
+    return [_replaced(inner, words) for inner in value] if isinstance(value, list) else value
 
 
 def hide(value: Any, sealed: Mapping[str, str]) -> Any:
@@ -86,7 +138,32 @@ def _secrets(kind: Kind, wanted: Wanted) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
-def _put(spec: dict[str, Any], path: Path, value: str) -> None:
+def name_of(digest: str) -> str:
+    """The name that a text is sealed under, by its keyed digest."""
+    return f"sealed-{re.sub('[^0-9a-f]', '', digest)[-16:]}"
+
+
+def _leaves(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _leaves(inner, (*path, key))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _leaves(inner, (*path, index))
+    else:
+        yield path, value
+
+
+def _at(value: Any, path: Path) -> Any:
+    for part in path:
+        try:
+            value = value[part]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return value
+
+
+def _put(spec: Any, path: Path, value: str) -> None:
     inner: Any = spec
     for part in path[:-1]:
         inner = inner[part]

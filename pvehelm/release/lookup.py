@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from pvehelm.release.context import Context
@@ -10,30 +9,45 @@ from pvehelm.release.inventory import GUEST_KINDS
 from pvehelm.release.release import ReleaseKey
 
 
-def lookup_of(ctx: Context, key: ReleaseKey, *, everything: bool) -> Callable[[str, str], Any]:
-    """Answers from live: the fields of an object in normal form, ``{}`` when it is not there or not to be seen."""
-    import asyncio
+class Lookup:
+    """Answers from live: the fields of an object in normal form, ``{}`` when it is not there or not to be seen.
 
-    from pvehelm.release.live import Reader
+    Each object is read once, so that all templates of a rendering see the same; ``answers`` keeps what they saw,
+    ``KIND/NAME`` -> fields, and is recorded with the revision.
+    """
 
-    async def ask(kind_name: str, name: str) -> Any:
+    def __init__(self, ctx: Context, key: ReleaseKey, *, everything: bool) -> None:
+        self.ctx = ctx
+        self.key = key
+        self.everything = everything
+        self.answers: dict[str, Any] = {}
+
+    def __call__(self, kind: str, name: str) -> Any:
+        import asyncio
+
+        ref = f"{self.ctx.kinds.get(kind).name}/{name}"
+        if ref not in self.answers:
+            # Templates render synchronously, in a worker of the running loop's thread: a loop of its own, a client
+            # of its own.
+            self.answers[ref] = asyncio.run(self._ask(kind, name))
+        return self.answers[ref]
+
+    async def _ask(self, kind_name: str, name: str) -> Any:
+        from pvehelm.release.live import Reader
+
+        ctx = self.ctx
         kind = ctx.kinds.get(kind_name)
-        owned = ctx.store.inventory(key).entries.get(f"{kind.name}/{name}")
+        owned = ctx.store.inventory(self.key).entries.get(f"{kind.name}/{name}")
+        if owned is None and not self.everything:
+            return {}
         client = await ctx.dial()
         try:
             reader = Reader(client)
-            if owned is not None:
-                live = await kind.read(owned.identifier, reader)
-            elif everything:
-                live = await kind.read(await _key_of(kind, name, reader), reader)
-            else:
-                return {}
+            key = owned.identifier if owned is not None else await _key_of(kind, name, reader)
+            live = await kind.read(key, reader)
             return dict(live.fields) if live is not None else {}
         finally:
             await client.aclose()
-
-    # Templates render synchronously, in a worker of the running loop's thread: a loop of its own, a client of its own.
-    return lambda kind, name: asyncio.run(ask(kind, name))
 
 
 async def _key_of(kind: Any, name: str, reader: Any) -> dict[str, Any]:

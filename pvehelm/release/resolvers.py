@@ -99,7 +99,7 @@ def sops_resolver(environ: Mapping[str, str]) -> Resolver:
 
 
 def vault_resolver(environ: Mapping[str, str]) -> Resolver:
-    """Reads ``VAULT_ADDR`` with ``VAULT_TOKEN``, else ~/.vault-token; ``VAULT_NAMESPACE`` and ``VAULT_CACERT`` count."""
+    """Reads ``VAULT_ADDR`` with ``VAULT_TOKEN``, else ~/.vault-token; ``VAULT_NAMESPACE``, ``VAULT_CACERT`` count."""
     found: dict[str, Any] = {}
 
     def resolve(name: str) -> str:

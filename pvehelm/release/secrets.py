@@ -24,9 +24,11 @@ FILTERS: Mapping[str, Callable[[str], str]] = {
     "b64enc": lambda text: base64.b64encode(text.encode()).decode(),
     "sha256sum": lambda text: hashlib.sha256(text.encode()).hexdigest(),
     "trim": str.strip,
+    "json": str,
     "upper": str.upper,
     "lower": str.lower,
     "quote": lambda text: '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"',
+    "urlpath": lambda text: __import__("urllib.parse").parse.quote(text, safe=""),
     "urlquery": lambda text: __import__("urllib.parse").parse.quote_plus(text),
 }
 REDACTED = "<secret>"
@@ -106,11 +108,11 @@ class Secrets:
             text = FILTERS[name](text)
         return text
 
-    def look(self, value: Any) -> tuple[str | None, str]:
-        """The keyed hash of a value with its references resolved, and the plain text; (None, "") where unknown."""
+    def look(self, value: Any) -> tuple[str | None, Any]:
+        """The keyed hash of a value with its references resolved, and the plain value; (None, "") where unknown."""
         try:
-            plain = self.resolve(secret_key(value))
-            return (self._digest(plain) if self._digest else None), plain
+            digest = self._digest(self.resolve(secret_key(value))) if self._digest else None
+            return digest, self.resolve(value)
         except PvehelmError:
             return None, ""
 

@@ -1,0 +1,162 @@
+"""The layers of values: who says what about a value, from the innermost default to the last flag."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from pvehelm.chart import strvals
+from pvehelm.chart.chart import Chart
+from pvehelm.chart.expression import at, steps_of
+from pvehelm.chart.merging import rules
+from pvehelm.chart.schema import redact_all
+from pvehelm.chart.suggest import suggest
+from pvehelm.chart.values import ValueFlag, coalesce, documents, enabled, from_flags, overlay
+from pvehelm.chart.yaml import Path_, dotted
+from pvehelm.errors import NotFoundError, UsageError
+
+
+class Layer(NamedTuple):
+    """Values of one source, as they stand in the whole; ``place(path)`` says where there, as ``file:line:column``."""
+
+    values: Mapping[str, Any]
+    place: Callable[[Path_], str]
+
+
+class Said(NamedTuple):
+    """What one layer says about a value. ``counts`` marks the last word (of joined lists: every word)."""
+
+    path: str
+    value: Any
+    source: str
+    counts: bool
+
+
+def layers(
+    chart: Chart, flags: Sequence[ValueFlag] = (), recorded: Mapping[str, Any] | None = None, history: str = ""
+) -> list[Layer]:
+    """All layers, lowest first: defaults of subcharts, of their parents, what these hand down, history, flags."""
+    user = overlay(recorded or {}, from_flags(flags, rules(chart)))
+    tree = enabled(chart, user, allow_missing=True)
+    found = [*_of_charts(tree, ())]
+    if recorded:
+        found.append(Layer(recorded, _always(f"from history{history}")))
+    for flag in flags:
+        if flag.kind == "file":
+            for document in documents(flag):
+                found.append(Layer(document.data, _in_file(flag.text, document.marks)))
+        else:
+            found.append(_of_flag(flag))
+    return found
+
+
+def explain(
+    chart: Chart,
+    path: str,
+    flags: Sequence[ValueFlag] = (),
+    recorded: Mapping[str, Any] | None = None,
+    history: str = "",
+) -> list[Said]:
+    """What every layer says about the value at ``path``, lowest first; of a map, the last word about each leaf below.
+
+    What the schema marks ``x-sensitive`` is hidden. Raises NotFoundError where no layer says anything.
+    """
+    steps = steps_of(path)
+    if not steps or dotted(steps).replace('"', "") == "":
+        raise UsageError(f"--explain {path!r}: expected a path", hint="for example db.size or disks[0].storage")
+    user = overlay(recorded or {}, from_flags(flags, rules(chart)))
+    tree = enabled(chart, user, allow_missing=True)
+    whole = coalesce(chart, user, allow_missing=True)
+    shown = [Layer(redact_all(tree, layer.values), layer.place) for layer in layers(chart, flags, recorded, history)]
+    final = at(whole, steps)
+    if isinstance(final, dict) and final:
+        return [said for leaf in _leaves(redact_all(tree, whole), steps) for said in _said(shown, leaf)[-1:]]
+    found = _said(shown, steps)
+    if not found:
+        hint = _meant(whole, steps)
+        raise NotFoundError(f"nothing says anything about {path}", hint=hint)
+    return found
+
+
+def _said(shown: Sequence[Layer], steps: Path_) -> list[Said]:
+    found = []
+    for layer in shown:
+        for end in range(len(steps), 0, -1):
+            part = steps[:end]
+            if _has(layer.values, part):
+                value = at(layer.values, part)
+                # A map above says nothing about what is not in it; anything else takes its place.
+                if end == len(steps) or not isinstance(value, dict | list):
+                    found.append(Said(dotted(part), value, layer.place(part), False))
+                break
+    return [said._replace(counts=index == len(found) - 1) for index, said in enumerate(found)]
+
+
+def _of_charts(chart: Chart, prefix: Path_) -> Iterator[Layer]:
+    from pvehelm.chart.yaml import Marks
+
+    for sub in chart.dependencies:
+        yield from _of_charts(sub, (*prefix, sub.name))
+    marks = chart.values_marks
+    if isinstance(marks, Marks) and chart.values:
+        inside = _in_file(chart.file("values.yaml"), marks)
+        yield Layer(_below(prefix, chart.values), lambda path: inside(path[len(prefix) :]))
+    for need in chart.metadata.dependencies:
+        if need.values:
+            file = chart.file("Chart.yaml")
+            yield Layer(_below((*prefix, need.key), need.values), _always(f"{file}: values for {need.key}"))
+
+
+def _of_flag(flag: ValueFlag) -> Layer:
+    given = strvals.parse(flag.text, dialect=flag.kind, read=lambda _: flag.content or "")  # type: ignore[arg-type]
+    # Not the flag's text: it may hold a secret.
+    return Layer(given, lambda path: f"--{flag.kind} {dotted(path)}")
+
+
+def _always(source: str) -> Callable[[Path_], str]:
+    return lambda path: source
+
+
+def _below(prefix: Path_, values: Mapping[str, Any]) -> dict[str, Any]:
+    out: Any = dict(values)
+    for step in reversed(prefix):
+        out = {step: out}
+    return dict(out)
+
+
+def _in_file(file: str, marks: Any) -> Callable[[Path_], str]:
+    def place(path: Path_) -> str:
+        mark = marks.nearest(path)
+        return f"{file}:{mark.line}:{mark.column}"
+
+    return place
+
+
+def _has(values: Any, steps: Path_) -> bool:
+    for step in steps:
+        if isinstance(values, dict) and step in values:
+            values = values[str(step)]
+        elif isinstance(values, list) and isinstance(step, int) and step < len(values):
+            values = values[step]
+        else:
+            return False
+    return True
+
+
+def _leaves(values: Any, steps: Path_) -> Iterator[Path_]:
+    value = at(values, steps)
+    if isinstance(value, dict) and value:
+        for key in value:
+            yield from _leaves(values, (*steps, key))
+    else:
+        yield steps
+
+
+def _meant(whole: Mapping[str, Any], steps: Path_) -> str:
+    for end in range(len(steps)):
+        above = at(whole, steps[:end])
+        if isinstance(above, dict) and steps[end] not in above:
+            meant = suggest(str(steps[end]), list(above))
+            known = ", ".join(list(above)[:12])
+            return f"did you mean {dotted((*steps[:end], meant))}?" if meant else f"known there: {known or 'nothing'}"
+    return ""

@@ -1,0 +1,197 @@
+"""What is made up by chance is made once; what is sensitive is sealed; what was looked up is recorded."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.release.lab import Lab
+from tests.release.test_engine_secrets import everything_kept
+
+VM = """
+kind: VirtualMachine
+metadata: {{ name: vm }}
+spec:
+  node: pve-node1
+  template: debian-12-template
+  {}
+"""
+PASSWORD = VM.format('cloudInit: { user: debian, password: {{ generate("password", "login", length=30) }} }')
+KEYS = VM.format(
+    """cloudInit:
+    user: debian
+    sshKeys: [{{ generate("ssh-key", "deploy").public }}]
+  description: |
+    {{ generate("uuid", "id") }} {{ generate("wireguard-key", "wg").public }} {{ generate("token", "t", bytes=8) }}
+    {{ generate("certificate", "web", names=["a.example.org", "10.0.0.1"], days=30).certificate }}"""
+)
+RANDOM = VM.format(
+    """memory: {{ Values.memory | default(1024) }}
+  description: |
+    secret {{ randAlphaNum(20) }} and {{ randAlphaNum(20) | b64enc }} and {{ randNumeric(3) }} {{ uuidv4() }}
+    {{ randInt(0, 1000000) }} {{ shuffle("abcdefghijklmnop") }} {{ randBytes(12) }}"""
+)
+
+
+def wire(lab: Lab, name: str = "web", ref: str = "VirtualMachine/vm") -> dict[str, object]:
+    return dict(lab.state.collection("qemu")[str(lab.vmid(name, ref))])
+
+
+def description(lab: Lab) -> str:
+    return str(lab.config(lab.vmid("web", "VirtualMachine/vm"))["description"])
+
+
+def test_a_password_is_made_once_and_never_shown(lab: Lab) -> None:
+    chart = lab.chart(PASSWORD)
+    dry = lab.run("install", "web", chart, "--dry-run=server", "-o", "json").json
+    assert lab.run("install", "web", chart, "--dry-run=server", "-o", "json").json == dry
+    assert "secret://release/generated/login" in json.dumps(dry)
+    assert "secret://release/generated/login" in lab.run("template", "web", chart).out
+    lab.run("install", "web", chart)
+    with lab.store() as store:
+        password = store.get_secret(lab.key("web"), "generated/login")
+    assert len(password) == 30
+    lab.settled("web", chart=chart)
+    lab.run(
+        "upgrade",
+        "web",
+        lab.chart(PASSWORD.replace("length=30", "length=40").replace("spec:", "spec:\n  memory: 2048")),
+    )
+    lab.run("rollback", "web", "1")
+    with lab.store() as store:
+        assert store.get_secret(lab.key("web"), "generated/login") == password
+    shown = "".join(
+        lab.run(*args).text
+        for args in (
+            ("get", "all", "web"),
+            ("get", "manifest", "web"),
+            ("status", "web", "-o", "json"),
+            ("diff", "web"),
+        )
+    )
+    assert password not in shown
+    assert password.encode() not in everything_kept(lab)
+
+
+def test_keys_and_certificates(lab: Lab) -> None:
+    chart = lab.chart(KEYS)
+    lab.run("install", "web", chart)
+    text = description(lab)
+    assert re.search(r"^[0-9a-f-]{36} [A-Za-z0-9+/]{43}= [0-9a-f]{16}$", text, re.MULTILINE)
+    assert "-----BEGIN CERTIFICATE-----" in text
+    assert "ssh-ed25519 AAAA" in lab.config(lab.vmid("web", "VirtualMachine/vm"))["sshkeys"].replace("%20", " ")
+    lab.settled("web", chart=chart)
+    with lab.store() as store:
+        names = store.secret_names(lab.key("web"))
+    assert {"generated/deploy/private", "generated/deploy/public", "generated/web/certificate"} <= set(names)
+
+
+def test_random_texts_stay(lab: Lab) -> None:
+    chart = lab.chart(RANDOM)
+    dry = lab.run("install", "web", chart, "--dry-run=server", "-o", "json").json
+    assert lab.run("install", "web", chart, "--dry-run=server", "-o", "json").json == dry
+    assert lab.run("template", "web", chart).out == lab.run("template", "web", chart).out
+    lab.run("install", "web", chart)
+    text = description(lab).splitlines()[:2]
+    secret = re.search(r"secret (\w{20}) and", text[0])
+    assert secret
+    lab.settled("web", chart=chart)
+    lab.run("upgrade", "web", chart, "--set", "memory=2048")
+    assert description(lab).splitlines()[:2] == text
+    # Written otherwise around it, it is still the same.
+    lab.run("upgrade", "web", lab.chart(RANDOM.replace("secret", "now")))
+    assert description(lab).splitlines()[0] == text[0].replace("secret", "now")
+    lab.run("rollback", "web", "1")
+    assert description(lab).splitlines()[:2] == text
+    assert secret[1] not in lab.run("get", "all", "web").out
+    assert secret[1].encode() not in everything_kept(lab)
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        ('generate("pasword", "x")', "generate does not know 'pasword'"),
+        ('generate("password", "a/b")', "is no name"),
+        ('generate("password", "x", len=3)', "has no option 'len'"),
+        ('generate("password", "x", length=2)', "length is a number from 4"),
+        ('generate("password", "x") | b64enc', "is a reference to a secret"),
+        ('generate("certificate", "x", names="a")', "names is a list"),
+    ],
+)
+def test_generate_refuses(lab: Lab, call: str, says: str) -> None:
+    shown = lab.run("template", "web", lab.chart(VM.format(f"description: {{{{ {call} }}}}")), code=1).err
+    assert says in shown
+
+
+SENSITIVE = {
+    "properties": {
+        "password": {"type": "string", "x-sensitive": True, "minLength": 5},
+        "pin": {"type": "integer", "x-sensitive": True},
+        "users": {"items": {"properties": {"word": {"x-sensitive": True}}}},
+    }
+}
+WORD, OTHER = "correct-horse-battery", "staple-zebra-lamp"
+
+
+def test_sensitive_values_are_sealed(lab: Lab) -> None:
+    chart = lab.chart(
+        VM.format(
+            """description: >-
+    p={{ Values.password }} pin={{ Values.pin + 1 }} {{ Values.users[0].word }}
+    {{ sensitive(Values.password, "b64enc") }}"""
+        )
+    )
+    Path(chart, "values.schema.json").write_text(json.dumps(SENSITIVE))
+    Path(chart, "templates", "NOTES.txt").write_text("The password is {{ Values.password }}.")
+    flags = ("--set", f"password={WORD},pin=987654321,users[0].word={OTHER}")
+    shown = lab.run("template", "web", chart, *flags).text
+    shown += lab.run("install", "web", chart, *flags, "--dry-run=server").text
+    shown += lab.run("install", "web", chart, *flags, "-o", "json").text
+    text = description(lab)
+    assert text.startswith(f"p={WORD} pin=987654322 {OTHER} Y29ycm")
+    lab.settled("web", chart=chart)
+    for args in (
+        ("get", "all", "web"),
+        ("get", "values", "web"),
+        ("get", "values", "web", "-a", "-o", "json"),
+        ("get", "notes", "web"),
+        ("status", "web"),
+    ):
+        shown += lab.run(*args).text
+    shown += lab.run("upgrade", "web", chart, "--set", "other=1").text
+    assert description(lab).startswith(f"p={WORD} pin=987654322 {OTHER}")
+    shown += lab.run("upgrade", "web", chart, "--set", "password=another-one").text
+    lab.run("rollback", "web", "1")
+    assert description(lab).startswith(f"p={WORD} pin=987654322 {OTHER}")
+    for word in (WORD, OTHER, "987654321"):
+        assert word not in shown
+        assert word.encode() not in everything_kept(lab)
+    refused = lab.run("upgrade", "web", chart, "--set", "password=abc", code=1).text
+    assert "abc" not in refused.replace("--set password", "")
+
+
+LOOKS = """
+kind: VirtualMachine
+metadata: { name: vm }
+spec:
+  node: pve-node1
+  template: debian-12-template
+  memory: {{ (lookup("VirtualMachine", "vm").memory | default(512) | int) + 512 }}
+  description: "{{ lookup("VirtualMachine", "debian-12-template").name | default("unseen") }}"
+"""
+
+
+def test_what_was_looked_up_is_recorded(lab: Lab) -> None:
+    chart = lab.chart(LOOKS)
+    lab.run("install", "web", chart)
+    assert description(lab).startswith("unseen")
+    lab.run("upgrade", "web", chart)
+    with lab.store() as store:
+        revision = store.revision(lab.key("web"), 2)
+    assert str((revision.plan or {})["lookups"]["VirtualMachine/vm"]["memory"]) == "1024"
+    assert int(lab.config(lab.vmid("web", "VirtualMachine/vm"))["memory"]) == 1536
+    lab.run("upgrade", "web", chart, "--allow-lookup")
+    assert description(lab).startswith("debian-12-template")
