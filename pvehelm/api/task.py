@@ -193,14 +193,15 @@ class Task:
             status = await self.status()
         return str(status.get("exitstatus") or UNKNOWN)
 
-    async def log(self, start: int = 0, poll: Backoff | None = None) -> AsyncIterator[str]:
-        """The log's lines from line ``start`` (from 0) on, as they are written, until the task has ended.
+    async def log(self, start: int = 0, poll: Backoff | None = None, *, follow: bool = True) -> AsyncIterator[str]:
+        """The log's lines from line ``start`` (from 0) on, as they are written, until the task has ended; those there
+        are by now unless ``follow``.
 
         Raises TaskError when there is no such task, ApiError or TransportError when it cannot be read.
         """
         poll = poll or Backoff()
         pause: float | None = None
-        ended = False
+        ended = not follow
         while True:
             lines = await self._lines(start, _LOG_PAGE)
             for line in lines:
@@ -215,11 +216,14 @@ class Task:
                 pause = poll.after(pause)
                 await self.client.sleep(pause)
 
+    async def length(self) -> int:
+        """How many lines the log has by now."""
+        return (await self.client.exchange("GET", f"{self._path}/log", {"start": 0, "limit": 1})).total or 0
+
     async def last_lines(self, count: int = _LAST_LINES) -> list[str]:
         """The log's last lines; none when it cannot be read (it is only told beside something worse)."""
         try:
-            total = (await self.client.exchange("GET", f"{self._path}/log", {"start": 0, "limit": 1})).total or 0
-            return await self._lines(max(0, total - count), count)
+            return await self._lines(max(0, await self.length() - count), count)
         except PvehelmError:
             return []
 

@@ -184,7 +184,11 @@ def _missing(kind: Kind, name: str, listed: Sequence[Object]) -> Problem:
         hint = f"there is one in namespace {', '.join(elsewhere)} (-n {elsewhere[0]})"
     else:
         meant = suggest(name, [one.name for one in listed])
-        hint = f"did you mean {meant}?" if meant else f"pvehelm get {(kind.short or (kind.plural,))[0].lower()} -A lists what there is"
+        hint = (
+            f"did you mean {meant}?"
+            if meant
+            else f"pvehelm get {(kind.short or (kind.plural,))[0].lower()} -A lists what there is"
+        )
     return Problem(f"{kind.name}/{name}", f"there is no {kind.name} {name!r}", hint)
 
 
@@ -210,8 +214,7 @@ async def guests(
                 wanted += [Wish(kind, (name,), "guest") for kind in kinds]
     wanted += [Wish(kind, tuple(map(str, vmids)), "guest") for kind in kinds if vmids]
     for wish in wanted:
-        if not isinstance(wish.kind, GuestKind):
-            raise UsageError(f"{wish.kind.name} is no guest", hint="vm/NAME, ct/NAME or a VMID")
+        check_guest(wish.kind)
     made = await catalogue(ctx, wanted, reader, namespace=namespace)
     unique = {one.vmid: one for one in made.objects}
     named: dict[str, list[Object]] = {}
@@ -232,6 +235,13 @@ async def guests(
     if problems:
         raise InvalidError("a name is not clear", problems)
     return list(unique.values())
+
+
+def check_guest(kind: Kind) -> GuestKind:
+    """The kind as one of guests. Raises UsageError when it is another."""
+    if not isinstance(kind, GuestKind):
+        raise UsageError(f"{kind.name} is no guest", hint="vm/NAME, ct/NAME or a VMID")
+    return kind
 
 
 async def read(objects: Sequence[Object], reader: Reader) -> list[Object]:

@@ -1,0 +1,115 @@
+"""Tasks of the cluster's nodes: which there were, what they say, ending one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pvehelm.actions import action
+from pvehelm.errors import ApiError, NotFoundError, RefusedError
+
+if TYPE_CHECKING:
+    from pvehelm.release.context import Context
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which tasks; ``since`` in seconds since the epoch."""
+
+    node: str = ""
+    guest: str = ""
+    type: str = ""
+    user: str = ""
+    running: bool = False
+    errors: bool = False
+    since: float = 0.0
+    limit: int = 50
+    all_namespaces: bool = False
+
+
+@action("read", "tasks-list")
+async def list_(ctx: Context, wanted: Filter | None = None) -> list[Row]:
+    """Tasks of all nodes, the newest first: what they were about, whose they were, how they ended. One list a node."""
+    from pvehelm.api.exchange import quote
+    from pvehelm.release.live import Reader
+
+    wanted = wanted or Filter()
+    client = await ctx.connect()
+    params: dict[str, Any] = {"limit": wanted.limit, "source": "active" if wanted.running else "all"}
+    params |= {"typefilter": wanted.type} if wanted.type else {}
+    params |= {"userfilter": wanted.user} if wanted.user else {}
+    params |= {"errors": 1} if wanted.errors else {}
+    params |= {"since": int(wanted.since)} if wanted.since else {}
+    if wanted.guest:
+        one = await _guest(ctx, wanted.guest, Reader(client), wanted.all_namespaces)
+        params["vmid"] = one.vmid
+    rows = await client.get("/nodes") or []
+    nodes = sorted(str(row["node"]) for row in rows if row.get("status", "online") == "online")
+    if wanted.node and wanted.node not in nodes:
+        raise NotFoundError(f"there is no node {wanted.node!r} online", hint=f"nodes: {', '.join(nodes)}")
+    asked = [wanted.node] if wanted.node else nodes
+    answers = await asyncio.gather(*(client.get(f"/nodes/{quote(node)}/tasks", params) for node in asked))
+    found = [row for answer in answers for row in answer or [] if isinstance(row, Mapping)]
+    if wanted.running:
+        found = [row for row in found if not row.get("endtime")]
+    found.sort(key=lambda row: (int(row.get("starttime", 0)), str(row.get("upid"))), reverse=True)
+    return found[: wanted.limit] if wanted.limit else found
+
+
+async def _guest(ctx: Context, name: str, reader: Any, everywhere: bool) -> Any:
+    from pvehelm.release import objects
+
+    namespace = None if everywhere else ctx.namespace
+    return (await objects.guests(ctx, [name], reader, namespace=namespace))[0]
+
+
+@action("read", "logs")
+async def find(ctx: Context, what: str, *, all_namespaces: bool = False) -> str:
+    """The task that a word means: a UPID itself, or the newest task of a guest. Raises NotFoundError."""
+    from pvehelm.api.task import is_upid
+
+    if is_upid(what):
+        return what
+    if what.upper().startswith("UPID:"):
+        raise NotFoundError(f"{what!r} is no task", hint="pvehelm tasks list -o wide prints whole identifiers")
+    rows = await list_(ctx, Filter(guest=what, limit=1, all_namespaces=all_namespaces))
+    if not rows:
+        raise NotFoundError(f"there was no task of {what}", hint="tasks are forgotten after some days")
+    return str(rows[0]["upid"])
+
+
+@action("read", "tasks-log")
+async def log(ctx: Context, upid: str, *, follow: bool = False, tail: int = 0) -> AsyncIterator[str]:
+    """The lines of a task's log, all or the last ``tail``; with ``follow`` until the task has ended."""
+    from pvehelm.api.task import Task
+
+    task = Task(upid, await ctx.connect())
+    await task.status()  # raises where there is no such task
+    start = max(0, await task.length() - tail) if tail else 0
+    async for line in task.log(start, follow=follow):
+        yield line
+
+
+@action("write", "tasks-cancel")
+async def cancel(ctx: Context, upid: str) -> bool:
+    """Tell a node to end a task; False where it had ended already. Raises NotFoundError, RefusedError."""
+    from pvehelm.api.exchange import quote
+    from pvehelm.api.task import UPID, Task
+
+    client = await ctx.connect()
+    parsed = UPID.parse(upid)
+    if (await Task(parsed, client).status()).get("status") == "stopped":
+        return False
+    try:
+        await client.delete(f"/nodes/{quote(parsed.node)}/tasks/{quote(str(parsed))}")
+    except ApiError as error:
+        if error.status == 403:
+            raise RefusedError(
+                f"task {upid} is another user's", hint="Sys.Modify on its node lets you end it"
+            ) from None
+        raise
+    return True

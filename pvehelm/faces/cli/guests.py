@@ -1,0 +1,335 @@
+"""start, stop, shutdown, reboot, reset, suspend, resume, migrate, clone, top, wait: guests by name."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pvehelm.actions import guests as actions
+from pvehelm.errors import UsageError
+from pvehelm.faces import output
+from pvehelm.faces.cli import complete
+from pvehelm.faces.cli import options as o
+from pvehelm.faces.cli.command import Session, command
+from pvehelm.faces.cli.objects import AllNamespaces, Words
+
+if TYPE_CHECKING:
+    from pvehelm.release.direct import Report
+
+Guests = Annotated[
+    list[str],
+    typer.Argument(
+        help="NAME, vm/NAME, ct/NAME, a VMID, or a kind with -l or --all.",
+        metavar="[KIND] NAME...",
+        autocompletion=complete.guests,
+    ),
+]
+Vmid = Annotated[list[int], typer.Option("--vmid", help="A guest by its number; repeatable.", metavar="VMID")]
+Selector = Annotated[str, typer.Option("-l", "--selector", help="Guests by label, release or tag: app=web.")]
+All = Annotated[bool, typer.Option("--all", help="Every guest of the namespace (of the kind, if one is named).")]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait until the guest is in its new state.")]
+POWER = ("namespace", "context", "output", "timeout")
+
+
+def _choice(words: list[str], vmid: list[int], selector: str, all_: bool, everywhere: bool) -> actions.Choice:
+    return actions.Choice(tuple(words), tuple(vmid), selector, all_, everywhere)
+
+
+def _report(session: Session, report: Report, verb: str) -> None:
+    rows = [{"ref": ref, "result": done, "tasks": report.tasks.get(ref, [])} for ref, done in report.done.items()]
+
+    def people() -> None:
+        for row in rows:
+            sys.stdout.write(f"{row['ref']} {row['result']}\n")
+        if not rows:
+            sys.stderr.write(f"no guest to {verb}\n")
+
+    output.show(session.output, rows, people)
+
+
+async def _power(
+    session: Session, verb: str, choice: actions.Choice, options: dict[str, Any] | None = None, *, wait: bool = False
+) -> None:
+    timeout = o.seconds(session.given.get("timeout", ""))
+    report = await actions.power(session.watch(), verb, choice, options, timeout=timeout, wait=wait)
+    _report(session, report, verb)
+
+
+@command(*POWER)
+async def start(
+    session: Session,
+    guests: Guests = [],
+    vmid: Vmid = [],
+    selector: Selector = "",
+    all_: All = False,
+    all_namespaces: AllNamespaces = False,
+    wait: Wait = False,
+) -> None:
+    """Start guests.
+
+    pvehelm start vm/web db
+    """
+    await _power(session, "start", _choice(guests, vmid, selector, all_, all_namespaces), wait=wait)
+
+
+@command(*POWER)
+async def stop(
+    session: Session,
+    guests: Guests = [],
+    vmid: Vmid = [],
+    selector: Selector = "",
+    all_: All = False,
+    all_namespaces: AllNamespaces = False,
+    wait: Wait = False,
+    overrule: Annotated[bool, typer.Option("--overrule", help="End a shutdown that is under way first.")] = False,
+) -> None:
+    """Stop guests at once, as if the plug were pulled.
+
+    pvehelm stop vms -l app=web
+    """
+    choice = _choice(guests, vmid, selector, all_, all_namespaces)
+    await _power(session, "stop", choice, {"overrule-shutdown": 1} if overrule else {}, wait=wait)
+
+
+@command(*POWER)
+async def shutdown(
+    session: Session,
+    guests: Guests = [],
+    vmid: Vmid = [],
+    selector: Selector = "",
+    all_: All = False,
+    all_namespaces: AllNamespaces = False,
+    wait: Wait = False,
+    grace: Annotated[int, typer.Option("--grace", help="Seconds that a guest has to shut down.", min=1)] = 60,
+    force: Annotated[bool, typer.Option("--force", help="Stop what has not shut down by then.")] = False,
+) -> None:
+    """Shut guests down in good order.
+
+    pvehelm shutdown web --grace 120 --force
+    """
+    choice = _choice(guests, vmid, selector, all_, all_namespaces)
+    await _power(session, "shutdown", choice, {"timeout": grace, "forceStop": 1 if force else None}, wait=wait)
+
+
+@command(*POWER)
+async def reboot(
+    session: Session,
+    guests: Guests = [],
+    vmid: Vmid = [],
+    selector: Selector = "",
+    all_: All = False,
+    all_namespaces: AllNamespaces = False,
+    grace: Annotated[int, typer.Option("--grace", help="Seconds that a guest has to shut down.", min=1)] = 60,
+) -> None:
+    """Reboot guests in good order; what waits for a restart takes effect.
+
+    pvehelm reboot vm/web
+    """
+    choice = _choice(guests, vmid, selector, all_, all_namespaces)
+    await _power(session, "reboot", choice, {"timeout": grace})
+
+
+@command(*POWER)
+async def reset(
+    session: Session,
+    guests: Guests = [],
+    vmid: Vmid = [],
+    selector: Selector = "",
+    all_: All = False,
+    all_namespaces: AllNamespaces = False,
+) -> None:
+    """Reset virtual machines, as if the button were pressed.
+
+    pvehelm reset vm/web
+    """
+    await _power(session, "reset", _choice(guests, vmid, selector, all_, all_namespaces))
+
+
+@command(*POWER)
+async def suspend(
+    session: Session,
+    guests: Guests = [],
+    vmid: Vmid = [],
+    selector: Selector = "",
+    all_: All = False,
+    all_namespaces: AllNamespaces = False,
+    to_disk: Annotated[bool, typer.Option("--to-disk", help="Write the memory to disk and switch off.")] = False,
+    storage: Annotated[str, typer.Option("--storage", help="With --to-disk: the storage for it.")] = "",
+) -> None:
+    """Pause guests, in memory or on disk.
+
+    pvehelm suspend vm/web --to-disk
+    """
+    if storage and not to_disk:
+        raise UsageError("--storage is for --to-disk")
+    choice = _choice(guests, vmid, selector, all_, all_namespaces)
+    options = {"todisk": 1, "statestorage": storage or None} if to_disk else {}
+    await _power(session, "suspend", choice, options)
+
+
+@command(*POWER)
+async def resume(
+    session: Session,
+    guests: Guests = [],
+    vmid: Vmid = [],
+    selector: Selector = "",
+    all_: All = False,
+    all_namespaces: AllNamespaces = False,
+    wait: Wait = False,
+) -> None:
+    """Let paused guests go on.
+
+    pvehelm resume vm/web
+    """
+    await _power(session, "resume", _choice(guests, vmid, selector, all_, all_namespaces), wait=wait)
+
+
+@command(*POWER)
+async def migrate(
+    session: Session,
+    guests: Guests = [],
+    target: Annotated[
+        str, typer.Option("--to", "--target", help="The node.", metavar="NODE", autocompletion=complete.nodes)
+    ] = "",
+    vmid: Vmid = [],
+    selector: Selector = "",
+    all_: All = False,
+    all_namespaces: AllNamespaces = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Only guests that do not run.")] = False,
+    storage: Annotated[str, typer.Option("--storage", help="Where local disks go.", metavar="STORAGE")] = "",
+) -> None:
+    """Move guests to another node; machines keep running, containers restart.
+
+    pvehelm migrate vm/web --to pve-node2
+    """
+    if not target:
+        raise UsageError("where to?", hint="--to NODE")
+    choice = _choice(guests, vmid, selector, all_, all_namespaces)
+    timeout = o.seconds(session.given.get("timeout", ""))
+    options = {"targetstorage": storage or None}
+    report = await actions.migrate(session.watch(), choice, target, options, offline=offline, timeout=timeout)
+    _report(session, report, "migrate")
+
+
+@command(*POWER)
+async def clone(
+    session: Session,
+    guests: Annotated[
+        list[str],
+        typer.Argument(
+            help="The guest, and the name of the copy.", metavar="[KIND] NAME COPY", autocompletion=complete.guests
+        ),
+    ],
+    vmid: Annotated[int, typer.Option("--vmid", help="The copy's number; the next free one when left out.")] = 0,
+    node: Annotated[
+        str, typer.Option("--node", help="The copy's node (shared storage only).", autocompletion=complete.nodes)
+    ] = "",
+    full: Annotated[bool, typer.Option("--full", help="Copy the disks of a template too.")] = False,
+    storage: Annotated[str, typer.Option("--storage", help="Where the disks go; makes it a full copy.")] = "",
+    snapshot: Annotated[str, typer.Option("--snapshot", help="Copy this snapshot.")] = "",
+    pool: Annotated[str, typer.Option("--pool", help="The copy's namespace; this one when left out.")] = "",
+) -> None:
+    """Copy a guest under a new name. The copy belongs to no release.
+
+    pvehelm clone vm/debian-12-template scratch
+    """
+    if len(guests) < 2:
+        raise UsageError("clone takes a guest and the name of its copy", hint="pvehelm clone vm/web web-copy")
+    *words, name = guests
+    namespace = pool or (session.settings.namespace or "default")
+    options = {
+        "target": node or None,
+        "full": 1 if full or storage else None,
+        "storage": storage or None,
+        "snapname": snapshot or None,
+        "pool": None if namespace == "default" else namespace,
+    }
+    timeout = o.seconds(session.given.get("timeout", ""))
+    choice = actions.Choice(tuple(words))
+    source, number, report = await actions.clone(
+        session.watch(), choice, name, vmid=vmid or None, options=options, timeout=timeout
+    )
+    row = {"source": source.ref, "name": name, "vmid": number, "tasks": report.tasks.get(source.ref, [])}
+    people = f"{source.kind.name}/{name} cloned from {source.ref}, VMID {number}\n"
+    output.show(session.output, row, lambda: _say(people))
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text)
+
+
+@command("namespace", "context", "output")
+async def top(
+    session: Session,
+    what: Annotated[
+        str, typer.Argument(help="nodes, guests, vms or cts.", metavar="[KIND]", autocompletion=complete.kinds)
+    ] = "nodes",
+    selector: Selector = "",
+    all_namespaces: AllNamespaces = False,
+    sort_by: Annotated[str, typer.Option("--sort-by", help="cpu, memory or name.")] = "cpu",
+    no_headers: Annotated[bool, typer.Option("--no-headers", help="No header line.")] = False,
+) -> None:
+    """What nodes or guests use at this moment.
+
+    pvehelm top guests -A --sort-by memory
+    """
+    from pvehelm.faces.columns import percent, size, span
+
+    rows = await actions.top(session.context, what, selector=selector, all_namespaces=all_namespaces)
+    orders: dict[str, Any] = {
+        "cpu": lambda row: (-row.cpu * row.cpus, row.name),
+        "memory": lambda row: (-row.memory, row.name),
+        "name": lambda row: row.name,
+    }
+    if sort_by not in orders:
+        raise UsageError(f"--sort-by {sort_by}: cpu, memory or name")
+    rows.sort(key=orders[sort_by])
+    heads = ("NAME", "NODE", "CPU(cores)", "CPU%", "MEMORY", "MEMORY%", "DISK", "UPTIME")
+
+    def line(row: actions.Usage) -> tuple[str, ...]:
+        memory = percent(row.memory / row.memory_of) if row.memory_of else ""
+        cores = f"{row.cpu * row.cpus:.2f}"
+        return (row.name, row.node, cores, percent(row.cpu), size(row.memory), memory, size(row.disk), span(row.uptime))
+
+    output.show(
+        session.output,
+        [vars(row) for row in rows],
+        lambda: output.table([line(row) for row in rows], heads, header=not no_headers),
+    )
+
+
+@command("namespace", "context", "output")
+async def wait(
+    session: Session,
+    words: Words,
+    for_: Annotated[
+        str,
+        typer.Option(
+            "--for",
+            help="status=running, delete, create, FIELD=VALUE or jsonpath={.path}=VALUE.",
+            metavar="CONDITION",
+        ),
+    ] = "",
+    timeout: Annotated[str, typer.Option("--timeout", help="Give up after this time.", metavar="TIME")] = "30s",
+    interval: Annotated[float, typer.Option("--interval", help="Seconds between looks.", min=0.05)] = 1.0,
+    all_namespaces: AllNamespaces = False,
+) -> None:
+    """Wait until objects are as a condition says.
+
+    pvehelm wait vm/web --for status=running --timeout 2m
+    """
+    if not for_:
+        raise UsageError("wait for what?", hint="--for status=running")
+    limit = o.seconds(timeout)
+    refs = await actions.wait_for(
+        session.context,
+        words,
+        for_.removeprefix("condition="),
+        timeout=30.0 if limit is None else limit,
+        interval=interval,
+        all_namespaces=all_namespaces,
+    )
+    rows = [{"ref": ref, "condition": for_} for ref in refs]
+    output.show(session.output, rows, lambda: _say("".join(f"{ref} condition met\n" for ref in refs)))
