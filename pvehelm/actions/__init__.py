@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 Nature = Literal["read", "write", "destroy", "local"]
 F = TypeVar("F", bound=Callable[..., Any])
-MODULES = ("releases", "plans", "looking", "charts", "cluster", "sdk", "repos", "manifests", "objects")
+MODULES = ("releases", "plans", "drift", "looking", "charts", "cluster", "sdk", "repos", "manifests", "objects")
 
 
 class Action(NamedTuple):

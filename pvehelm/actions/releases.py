@@ -63,7 +63,7 @@ class Request:
     reset_values: bool = False
 
 
-async def _desire(
+async def desired(
     ctx: Context, request: Request, act: str, *, recorded: Mapping[str, Any], revision: int, labels: Mapping[str, str]
 ) -> Desire:
     """The chart rendered for its next ``revision``, over the ``recorded`` user values."""
@@ -121,7 +121,7 @@ async def install(ctx: Context, request: Request, options: Options | None = None
             hint=f"pvehelm upgrade {key.name} CHART changes it, pvehelm uninstall {key.name} removes it",
         )
     revision = before.current.number + 1 if before else 1
-    desire = await _desire(ctx, request, "install", recorded={}, revision=revision, labels=request.labels)
+    desire = await desired(ctx, request, "install", recorded={}, revision=revision, labels=request.labels)
     return await run(ctx, key, desire, options or Options())
 
 
@@ -153,7 +153,7 @@ async def upgrade(ctx: Context, request: Request, options: Options | None = None
     assert before is not None
     recorded = {} if request.reset_values else (last_deployed(ctx, key) or before.current).user_values
     labels = {**before.current.labels, **request.labels}
-    desire = await _desire(
+    desire = await desired(
         ctx, request, "upgrade", recorded=recorded, revision=before.current.number + 1, labels=labels
     )
     result = await run(ctx, key, desire, options or Options())

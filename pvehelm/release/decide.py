@@ -38,10 +38,17 @@ class Decision:
 
 
 async def decide(
-    ctx: Context, key: ReleaseKey, desire: Desire, options: Options, *, uid: str, new: Inventory | None = None
+    ctx: Context,
+    key: ReleaseKey,
+    desire: Desire,
+    options: Options,
+    *,
+    uid: str,
+    new: Inventory | None = None,
+    reader: Reader | None = None,
 ) -> Decision:
     """Everything up to the plan; only reads. ``new`` looks at nothing but what is owned since that inventory: what was
-    created goes, what was taken over is let go of."""
+    created goes, what was taken over is let go of. A ``reader`` may be shared by releases that are looked at together."""
     check_unique(desire.resources)
     client = await ctx.connect()
     kinds = ctx.kinds
@@ -50,7 +57,7 @@ async def decide(
     if new is not None:
         inventory = Inventory({ref: owned for ref, owned in inventory.entries.items() if ref not in new.entries})
     allowed = options.allowed.named(kinds.ref)
-    reader = Reader(client)
+    reader = reader or Reader(client)
     secrets = ctx.secrets(key, desire.sealed)
     desired, observed = await gather(
         desire.resources,

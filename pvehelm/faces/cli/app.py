@@ -25,6 +25,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str, str]]] = {
         "plan": ("plans", "app", "Show what a command would do, and save it as a plan."),
         "apply-plan": ("plans", "apply_plan", "Apply a saved plan exactly, or say what moved."),
         "diff": ("releases", "diff", "Show what differs: live, a chart, or two revisions."),
+        "drift": ("drift", "drift", "Show what differs from the releases; repair or accept it."),
         "recover": ("releases", "recover", "Finish or repair what was interrupted."),
         "unlock": ("releases", "unlock", "Take a release's lease from whoever holds it."),
         "list": ("looking", "list_", "List releases."),
