@@ -219,8 +219,16 @@ async def uninstall(
     return await _remove(ctx, key, release.current, options or Options(), description)
 
 
-async def _remove(ctx: Context, key: ReleaseKey, current: Revision, options: Options, description: str) -> Result:
+async def _remove(
+    ctx: Context,
+    key: ReleaseKey,
+    current: Revision,
+    options: Options,
+    description: str,
+    again: Mapping[str, Any] | None = None,
+) -> Result:
     from pvehelm.release.desire import Desire
+    from pvehelm.release.hooks import of_removal
     from pvehelm.release.pipeline import run
 
     record = {
@@ -233,6 +241,8 @@ async def _remove(ctx: Context, key: ReleaseKey, current: Revision, options: Opt
         "values": current.values,
         "labels": current.labels,
         "description": description,
+        "manifest": of_removal(current.manifest),
+        "hooks": again,
     }
     return await run(ctx, key, Desire("uninstall", (), record), options)
 
@@ -249,15 +259,18 @@ async def recover(ctx: Context, name: str, options: Options | None = None) -> Re
     if current.status is Status.uninstalled:
         raise NotFoundError(f"release {name!r} is uninstalled", hint="there is nothing to recover")
     options = remembered(current, options or Options())
+    from pvehelm.release.hookrun import again
+
+    left = again(ctx, key, current)
     if current.status is Status.failed and (current.plan or {}).get("action") == "uninstall":
-        return await _remove(ctx, key, current, options, "")
+        return await _remove(ctx, key, current, options, "", left)
     desire = back_to(current)
     description = (
         f"Recovered revision {current.number}"
         if current.status is Status.failed
         else f"Repaired revision {current.number}"
     )
-    record = {**desire.record, "description": description, "rollback_of": current.rollback_of}
+    record = {**desire.record, "description": description, "rollback_of": current.rollback_of, "hooks": left}
     return await run(ctx, key, replace(desire, action="recover", record=record), options)
 
 

@@ -14,12 +14,14 @@ from pvehelm.errors import InvalidError
 
 if TYPE_CHECKING:
     import asyncio
+    from socket import socket
 
     from pvehelm.api.client import Client
     from pvehelm.api.kinds import Kinds
     from pvehelm.api.schema import Schema
     from pvehelm.release.event import Emit, Event
     from pvehelm.release.plan import Plan
+    from pvehelm.release.reach import Connect
     from pvehelm.release.release import ReleaseKey
     from pvehelm.release.secrets import Resolver, Secrets
     from pvehelm.release.store import Store
@@ -55,6 +57,7 @@ class Context:
         confirm: Callable[[Plan], bool] = refuse,
         resolvers: Callable[[], Mapping[str, Resolver]] = dict,
         allow_privileged: frozenset[str] = frozenset(),
+        reach: Connect | None = None,
     ) -> None:
         self.name = name
         self.namespace = namespace
@@ -67,6 +70,7 @@ class Context:
         self.confirm = confirm
         self.resolvers = resolvers
         self.allow_privileged = allow_privileged
+        self._reach = reach
         self.release = ""
         # Set to ask a running apply to start nothing more; ``applying`` names the release while there is one.
         self.stop: asyncio.Event | None = None
@@ -74,6 +78,12 @@ class Context:
         self._store: Store | None = None
         self._client: Client | None = None
         self._kinds: Kinds | None = None
+
+    def reach(self, address: str, port: int, seconds: float) -> socket:
+        """A connection to a guest. Raises OSError."""
+        from pvehelm.release.reach import connect
+
+        return (self._reach or connect)(address, port, seconds)
 
     @property
     def store(self) -> Store:

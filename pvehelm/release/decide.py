@@ -11,9 +11,11 @@ from pvehelm.api.kinds import Kinds
 from pvehelm.chart.manifest import Resource, check_unique
 from pvehelm.chart.suggest import suggest
 from pvehelm.errors import InvalidError, Problem, PvehelmError, RefusedError
+from pvehelm.release import disks, hooks
+from pvehelm.release.change import Change
 from pvehelm.release.commits import held, with_commits
 from pvehelm.release.context import Context
-from pvehelm.release.desire import Desire, Options
+from pvehelm.release.desire import Desire, Options, last_deployed, same_input
 from pvehelm.release.inventory import GUEST_KINDS, Inventory
 from pvehelm.release.live import Reader, gather, told
 from pvehelm.release.namespaces import missing_pools
@@ -48,19 +50,21 @@ async def decide(
     reader: Reader | None = None,
 ) -> Decision:
     """Everything up to the plan; only reads. ``new`` looks at nothing but what is owned since that inventory: what was
-    created goes, what was taken over is let go of. A ``reader`` may be shared by releases that are looked at together."""
+    created goes, what was taken over is let go of. A ``reader`` may be shared by releases looked at together."""
     check_unique(desire.resources)
     client = await ctx.connect()
     kinds = ctx.kinds
     require_valid(kinds, desire.resources)
-    inventory = ctx.store.inventory(key)
+    plain, runs = hooks.of(desire, options)
+    inventory = hooks.apart(ctx.store.inventory(key), runs)
     if new is not None:
         inventory = Inventory({ref: owned for ref, owned in inventory.entries.items() if ref not in new.entries})
     allowed = options.allowed.named(kinds.ref)
     reader = reader or Reader(client)
     secrets = ctx.secrets(key, desire.sealed)
+    way = await _way_back(ctx, key, desire, options, inventory, reader) if options.restore_disks else None
     desired, observed = await gather(
-        desire.resources,
+        plain,
         inventory,
         kinds=kinds.get,
         reader=reader,
@@ -82,6 +86,7 @@ async def decide(
         keep=options.keep_resources,
         undo=new is not None,
     )
+    made = way.woven(made) if way else made
     made = replace(made, problems=(*made.problems, *_unresolved(made, kinds, secrets)))
     made = await with_commits(
         made,
@@ -96,9 +101,56 @@ async def decide(
     missing += await _missing_rights(client, ctx.schema, made, reader)
     if missing:
         made = replace(made, problems=(*made.problems, *missing))
+    if new is None:
+        weaver = hooks.Weaver(kinds, ctx.store.inventory(key), allowed, secrets, reader, key)
+        made = await _with_runs(ctx, key, made, desire, options, weaver, observed, inventory)
     if options.atomic:
         made = replace(made, refusals=(*made.refusals, *_irreversible(made, observed, kinds)))
     return Decision(made, inventory, desired, observed, reader.requests)
+
+
+async def _with_runs(
+    ctx: Context,
+    key: ReleaseKey,
+    made: Plan,
+    desire: Desire,
+    options: Options,
+    weaver: hooks.Weaver,
+    observed: Observed,
+    inventory: Inventory,
+) -> Plan:
+    """The plan with what is run before, among and after its changes; as it is where there is nothing to do at all."""
+    release = ctx.store.find(key)
+    if made.empty and release is not None and same_input(release.current, desire):
+        return made
+    plain, runs = hooks.of(desire, options)
+    first: list[Change] = []
+    if options.snapshot or options.backup:
+        backup = options.backup_storage if options.backup else None
+        number = (release.current.number if release else 0) + 1
+        first = disks.first(made, inventory, observed, number, snapshot=options.snapshot, backup=backup)
+        weaver.problems += await disks.incapable(first, observed, await ctx.connect())
+    verb = "" if options.no_hooks else hooks.verb_of(desire, again=lambda: last_deployed(ctx, key) is not None)
+    ran = frozenset((desire.record.get("hooks") or {}).get("ran") or ())
+    return await weaver.weave(made, plain, runs, verb, first=first, wait=options.wait, ran=ran)
+
+
+async def _way_back(
+    ctx: Context, key: ReleaseKey, desire: Desire, options: Options, inventory: Inventory, reader: Reader
+) -> disks.Way:
+    """The way back of the guests' disks. Raises InvalidError for a desire that is no rollback."""
+    target = desire.record.get("rollback_of")
+    if not target:
+        raise InvalidError(
+            "--restore-disks goes with a rollback", hint=f"pvehelm rollback {key.name} N --restore-disks"
+        )
+    done: frozenset[str] = frozenset()
+    if desire.action == "recover":
+        done = await disks.gone_back(ctx, key, ctx.store.get(key).current.number)
+    way = disks.Way(ctx, key, int(target), done)
+    guests = [r.ref for r in hooks.of(desire, options)[0] if r.kind in GUEST_KINDS and not r.spec.get("isTemplate")]
+    await way.look(guests, inventory, reader)
+    return way
 
 
 def _irreversible(made: Plan, observed: Observed, kinds: Kinds) -> Iterator[Problem]:
@@ -161,13 +213,7 @@ def _unresolved(made: Plan, kinds: Kinds, secrets: Secrets) -> list[Problem]:
 
 def require_valid(kinds: Kinds, resources: Sequence[Resource]) -> None:
     """Raise InvalidError with every problem of every manifest, each at its place in the template or file."""
-    hooks = [resource for resource in resources if resource.metadata.get("hook")]
-    found = [
-        Problem(
-            str(hook.where(("metadata", "hook"))), f"{hook.ref}: hooks are not supported yet", "leave metadata.hook out"
-        )
-        for hook in hooks
-    ]
+    found: list[Problem] = []
     refs = {resource.ref for resource in resources}
     for resource in resources:
         for index, need in enumerate(resource.metadata.get("needs") or ()):
@@ -181,6 +227,7 @@ def require_valid(kinds: Kinds, resources: Sequence[Resource]) -> None:
         for resource, path, problem in kinds.validate(resources)
         if isinstance(resource, Resource)
     ]
+    found += hooks.problems(resources, kinds)
     if found:
         raise InvalidError("the manifests are not valid", found)
 

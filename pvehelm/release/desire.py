@@ -42,6 +42,15 @@ class Options:
     keep_resources: bool = False
     keep_history: bool = False
     reuse_empty: bool = True
+    no_hooks: bool = False
+    # Before the first change: a snapshot of every guest, a backup (to the only storage there is unless one is named).
+    snapshot: bool = False
+    backup: bool = False
+    backup_storage: str = ""
+    # A rollback takes the disks back, too.
+    restore_disks: bool = False
+    # When the operation's time is over, by the client's clock.
+    ends: float | None = None
     # What a release that is yet to be made shall be marked with; a new one when empty.
     uid: str = ""
 
@@ -113,7 +122,7 @@ def same_input(current: Revision, desire: Desire) -> bool:
 
 
 # What recover must know of the command it finishes.
-REMEMBERED = ("create_namespace", "keep_history", "keep_resources")
+REMEMBERED = ("create_namespace", "keep_history", "keep_resources", "no_hooks", "restore_disks")
 
 
 def remembered(revision: Revision, options: Options) -> Options:
@@ -141,7 +150,7 @@ def begun(ctx: Context, release: Release | None, desire: Desire, made: Plan, opt
         user_values=record.get("user_values", {}),
         values=record.get("values", {}),
         manifest=record.get("manifest", ""),
-        plan=made.as_dict() | ({"options": given} if given else {}) | _lookups(record),
+        plan=made.as_dict() | ({"options": given} if given else {}) | _beside(record),
         notes=desire.notes or record.get("notes", ""),
         description="interrupted",
         labels=dict(record.get("labels") or {}),
@@ -154,6 +163,7 @@ def begun(ctx: Context, release: Release | None, desire: Desire, made: Plan, opt
     )
 
 
-def _lookups(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What ``lookup`` told the templates, for who wants to know later why they rendered as they did."""
-    return {"lookups": record["lookups"]} if record.get("lookups") else {}
+def _beside(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``lookup`` told the templates, for who wants to know later why they rendered as they did; what a recovery
+    has still to run of the hooks."""
+    return {name: record[name] for name in ("lookups", "hooks") if record.get(name)}

@@ -14,16 +14,17 @@ from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from pvehelm.errors import LeaseHeldError, Problem, PvehelmError, RefusedError, StoppedError
+from pvehelm.release import disks
 from pvehelm.release.apply import Applier, Outcome
 from pvehelm.release.context import Context
 from pvehelm.release.decide import Decision, check, decide
 from pvehelm.release.desire import Desire, Options, back_to, begun, described, last_deployed, same_input
 from pvehelm.release.event import Event
+from pvehelm.release.hookrun import Runner
 from pvehelm.release.inventory import Inventory
 from pvehelm.release.lease import Lease
 from pvehelm.release.namespaces import missing_namespaces
 from pvehelm.release.plan import Plan
-from pvehelm.release.readiness import wait_ready
 from pvehelm.release.recover import recover_entries
 from pvehelm.release.release import Release, ReleaseKey, Revision, Status
 
@@ -104,7 +105,9 @@ class Run:
                 f"release {key} was changed by another process meanwhile",
                 hint=f"look at it with pvehelm status {key.name}, and run the command again if it is still wanted",
             )
-        await ctx.connect()
+        clock = (await ctx.connect()).clock
+        if options.timeout is not None:
+            self.options = replace(options, ends=clock() + options.timeout)
         await recover_entries(ctx, key, self.lease)
         self.uid = ctx.store.ensure(key, self.uid)
         decision = await decide(ctx, key, desire, options, uid=self.uid)
@@ -128,18 +131,20 @@ class Run:
             self.revision = ctx.store.put_revision(key, begun(ctx, release, desire, made, options), lease=self.lease)
             for name, text in desire.sealed.items():
                 ctx.store.put_secret(key, name, text)
+            if options.snapshot:
+                ctx.store.set_meta(disks.mark(key), "1")
         try:
             if options.create_namespace:
                 await self._namespaces(self.revision.number)
             outcome = await self._apply(made, self.revision.number)
             if not outcome.ok:
                 await self._failed(outcome)
-            if options.wait:
-                await self._ready(made)
         except asyncio.CancelledError:
             self._keep(Status.failed, "interrupted")
             raise
         self._done()
+        if desire.action != "uninstall":
+            await disks.prune(ctx, key, self.lease, self.revision.number)
         result.release, result.outcome, result.changed = ctx.store.find(key), outcome, True
         return result
 
@@ -187,6 +192,7 @@ class Run:
             emit=ctx.emit,
             keep_secret=lambda name, text: ctx.store.put_secret(key, name, text),
             stop=ctx.stop,
+            perform=Runner(ctx, key, lease, revision, self.options),
         )
         self.events = applier.outcome.events
         ctx.applying = key.name
@@ -208,15 +214,6 @@ class Run:
             entry = store.begin(self.key, self.lease, revision, RECORDS + index, change.ref, "keep", intent)
             store.outcome(entry, self.lease, ok=True, owned=change.owned)
 
-    async def _ready(self, made: Plan) -> None:
-        try:
-            await wait_ready(self.ctx, made)
-        except PvehelmError as error:
-            self._keep(Status.failed, f"everything was applied, but: {error}"[:2000])
-            if self.options.atomic:
-                await self._undo(f"{self.desire.action} of {self.key.name} did not get ready", error.problems)
-            raise
-
     # -- how it ended ------------------------------------------------------------------------------------------
 
     def _keep(self, status: Status, description: str) -> None:
@@ -232,7 +229,7 @@ class Run:
 
     def _done(self) -> None:
         removed = self.desire.action == "uninstall"
-        self._keep(Status.uninstalled if removed else Status.deployed, described(self.desire))
+        self._keep(Status.uninstalled if removed else Status.deployed, described(self.desire) + disks.told(self.events))
         if removed and not self.options.keep_history:
             self.ctx.store.delete(self.key, lease=self.lease)
 

@@ -160,10 +160,3 @@ class Waiting:
         if owned is None:
             return ["it is not there"]
         return await missing(self.client, self.kinds(owned.kind), owned, wanted)
-
-
-async def wait_ready(ctx: Any, made: Any) -> None:
-    """Wait for everything that a plan is about, within ``--wait``'s own time."""
-    key = ctx.key(made.release, made.namespace)
-    waiting = Waiting(await ctx.connect(), ctx.kinds.get, ctx.emit, stop=ctx.stop)
-    await waiting.until(wants(made.changes, ()), lambda: ctx.store.inventory(key), TIMEOUT)

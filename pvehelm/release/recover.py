@@ -18,6 +18,8 @@ from pvehelm.api.task import Task
 from pvehelm.errors import ApiError, NotFoundError, TaskError
 from pvehelm.release.context import Context
 from pvehelm.release.event import Event
+from pvehelm.release.hookrun import CALL, HOOK
+from pvehelm.release.hookrun import recover as recover_run
 from pvehelm.release.inventory import GUEST_KINDS, Owned
 from pvehelm.release.journal import Entry
 from pvehelm.release.lease import Lease
@@ -35,6 +37,10 @@ async def recover_entries(ctx: Context, key: ReleaseKey, lease: Lease) -> int:
 
 async def _recover(ctx: Context, key: ReleaseKey, lease: Lease, entry: Entry) -> None:
     intent = entry.intent
+    if entry.op in (HOOK, CALL):
+        note = await recover_run(ctx, lease, entry)
+        ctx.emit(Event("note", entry.ref, f"interrupted earlier: it {note}"))
+        return
     kind = _kind(ctx, intent)
     if kind is None:
         ctx.store.outcome(entry.id, lease, ok=False, error="interrupted before anything was sent")
