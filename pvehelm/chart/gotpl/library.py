@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pvehelm.chart.gotpl import builtins, lists, maps, numbers, strings, words
+from pvehelm.chart.gotpl import builtins, lists, maps, numbers, strings, words, yamlout
 from pvehelm.chart.gotpl.builtins import BUILTINS
 from pvehelm.chart.gotpl.signatures import FUNCTIONS, SIGNATURES, ArgumentError, Signature
 
 #: Those that register their functions when they are imported; Sprig replaces ``slice`` of text/template.
-MODULES = (builtins, lists, maps, numbers, strings, words)
+MODULES = (builtins, lists, maps, numbers, strings, words, yamlout)
 
 __all__ = ["BUILTINS", "FUNCTIONS", "MODULES", "SIGNATURES", "ArgumentError", "Signature"]

@@ -122,6 +122,11 @@ class GoObject:
         shown = " ".join(text(getattr(self, name)) for name in self.names if not callable(getattr(self, name)))
         return f"&{{{shown}}}" if self.go_kind == "ptr" else f"{{{shown}}}"
 
+    def plain(self) -> Any:
+        """What it is in JSON and YAML: a map of its fields."""
+        found = {name: getattr(self, name) for name in self.names}
+        return {name: value for name, value in found.items() if not callable(value)}
+
 
 _TYPES: dict[type, str] = {
     type(None): "<nil>",
