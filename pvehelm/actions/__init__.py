@@ -12,7 +12,21 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 Nature = Literal["read", "write", "destroy", "local"]
 F = TypeVar("F", bound=Callable[..., Any])
-MODULES = ("releases", "plans", "drift", "looking", "charts", "cluster", "sdk", "repos", "manifests", "objects")
+MODULES = (
+    "releases",
+    "plans",
+    "drift",
+    "looking",
+    "charts",
+    "cluster",
+    "sdk",
+    "repos",
+    "manifests",
+    "objects",
+    "guests",
+    "tasks",
+    "access",
+)
 
 
 class Action(NamedTuple):

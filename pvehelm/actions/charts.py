@@ -184,8 +184,13 @@ def lint(
     strict: bool = False,
     pve_version: str = "",
     skip_schema: bool = False,
+    unused: bool = False,
 ) -> tuple[list[Any], bool]:
-    """Check a chart: metadata, values, schema, templates, manifests. Returns findings and whether it passed."""
+    """Check a chart: metadata, values, schema, templates, manifests. Returns findings and whether it passed.
+
+    ``unused`` warns of values, the chart's own included, that no template used.
+    """
+    from pvehelm.actions.values import unused_values
     from pvehelm.chart.lint import Finding
     from pvehelm.chart.lint import lint as static
     from pvehelm.chart.values import from_flags, origins, overlay
@@ -196,6 +201,9 @@ def lint(
             prepared = prepare(chart, flags, skip_schema=skip_schema)
             if chart.metadata.type != "library":
                 offline(prepared, "release-name", "default", pve_version=pve_version)
+                if unused:
+                    idle = unused_values(chart, flags, defaults=True, pve_version=pve_version)
+                    findings += [Finding(p.where, p.what, p.hint, "warning") for p in idle]
         except InvalidError as error:
             problems = error.problems or (Problem(chart.path, str(error), error.hint),)
             findings = [*(Finding(p.where, p.what, p.hint, "error") for p in problems), *findings]

@@ -50,6 +50,11 @@ def layers(
     return found
 
 
+def placed(found: Sequence[Layer]) -> Callable[[Path_], str]:
+    """Where the last word about a path stands; "" where nobody says anything."""
+    return lambda path: next((layer.place(path) for layer in reversed(found) if _has(layer.values, path)), "")
+
+
 def explain(
     chart: Chart,
     path: str,
@@ -70,7 +75,7 @@ def explain(
     shown = [Layer(redact_all(tree, layer.values), layer.place) for layer in layers(chart, flags, recorded, history)]
     final = at(whole, steps)
     if isinstance(final, dict) and final:
-        return [said for leaf in _leaves(redact_all(tree, whole), steps) for said in _said(shown, leaf)[-1:]]
+        return [said for leaf in leaves(redact_all(tree, whole), steps) for said in _said(shown, leaf)[-1:]]
     found = _said(shown, steps)
     if not found:
         hint = _meant(whole, steps)
@@ -143,11 +148,12 @@ def _has(values: Any, steps: Path_) -> bool:
     return True
 
 
-def _leaves(values: Any, steps: Path_) -> Iterator[Path_]:
+def leaves(values: Any, steps: Path_) -> Iterator[Path_]:
+    """The paths of what stands at and below ``steps`` and is no map."""
     value = at(values, steps)
     if isinstance(value, dict) and value:
         for key in value:
-            yield from _leaves(values, (*steps, key))
+            yield from leaves(values, (*steps, key))
     else:
         yield steps
 

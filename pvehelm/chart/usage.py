@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from pvehelm.chart.chart import Chart
@@ -102,9 +102,9 @@ class Watched(dict[str, Any]):
 
 
 def unused(
-    chart: Chart, values: Mapping[str, Any], used: Iterable[Iterable[Path_]], sources: Mapping[Path_, str]
+    chart: Chart, values: Mapping[str, Any], used: Iterable[Iterable[Path_]], place: Callable[[Path_], str]
 ) -> list[Problem]:
-    """The leaves of ``values`` that nothing asked for; ``sources`` says where they come from.
+    """The leaves of ``values`` that nothing asked for; ``place`` says where one comes from.
 
     ``used`` is what ``Usage.as_data`` gave for a rendering of ``chart``, whose subcharts are those enabled.
     """
@@ -117,8 +117,7 @@ def unused(
         if normal in asked or any(normal[:end] in whole for end in range(len(normal) + 1)):
             continue
         name = dotted(path)
-        places = (sources.get(path[:end], "") for end in range(len(path), 0, -1))
-        where = next(filter(None, places), "")
+        where = place(path)
         what = "no template used it with these values"
         found.append(Problem(where or f"values: {name}", f"{name}: {what}" if where else what))
     return found

@@ -9,10 +9,12 @@ from typing import Annotated
 import typer
 
 from pvehelm.actions import charts as actions
+from pvehelm.actions.values import unused_values
 from pvehelm.errors import Problem, PvehelmError, UsageError
 from pvehelm.faces import output
 from pvehelm.faces.cli import options as o
 from pvehelm.faces.cli.command import SOURCE, Session, command
+from pvehelm.faces.cli.values import Unused, tell_unused
 
 PveVersion = Annotated[
     str, typer.Option("--pve-version", help="Render and check for this Proxmox VE version.", metavar="X.Y")
@@ -40,13 +42,15 @@ def template(
     is_upgrade: Annotated[bool, typer.Option("--is-upgrade", help="Set Release.IsUpgrade.")] = False,
     skip_schema: o.SkipSchema = False,
     pve_version: PveVersion = "",
+    unused: Unused = False,
 ) -> None:
     """Render a chart without a server; the manifests are checked against the schema."""
     if len(names) > 2:
         raise UsageError("template takes a release name and a chart")
+    chart, flags = o.load_chart(names[-1], session), o.value_flags()
     text = actions.template(
-        o.load_chart(names[-1], session),
-        o.value_flags(),
+        chart,
+        flags,
         name=names[0] if len(names) == 2 else "release-name",
         namespace=session.namespace or "default",
         pve_version=pve_version,
@@ -54,6 +58,8 @@ def template(
         skip_schema=skip_schema,
         show_only=show_only,
     )
+    if unused:
+        tell_unused(unused_values(chart, flags, pve_version=pve_version))
     if not output_dir:
         sys.stdout.write(text)
         return
@@ -79,6 +85,7 @@ def lint(
     quiet: Annotated[bool, typer.Option("--quiet", help="Only warnings and errors.")] = False,
     skip_schema: o.SkipSchema = False,
     pve_version: PveVersion = "",
+    unused: Unused = False,
 ) -> int:
     """Check charts: metadata, values, schema, templates, manifests."""
     flags = o.value_flags()
@@ -86,7 +93,12 @@ def lint(
     for path in paths:
         try:
             found, passed = actions.lint(
-                o.load_chart(path, session), flags, strict=strict, pve_version=pve_version, skip_schema=skip_schema
+                o.load_chart(path, session),
+                flags,
+                strict=strict,
+                pve_version=pve_version,
+                skip_schema=skip_schema,
+                unused=unused,
             )
             findings: list[tuple[str, Problem]] = [(finding.severity, finding) for finding in found]
         except PvehelmError as error:

@@ -130,9 +130,16 @@ def values(
     session: Session,
     name: Name,
     all_: Annotated[bool, typer.Option("-a", "--all", help="The computed values, not only the user's.")] = False,
+    explain: Annotated[str, typer.Option("--explain", help="Say who gave this value.", metavar="PATH")] = "",
     revision: Rev = 0,
 ) -> None:
     """The user's values of a release."""
+    if explain:
+        from pvehelm.actions.values import explain_recorded
+        from pvehelm.faces.cli.values import said_table
+
+        said_table(session, explain_recorded(session.context, name, explain, revision))
+        return
     _, shown = actions.status(session.context, name, revision)
     data = shown.values if all_ else shown.user_values
 

@@ -1,4 +1,4 @@
-"""schema import, schema report and schema diff."""
+"""schema import, report, diff and manifests: the API's; schema values: a chart's."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from pvehelm.api.tls import TLS
 
 app = typer.Typer(
-    add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Import, report and compare API schemas."
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="Schemas: the API's imported and compared, a chart's inferred.",
 )
 APIDOC = "/pve-docs/api-viewer/apidoc.js"
 
@@ -109,6 +112,47 @@ def manifests(
         raise PvehelmError(f"can't write to {out}: {error.strerror}") from None
     sys.stdout.write(f"{len(made)} schemas written to {out}\n")
     sys.stdout.write(f"in a manifest: # yaml-language-server: $schema={folder / 'manifests.json'}\n")
+
+
+@app.command()
+@command()
+def values(
+    session: Session,
+    chart: Annotated[str, typer.Argument(help="The chart's folder.", metavar="CHART")],
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit with 1 when the schema is not up to date.")
+    ] = False,
+    out: Annotated[
+        str,
+        typer.Option("--out", help="Where to write ('-' is stdout); the chart's own when left out.", metavar="FILE"),
+    ] = "",
+) -> int:
+    """Infer values.schema.json from a commented values.yaml; what was written by hand stays."""
+    from pvehelm.actions.values import schema_values
+    from pvehelm.chart.chart import load
+
+    text, stale = schema_values(load(chart))
+    for problem in stale:
+        sys.stderr.write(f"note: {problem}\n")
+    if out == "-":
+        sys.stdout.write(text)
+        return 0
+    target = Path(out) if out else Path(chart) / "values.schema.json"
+    if not out and not Path(chart).is_dir():
+        raise PvehelmError(f"{chart} is no folder that a schema could be written to", hint="name a file with --out")
+    try:
+        present = target.read_text(encoding="utf-8") if target.exists() else ""
+        if present == text:
+            sys.stdout.write(f"{target} is up to date\n")
+            return 0
+        if check:
+            sys.stdout.write(f"{target} is not up to date; pvehelm schema values {chart} brings it there\n")
+            return 1
+        target.write_text(text, encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PvehelmError(f"can't write {target}: {getattr(error, 'strerror', None) or error}") from None
+    sys.stdout.write(f"{target} written\n")
+    return 0
 
 
 @app.command()

@@ -1,0 +1,56 @@
+"""values: what a chart will see, and who says so."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pvehelm.actions import values as actions
+from pvehelm.errors import Problem
+from pvehelm.faces import output
+from pvehelm.faces.cli import options as o
+from pvehelm.faces.cli.command import SOURCE, Session, command
+
+if TYPE_CHECKING:
+    from pvehelm.chart.layers import Said
+
+Explain = Annotated[
+    str, typer.Option("--explain", help="Say who sets this value: a file's line, a flag, a chart.", metavar="PATH")
+]
+Unused = Annotated[bool, typer.Option("--unused", help="Tell which values no template used.")]
+
+
+@command("output", *SOURCE, "values", "set", "set_string", "set_file", "set_json", "set_literal", "skip_schema")
+def values(session: Session, chart: o.ChartPath, explain: Explain = "") -> None:
+    """Compute the values a chart would see; --explain says where one comes from.
+
+    pvehelm values ./charts/web-app -f mine.yaml --set replicas=3 --explain replicas
+    """
+    loaded, flags = o.load_chart(chart, session), o.value_flags()
+    if explain:
+        said_table(session, actions.explain_values(loaded, explain, flags))
+        return
+    data = actions.values(loaded, flags, skip_schema=session.given["skip_schema"])
+    output.show(session.output, data, lambda: output.emit_data(data, "yaml"))
+
+
+def said_table(session: Session, said: Sequence[Said]) -> None:
+    """What was said about a value, the last word marked."""
+    rows = [{"path": one.path, "value": one.value, "source": one.source, "counts": one.counts} for one in said]
+    cells = [("*" if one.counts else "", one.path, _shown(one.value), one.source) for one in said]
+    output.show(session.output, rows, lambda: output.table(cells, ("", "PATH", "VALUE", "FROM")))
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def tell_unused(found: Sequence[Problem]) -> None:
+    """Values that no template used, on stderr."""
+    on = output.colours_wanted(sys.stderr)
+    for problem in found:
+        sys.stderr.write(output.paint("unused: ", "yellow", on) + output.problem_text(problem, on) + "\n")
