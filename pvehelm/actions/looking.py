@@ -12,6 +12,7 @@ from pvehelm.release.release import Status
 
 if TYPE_CHECKING:
     from pvehelm.release.context import Context
+    from pvehelm.release.journal import Entry
     from pvehelm.release.release import Release, ReleaseKey, Revision
 
 
@@ -88,6 +89,29 @@ def history(ctx: Context, name: str, limit: int = 256) -> list[Revision]:
     key = ctx.key(name)
     ctx.store.get(key)
     return list(ctx.store.revisions(key))[-limit:]
+
+
+@action("read")
+async def power(ctx: Context, name: str) -> dict[str, str]:
+    """The power state of a release's guests, in one request: ref -> running, stopped..., or missing."""
+    from pvehelm.release.inventory import GUEST_KINDS
+
+    entries = ctx.store.inventory(ctx.store.get(ctx.key(name), bodies=False).key).entries
+    guests = {ref: owned for ref, owned in entries.items() if owned.kind in GUEST_KINDS}
+    if not guests:
+        return {}
+    client = await ctx.connect()
+    rows = await client.get("/cluster/resources", {"type": "vm"})
+    states = {int(row["vmid"]): str(row.get("status") or "unknown") for row in rows or []}
+    return {ref: states.get(int(owned.identifier.get("vmid") or 0), "missing") for ref, owned in guests.items()}
+
+
+@action("read")
+def events(ctx: Context, name: str, revision: int = 0) -> list[Entry]:
+    """What was done for a revision (0: the newest), call by call, oldest first; it is known even where the process
+    that did it was killed."""
+    key = ctx.key(name)
+    return ctx.store.entries(key, revision_of(ctx, key, revision).number)
 
 
 def revision_of(ctx: Context, key: ReleaseKey, number: int = 0) -> Revision:

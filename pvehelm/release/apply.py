@@ -31,6 +31,8 @@ from pvehelm.release.store import Store
 TAKEN = re.compile(r"already exists|config file already exists|already used", re.IGNORECASE)
 # What the server says when a configuration is not the one that was read.
 MOVED = re.compile(r"modified configuration|checksum mismatch", re.IGNORECASE)
+# So many lines of a failed task's log are kept.
+LOG_LINES = 500
 PLACEHOLDER = re.compile(r"\$\{(vmid|node):([^}]+)\}")
 
 
@@ -311,7 +313,8 @@ class Applier:
         except PvehelmError as error:
             if isinstance(error, TransportError) and error.sent:
                 raise  # nobody knows whether it happened: the entry stays open and the next command finds out
-            self.store.outcome(entry, self.lease, ok=False, error=self.secrets.redact(str(error)))
+            logged = await self._log(error)
+            self.store.outcome(entry, self.lease, ok=False, error=self.secrets.redact(str(error)), result=logged)
             self.outcome.events.append(
                 {"ref": change.ref, "step": step.note, "ok": False, "error": self.secrets.redact(str(error))}
             )
@@ -335,6 +338,13 @@ class Applier:
         if owned is not None:
             self.owned[change.ref] = owned
         self.outcome.events.append({"ref": change.ref, "step": step.note, "ok": True})
+
+    async def _log(self, error: PvehelmError) -> dict[str, Any] | None:
+        """What the task said that failed, for the journal: the server forgets its logs, and cleaning up comes next."""
+        if not isinstance(error, TaskError):
+            return None
+        lines = await Task(error.upid, self.client).last_lines(LOG_LINES) or list(error.log)
+        return {"log": [self.secrets.redact(line) for line in lines]}
 
     def _record(self, change: Change, note: str, *, owned: Owned | None = None, forget: bool = False) -> None:
         """An outcome without a call."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,9 @@ from pvehelm.actions import looking as actions
 from pvehelm.faces import output
 from pvehelm.faces.cli import complete
 from pvehelm.faces.cli.command import Session, command
+
+if TYPE_CHECKING:
+    from pvehelm.release.journal import Entry
 from pvehelm.faces.cli.words import Get
 
 Name = Annotated[str, typer.Argument(help="The release.", metavar="RELEASE", autocompletion=complete.releases)]
@@ -61,21 +64,44 @@ def list_(
 
 
 @command("namespace", "context", "output")
-def status(session: Session, name: Name, revision: Rev = 0) -> None:
+def status(
+    session: Session,
+    name: Name,
+    revision: Rev = 0,
+    live: Annotated[
+        bool, typer.Option("--live", help="Ask the server for the power state of the guests (one request).")
+    ] = False,
+    events: Annotated[bool, typer.Option("--events", help="What was done, call by call.")] = False,
+    logs: Annotated[bool, typer.Option("--logs", help="What failed tasks and hooks said.")] = False,
+) -> Any:
     """Show a release."""
+    if events or logs:
+        return _events(session, name, revision, logs=logs)
+    return _live(session, name, revision) if live else _status(session, name, revision, {})
+
+
+async def _live(session: Session, name: str, revision: int) -> None:
+    _status(session, name, revision, await actions.power(session.context, name))
+
+
+def _status(session: Session, name: str, revision: int, power: Mapping[str, str]) -> None:
     release, shown = actions.status(session.context, name, revision)
     owned = session.context.store.inventory(release.key).entries
 
     waiting = _waiting(shown.plan or {})
+    missing = [ref for ref, state in power.items() if state == "missing"]
 
     def people() -> None:
         output.release_text(release, shown)
         if revision:
             return
-        rows = [(ref, _identifier(one.identifier)) for ref, one in sorted(owned.items())]
+        rows = [(ref, _identifier(one.identifier), power.get(ref, "")) for ref, one in sorted(owned.items())]
         if rows:
             sys.stdout.write("RESOURCES:\n")
-            output.table(rows, ("KIND/NAME", "IDENTIFIER"))
+            width = 3 if power else 2
+            output.table([row[:width] for row in rows], ("KIND/NAME", "IDENTIFIER", "POWER")[:width])
+        if missing:
+            sys.stdout.write(f"\n{', '.join(missing)}: missing on the server; pvehelm drift {name} says more.\n")
         for ref, leaves in waiting.items():
             sys.stdout.write(
                 f"\n{ref} took {', '.join(leaves)} for its next start; pvehelm diff {name} says what waits.\n"
@@ -85,8 +111,50 @@ def status(session: Session, name: Name, revision: Rev = 0) -> None:
 
     data = output.release_row(release, shown)
     data["pending_restart"] = waiting
-    data["resources"] = [{"ref": ref, "identifier": dict(one.identifier)} for ref, one in sorted(owned.items())]
+    data["resources"] = [
+        {"ref": ref, "identifier": dict(one.identifier)} | ({"power": power[ref]} if ref in power else {})
+        for ref, one in sorted(owned.items())
+    ]
     output.show(session.output, data, people)
+
+
+def _events(session: Session, name: str, revision: int, *, logs: bool) -> None:
+    """The journal of a revision: its entries, or what was kept of the logs of those that failed."""
+    rows = [_event(entry, logs=logs) for entry in actions.events(session.context, name, revision)]
+    if logs:
+        rows = [row for row in rows if row.get("log")]
+
+    def people() -> None:
+        if not rows:
+            sys.stdout.write("No logs were kept.\n" if logs else "Nothing was done on the server.\n")
+        elif logs:
+            for row in rows:
+                sys.stdout.write(f"{row['ref']}: {row['step']}  {row['task']}\n")
+                sys.stdout.writelines(f"    {output.printable(line)}\n" for line in row["log"])
+        else:
+            fields = ("started", "ref", "op", "step", "result")
+            output.table(
+                [[row[f] for f in fields] for row in rows], ("STARTED", "KIND/NAME", "CHANGE", "STEP", "RESULT")
+            )
+
+    output.show(session.output, rows, people)
+
+
+def _event(entry: Entry, *, logs: bool) -> dict[str, Any]:
+    intent, kept = entry.intent, entry.result if isinstance(entry.result, Mapping) else {}
+    call = f"{intent.get('method', '')} {intent.get('path', '')}".strip()
+    ended = "unknown" if entry.ok is None else "done" if entry.ok else f"failed: {entry.error}"
+    row = {
+        "started": output.rfc3339(entry.started),
+        "finished": output.rfc3339(entry.finished or 0),
+        "ref": entry.ref,
+        "op": entry.op,
+        "step": intent.get("note") or call,
+        "call": call,
+        "result": ended,
+        "task": entry.upid,
+    }
+    return row | ({"log": list(kept.get("log") or ())} if logs else {})
 
 
 def _waiting(plan: Mapping[str, Any]) -> dict[str, list[str]]:
