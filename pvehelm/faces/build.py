@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from pvehelm.release.context import Context
 
 if TYPE_CHECKING:
+    from socket import socket
+
     from pvehelm.api.client import Client
     from pvehelm.api.tls import TLS
     from pvehelm.config import Config
@@ -47,6 +49,7 @@ def build_context(config: Config, *, announce: bool = True) -> Context:
         user=whoami(),
         resolvers=resolvers,
         allow_privileged=frozenset(settings.policy.allow_privileged),
+        reach=simulator_reach if settings.is_simulator else None,
     )
 
 
@@ -84,6 +87,13 @@ def simulator_cluster() -> str:
         return state.cluster_id
     finally:
         state.close()
+
+
+def simulator_reach(address: str, port: int, seconds: float) -> socket:
+    """A connection to a simulated guest."""
+    from pvehelm.simulator.network import connect
+
+    return connect(simulator_path(), address, port, seconds)
 
 
 def simulator_client() -> Client:

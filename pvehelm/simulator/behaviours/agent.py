@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from pvehelm.simulator.behaviours import guests, power
+from pvehelm.simulator.behaviours import addresses, guests, power, shell
 from pvehelm.simulator.behaviours.guests import Guest
 from pvehelm.simulator.core import Call, Failure, handler
 
@@ -28,20 +28,30 @@ def ping(call: Call) -> dict[str, Any]:
     return {"result": {}}
 
 
+def _command(call: Call) -> list[str]:
+    given = call.args.get("command")
+    return [str(word) for word in given] if isinstance(given, list | tuple) else [str(given)]
+
+
 @handler("POST", PATH + "/exec")
 def execute(call: Call) -> dict[str, Any]:
-    """Runs nothing: every command ends well and says nothing."""
-    _reach(call)
-    return {"pid": 1000 + call.state.count("guest-pid")}
+    """Begin a command; what it will have done by its end is done at once."""
+    guest = _reach(call)
+    number = 1000 + call.state.count("guest-pid")
+    ended = shell.run(_command(call), call.str("input-data"), guest.doc.setdefault("files", {}))
+    row = {**shell.answer(ended), "end": call.now + ended.seconds}
+    guest.doc["processes"] = {**dict(list(guest.doc.get("processes", {}).items())[-20:]), str(number): row}
+    guest.save()
+    return {"pid": number}
 
 
 @handler("GET", PATH + "/exec-status")
 def executed(call: Call) -> dict[str, Any]:
-    _reach(call)
     pid = call.int("pid")
-    if not 1000 < pid <= 1000 + int(call.state.value("counter:guest-pid", 0)):
+    found = dict(_reach(call).doc.get("processes", {}).get(str(pid)) or {})
+    if not found:
         raise Failure(500, f"Agent error: PID {pid} does not exist")
-    return {"exited": 1, "exitcode": 0, "out-data": ""}
+    return {"exited": 0} if found.pop("end") > call.now else found
 
 
 @handler("POST", PATH + "/file-write")
@@ -85,23 +95,5 @@ def system(call: Call) -> dict[str, Any]:
 
 @handler("GET", PATH + "/network-get-interfaces")
 def interfaces(call: Call) -> dict[str, Any]:
-    guest = _reach(call)
-    found = [_interface("lo", "00:00:00:00:00:00", "127.0.0.1", 8)]
-    for number in range(32):
-        net = guest.config.get(f"net{number}")
-        if net is None:
-            continue
-        mac = str(net).partition(",")[0].partition("=")[2].lower()
-        hit = re.search(r"(?:^|,)ip=([\d.]+)/(\d+)", str(guest.config.get(f"ipconfig{number}", "")))
-        # An address that DHCP would give is one of the documentation network.
-        address, prefix = (hit[1], int(hit[2])) if hit else (f"192.0.2.{int(guest.vmid) % 250 + 2}", 24)
-        found.append(_interface(f"eth{number}", mac, address, prefix))
-    return {"result": found}
-
-
-def _interface(name: str, mac: str, address: str, prefix: int) -> dict[str, Any]:
-    return {
-        "name": name,
-        "hardware-address": mac,
-        "ip-addresses": [{"ip-address-type": "ipv4", "ip-address": address, "prefix": prefix}],
-    }
+    own = addresses.Interface("", "lo", "00:00:00:00:00:00", "127.0.0.1", 8)
+    return {"result": [addresses.row(one) for one in (own, *addresses.of(_reach(call)))]}

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pvehelm.simulator.behaviours import (
+    addresses,
     drives,
     guests,
     lists,
@@ -280,10 +281,7 @@ def interfaces(call: Call) -> list[dict[str, Any]]:
     if not guest.running:
         raise Failure(500, f"CT {guest.vmid} not running")
     found = [{"name": "lo", "hwaddr": "00:00:00:00:00:00", "inet": "127.0.0.1/8"}]
-    for key in sorted(k for k in guest.config if re.fullmatch(r"net\d+", k)):
-        net = dict(part.partition("=")[::2] for part in str(guest.config[key]).split(","))
-        row = {"name": net.get("name", key), "hwaddr": net.get("hwaddr", "").lower()}
-        if "/" in net.get("ip", ""):
-            row["inet"] = net["ip"]
-        found.append(row)
+    for one in addresses.of(guest):
+        row = {"name": one.name, "hwaddr": one.mac}
+        found.append(row | ({"inet": f"{one.address}/{one.prefix}"} if one.address else {}))
     return found

@@ -97,10 +97,26 @@ def _take(call: Call) -> str:
         if call.bool("vmstate") and guest.running and guest.kind == "qemu":
             taken["vmstate"] = _state_volume(call, guest, name)
         guest.snapshots[name] = taken
+        guest.doc.setdefault("snapshot-disks", {})[name] = _disks(call, guest)
         guest.config["parent"] = name
         guest.save()
 
     return call.task(_prefix(call) + "snapshot", vmid, guests.in_task(work), lock="snapshot", vmid=vmid)
+
+
+def _disks(call: Call, guest: Guest) -> dict[str, Any]:
+    """What is on the disks, as far as a simulated guest has anything there, and how large they are."""
+    volids = lists.guest_volumes(call, guest).values()
+    sizes = {volid: volumes.get(call.state, volid, guest.node)["size"] for volid in volids}
+    return {"files": dict(guest.doc.get("files", {})), "sizes": sizes}
+
+
+def _put_back(call: Call, guest: Guest, disks: dict[str, Any]) -> None:
+    guest.doc["files"] = dict(disks.get("files", {}))
+    for volid, size in disks.get("sizes", {}).items():
+        found = volumes.find(call.state, volid, guest.node)
+        if found is not None and found[1]["size"] != size:
+            call.state.collection("volumes")[found[0]] = {**found[1], "size": size}
 
 
 def _state_volume(call: Call, guest: Guest, name: str) -> str:
@@ -175,6 +191,7 @@ def _rollback(call: Call) -> str:
         back = {k: v for k, v in copy.deepcopy(found).items() if k not in _OWN}
         power.stop(guest)
         guest.doc["config"] = {**back, **kept, "parent": name}
+        _put_back(call, guest, guest.doc.get("snapshot-disks", {}).get(name, {}))
         guest.doc.update({"pending": {}, "delete": {}})
         if found.get("vmstate") or call.bool("start"):
             guest.doc.update({"status": "running", "started": call.now})
@@ -203,6 +220,7 @@ def _delete(call: Call) -> str:
         found = _snapshot(guest, name)
         guest.check_lock(call)
         del guest.snapshots[name]
+        guest.doc.get("snapshot-disks", {}).pop(name, None)
         for child in (guest.config, *guest.snapshots.values()):
             if child.get("parent") == name:
                 child.pop("parent")
