@@ -147,11 +147,14 @@ def _imported(chart: Chart, given: Rules) -> Chart:
         return chart
     subs = tuple(_imported(sub, under(given, sub.name)) for sub in chart.dependencies)
     chart = replace(chart, dependencies=subs)
-    if not any(need.import_values for need in chart.metadata.dependencies):
+    needs = chart.metadata.dependencies
+    # Helm puts a subchart's defaults, nulls and all, into its parent's for every dependency, which can be seen: where the
+    # user gives the subchart something, nulls below its top level stay.
+    if not any(need.import_values or chart.metadata.engine == "gotpl" for need in needs):
         return chart
     whole = _whole(chart, {}, "", keep=True)
     lifted: Values = {}
-    for need in chart.metadata.dependencies:
+    for need in needs:
         for entry in need.import_values:
             child, parent = (f"exports.{entry}", ".") if isinstance(entry, str) else (entry["child"], entry["parent"])
             table = _at(whole.get(need.key), child)
@@ -186,7 +189,7 @@ def _whole(chart: Chart, values: Values, prefix: str, *, keep: bool, given: Rule
                 f"the values of subchart {where} are no map",
                 [Problem(f"values: {where}", f"must be a map, for {sub.name!r} is a subchart")],
             )
-        _globals(own, values)
+        _globals(own, values, shared=chart.metadata.engine == "gotpl")
         if sub.name in handed:
             _hand_down(chart, sub.name, handed[sub.name], values, told[sub.name])
         _whole(sub, own, f"{prefix}{sub.name}.", keep=keep, given=under(given, sub.name))
@@ -260,8 +263,11 @@ def _lists(over: Values, key: str, base: Any, keep: bool, given: Rules) -> None:
         over[key] = joined(under(given, key), base, over[key], lambda up, low: _tables(up, copied(low), keep=keep))
 
 
-def _globals(below: Values, above: Values) -> None:
-    """Copy the parent's globals into a subchart's, the parent's winning."""
+def _globals(below: Values, above: Values, *, shared: bool) -> None:
+    """Copy the parent's globals into a subchart's, the parent's winning.
+
+    ``shared`` is Helm's way: maps within a map are one, so what is given to a subchart is seen by its parent too.
+    """
     source, target = above.get("global", {}), below.get("global", {})
     if not isinstance(source, dict) or not isinstance(target, dict):
         return
@@ -269,7 +275,7 @@ def _globals(below: Values, above: Values) -> None:
         if isinstance(value, dict):
             if key in target and not isinstance(target[key], dict):
                 continue
-            value = copied(value)
+            value = dict(value) if shared else copied(value)
             _tables(value, target.get(key, {}), keep=True)
         elif isinstance(target.get(key), dict):
             continue
