@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pvehelm.chart.fetch import Fetcher
     from pvehelm.chart.index import Entry, Index
 
-FORMAT = "1"
+FORMAT = "2"
 _TABLES = """
 create table meta(key text primary key, value text not null) without rowid;
 create table chart(name text primary key, words text not null) without rowid;
@@ -117,7 +117,7 @@ def _rows(index: Index) -> Iterator[tuple[Any, ...]]:
         for rank, e in enumerate(entries):
             rest = {
                 key: value
-                for key in ("urls", "created", "keywords", "home", "icon", "type", "annotations")
+                for key in ("urls", "created", "keywords", "home", "icon", "type")
                 if (value := getattr(e, key))
             }
             stable = not parse(e.version).prerelease
@@ -194,14 +194,17 @@ class Catalog:
     ) -> Iterator[tuple[str, str, str, str]]:
         """Of each chart the newest version that :func:`pick` takes, or ``every`` such: name, version, appVersion and
         description."""
-        columns, wanted = "name, version, app_version, description, deprecated", set(names)
+        columns = "v.name, v.version, v.app_version, v.description, v.deprecated"
+        # The charts first, whatever the planner thinks: each is then found by its key.
+        tables = "json_each(?1) wanted cross join version v on v.name = wanted.value"
+        stable = "" if devel or version else "and v.stable"
+        if not (every or version):
+            first = f"select rank from version v where v.name = wanted.value {stable} order by rank limit 1"
+            stable = f"and v.rank = ({first})"
+        query = f"select {columns} from {tables} {stable} order by v.name, v.rank"
+        listed = self.rows(query, [json.dumps(list(names))])
         if version:
-            listed = self.rows(f"select {columns} from version order by name, rank")
-            listed = list(_within((row for row in listed if row[0] in wanted), version, devel, every))
-        else:
-            which = "" if every else "and rank = (select min(rank) from version where name = v.name and stable >= ?1)"
-            query = f"select {columns} from version v where stable >= ?1 {which} order by name, rank"
-            listed = [row for row in self.rows(query, [not devel]) if row[0] in wanted]
+            listed = list(_within(listed, version, devel, every))
         for name, text, app_version, description, deprecated in listed:
             yield name, text, app_version, ("DEPRECATED " if deprecated else "") + description
 
@@ -272,5 +275,4 @@ def _entry(row: Any) -> Entry:
         rest.get("home", ""),
         rest.get("icon", ""),
         rest.get("type", ""),
-        rest.get("annotations", {}),
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
@@ -20,6 +21,12 @@ MAX_ENTRIES = 500_000
 MAX_URLS = 16
 MAX_TEXT = 4096
 SCHEMES = ("http", "https", "oci", "file")
+# What is never looked at, as Helm writes it: half of a large index.
+_UNREAD = re.compile(
+    rb"^(?:(  -) |    )(?:annotations|apiVersion|dependencies|kubeVersion|maintainers|sources):.*\n"
+    rb"(?:    (?:- | ).*\n)*",
+    re.MULTILINE,
+)
 _DIGEST = re.compile(r"(?:sha256:)?([0-9a-f]{64})\Z")
 
 
@@ -38,7 +45,6 @@ class Entry(NamedTuple):
     home: str = ""
     icon: str = ""
     type: str = ""
-    annotations: Mapping[str, str] = {}
 
 
 class Index(NamedTuple):
@@ -61,8 +67,9 @@ def read(data: bytes, *, url: str) -> Index:
         raise InvalidError(f"{url} has no index: its entries are no map")
     reader = _Reader(url)
     found = {}
-    for name, items in entries.items():
-        listed = reader.chart(name, items)
+    for name in list(entries):
+        # What was read goes as what is made of it comes: a large index is in memory once.
+        listed = reader.chart(name, entries.pop(name))
         if listed:
             found[name] = listed
     keys = whole.get("publicKeys")
@@ -72,23 +79,29 @@ def read(data: bytes, *, url: str) -> Index:
 
 def _parsed(data: bytes, url: str) -> dict[str, Any]:
     file = url.rstrip("/") + "/index.yaml"
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise InvalidError(f"{file} is not UTF-8 text") from None
     whole: Any = None
-    if text.lstrip()[:1] == "{":
-        try:
-            whole = json.loads(text)
-        except (ValueError, RecursionError):
-            whole = None
+    if data.lstrip()[:1] == b"{":
+        with suppress(ValueError, RecursionError):
+            whole = json.loads(data)
     if whole is None:
         from pvehelm.chart.yaml import load
 
-        whole = load(text, file=file)
+        try:
+            skimmed = _UNREAD.sub(lambda found: b"  -\n" if found[1] else b"", data)
+            whole = load(_text_of(skimmed, file), file=file)
+        except InvalidError:
+            # As written: for the line numbers, or because it was skimmed wrongly.
+            whole = load(_text_of(data, file), file=file)
     if not isinstance(whole, dict):
         raise InvalidError(f"{file} is no index", hint="is this the address of a chart repository?")
     return whole
+
+
+def _text_of(data: bytes, file: str) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InvalidError(f"{file} is not UTF-8 text") from None
 
 
 def _ancient(whole: Mapping[str, Any]) -> dict[str, list[Any]] | None:
@@ -161,7 +174,6 @@ class _Reader:
         if not isinstance(urls, list) or not urls:
             raise ValueError("it has no urls")
         keywords = item.get("keywords")
-        annotations = item.get("annotations")
         return version, Entry(
             name,
             text,
@@ -175,9 +187,6 @@ class _Reader:
             _text(item.get("home")),
             _text(item.get("icon")),
             _text(item.get("type")),
-            {k: _text(v) for k, v in annotations.items() if isinstance(k, str)}
-            if isinstance(annotations, dict)
-            else {},
         )
 
     def address(self, url: Any) -> str:

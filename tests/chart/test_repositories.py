@@ -16,7 +16,7 @@ from pvehelm.chart import archives, catalog, fetch, index, repositories
 from pvehelm.chart.book import Repository
 from pvehelm.chart.fetch import Credentials, Fetcher
 from pvehelm.chart.sources import fetch as get
-from pvehelm.chart.yaml import dump
+from pvehelm.chart.yaml import dump, load
 from pvehelm.errors import AuthError, InvalidError, NotFoundError, PvehelmError, TransportError, UsageError
 from tests.chart.data import cases
 from tests.chart.servers import Web, basic, index_of, packed, web_server
@@ -377,3 +377,41 @@ def test_large_indexes_are_compiled_quickly_enough(web: Web) -> None:
     web.files["/index.yaml"] = dump({"apiVersion": "v1", "entries": entries}).encode()
     book = _added(web)
     assert catalog.Catalog(book.find("lab")).find("chart-42", "~1.7").version == "1.7.0"
+
+
+def test_what_is_skimmed_changes_nothing() -> None:
+    text = """apiVersion: v1
+entries:
+  web:
+  - annotations:
+      links: |
+        - name: a
+          url: https://example.org
+    apiVersion: v2
+    dependencies:
+    - name: common
+      tags:
+      - base
+    description: |+
+      maintainers: no key, but text
+
+    keywords:
+    - maintainers
+    maintainers:
+    - name: A Person
+      email: a@example.org
+    kubeVersion: '>=1.23
+      <2'
+    sources: [a,
+      b]
+    urls:
+    - web-1.0.0.tgz
+    version: 1.0.0
+  - version: 0.9.0
+    urls: [web-0.9.0.tgz]
+    sources:
+    - https://example.org
+"""
+    as_json = json.dumps(load(text)).encode()
+    assert index.read(text.encode(), url="https://x") == index.read(as_json, url="https://x")
+    assert [one.version for one in index.read(text.encode(), url="https://x").entries["web"]] == ["1.0.0", "0.9.0"]
