@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,6 +33,12 @@ SetLiteral = Annotated[Strings, typer.Option("--set-literal", help="Set a value 
 SkipSchema = Annotated[
     bool, typer.Option("--skip-schema-validation", help="Do not check values against the chart's schema.")
 ]
+RecordedChart = Annotated[
+    str,
+    typer.Argument(
+        help="A folder, an archive, REPO/CHART or an address; left out: where it came from.", metavar="[CHART]"
+    ),
+]
 ChartPath = Annotated[str, typer.Argument(help="A folder, an archive, REPO/CHART or an address.", metavar="CHART")]
 Name = Annotated[str, typer.Argument(help="The release.", metavar="RELEASE", autocompletion=complete.releases)]
 DryRun = Annotated[
@@ -43,7 +50,9 @@ DryRun = Annotated[
 Atomic = Annotated[
     bool, typer.Option("--atomic", "--rollback-on-failure", help="On failure go back to the last deployed revision.")
 ]
-Wait = Annotated[bool, typer.Option("--wait", help="Wait until guests are in their power state.")]
+Wait = Annotated[
+    bool, typer.Option("--wait", help="Wait until everything is ready: power state, agent, addresses, HA, readyWhen.")
+]
 Timeout = Annotated[str, typer.Option("--timeout", help="Bound of the whole operation: 90s, 10m, 1h.", metavar="TIME")]
 Description = Annotated[str, typer.Option("--description", help="A description for the history.")]
 Labels = Annotated[Strings, typer.Option("-l", "--labels", help="Labels of the release: a=b,c=d.")]
@@ -74,6 +83,15 @@ ResetThenReuse = Annotated[
 Out = Annotated[str, typer.Option("--out", help="Save the plan, to apply exactly it later.", metavar="FILE")]
 Graph = Annotated[str, typer.Option("--graph", help="Show what waits for what instead.", metavar="text|dot")]
 DetailedExitcode = Annotated[bool, typer.Option("--detailed-exitcode", help="Exit with 2 when something differs.")]
+NoHooks = Annotated[bool, typer.Option("--no-hooks", help="Run no hooks.")]
+SnapshotFirst = Annotated[
+    bool, typer.Option("--snapshot", help="Take a snapshot of every guest first; it goes with the history.")
+]
+BackupFirst = Annotated[bool, typer.Option("--backup", help="Back up every guest first.")]
+BackupStorage = Annotated[str, typer.Option("--backup-storage", help="Where to; implies --backup.", metavar="STORAGE")]
+RestoreDisks = Annotated[
+    bool, typer.Option("--restore-disks", help="Take the disks back, too, to the snapshots of --snapshot.")
+]
 KeepHistory = Annotated[bool, typer.Option("--keep-history", help="Keep the revisions.")]
 
 # The flags that a command takes by naming them, with their defaults; ``session.given`` has what was said.
@@ -108,14 +126,39 @@ SHARED: dict[str, tuple[Any, Any]] = {
     "detailed_exitcode": (DetailedExitcode, False),
     "keep_history": (KeepHistory, False),
     "history_max": (HistoryMax, 10),
+    "no_hooks": (NoHooks, False),
+    "snapshot": (SnapshotFirst, False),
+    "backup": (BackupFirst, False),
+    "backup_storage": (BackupStorage, ""),
+    "restore_disks": (RestoreDisks, False),
 }
 VALUES = ("values", "set", "set_string", "set_file", "set_json", "set_literal", "skip_schema", "allow_lookup")
 ALLOWING = ("take_ownership", "allow_destroy", "allow_privileged")
 # What every command takes that writes a revision of a chart.
-CHART = (*SOURCE, *VALUES, *ALLOWING, "description", "labels", "create_namespace", "target", "atomic")
-UPGRADE = (*CHART, "install_if_missing", "reset_values", "reuse_values", "reset_then_reuse", "replace")
-ROLLBACK = (*ALLOWING, "description", "target", "replace", "atomic")
-UNINSTALL = ("timeout", "keep_history", "keep_resources", "description", "allow_destroy", "history_max")
+CHART = (*SOURCE, *VALUES, *ALLOWING, "description", "labels", "create_namespace", "target", "atomic", "no_hooks")
+BACKUP = ("backup", "backup_storage")
+UPGRADE = (
+    *CHART,
+    "install_if_missing",
+    "reset_values",
+    "reuse_values",
+    "reset_then_reuse",
+    "replace",
+    "snapshot",
+    *BACKUP,
+)
+ROLLBACK = (*ALLOWING, "description", "target", "replace", "atomic", "no_hooks", "restore_disks", "snapshot", *BACKUP)
+UNINSTALL = (
+    "timeout",
+    "keep_history",
+    "keep_resources",
+    "description",
+    "allow_destroy",
+    "allow_privileged",
+    "history_max",
+    "no_hooks",
+    *BACKUP,
+)
 BOUND = ("wait", "timeout", "history_max")
 RUN = ("dry_run", *BOUND)
 
@@ -166,7 +209,10 @@ def value_flags(argv: Sequence[str] | None = None) -> list[ValueFlag]:
 
 
 def load_chart(path: str, session: Session | None = None) -> Chart:
-    """The chart that a command's CHART names: what lies there, else what a repository or registry has."""
+    """The chart that a command's CHART names: what lies there, else what a repository or registry has.
+
+    Where it came from is noted in the session, for the record of who makes a release of it.
+    """
     import os
 
     source = session.source if session is not None else {}
@@ -174,17 +220,44 @@ def load_chart(path: str, session: Session | None = None) -> Chart:
     if here and not source.get("repo"):
         from pvehelm.chart.chart import load
 
+        if session is not None:
+            session.origin = os.path.realpath(path)
         return load(path)
+    from pvehelm.actions.repos import Wish, book, pull
+    from pvehelm.chart.origin import origin_of
+
+    chart = pull(path, Wish(**source)).chart
+    if session is not None:
+        session.origin = str(origin_of(path, book(), **source))
+    return chart
+
+
+def chart_for(session: Session, name: str, path: str) -> Chart:
+    """The chart that an upgrade names, else the release's own."""
+    return load_chart(path, session) if path else recorded_chart(session, name)
+
+
+def recorded_chart(session: Session, name: str) -> Chart:
+    """The chart of a release from where its last revision's came from, the newest that the recorded range allows.
+
+    ``--version`` and ``--devel`` take the place of what is recorded.
+    """
+    from pvehelm.actions.outdated import recorded_origin
     from pvehelm.actions.repos import Wish, pull
 
-    return pull(path, Wish(**source)).chart
-
-
-def origin_of(path: str) -> str:
-    """Where a chart came from, for the record: a URL as it is, a path made absolute."""
-    from pathlib import Path
-
-    return path if "://" in path else str(Path(path).resolve())
+    origin = recorded_origin(session.context, name)
+    if origin.kind == "path":
+        chart = load_chart(origin.location, session)
+    else:
+        given = session.source
+        wanted = origin._replace(
+            version=given.get("version") or origin.version, devel=given.get("devel") or origin.devel
+        )
+        repo, text = (wanted.location, wanted.chart) if wanted.chart else ("", wanted.location)
+        chart = pull(text, Wish(wanted.version, repo, wanted.devel)).chart
+        session.origin = str(wanted)
+    sys.stderr.write(f"chart: {chart.metadata.name} {chart.version} from {origin.location}\n")
+    return chart
 
 
 def seconds(text: str) -> float | None:
@@ -222,7 +295,7 @@ def request(session: Session, name: str, chart: Chart) -> Request:
         name,
         chart,
         value_flags(),
-        origin_of(chart.path),
+        session.origin,
         labels=parse_labels(given.get("labels", ())),
         **{flag: given[flag] for flag in plain if flag in given},
     )
@@ -234,11 +307,13 @@ def options(session: Session, ctx: Context, **more: Any) -> Options:
 
     given = session.given
     plain = ("atomic", "wait", "create_namespace", "history_max", "keep_resources", "keep_history")
+    plain += ("no_hooks", "snapshot", "backup", "backup_storage", "restore_disks")
     found = {
         **{flag: given[flag] for flag in plain if flag in given},
         "allowed": allowed(session, ctx),
         "dry_run": bool(dry_mode(session)),
         "timeout": seconds(given.get("timeout", "")),
+        "backup": bool(given.get("backup") or given.get("backup_storage")),
     }
     return Options(**{**found, **more})
 

@@ -102,13 +102,13 @@ def _client_side(session: Session, request: actions.Request) -> int:
 
 
 @command("namespace", "context", "output", "yes", *o.UPGRADE, *o.RUN)
-async def upgrade(session: Session, name: o.Name, chart_path: o.ChartPath) -> int | None:
+async def upgrade(session: Session, name: o.Name, chart_path: o.RecordedChart = "") -> int | None:
     """Upgrade a release: the chart's defaults, the recorded values, then the flags.
 
     pvehelm upgrade web ./charts/web-app --set replicas=3
     """
     mode = o.dry_mode(session)
-    request = o.request(session, name, o.load_chart(chart_path, session))
+    request = o.request(session, name, o.chart_for(session, name, chart_path))
     ctx = session.watch()
     if mode == "client":
         return _client_side(session, request)
@@ -175,7 +175,7 @@ def uninstalled(session: Session, name: str) -> None:
     )
 
 
-@command("namespace", "context", "output", "yes", "timeout", *o.ALLOWING)
+@command("namespace", "context", "output", "yes", "timeout", *o.ALLOWING, "no_hooks")
 async def recover(session: Session, name: o.Name) -> int | None:
     """Finish or repair what was interrupted."""
     ctx = session.watch()
