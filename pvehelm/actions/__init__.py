@@ -18,6 +18,8 @@ MODULES = (
     "drift",
     "looking",
     "charts",
+    "values",
+    "outdated",
     "cluster",
     "sdk",
     "repos",

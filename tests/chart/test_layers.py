@@ -76,9 +76,8 @@ def test_a_path_that_nobody_knows(chart: Chart) -> None:
 
 def test_values_that_no_template_used(chart: Chart) -> None:
     given = [
-        ValueFlag(
-            "file", "a.yaml", "given: {a: 1, b: 2}\ndb: {more: {x: 1}, none: null, less: 2}\nglobal: {zone: b, y: 1}\n"
-        ),
+        ValueFlag("file", "a.yaml", "given: {a: 1, b: 2}\ndb: {more: {x: 1}, none: null, less: 2}\n"),
+        ValueFlag("file", "b.yaml", "global: {zone: b, y: 1}\n"),
         ValueFlag("set", "naem=x"),
     ]
     found = [(p.where.replace(f"{chart.path}/", ""), p.what.split(":")[0]) for p in unused_values(chart, given)]

@@ -239,3 +239,58 @@ def test_a_wrong_password_leaves_the_right_one(lab: Lab, web: Web) -> None:
     lab.run("repo", "add", "lab", web.url, "-u", "me", "--password-stdin", stdin="right\n")
     lab.run("repo", "add", "lab", web.url, "-u", "me", "--password-stdin", "--force-update", stdin="wrong\n", code=1)
     lab.run("repo", "update")
+
+
+def test_upgrade_takes_the_chart_from_where_it_came(lab: Lab, web: Web) -> None:
+    web.put(packed("web", "1.0.0", FILES))
+    lab.run("repo", "add", "lab", web.url)
+    lab.run("install", "one", "lab/web")
+    lab.run("install", "two", "web", "--repo", web.url, "--version", "~1.0")
+    origin = lab.run("get", "metadata", "two", "-o", "json").json["chartOrigin"]
+    assert origin == f"{web.url}#chart=web&version=~1.0"
+    assert lab.run("outdated").out.split() == ["NAME", "NAMESPACE", "CHART", "VERSION", "WANTED", "NEWEST", "FROM"]
+    web.put(*(packed("web", v, FILES) for v in ("1.0.1", "1.1.0", "2.0.0-rc.1")))
+    # No network without being asked: the cached index does not know yet.
+    before = len(web.seen)
+    assert lab.run("list", "--outdated", "-o", "json").json == []
+    assert len(web.seen) == before
+    rows = lab.run("outdated", "-o", "json").json
+    assert [(row["name"], row["wanted"], row["newest"]) for row in rows] == [
+        ("one", "1.1.0", "1.1.0"),
+        ("two", "1.0.1", "1.1.0"),
+    ]
+    assert lab.run("list", "--outdated", "-q").out == "one\ntwo\n"
+    assert lab.run("outdated", "--cached", "--detailed-exitcode", code=2).out.count("1.1.0") == 3
+    said = lab.run("upgrade", "two", "--set", "text=bye")
+    assert f"chart: web 1.0.1 from {web.url}" in said.err
+    lab.run("upgrade", "one", "-o", "json")
+    assert {row["name"]: row["chart"] for row in lab.run("list", "-o", "json").json} == {
+        "one": "web-1.1.0",
+        "two": "web-1.0.1",
+    }
+    # Another range takes the place of the recorded one, for good.
+    lab.run("upgrade", "two", "--version", "^1", "--dry-run")
+    lab.run("upgrade", "two", "--version", ">=2-0", "--devel")
+    assert lab.run("get", "metadata", "two", "-o", "json").json["version"] == "2.0.0-rc.1"
+    lab.run("rollback", "two", "1")
+    assert lab.run("get", "metadata", "two", "-o", "json").json["chartOrigin"] == origin
+    all_ = lab.run("outdated", "--all", "-o", "json").json
+    assert [row["outdated"] for row in all_] == [False, True]
+
+
+def test_origins_of_other_kinds(lab: Lab, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write(tmp_path / "mine", {"Chart.yaml": "{apiVersion: v2, name: mine, version: 0.1.0}", **FILES})
+    lab.run("install", "here", "./mine")
+    assert lab.run("get", "metadata", "here", "-o", "json").json["chartOrigin"] == str(folder)
+    (folder / "Chart.yaml").write_text("{apiVersion: v2, name: mine, version: 0.2.0}")
+    assert [row["newest"] for row in lab.run("list", "--outdated", "-o", "json").json] == ["0.2.0"]
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    lab.run("upgrade", "here")
+    assert lab.run("list", "-o", "json").json[0]["chart"] == "mine-0.2.0"
+    folder.rename(tmp_path / "moved")
+    assert "there is no chart at" in lab.run("upgrade", "here", code=1).err
+    rows = lab.run("outdated", "--all", "-o", "json").json
+    assert "there is no chart at" in rows[0]["note"]
+    lab.run("apply", "-f", "-", "--set-name", "set", stdin="kind: Pool\nmetadata: {name: p}\nspec: {comment: x}\n")
+    assert "does not say where its chart came from" in lab.run("upgrade", "set", code=1).err

@@ -58,6 +58,8 @@ class Session:
         self.yes = yes
         self.given = given if given is not None else {}
         self.quiet = quiet
+        # Where the chart came from that a command named.
+        self.origin = ""
         # An asyncio.Event while a coroutine runs: set, it asks a running apply to start nothing more.
         self.stop: Any = None
         self._context: Context | None = None

@@ -39,6 +39,9 @@ def list_(
     reverse: Annotated[bool, typer.Option("-r", "--reverse", help="Reverse the order.")] = False,
     by_date: Annotated[bool, typer.Option("-d", "--date", help="Sort by date.")] = False,
     limit: Annotated[int, typer.Option("-m", "--max", help="At most so many (0: all).")] = 256,
+    outdated: Annotated[
+        bool, typer.Option("--outdated", help="Only those whose chart has a newer version in the cached indexes.")
+    ] = False,
 ) -> None:
     """List releases."""
     chosen = {"failed": failed, "deployed": deployed, "uninstalled": uninstalled}
@@ -52,6 +55,15 @@ def list_(
         reverse=reverse,
         by_date=by_date,
     )
+    if outdated:
+        from pvehelm.actions.outdated import standings
+        from pvehelm.faces.cli.outdated import show
+
+        found = [one for one in standings(releases, refresh=False) if one.outdated]
+        if not short:
+            show(session, found, header=not no_headers)
+            return
+        releases = [one.release for one in found]
     rows = [output.list_row(release) for release in releases]
     if short:
         names = [row["name"] for row in rows]

@@ -81,12 +81,12 @@ async def install(session: Session, names: verbs.Names, generate_name: verbs.Gen
 
 @app.command()
 @command("namespace", "context", "output", *PLAN, *o.UPGRADE, *o.BOUND)
-async def upgrade(session: Session, name: o.Name, chart_path: o.ChartPath) -> int:
+async def upgrade(session: Session, name: o.Name, chart_path: o.RecordedChart = "") -> int:
     """What an upgrade would do.
 
     pvehelm plan upgrade web ./charts/web-app --set replicas=3 --out web.plan.json
     """
-    request = o.request(session, name, o.load_chart(chart_path, session))
+    request = o.request(session, name, o.chart_for(session, name, chart_path))
     ctx = session.context
     opts = actions.planning(ctx, name, o.options(session, ctx))
     return _planned(session, name, await releases.upgrade(ctx, request, opts), opts)
