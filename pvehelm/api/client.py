@@ -28,6 +28,7 @@ from pvehelm.api.exchange import (
     encode,
     interpret,
     interpret_answer,
+    maybe_executed,
     quote,
 )
 from pvehelm.api.tls import TLS, CertificateError, fingerprint_of_pem, normal_fingerprint, probe_fingerprint
@@ -97,13 +98,6 @@ def not_executed(error: PvehelmError) -> bool:
     if isinstance(error, ApiError):
         return error.status == 500 and _LOCK_NOT_HAD.fullmatch(error.reason) is not None
     return False
-
-
-def maybe_executed(error: PvehelmError) -> bool:
-    """After this error of a write, may the server have done it all the same? Then look for the task or the object."""
-    if isinstance(error, TransportError):
-        return error.sent
-    return isinstance(error, ApiError) and error.status in PASSING
 
 
 class Client:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote as percent_encode
 
-from pvehelm.errors import ApiError, AuthError, InvalidError, Problem, TransportError
+from pvehelm.errors import ApiError, AuthError, InvalidError, Problem, PvehelmError, TransportError
 
 if TYPE_CHECKING:
     import httpx
@@ -75,6 +75,13 @@ class Answer:
     total: int | None = None
     changes: str | None = None
     status: int = 200
+
+
+def maybe_executed(error: PvehelmError) -> bool:
+    """After this error of a write, may the server have done it all the same? Then look for the task or the object."""
+    if isinstance(error, TransportError):
+        return error.sent
+    return isinstance(error, ApiError) and error.status in PASSING
 
 
 def quote(segment: object) -> str:

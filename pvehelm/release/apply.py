@@ -18,7 +18,7 @@ from pvehelm.api.client import Client
 from pvehelm.api.guests import GuestKind
 from pvehelm.api.kind import Kind, Live, Step, Wanted, get_leaf, leaves, placeholders
 from pvehelm.api.task import Task, is_upid
-from pvehelm.errors import ApiError, PvehelmError, TaskError, TransportError
+from pvehelm.errors import ApiError, PvehelmError, TaskError
 from pvehelm.release.event import Emit, Event
 from pvehelm.release.inventory import GUEST_KINDS, Inventory, Owned
 from pvehelm.release.lease import Lease
@@ -26,6 +26,7 @@ from pvehelm.release.live import Reader
 from pvehelm.release.plan import Change, Op, Plan
 from pvehelm.release.release import ReleaseKey
 from pvehelm.release.secrets import Secrets
+from pvehelm.release.silence import became, unclear
 from pvehelm.release.store import Store
 
 TAKEN = re.compile(r"already exists|config file already exists|already used", re.IGNORECASE)
@@ -230,6 +231,8 @@ class Applier:
                 await self._step(change, step, final=False)
                 return
             except (ApiError, TaskError) as error:
+                if unclear(error):
+                    raise  # the number may be taken, by us
                 self.store.unreserve(self.key.cluster, vmid)
                 if not TAKEN.search(str(error)):
                     raise
@@ -311,7 +314,7 @@ class Applier:
         try:
             data = await self._call(change, step, entry) if step.method else None
         except PvehelmError as error:
-            if isinstance(error, TransportError) and error.sent:
+            if unclear(error):
                 raise  # nobody knows whether it happened: the entry stays open and the next command finds out
             logged = await self._log(error)
             self.store.outcome(entry, self.lease, ok=False, error=self.secrets.redact(str(error)), result=logged)
@@ -354,59 +357,37 @@ class Applier:
     async def _call(self, change: Change, step: Step, entry: int) -> Any:
         path = self._fill(step.path)
         params = self.secrets.resolve(self._fill(dict(step.params)))
+        data: Any = None
         for attempt in range(3):
             try:
-                data = await self.client.request(step.method, path, params=params)
-                break
-            except TransportError as error:
-                if not error.sent or attempt == 2:
+                if data is None:
+                    data = await self.client.request(step.method, path, params=params)
+                if is_upid(data):
+                    self.store.set_upid(entry, data)
+                    await self._wait(change.ref, data)
+                return data
+            except PvehelmError as error:
+                if not unclear(error) or attempt == 2:
                     raise
-                found = await self._after_silence(change, step, error)
-                if found is not None:
-                    data = found
-                    break
+                self.tell("retry", change.ref, f"{error}: looking whether it happened")
+                data = await self._became(change, step)
+                if data is None and isinstance(error, TaskError):
+                    raise
                 params = {name: value for name, value in params.items() if name != "digest"}
-        if is_upid(data):
-            self.store.set_upid(entry, data)
-            await self._wait(change.ref, data)
         return data
+
+    async def _became(self, change: Change, step: Step) -> Any:
+        """What became of a call nobody knows about; None when it did not happen."""
+        if not change.key and change.wanted is None:
+            return None  # it makes changes count: doing that twice is doing it once
+        kind, key = self.kinds(change.kind), self.keys.get(change.ref, change.key)
+        return await became(kind, key, step, change, self.client, self.sleep)
 
     async def _wait(self, ref: str, upid: str) -> None:
         task = Task(upid, self.client)
         result = await task.wait()
         if result.warnings:
             self.tell("note", ref, f"task ended with {result.warnings} warnings: {upid}")
-
-    async def _after_silence(self, change: Change, step: Step, error: TransportError) -> Any:
-        """No answer came although the request was sent: look whether it happened. None means it did not."""
-        self.tell("retry", change.ref, f"no answer ({error}); looking whether it happened")
-        if not change.key and change.wanted is None:
-            return None  # it makes changes count: doing that twice is doing it once
-        kind = self.kinds(change.kind)
-        key = self.keys.get(change.ref, change.key)
-        for pause in (0.2, 0.5, 1.0):
-            await self.sleep(pause)
-            upid = await self._running_task(key)
-            if upid:
-                return upid
-            live = await kind.read(key, Reader(self.client))
-            if step.deletes:
-                if live is None:
-                    return ""
-            elif step.creates:
-                ours = live is not None and _carries_mark(kind, live, change)
-                if ours and live is not None and not live.extra.get("raw", {}).get("lock"):
-                    return ""
-            elif live is not None and change.wanted and step.writes and _has(kind, live, change.wanted, step.writes):
-                return ""
-        return None
-
-    async def _running_task(self, key: Mapping[str, Any]) -> str:
-        if not key.get("vmid") or not key.get("node"):
-            return ""
-        rows = await self.client.get(f"/nodes/{key['node']}/tasks", {"source": "active", "vmid": key["vmid"]})
-        running = [row["upid"] for row in rows or [] if not row.get("status") or row.get("status") == "running"]
-        return str(running[0]) if running else ""
 
     # -- ownership ---------------------------------------------------------------------------------------------
 
@@ -473,14 +454,6 @@ class Applier:
         self.emit(Event(kind, ref, message))
 
 
-def _carries_mark(kind: Kind, live: Live, change: Change) -> bool:
-    """Whether a guest is the one that this change makes: somebody else's may have its number by now."""
-    if kind.name not in GUEST_KINDS:
-        return True
-    mark = live.extra.get("mark")
-    return mark is not None and change.owned is not None and mark.uid == change.owned.uid and mark.ref == change.ref
-
-
 def unsettled(kind: Kind, wanted: Wanted, live: Live, written: Sequence[str]) -> dict[str, Any]:
     """Leaves of ``wanted`` that a fresh object does not have yet."""
     now = leaves(live.fields)
@@ -498,10 +471,3 @@ def unsettled(kind: Kind, wanted: Wanted, live: Live, written: Sequence[str]) ->
         if not same:
             differs[leaf] = value
     return differs
-
-
-def _has(kind: Kind, live: Live, wanted: Wanted, written: Sequence[str]) -> bool:
-    desired, now = leaves(wanted.fields), leaves(live.fields)
-    return all(
-        kind.recorded(leaf) or kind.same(leaf, desired.get(leaf), now.get(leaf)) for leaf in written if leaf in desired
-    )

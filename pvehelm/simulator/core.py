@@ -67,10 +67,12 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What becomes of a request: wait ``delay`` seconds, then send ``response`` or, when None, cut the connection."""
+    """What becomes of a request: wait ``delay`` seconds, then send ``response`` or, when None, cut the connection;
+    ``cut`` cuts it in the middle of the body."""
 
     response: Response | None
     delay: float = 0.0
+    cut: bool = False
 
 
 Handler = Callable[[Call], Any]
@@ -159,13 +161,31 @@ class Simulator:
                 delay = self.latency / 1000 + float(effects.get("delay", 0))
                 if effects.get("drop") == "before":
                     return Outcome(None, delay)
+                if "offline" in effects:
+                    self._switch_off(effects["offline"])
+                if "status" not in effects or effects.get("executed"):
+                    response = self._respond(request, path, effects.get("task-fail"))
                 if "status" in effects:
                     status = int(effects["status"])
-                    return Outcome(_error(Failure(status, f"injected fault {status}"), empty=status >= 595), delay)
-                response = self._respond(request, path, effects.get("task-fail"))
+                    failure = Failure(status, effects.get("message") or f"injected fault {status}")
+                    response = _error(failure, empty=status >= 595)
+                if "task-lost" in effects:
+                    self._forget_task(response)
             except Exception as error:  # the server must answer whatever happens
                 return Outcome(_error(Failure(500, f"simulator: {type(error).__name__}: {error}")))
-            return Outcome(None if effects.get("drop") == "after" else response, delay)
+            cut = effects.get("drop") == "body"
+            return Outcome(None if effects.get("drop") == "after" else response, delay, cut)
+
+    def _switch_off(self, node: str) -> None:
+        with self.state.transaction():
+            nodes = self.state.collection("nodes")
+            nodes[node] = {**nodes[node], "status": "offline"}
+
+    def _forget_task(self, response: Response) -> None:
+        upid = json.loads(response.body).get("data") if response.status == 200 else None
+        if isinstance(upid, str) and upid in self.state.collection("tasks"):
+            with self.state.transaction():
+                del self.state.collection("tasks")[upid]
 
     def _respond(self, request: Request, path: str, fail_task: str | None) -> Response:
         if request.method not in ("GET", "POST", "PUT", "DELETE"):

@@ -91,9 +91,10 @@ class Server:
                 or version == "HTTP/1.0"
                 or "close" in headers.get("connection", "").lower()
             )
-            writer.write(render(outcome.response, close))
+            whole = render(outcome.response, close)
+            writer.write(whole[: -max(1, len(outcome.response.body) // 2)] if outcome.cut else whole)
             await writer.drain()
-            if close:
+            if close or outcome.cut:
                 return
 
     async def _process(self, method: str, target: str, headers: dict[str, str], body: bytes) -> Outcome:

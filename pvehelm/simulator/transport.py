@@ -34,6 +34,8 @@ class SimulatorTransport(httpx.AsyncBaseTransport):
             await self._wait(outcome.delay, request)
         if outcome.response is None:
             raise httpx.RemoteProtocolError("Server disconnected without sending a response.", request=request)
+        if outcome.cut:
+            raise httpx.RemoteProtocolError("peer closed connection without sending complete message body.")
         answer = outcome.response
         return httpx.Response(
             answer.status,

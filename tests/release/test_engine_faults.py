@@ -15,22 +15,39 @@ CASES = load_cases("release/cases/faults.yaml")
 
 
 def put(lab: Lab, case: dict[str, Any]) -> None:
-    for fault in case["faults"]:
+    """The server's troubles of a case."""
+    if case.get("seconds"):
+        with lab.state.transaction():
+            lab.state.set_value("task-seconds", case["seconds"])
+    for fault in case.get("faults", ()):
         what = {key.replace("-", "_"): value for key, value in fault.items() if key not in ("match", "times")}
         lab.fault(fault["match"], times=fault.get("times"), **what)
+
+
+def mend(lab: Lab) -> None:
+    """The server is well again; what still ran has ended, what was off is on."""
+    lab.clear_faults()
+    with lab.state.transaction():
+        lab.state.set_value("task-seconds", 0)
+        lab.state.set_value("busy", {})
+        for upid, task in lab.state.collection("tasks").items():
+            lab.state.collection("tasks")[upid] = {**task, "end": task["starttime"]}
+        for name, node in lab.state.collection("nodes").items():
+            lab.state.collection("nodes")[name] = {**node, "status": "online"}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
 def test_install_under_faults(lab: Lab, case: dict[str, Any]) -> None:
     chart = lab.chart(SCALED)
     put(lab, case)
-    result = lab.run("install", "web", chart, code=case.get("code", 1))
+    result = lab.run("install", "web", chart, *case.get("args", ()), code=case.get("code", 1))
     for text in case.get("text", ()):
         assert text in result.err, result
-    lab.clear_faults()
+    mend(lab)
     names = lab.run("list", "-q").out.split()
     if case.get("code") == 0:
         assert lab.status("web") == "deployed"
+        assert {guest["status"] for guest in lab.guests().values()} == {"running"}
     else:
         assert names == (["web"] if case.get("revision") else [])
         if names:
@@ -47,8 +64,8 @@ def test_install_under_faults(lab: Lab, case: dict[str, Any]) -> None:
 def test_recover_after_faults(lab: Lab, case: dict[str, Any]) -> None:
     chart = lab.chart(SCALED)
     put(lab, case)
-    lab.run("install", "web", chart, code=1)
-    lab.clear_faults()
+    lab.run("install", "web", chart, *case.get("args", ()), code=1)
+    mend(lab)
     lab.run("recover", "web")
     lab.settled("web")
     assert len(lab.guests()) == 2
@@ -59,8 +76,8 @@ def test_recover_after_faults(lab: Lab, case: dict[str, Any]) -> None:
 def test_uninstall_after_faults(lab: Lab, case: dict[str, Any]) -> None:
     chart = lab.chart(SCALED)
     put(lab, case)
-    lab.run("install", "web", chart, code=1)
-    lab.clear_faults()
+    lab.run("install", "web", chart, *case.get("args", ()), code=1)
+    mend(lab)
     lab.run("uninstall", "web", "--yes")
     assert not lab.guests()
     lab.sound()

@@ -34,6 +34,9 @@ BAD: list[dict[str, Any]] = [
     {"status": 500, "delay": 1},
     {"status": 200},
     {"drop": "sideways"},
+    {"offline": "no-such-node"},
+    {"drop": "after", "executed": True},
+    {"delay": 1, "message": "text"},
     {"delay": -1},
     {"status": 500, "times": 0},
     {"status": 500, "match": " "},
@@ -70,6 +73,44 @@ def test_fault_without_times_stays_until_cleared(root: Api) -> None:
     assert [root.get("/version").status for _ in range(3)] == [500] * 3
     faults.clear(root.simulator.state)
     assert root.get("/version").status == 200
+
+
+def test_a_status_with_a_text_and_the_work_done(root: Api) -> None:
+    state = root.simulator.state
+    faults.add(state, "POST /pools", status=500, message="got timeout", times=1)
+    answer = root.post("/pools", poolid="p")
+    assert (answer.status, answer.message.strip()) == (500, "got timeout")
+    assert "p" not in state.collection("pools")
+    faults.add(state, "POST /pools", status=596, executed=True, times=1)
+    assert root.post("/pools", poolid="p").status == 596
+    assert "p" in state.collection("pools")
+
+
+def test_a_task_that_is_lost_and_a_node_that_goes() -> None:
+    root = api(base="default")
+    state = root.simulator.state
+    faults.add(state, "POST /nodes/*/qemu", task_lost=True, times=1)
+    upid = root.post("/nodes/pve-node1/qemu", vmid=150, memory=64).data
+    assert "150" in state.collection("qemu")
+    gone = root.get(f"/nodes/pve-node1/tasks/{upid}/status")
+    assert (gone.status, list(gone.errors)) == (400, ["upid"])
+    faults.add(state, "GET /nodes/pve-node2/qemu", offline="pve-node2", times=1)
+    assert [root.get("/nodes/pve-node2/qemu").status for _ in range(2)] == [595, 595]
+    listed = {row["node"]: row["status"] for row in root.get("/nodes").data}
+    assert (listed["pve-node1"], listed["pve-node2"]) == ("online", "offline")
+
+
+def test_an_answer_that_breaks_off(root: Api) -> None:
+    state = root.simulator.state
+    faults.add(state, "GET /version", drop="body", times=1)
+
+    async def ask() -> int:
+        async with httpx.AsyncClient(transport=SimulatorTransport(root.simulator), base_url="https://x") as client:
+            with pytest.raises(httpx.RemoteProtocolError, match="complete message body"):
+                await client.get("/api2/json/version")
+            return (await client.get("/api2/json/version")).status_code
+
+    assert asyncio.run(ask()) == 401
 
 
 def test_drop_before_and_after(root: Api) -> None:

@@ -82,26 +82,34 @@ def add(
     match: Annotated[str, typer.Option("--match", help="Method and path, with *.", metavar="'POST /nodes/*/qemu'")],
     status: Annotated[int, typer.Option("--status", help="Answer with this status.")] = 0,
     drop: Annotated[
-        str, typer.Option("--drop", help="Close the connection before or after doing it.", metavar="before|after")
+        str,
+        typer.Option(
+            "--drop",
+            help="Close the connection before or after doing it, or amid the answer.",
+            metavar="before|after|body",
+        ),
     ] = "",
     delay: Annotated[float, typer.Option("--delay", help="Answer late by so many seconds.")] = 0.0,
     task_fail: Annotated[
         str, typer.Option("--task-fail", help="Let the task end with this text.", metavar="TEXT")
     ] = "",
+    task_lost: Annotated[bool, typer.Option("--task-lost", help="Do it, and forget the task.")] = False,
+    offline: Annotated[str, typer.Option("--offline", help="Let a node go offline.", metavar="NODE")] = "",
+    message: Annotated[str, typer.Option("--message", help="The text that goes with --status.")] = "",
+    executed: Annotated[bool, typer.Option("--executed", help="With --status: do it all the same.")] = False,
     times: Annotated[int, typer.Option("--times", help="So many times only.")] = 0,
     state: State = "",
 ) -> None:
     """Add a fault."""
     from pvehelm.simulator import faults as store
 
-    what: dict[str, Any] = {}
-    for name, value in (("status", status), ("drop", drop), ("delay", delay), ("task_fail", task_fail)):
-        if value:
-            what[name] = value
+    given = {"status": status, "drop": drop, "delay": delay, "task_fail": task_fail}
+    given |= {"task_lost": task_lost, "offline": offline}
+    what: dict[str, Any] = {name: value for name, value in given.items() if value}
     if not what:
-        raise UsageError("a fault needs --status, --drop, --delay or --task-fail")
+        raise UsageError("a fault needs --status, --drop, --delay, --task-fail, --task-lost or --offline")
     with _state(state) as opened:
-        store.add(opened, match, times=times or None, **what)
+        store.add(opened, match, times=times or None, message=message, executed=executed, **what)
     sys.stdout.write(f"fault added: {match}\n")
 
 

@@ -285,6 +285,9 @@ def pending_answer(call: Call, kind: str) -> list[dict[str, Any]]:
         if key in guest.deleted:
             row["delete"] = 2 if guest.deleted[key] else 1
         rows.append(row)
+    held = guest.lock(call.now)
+    if held and "lock" not in guest.config:
+        rows.append({"key": "lock", "value": held})
     rows.append({"key": "digest", "value": guest.digest(call)})
     return rows
 

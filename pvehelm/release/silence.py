@@ -1,0 +1,107 @@
+"""What became of a call that nobody answered, or whose task its node has forgotten: the object itself is asked.
+
+A gateway's status (502 to 599) and a connection that breaks say nothing about the work; a task that the node does not
+know any more, or calls ``unexpected status``, was cut off by a restart. Sending such a call once more may do it twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pvehelm.api.client import Client
+from pvehelm.api.exchange import maybe_executed, quote
+from pvehelm.api.kind import Kind, Live, Step, Wanted, leaves
+from pvehelm.api.task import UNKNOWN
+from pvehelm.errors import PvehelmError, TaskError
+from pvehelm.release.inventory import GUEST_KINDS
+from pvehelm.release.live import Reader
+from pvehelm.release.plan import Change
+
+LOST = frozenset({UNKNOWN, "unexpected status"})
+"""Exit statuses that say that nobody saw the task end."""
+_MAKING = frozenset({"qmclone", "qmcreate", "qmrestore", "vzclone", "vzcreate", "vzrestore"})
+_LOOKS = (0.2, 0.5, 1.0)
+_WHILE_MADE = 2.0
+
+
+def unclear(error: PvehelmError) -> bool:
+    """Whether the server may have done the call all the same, or part of it."""
+    if isinstance(error, TaskError):
+        return error.exitstatus in LOST
+    return maybe_executed(error)
+
+
+async def became(
+    kind: Kind, key: Mapping[str, Any], step: Step, change: Change, client: Client, sleep: Callable[[float], Any]
+) -> Any:
+    """What the call would have answered: a UPID that still runs, ``""`` when it is done; None when it was not done.
+
+    Raises PvehelmError when a guest was left half made.
+    """
+    for pause in _LOOKS:
+        await sleep(pause)
+        upid = await _running(key, client)
+        if upid:
+            return upid
+        live = await kind.read(key, Reader(client))
+        if step.creates and live is not None:
+            live = await _made(kind, key, live, client, sleep)
+        if step.deletes:
+            if live is None:
+                return ""
+        elif step.creates:
+            if live is not None and carries_mark(kind, live, change):
+                return ""
+        elif live is not None and change.wanted and step.writes and _has(kind, live, change.wanted, step.writes):
+            return ""
+    return None
+
+
+async def _running(key: Mapping[str, Any], client: Client) -> str:
+    """The task that works on the guest now."""
+    if not key.get("vmid") or not key.get("node"):
+        return ""
+    params = {"source": "active", "vmid": key["vmid"]}
+    rows = await client.get(f"/nodes/{quote(key['node'])}/tasks", params)
+    running = [row["upid"] for row in rows or [] if not row.get("status") or row.get("status") == "running"]
+    return str(running[0]) if running else ""
+
+
+async def _made(
+    kind: Kind, key: Mapping[str, Any], live: Live, client: Client, sleep: Callable[[float], Any]
+) -> Live | None:
+    """The guest once it is complete: a clone's task bears its source's number, and the target is locked meanwhile."""
+    seen: Live | None = live
+    while seen is not None and seen.extra.get("raw", {}).get("lock"):
+        rows = await client.get(f"/nodes/{quote(seen.key['node'])}/tasks", {"source": "active"})
+        making = any(row.get("type") in _MAKING and not row.get("endtime") for row in rows or [])
+        await sleep(_WHILE_MADE)
+        seen = await kind.read(key, Reader(client))
+        lock = seen.extra.get("raw", {}).get("lock") if seen else None
+        if lock and not making:
+            vmid = key.get("vmid")
+            raise PvehelmError(
+                f"guest {vmid} was left half made (lock: {lock})",
+                hint=f"its task was cut off: unlock and remove guest {vmid} on its node, then run the command again",
+            )
+    return seen
+
+
+def carries_mark(kind: Kind, live: Live, change: Change) -> bool:
+    """Whether a guest is the one that this change makes: somebody else's may have its number by now."""
+    if kind.name not in GUEST_KINDS:
+        return True
+    mark = live.extra.get("mark")
+    return mark is not None and change.owned is not None and mark.uid == change.owned.uid and mark.ref == change.ref
+
+
+def _has(kind: Kind, live: Live, wanted: Wanted, written: Sequence[str]) -> bool:
+    desired, now = leaves(wanted.fields), leaves(live.fields)
+    return all(
+        now.get("power") == "running"
+        if leaf == "started"
+        else kind.recorded(leaf) or kind.same(leaf, desired.get(leaf), now.get(leaf))
+        for leaf in written
+        if leaf in desired
+    )
