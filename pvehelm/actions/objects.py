@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 # What changes all the time and is no event.
 VOLATILE = frozenset(
-    ("cpu", "mem", "memhost", "disk", "uptime", "netin", "netout", "diskread", "diskwrite", "used", "avail")
-    + ("next-run", "digest", "pressurecpufull", "pressurecpusome", "pressureiofull", "pressureiosome")
-    + ("pressurememoryfull", "pressurememorysome")
+    {"cpu", "mem", "memhost", "disk", "uptime", "netin", "netout", "diskread", "diskwrite", "used", "avail", "digest"}
+    | {"next-run", "pressurecpufull", "pressurecpusome", "pressureiofull", "pressureiosome"}
+    | {"pressurememoryfull", "pressurememorysome"}
 )
 
 

@@ -73,6 +73,8 @@ class _Lister:
         self.kind = kind
         self.kinds = kinds
         self.get = get
+        # Names of the guests whose scopes are listed, by VMID.
+        self.guests: dict[str, str] = {}
 
     async def all(self, scope: str) -> Listing:
         made = Listing()
@@ -135,10 +137,12 @@ class _Lister:
             word = {"vm": "VirtualMachine", "ct": "Container"}[place]
             found = []
             for row in await guests(self.get):
-                names = (f"{word}/{row.get('name')}", str(row["vmid"]), f"{word}/{row['vmid']}")
+                number = str(row["vmid"])
+                names = (f"{word}/{row.get('name')}", number, f"{word}/{number}")
                 if row["type"] == flavour and (scope == EVERYWHERE or scope in names):
-                    key = {"scope": names[0], "vmid": str(row["vmid"]), "node": row["node"], "guest": place}
-                    found.append(key)
+                    # By number: a name may be several guests'.
+                    self.guests[number] = str(row.get("name") or "")
+                    found.append({"scope": number, "vmid": number, "node": row["node"], "guest": place})
             return found
         values = await self._values(place, made)
         return [{"scope": f"{place}/{name}", place: name} for name in values if scope in ("", "all", f"{place}/{name}")]
@@ -193,9 +197,10 @@ class _Lister:
                 found.append(Found(self.kind, self._name(key), key, row))
         return found
 
-    @staticmethod
-    def _place_name(known: Mapping[str, Any]) -> str:
+    def _place_name(self, known: Mapping[str, Any]) -> str:
         """The name of what has none: that of its place (``cluster``, ``pve1``, ``web-0``, ``blue``)."""
+        if known.get("vmid"):
+            return self.guests.get(str(known["vmid"])) or str(known["vmid"])
         place = str(known.get("scope") or known.get("node") or next(iter(known.values()), "cluster"))
         return place.partition("/")[2] or place
 

@@ -276,6 +276,8 @@ class Owners:
 
 def _same_key(found: Found, identifier: Mapping[str, Any]) -> bool:
     apart = set() if found.kind.bound_to_node else {"node"}
+    if "vmid" in found.key and "vmid" in identifier:
+        apart.add("scope")  # a guest by its name, or by its number
     shared = found.key.keys() & identifier.keys() - apart
     if not shared:
         return not found.key and not identifier

@@ -110,6 +110,14 @@ def refuse_others(ctx: Context, key: ReleaseKey, resources: Sequence[Resource]) 
     raise RefusedError("an object belongs to one release or set", problems, hint=hint)
 
 
+def holding(ctx: Context, namespace: str, ref: str) -> ReleaseKey | None:
+    """The set of a namespace whose manifests have a resource of that name."""
+    for release in ctx.store.list(ctx.cluster, namespace):
+        if is_set(release) and any(one.ref == ref for one in members(ctx.store.find(release.key))):
+            return release.key
+    return None
+
+
 def noun_of(ctx: Context, key: ReleaseKey) -> str:
     """``set`` or ``release``."""
     found = ctx.store.find(key, bodies=False)

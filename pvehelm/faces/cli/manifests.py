@@ -97,7 +97,7 @@ async def apply(
     result = await actions.apply(ctx, name, resources, o.options(session, ctx), prune=prune, description=given)
     if mode:
         return planned(session, result)
-    _applied(session, result, resources)
+    applied(session, result, resources)
     return 0
 
 
@@ -109,7 +109,7 @@ def _client_side(session: Session, texts: Sequence[actions.File]) -> int:
     return 0
 
 
-def _applied(session: Session, result: Result, resources: Sequence[Resource]) -> None:
+def applied(session: Session, result: Result, resources: Sequence[Resource]) -> None:
     release = result.release
     assert release is not None
     given = {resource.ref for resource in resources}

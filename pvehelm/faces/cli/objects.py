@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -62,7 +62,7 @@ async def get(
     if form not in ("table", "wide", "name", "json", "yaml", "jsonpath", "custom-columns"):
         raise UsageError(f"-o {how}: unknown format", hint=f"one of {FORMATS}")
     full = form in ("json", "yaml", "jsonpath", "custom-columns") or "spec" in sort_by
-    query = actions.Query(selector, field_selector, all_namespaces, _scope(scope), full)
+    query = actions.Query(selector, field_selector, all_namespaces, full_scope(scope), full)
     session.quiet = session.quiet or form in ("name", "jsonpath", "custom-columns")
     show = _Shown(form, spec, words, header=not no_headers, labels=show_labels, namespaces=all_namespaces)
     if watch:
@@ -143,7 +143,7 @@ def _list(documents: Sequence[Any]) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "List", "items": list(documents)}
 
 
-def _scope(text: str) -> str:
+def full_scope(text: str) -> str:
     """A scope with the kind's whole name: ``vm/web`` is ``VirtualMachine/web``."""
     kind, slash, name = text.partition("/")
     names = {"vm": "VirtualMachine", "qemu": "VirtualMachine", "ct": "Container", "lxc": "Container"}
@@ -194,6 +194,3 @@ async def _watched(
                     line(one)
     except TimeoutError:
         return
-
-
-Printer = Callable[[Any], None]

@@ -1,0 +1,187 @@
+"""Changing one object by its manifest: what is written there is compared with what was there before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pvehelm.actions import action
+from pvehelm.errors import InvalidError, NotFoundError, Problem, RefusedError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pvehelm.chart.manifest import Resource
+    from pvehelm.release.context import Context
+    from pvehelm.release.desire import Options
+    from pvehelm.release.objects import Object
+    from pvehelm.release.plan import Plan
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An object with its manifest, ready to be changed; ``set`` is the set whose manifest it is, '' for a live one."""
+
+    object: Object
+    resource: Resource
+    set: str = ""
+
+    @property
+    def text(self) -> str:
+        from pvehelm.chart.yaml import dump
+
+        return dump(self.resource.as_dict(), width=None)
+
+
+@action("read", "edit-begin")
+async def draft(
+    ctx: Context, words: Sequence[str], *, allow_owned: bool = False, all_namespaces: bool = False
+) -> Draft:
+    """The manifest of one object to change: its set's, or what the server has.
+
+    Raises RefusedError for what a chart's release owns, naming it, unless ``allow_owned``.
+    """
+    from pvehelm.actions.objects import Query, get
+    from pvehelm.api.raising import manifest
+    from pvehelm.chart.manifest import parse
+    from pvehelm.chart.yaml import dump
+    from pvehelm.release import sets
+
+    made = await get(ctx, words, Query(full=True, all_namespaces=all_namespaces, scope=""))
+    if len(made.objects) != 1:
+        raise UsageError(f"edit takes one object, not {len(made.objects)}", hint="pvehelm edit vm/web")
+    one = made.objects[0]
+    if one.kind.name == "Node":
+        raise UsageError(
+            "a node has no manifest", hint="its settings are kinds of their own: nodeconfigs, networks, ..."
+        )
+    if one.owner is not None:
+        release = ctx.store.get(one.owner)
+        if sets.is_set(release):
+            mine = next((r for r in sets.members(release) if r.ref == one.ref), None)
+            if mine is not None:
+                return Draft(one, mine, one.owner.name)
+        elif not allow_owned:
+            raise RefusedError(
+                f"{one} belongs to release {one.owner}",
+                hint=f"pvehelm upgrade {one.owner.name} CHART changes it; --allow-owned edits it as drift",
+            )
+    assert one.live is not None
+    document = manifest(one.kind, one.live, one.name, one.namespace)
+    (resource,) = parse(dump(document, width=None), file=one.ref)
+    return Draft(one, resource)
+
+
+@action("read", "edit-plan")
+async def edited(ctx: Context, begun: Draft, text: str, options: Options) -> Plan:
+    """What a changed text would do. Raises InvalidError with every problem of it."""
+    after = changed(begun, text)
+    if begun.set:
+        from dataclasses import replace
+
+        from pvehelm.actions.manifests import apply
+
+        key = begun.object.owner
+        assert key is not None
+        with_key = _at(ctx, key.namespace)
+        return (await apply(with_key, key.name, [after], replace(options, dry_run=True))).plan
+    return await _plan(ctx, begun, after, options)
+
+
+@action("write", "edit")
+async def edit(ctx: Context, begun: Draft, text: str, options: Options) -> Plan:
+    """Carry a changed text out: as the next revision of its set, or at once. The plan that was carried out."""
+    from pvehelm.release.decide import check
+    from pvehelm.release.direct import Job, carry_out
+
+    after = changed(begun, text)
+    if begun.set:
+        from pvehelm.actions.manifests import apply
+
+        key = begun.object.owner
+        assert key is not None
+        what = f"Edited {after.ref}"
+        return (await apply(_at(ctx, key.namespace), key.name, [after], options, description=what)).plan
+    plan = await _plan(ctx, begun, after, options)
+    check(plan)
+    if plan.destroys and not ctx.confirm(plan):
+        raise RefusedError("this destroys data and was not confirmed", hint="--yes confirms")
+    steps = [step for change in plan.changes for step in change.steps]
+
+    async def job(one: Object) -> Job:
+        return Job(one, steps, "edited")
+
+    if steps:
+        await carry_out(ctx, "edit", [begun.object], job, timeout=options.timeout)
+    return plan
+
+
+def changed(begun: Draft, text: str) -> Resource:
+    """The one resource of a changed text. Raises InvalidError when it is not one, or another one."""
+    from pvehelm.chart.manifest import parse
+
+    found = parse(text, file="your text")
+    if len(found) != 1:
+        raise InvalidError(f"one manifest is expected, not {len(found)}", hint="apply -f takes several")
+    before, after = begun.resource, found[0]
+    problems = [
+        Problem(str(after.where(path)), f"{what} can't be changed: {was!r} -> {now!r}", "it would be another object")
+        for what, path, was, now in (
+            ("kind", ("kind",), before.kind, after.kind),
+            ("metadata.name", ("metadata", "name"), before.name, after.name),
+        )
+        if was != now
+    ]
+    if problems:
+        raise InvalidError("an edit keeps the object that it is about", problems)
+    return after
+
+
+async def _plan(ctx: Context, begun: Draft, after: Resource, options: Options) -> Plan:
+    """The changes between two manifests of a live object: what was said before is its base, as an inventory's is."""
+    from pvehelm.api.kind import leaves
+    from pvehelm.release.decide import require_valid
+    from pvehelm.release.inventory import Inventory, Owned
+    from pvehelm.release.live import Reader, gather
+    from pvehelm.release.plan import plan
+
+    one = begun.object
+    client = await ctx.connect()
+    if one.kind.commit:
+        hint = f"pvehelm get {one.ref} -o yaml > it.yaml, then apply -f it.yaml --take-ownership all"
+        raise RefusedError(f"{one.ref} only counts once its group is applied, which a set does", hint=hint)
+    require_valid(ctx.kinds, [after])
+    base = one.kind.lower(begun.resource, lambda ref: None)
+    assert one.live is not None
+    key = {**base.key, **one.live.key} if one.vmid else dict(base.key)
+    owned = Owned(after.ref, one.kind.name, after.name, after.namespace, key, leaves(base.fields), {}, False, {}, "")
+    inventory = Inventory({after.ref: owned})
+    secrets = ctx.secrets(one.owner or ctx.key("edit"))
+    desired, observed = await gather(
+        [after], inventory, kinds=ctx.kinds.get, reader=Reader(client), secrets=secrets, taken=lambda ref: True
+    )
+    if observed.live.get(after.ref) is None:
+        raise NotFoundError(f"{one} is gone")
+    return plan(
+        "edit",
+        "",
+        ctx.namespace,
+        desired,
+        inventory,
+        observed,
+        kinds=ctx.kinds.get,
+        uid=begun_uid(one),
+        allowed=options.allowed.named(ctx.kinds.ref),
+    )
+
+
+def begun_uid(one: Object) -> str:
+    """The mark that the object carries: an edit leaves it as it is."""
+    mark = one.live.extra.get("mark") if one.live else None
+    return mark.uid if mark is not None else ""
+
+
+def _at(ctx: Context, namespace: str) -> Context:
+    """The same context in a set's own namespace."""
+    ctx.namespace = namespace
+    return ctx

@@ -1,0 +1,225 @@
+"""Taking objects away by name or by manifest: out of their set, or at once where nobody owns them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from pvehelm.actions import action
+from pvehelm.errors import NotFoundError, Problem, RefusedError, UsageError
+
+if TYPE_CHECKING:
+    from pvehelm.chart.manifest import Resource
+    from pvehelm.release.context import Context
+    from pvehelm.release.desire import Options
+    from pvehelm.release.objects import Object, Wish
+    from pvehelm.release.plan import Allowed, Change, Plan
+    from pvehelm.release.release import ReleaseKey
+
+
+@dataclass
+class Removed:
+    """What became of the objects, or would: ``{ref: words}``, and the plans that say what is called."""
+
+    done: dict[str, str] = field(default_factory=dict)
+    plans: list[Plan] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What shall go. ``words`` (``vm web``, ``vm/web ct/db``) with a selector, or ``resources`` of manifests."""
+
+    words: Sequence[str] = ()
+    selector: str = ""
+    resources: Sequence[Resource] = ()
+    all_namespaces: bool = False
+    scope: str = ""
+
+
+@action("destroy")
+async def delete(
+    ctx: Context,
+    target: Target,
+    options: Options | None = None,
+    *,
+    allow_owned: bool = False,
+    ignore_not_found: bool = False,
+    purge: bool = False,
+) -> Removed:
+    """Delete objects: a set's as the next revision of the set, nobody's at once.
+
+    What a chart's release owns is refused, naming it, unless ``allow_owned``: then it goes, and the release sees it
+    missing. ``purge`` takes guests out of backup jobs, replication and high availability, too.
+    """
+    from pvehelm.release import objects, sets
+    from pvehelm.release.desire import Options
+    from pvehelm.release.live import Reader
+
+    options = options or Options()
+    found = await _found(ctx, target, ignore_not_found)
+    allowed = options.allowed.named(ctx.kinds.ref)
+    of_sets: dict[ReleaseKey, list[Object]] = {}
+    others: list[Object] = []
+    refused: list[Problem] = []
+    for one in found:
+        release = ctx.store.find(one.owner, bodies=False) if one.owner is not None else None
+        if one.owner is None or release is None:
+            others.append(one)
+        elif sets.is_set(release) and not allow_owned:
+            of_sets.setdefault(one.owner, []).append(one)
+        elif allow_owned:
+            others.append(one)
+        else:
+            hint = f"pvehelm upgrade or uninstall {one.owner.name} removes it; --allow-owned deletes it all the same"
+            refused.append(Problem(one.ref, f"{one} belongs to release {one.owner}", hint))
+    others = await objects.read(others, Reader(await ctx.connect()))
+    refused += [problem for one in others for problem in _against(one, allowed)]
+    if len(refused) == 1:
+        raise RefusedError(refused[0].what, hint=refused[0].hint)
+    if refused:
+        raise RefusedError("some objects are not deleted", refused)
+    made = Removed()
+    direct = await _plan(ctx, others, purge) if others else None
+    for key, members in of_sets.items():
+        await _out_of_set(ctx, key, members, options, made)
+    if direct is not None:
+        await _at_once(ctx, others, direct, options, made)
+    return made
+
+
+async def _found(ctx: Context, target: Target, ignore_not_found: bool) -> list[Object]:
+    from pvehelm.actions.objects import label_test
+    from pvehelm.release import objects
+    from pvehelm.release.live import Reader
+
+    client = await ctx.connect()
+    reader = Reader(client)
+    here = None if target.all_namespaces else ctx.namespace
+    wanted: list[tuple[objects.Wish, str | None]]
+    if target.words:
+        wanted = [(wish, here) for wish in objects.wishes(ctx.kinds, target.words)]
+        if not target.selector and not all(wish.names for wish, _ in wanted):
+            raise UsageError("which of them?", hint="delete vm NAME, or -l SELECTOR")
+    else:
+        wanted = [
+            (objects.Wish(ctx.kinds.get(one.kind), (one.name,), one.kind), one.namespace or ctx.namespace)
+            for one in target.resources
+        ]
+    found: list[Object] = []
+    missing: list[Problem] = []
+    for wish, namespace in wanted:
+        scope = target.scope or ("all" if wish.names and getattr(wish.kind, "scoped", False) else "")
+        try:
+            found += (await objects.catalogue(ctx, [wish], reader, scope=scope, namespace=namespace)).objects
+        except NotFoundError as error:
+            lost = _only_in_a_set(ctx, wish, namespace or ctx.namespace)
+            found += lost
+            if not lost:
+                missing += error.problems or (Problem(f"{wish.kind.name}/{wish.names[0]}", str(error), error.hint),)
+    if missing and not ignore_not_found:
+        first = missing[0]
+        if len(missing) == 1:
+            raise NotFoundError(first.what, hint=first.hint)
+        raise NotFoundError("some objects are not there", missing)
+    test = label_test(target.selector)
+    unique = {str((one.found.ref, sorted(one.found.key.items(), key=str))): one for one in found if test(one.labels)}
+    return list(unique.values())
+
+
+def _only_in_a_set(ctx: Context, wish: Wish, namespace: str) -> list[Object]:
+    """What is not on the server, but in the manifests of a set: an object that went away, or never came to be."""
+    from pvehelm.api.listing import Found
+    from pvehelm.release import sets
+    from pvehelm.release.objects import Object
+
+    found = []
+    for name in wish.names:
+        owner = sets.holding(ctx, namespace, f"{wish.kind.name}/{name}")
+        if owner is not None:
+            found.append(Object(Found(wish.kind, name, {"name": name}), owner))
+    return found
+
+
+def _against(one: Object, allowed: Allowed) -> list[Problem]:
+    """What stands against deleting an object at once."""
+    if one.kind.always_there or one.kind.name == "Node":
+        return [Problem(one.ref, f"{one.ref}: settings can't be deleted", "edit them")]
+    if one.kind.commit:
+        hint = f"pvehelm get {one.ref} -o yaml > it.yaml, apply -f it.yaml --take-ownership all, then delete -f it.yaml"
+        return [Problem(one.ref, f"{one.ref} only counts once its group is applied, which a set does", hint)]
+    metadata = one.owned.metadata if one.owned else {}
+    if metadata.get("lifecycle") == "protect" and one.ref not in allowed.destroy:
+        return [Problem(one.ref, f"{one.ref} would be destroyed (lifecycle: protect)", f"--allow-destroy {one.ref}")]
+    if one.live is not None and one.live.fields.get("protection"):
+        return [Problem(one.ref, f"{one.ref} is protected by the server", "switch its protection off first")]
+    return []
+
+
+async def _out_of_set(
+    ctx: Context, key: ReleaseKey, members: Sequence[Object], options: Options, made: Removed
+) -> None:
+    from pvehelm.release import sets
+    from pvehelm.release.desire import Desire
+    from pvehelm.release.pipeline import run
+
+    release = ctx.store.get(key)
+    refs = {one.ref for one in members}
+    named = ", ".join(sorted(refs))
+    desire = sets.without(ctx, key, release, refs, description=f"Deleted {named}"[:200])
+    if desire is None:
+        desire = Desire("uninstall", (), {"labels": dict(release.labels)})
+    result = await run(ctx, key, desire, options)
+    made.plans.append(result.plan)
+    made.done |= dict.fromkeys(sorted(refs), f"deleted from set {key.name}")
+
+
+async def _plan(ctx: Context, objects: Sequence[Object], purge: bool) -> Plan:
+    """The deletions as a plan, for the question."""
+    from pvehelm.release.plan import Plan
+
+    changes = tuple(_change(one, purge) for one in objects)
+    return Plan("delete", "", ctx.namespace, changes)
+
+
+def _change(one: Object, purge: bool) -> Change:
+    from pvehelm.api.kind import Effect
+    from pvehelm.release.plan import Change, Op
+
+    assert one.live is not None
+    losses = tuple(one.kind.losses(one.live))
+    steps = one.kind.delete(one.live)
+    if purge and one.vmid:
+        steps = [replace(step, params={**step.params, "purge": 1}) if step.deletes else step for step in steps]
+    return Change(
+        ref=one.ref,
+        kind=one.kind.name,
+        op=Op.delete,
+        reason="asked for",
+        effect=Effect.data_loss if losses else Effect.live,
+        steps=tuple(steps),
+        losses=losses,
+        key=dict(one.live.key),
+    )
+
+
+async def _at_once(ctx: Context, objects: Sequence[Object], plan: Plan, options: Options, made: Removed) -> None:
+    from pvehelm.release.direct import Job, carry_out
+
+    made.plans.append(plan)
+    if options.dry_run:
+        made.done |= {one.ref: "deleted" for one in objects}
+        return
+    if plan.destroys and not ctx.confirm(plan):
+        raise RefusedError(
+            "this destroys data and was not confirmed",
+            [Problem(change.ref, ", ".join(change.losses) or "the guest") for change in plan.destroys],
+            hint="--yes confirms",
+        )
+    steps: dict[str, Any] = {change.ref: change.steps for change in plan.changes}
+
+    async def job(one: Object) -> Job:
+        return Job(one, steps[one.ref], "deleted")
+
+    report = await carry_out(ctx, "delete", objects, job, timeout=options.timeout)
+    made.done |= report.done

@@ -1,0 +1,215 @@
+"""create vm|ct: a guest from flags; create NAME: a chart."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from pvehelm.actions import creating as actions
+from pvehelm.errors import UsageError
+from pvehelm.faces import output
+from pvehelm.faces.cli import complete
+from pvehelm.faces.cli import options as o
+from pvehelm.faces.cli.command import Session, command, read_text
+from pvehelm.faces.cli.manifests import APPLYING, applied, planned
+from pvehelm.faces.cli.words import FirstWord
+
+ALIASES = {
+    "vms": "vm",
+    "qemu": "vm",
+    "virtualmachine": "vm",
+    "cts": "ct",
+    "lxc": "ct",
+    "container": "ct",
+}
+
+
+class Create(FirstWord):
+    other = ("NAME", "charts", "create", "Scaffold a chart.")
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, [ALIASES.get(args[0].lower(), args[0]), *args[1:]] if args else args)
+
+
+app = typer.Typer(
+    cls=Create,
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="Make a guest, or scaffold a chart: the first word decides.",
+)
+Words = Annotated[list[str], typer.Argument(help="The guest's name.", metavar="[NAME]")]
+Name = Annotated[str, typer.Option("--name", help="The guest's name.")]
+Node = Annotated[
+    str,
+    typer.Option(
+        "--node", help="Its node; the template's or the emptiest when left out.", autocompletion=complete.nodes
+    ),
+]
+Vmid = Annotated[int, typer.Option("--vmid", help="Its number; the next free one when left out.")]
+Cores = Annotated[int, typer.Option("--cores", help="Processor cores.", min=0)]
+Memory = Annotated[str, typer.Option("--memory", help="Memory: 2048 (MiB) or 2G.", metavar="SIZE")]
+Disk = Annotated[list[str], typer.Option("--disk", help="A disk: STORAGE:SIZE[,KEY=VALUE...]; repeatable.")]
+Net = Annotated[list[str], typer.Option("--net", help="A network device: BRIDGE[,KEY=VALUE...]; repeatable.")]
+Tags = Annotated[list[str], typer.Option("--tag", help="Tags; repeatable.")]
+Labels = Annotated[list[str], typer.Option("-l", "--label", "--labels", help="Labels: a=b,c=d; repeatable.")]
+Text = Annotated[str, typer.Option("--notes", help="The guest's notes.")]
+SshKey = Annotated[list[str], typer.Option("--ssh-key", help="A file of public keys; repeatable.", metavar="FILE")]
+Ip = Annotated[str, typer.Option("--ip", help="dhcp, or an address with its length.")]
+Gateway = Annotated[str, typer.Option("--gateway", help="The gateway.")]
+Power = Annotated[bool, typer.Option("--start/--no-start", help="Whether it is started.")]
+More = Annotated[list[str], typer.Option("--set", help="Further fields: onboot=true,agent=true.", metavar="KEY=VALUE")]
+SetName = Annotated[str, typer.Option("--set-name", help="Put it into this set, instead of one of its own.")]
+CREATING = ("namespace", "context", "output", "yes", *(flag for flag in APPLYING if flag != "replace"))
+
+
+@app.command()
+@command(*CREATING)
+async def vm(
+    session: Session,
+    words: Words = [],
+    name: Name = "",
+    node: Node = "",
+    template: Annotated[str, typer.Option("--template", help="The template to clone.", metavar="NAME")] = "",
+    iso: Annotated[str, typer.Option("--iso", help="A medium to install from: STORAGE:iso/FILE.")] = "",
+    vmid: Vmid = 0,
+    cores: Cores = 0,
+    memory: Memory = "",
+    disk: Disk = [],
+    net: Net = [],
+    tag: Tags = [],
+    labels: Labels = [],
+    notes: Text = "",
+    user: Annotated[str, typer.Option("--user", help="Cloud-init's user.")] = "",
+    ssh_key: SshKey = [],
+    ip: Ip = "",
+    gateway: Gateway = "",
+    start: Power = True,
+    set_: More = [],
+    set_name: SetName = "",
+) -> int:
+    """Make a virtual machine.
+
+    pvehelm create vm --name web --template debian-12-template --memory 4G --cores 2
+    """
+    guest = actions.Guest(
+        "VirtualMachine",
+        _name(words, name),
+        template=template,
+        iso=iso,
+        node=node,
+        vmid=vmid,
+        cores=cores,
+        memory=memory,
+        disks=disk,
+        networks=net,
+        tags=tag,
+        labels=_labels(labels),
+        description=notes,
+        user=user,
+        ssh_keys=_keys(ssh_key),
+        ip=ip,
+        gateway=gateway,
+        power="" if start else "stopped",
+        more=_more(set_),
+        namespace=session.namespace,
+    )
+    return await _made(session, guest, set_name)
+
+
+@app.command()
+@command(*CREATING)
+async def ct(
+    session: Session,
+    words: Words = [],
+    name: Name = "",
+    node: Node = "",
+    image: Annotated[str, typer.Option("--image", help="The OS template: STORAGE:vztmpl/FILE.")] = "",
+    vmid: Vmid = 0,
+    cores: Cores = 0,
+    memory: Memory = "",
+    disk: Disk = [],
+    net: Net = [],
+    tag: Tags = [],
+    labels: Labels = [],
+    notes: Text = "",
+    ssh_key: SshKey = [],
+    ip: Ip = "",
+    gateway: Gateway = "",
+    start: Power = True,
+    privileged: Annotated[bool, typer.Option("--privileged", help="A privileged container.")] = False,
+    set_: More = [],
+    set_name: SetName = "",
+) -> int:
+    """Make a container. The first disk is its root.
+
+    pvehelm create ct --name db --image local:vztmpl/debian-12-standard_12.7-1_amd64.tar.zst --disk local-lvm:8G
+    """
+    guest = actions.Guest(
+        "Container",
+        _name(words, name),
+        image=image,
+        node=node,
+        vmid=vmid,
+        cores=cores,
+        memory=memory,
+        disks=disk,
+        networks=net,
+        tags=tag,
+        labels=_labels(labels),
+        description=notes,
+        ssh_keys=_keys(ssh_key),
+        ip=ip,
+        gateway=gateway,
+        power="" if start else "stopped",
+        more={"unprivileged": not privileged, **_more(set_)},
+        namespace=session.namespace,
+    )
+    return await _made(session, guest, set_name)
+
+
+async def _made(session: Session, guest: actions.Guest, set_name: str) -> int:
+    from dataclasses import replace
+
+    mode = o.dry_mode(session)
+    if mode == "client":
+        data = actions.manifest(guest).as_dict()
+        output.emit_data(data, "yaml" if session.output == "table" else session.output)
+        return 0
+    ctx = session.watch()
+    if not guest.node:
+        guest = replace(guest, node=await actions.place(ctx, guest))
+        sys.stderr.write(f"node: {guest.node}\n")
+    resource = actions.manifest(guest)
+    result = await actions.create(ctx, resource, o.options(session, ctx), set_name=set_name)
+    if mode:
+        return planned(session, result)
+    applied(session, result, [resource])
+    return 0
+
+
+def _name(words: list[str], name: str) -> str:
+    given = [*words, *([name] if name else [])]
+    if len(given) != 1:
+        raise UsageError("a guest needs one name", hint="pvehelm create vm --name web --template debian-12-template")
+    return given[0]
+
+
+def _labels(texts: list[str]) -> dict[str, str]:
+    from pvehelm.actions.releases import parse_labels
+
+    return parse_labels(texts)
+
+
+def _keys(paths: list[str]) -> list[str]:
+    lines = [line.strip() for path in paths for line in read_text(path).splitlines()]
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def _more(texts: list[str]) -> dict[str, Any]:
+    """``--set`` as Helm's."""
+    from pvehelm.chart.values import ValueFlag, from_flags
+
+    return dict(from_flags([ValueFlag("set", text) for text in texts]))
