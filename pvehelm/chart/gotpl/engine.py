@@ -1,0 +1,286 @@
+"""The engine of Helm's own template syntax: charts rendered exactly as Helm 4 renders them, every problem with its place.
+
+Like the engine of the Jinja2 dialect it works on data alone and answers with data alone, so that it can run in a
+child process. ``Templates`` is what a set of files defines and the code made of it; ``Engine`` runs the files of charts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import marshal
+from collections.abc import Callable, Iterator, Mapping
+from types import CodeType, FunctionType
+from typing import Any
+
+from pvehelm.chart.gotpl import runtime
+from pvehelm.chart.gotpl.compiler import NAMES, compiled
+from pvehelm.chart.gotpl.library import FUNCTIONS, SIGNATURES
+from pvehelm.chart.gotpl.parser import ParseError, parse
+from pvehelm.chart.gotpl.syntax import Tree
+from pvehelm.chart.gotpl.trouble import Trouble
+from pvehelm.chart.gotpl.values import GoError
+from pvehelm.chart.kept import RANDOM, Kept
+from pvehelm.chart.objects import Scope
+from pvehelm.chart.sandbox import Ask, Limits
+from pvehelm.chart.secrets import Tokens
+
+_NOTES = "templates/NOTES.txt"
+#: Texts of ``tpl`` that are kept with the compiled code of a chart: how many, and how long each may be.
+_TEXTS, _LONGEST = 2000, 20_000
+
+PARAMETERS = {name: signature.parameters for name, signature in SIGNATURES.items()}
+KNOWN = frozenset((*FUNCTIONS, *NAMES))
+
+#: What is kept of a template: whether it is empty, its marshalled code, the texts taken out of it.
+Kept_ = list[Any]
+
+
+class Literal(str):
+    """A text of a template's file, which knows where it stands there."""
+
+    __slots__ = ("pos",)
+    pos: int
+
+
+class Templates:
+    """The named templates of files, in the order in which they are read: the last definition of a name counts.
+
+    ``packed`` is what ``pack`` gave for the same files before; then nothing is read that is not needed.
+    """
+
+    def __init__(
+        self,
+        sources: Mapping[str, str],
+        *,
+        strict: bool = False,
+        functions: Mapping[str, Callable[..., Any]] = FUNCTIONS,
+        packed: bytes = b"",
+        known: frozenset[str] = KNOWN,
+    ) -> None:
+        self.sources: dict[str, str] = dict(sources)
+        self.strict = strict
+        self.known = known
+        self.changed = False
+        self.errors: dict[str, ParseError] = {}
+        #: Of each file the kept templates by name.
+        self.files: dict[str, dict[str, Kept_]] = {}
+        self._trees: dict[str, dict[str, Tree]] = {}
+        self.home: dict[str, str] = {}
+        self.globals: dict[str, Any] = {
+            "__gotpl__": self,
+            "str": str,
+            "dict": dict,
+            "field": runtime.field,
+            "first": runtime.first_field,
+            "sfield": runtime.strict_field,
+            "sfirst": runtime.strict_first_field,
+            "items": runtime.items,
+            "pairs": runtime.pairs,
+            "shown": runtime.shown,
+            "fault": runtime.fault,
+            "joined": runtime.joined,
+            "call": runtime.call,
+            **{f"f_{name}": function for name, function in functions.items()},
+        }
+        kept = _unpacked(packed)
+        self.texts: dict[str, dict[str, Kept_]] = kept.get("texts", {})
+        for file in self.sources:
+            known_file = kept.get("files", {}).get(file)
+            self.files[file] = known_file if known_file is not None else self._read(file)
+            for name, one in self.files[file].items():
+                if name not in self.home or not one[0]:
+                    self.home[name] = file
+
+    def _read(self, file: str) -> dict[str, Kept_]:
+        self.changed = True
+        try:
+            trees = parse(file, self.sources[file], self.known)
+        except ParseError as error:
+            self.errors[file] = error
+            return {}
+        self._trees[file] = trees
+        return {name: [tree.empty, None, None] for name, tree in trees.items()}
+
+    def trees(self, file: str) -> dict[str, Tree]:
+        """The trees of a file, or of a text given to tpl (by its own name), read again where that is needed."""
+        if file not in self._trees:
+            shown = "gotpl" if file.startswith("gotpl#") else file
+            self._trees[file] = parse(shown, self.sources[file], self.known)
+        return self._trees[file]
+
+    def prepare(self, name: str) -> runtime.Code | None:
+        """The function of a named template."""
+        file = self.home.get(name)
+        return None if file is None else self._function(file, name, self.files[file][name], texts=False)
+
+    def main(self, file: str) -> tuple[runtime.Code, list[Literal]]:
+        """The function of a file as a whole, whose texts know their places; and those texts."""
+        home = self.home.get(file, file)
+        kept = self.files[home][file]
+        code = self._function(home, file, kept, texts=True)
+        return code, code.__defaults__[0]  # type: ignore[attr-defined]
+
+    def _function(self, file: str, name: str, kept: Kept_, *, texts: bool) -> Any:
+        # A file's own template may be included as well; then it is made again, without the places.
+        slot = 3 if texts else 1
+        while len(kept) <= slot + 1:
+            kept.append(None)
+        if kept[slot] is None:
+            self.changed = True
+            key = "gotpl" if name == "gotpl" and file.startswith("gotpl#") else name
+            kept[slot], kept[slot + 1] = compiled(self.trees(file)[key], PARAMETERS, strict=self.strict, texts=texts)
+        code: CodeType = marshal.loads(kept[slot])
+        function = FunctionType(code.replace(co_filename=file), self.globals, name)
+        if texts:
+            function.__defaults__ = ([_literal(text, pos) for text, pos in kept[slot + 1]],)
+        return function
+
+    def read_text(self, source: str) -> tuple[runtime.Code, dict[str, runtime.Code]]:
+        """The function of a text given to tpl and those of its definitions. Raises GoError."""
+        name = "gotpl#" + hashlib.sha1(source.encode("utf-8", "surrogateescape"), usedforsecurity=False).hexdigest()
+        self.sources[name] = source
+        kept = self.texts.get(name)
+        if kept is None:
+            try:
+                self._trees[name] = parse("gotpl", source, self.known)
+            except ParseError as error:
+                from pvehelm.chart.gotpl.syntax import quoted
+
+                raise GoError(f"cannot parse template {quoted(source)}: {error}") from error
+            kept = {key: [tree.empty, None, None] for key, tree in self._trees[name].items()}
+            self.changed = True
+            self.texts[name] = kept
+        found = {}
+        for key, one in kept.items():
+            if key == "gotpl" or not one[0] or key not in self.home:
+                found[key] = self._function(name, key, one, texts=False)
+        main = found.pop("gotpl")
+        return main, found
+
+    def pack(self) -> bytes:
+        """All that was compiled so far, for the cache; nothing when nothing is new."""
+        if not self.changed or self.errors:
+            return b""
+        short = [name for name in self.texts if len(self.sources.get(name, "")) < _LONGEST][:_TEXTS]
+        return marshal.dumps({"files": self.files, "texts": {name: self.texts[name] for name in short}})
+
+
+def _literal(text: str, pos: int) -> Literal:
+    found = Literal(text)
+    found.pos = pos
+    return found
+
+
+def _unpacked(packed: bytes) -> dict[str, Any]:
+    try:
+        found = marshal.loads(packed) if packed else {}
+    except (ValueError, EOFError, TypeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def execution_order(names: Iterator[str] | list[str]) -> list[str]:
+    """Files in the order in which Helm reads and runs them: the deepest first, and of one depth the last by name."""
+    return sorted(names, key=lambda name: (name.count("/"), name.encode()), reverse=True)
+
+
+class Engine:
+    """Renders the files of ``scopes``; ``trouble`` holds what was found wrong so far.
+
+    ``strict`` makes missing keys errors; ``lint`` lets ``fail`` and ``required`` pass, as Helm's lint does.
+    """
+
+    def __init__(
+        self,
+        scopes: list[Scope],
+        tokens: Tokens,
+        limits: Limits,
+        ask: Ask,
+        codes: bytes = b"",
+        *,
+        strict: bool = False,
+        lint: bool = False,
+    ) -> None:
+        self.scopes = scopes
+        self.limits = limits
+        self.kept = Kept(ask, tokens)
+        self.scope_of: dict[str, Scope] = {}
+        sources: dict[str, str] = {}
+        for scope in scopes:
+            for name, source in scope.templates.items():
+                if not scope.chart.is_library or name.rpartition("/")[2].startswith("_"):
+                    self.scope_of[name] = scope
+                    sources[name] = source
+        self.order = execution_order(list(sources))
+        functions = {**FUNCTIONS, **self._guarded(tokens), **self._random()}
+        self.templates = Templates(
+            {name: sources[name] for name in self.order}, strict=strict, functions=functions, packed=codes
+        )
+        self.run = runtime.Run(self.templates.prepare, self.templates.read_text, ask, lint=lint, output=limits.output)
+        self.trouble = Trouble(self.templates, scopes)
+
+    def _random(self) -> dict[str, Callable[..., Any]]:
+        return {name: self.kept.once(name, FUNCTIONS[name]) for name in RANDOM & set(FUNCTIONS)}
+
+    def _guarded(self, tokens: Tokens) -> dict[str, Callable[..., Any]]:
+        return {}
+
+    def render(self) -> dict[str, Any]:
+        """Every file and the notes: ``files`` {name: text}, ``lines`` {name: [offset, position, ...]}, ``notes``."""
+        files: dict[str, str] = {}
+        lines: dict[str, list[int]] = {}
+        notes = ""
+        for error in self.templates.errors.values():
+            self.trouble.parse_error(error)
+        for name in self.order if not self.templates.errors else ():
+            if name.rpartition("/")[2].startswith("_"):
+                continue
+            scope = self.scope_of[name]
+            scope.root["Template"] = {"Name": name, "BasePath": f"{scope.prefix}/templates"}
+            self.kept.file = name
+            pieces = self._file(name, scope)
+            if pieces is None:
+                continue
+            text = _text(pieces)
+            if name[len(scope.prefix) + 1 :] == _NOTES:
+                if not scope.depth:
+                    notes = text
+                continue
+            files[name] = text
+            lines[name] = _positions(pieces)
+        return {"files": files, "lines": lines, "notes": notes}
+
+    def _file(self, name: str, scope: Scope) -> list[str] | None:
+        pieces: list[str] = []
+        try:
+            code, _ = self.templates.main(name)
+            code(self.run, scope.root, pieces.append)
+            if sum(map(len, pieces)) > self.limits.output:
+                raise runtime.ExecError(f"the output exceeds the limit of {self.limits.output // (1024 * 1024)} MiB")
+        except (Exception, RecursionError) as error:
+            self.trouble.explain(error, name)
+            return None
+        return pieces
+
+    def packed(self) -> bytes:
+        """The compiled templates for the cache; nothing when there is nothing new."""
+        return self.templates.pack()
+
+
+def _text(pieces: list[str]) -> str:
+    """What a file prints. Cut characters are bytes that are no text; where they stay alone, a sign stands for them."""
+    text = "".join(pieces).replace("<no value>", "")
+    if text.isascii() or not any("\udc80" <= char <= "\udcff" for char in text):
+        return text
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _positions(pieces: list[str]) -> list[int]:
+    """Where in the output each text of the file's own begins, and where it stands in the source: flat pairs."""
+    found: list[int] = []
+    offset = 0
+    for piece in pieces:
+        if piece.__class__ is Literal:
+            found += (offset, piece.pos)  # type: ignore[attr-defined]
+        offset += len(piece) if "<no value>" not in piece else len(piece.replace("<no value>", ""))
+    return found

@@ -1,0 +1,161 @@
+"""The lexer: a template's text and the tokens of its actions, as Go's text/template reads them.
+
+One regular expression reads every token inside an action. Blanks are no tokens; a token knows whether one stands before
+it, for that is all the grammar asks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+KEYWORDS = frozenset(("block", "break", "continue", "define", "else", "end", "if", "range", "nil", "template", "with"))
+
+
+class Token(NamedTuple):
+    """``kind`` is text, left, right, error, eof, a keyword, or what ``_TOKEN`` names; ``pos`` an index of the source."""
+
+    kind: str
+    value: str
+    pos: int
+    spaced: bool
+
+
+_END = r"(?=[ \t\r\n.,|:()]|\}\}|\Z)"
+_NUMBER = (
+    r"[+-]?(?:0[xX][0-9a-fA-F_]*(?:\.[0-9a-fA-F_]*)?(?:[pP][+-]?[0-9_]*)?"
+    r"|0[oO][0-7_]*(?:\.[0-7_]*)?|0[bB][01_]*(?:\.[01_]*)?|[0-9_]*(?:\.[0-9_]*)?(?:[eE][+-]?[0-9_]*)?)i?(?!\w)"
+)
+_TOKEN = re.compile(
+    rf"""
+     (?P<space>[ \t\r\n]+(?!-\}}\}}))
+    |(?P<right>\}}\}}|[ \t\r\n]-\}}\}})
+    |(?P<field>\.(?![0-9])\w+){_END}
+    |(?P<word>(?![0-9])\w+){_END}
+    |(?P<variable>\$\w*){_END}
+    |(?P<string>"(?:[^"\\\n]|\\[^\n])*")
+    |(?P<number>(?=[+\-0-9]|\.[0-9]){_NUMBER}(?P<imaginary>(?<!i)[+-]{_NUMBER})?)
+    |(?P<dot>\.){_END}
+    |(?P<pipe>\|)
+    |(?P<open>\()
+    |(?P<close>\))
+    |(?P<declare>:=)
+    |(?P<assign>=)
+    |(?P<raw>`[^`]*`)
+    |(?P<char>'(?:[^'\\\n]|\\[^\n])*')
+    |(?P<other>[!\#%&*,/;<>?@\[\\\]^{{}}~])
+    """,
+    re.VERBOSE,
+)
+_BLANKS = " \t\r\n"
+_TRIM_LEFT = re.compile(r"\{\{-[ \t\r\n]")
+_TRIM_RIGHT = re.compile(r"[ \t\r\n]*")
+_COMMENT_END = re.compile(r"[ \t\r\n]-\}\}|\}\}")
+
+
+def tokens(source: str, *, comments: bool = False) -> list[Token]:
+    """The tokens of ``source``; the last is ``eof``, or ``error`` with the message. ``comments`` keeps comments."""
+    return list(_tokens(source, comments))
+
+
+def _tokens(source: str, comments: bool) -> Iterator[Token]:
+    at, size = 0, len(source)
+    match = _TOKEN.match
+    while True:
+        left = source.find("{{", at)
+        if left < 0:
+            if at < size:
+                yield Token("text", source[at:], at, False)
+            yield Token("eof", "", size, False)
+            return
+        trim = _TRIM_LEFT.match(source, left)
+        text = source[at:left].rstrip(_BLANKS) if trim else source[at:left]
+        if text:
+            yield Token("text", text, at, False)
+        # As in Go, the blank after the minus is the first thing inside the action.
+        inside = left + 3 if trim else left + 2
+        comment = inside + 1 if trim else inside
+        if source.startswith("/*", comment):
+            close = source.find("*/", comment + 2)
+            if close < 0:
+                yield Token("error", "unclosed comment", comment, False)
+                return
+            end = _COMMENT_END.match(source, close + 2)
+            if end is None:
+                yield Token("error", "comment ends before closing delimiter", close + 2, False)
+                return
+            if comments:
+                yield Token("comment", source[comment : close + 2], comment, False)
+            at = _after(source, end)
+            continue
+        yield Token("left", "{{", left, False)
+        at, depth, spaced = inside, 0, False
+        while True:
+            found = match(source, at)
+            if found is None:
+                yield Token("error", _mistake(source, at), at, spaced)
+                return
+            kind = found.lastgroup or ""
+            if kind == "space":
+                at, spaced = found.end(), True
+                continue
+            value = found[0]
+            if kind == "word":
+                if value in KEYWORDS:
+                    kind = value
+                elif value in ("true", "false"):
+                    kind = "bool"
+            elif kind == "right":
+                if depth:
+                    yield Token("error", "unclosed left paren", at, spaced)
+                    return
+                yield Token("right", "}}", at, spaced)
+                at = _after(source, found)
+                break
+            elif kind == "open":
+                depth += 1
+            elif kind == "close":
+                depth -= 1
+                if depth < 0:
+                    yield Token("error", "unexpected right paren", at, spaced)
+                    return
+            elif kind == "imaginary" or (kind == "number" and found["imaginary"]):
+                kind = "complex"
+                if not value.endswith("i"):
+                    yield Token("error", f'bad number syntax: "{value}"', at, spaced)
+                    return
+            yield Token(kind, value, at, spaced)
+            at, spaced = found.end(), False
+
+
+def _after(source: str, end: re.Match[str]) -> int:
+    """Where the text goes on after a closing delimiter."""
+    if len(end[0]) == 2:
+        return end.end()
+    blanks = _TRIM_RIGHT.match(source, end.end())
+    return blanks.end() if blanks else end.end()
+
+
+def _mistake(source: str, at: int) -> str:
+    """Why no token can be read at ``at``."""
+    rest = source[at : at + 200]
+    if not rest.strip(_BLANKS):
+        return "unclosed action"
+    first = rest[0]
+    if first == '"':
+        return "unterminated quoted string"
+    if first == "`":
+        return "unterminated raw quoted string"
+    if first == "'":
+        return "unterminated character constant"
+    if first == ":":
+        return "expected :="
+    if first.isdigit() or (first in "+-." and rest[1:2].isdigit()):
+        number = re.match(r"[+-]?[\w.]+", rest)
+        return f'bad number syntax: "{number[0] if number else first}"'
+    word = re.match(r"[.$]?\w*", rest)
+    if word and word[0] and len(word[0]) < len(rest):
+        bad = rest[len(word[0])]
+        return f"bad character U+{ord(bad):04X} '{bad}'"
+    return f"unrecognized character in action: U+{ord(first):04X} '{first}'"

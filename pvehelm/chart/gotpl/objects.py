@@ -1,0 +1,236 @@
+"""The objects that Helm's templates see, as Helm makes them: Values, Chart, Files, Capabilities, Release, Subcharts."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+from pvehelm.chart.chart import Chart
+from pvehelm.chart.gotpl.values import GoError, GoObject, StringMap, Strings, from_bytes, text, type_of
+from pvehelm.chart.objects import Capabilities, ReleaseInfo, Scope, _glob
+from pvehelm.chart.usage import Usage
+
+#: What charts are told of Kubernetes, where there is none: what Helm 4.2 says without a cluster.
+KUBE_VERSION = "v1.36.0"
+HELM_VERSION = "v4.2"
+API_VERSIONS = ["v1", "admissionregistration.k8s.io/v1", "admissionregistration.k8s.io/v1alpha1", "admissionregistration.k8s.io/v1beta1", "internal.apiserver.k8s.io/v1alpha1", "apps/v1", "apps/v1beta1", "apps/v1beta2", "authentication.k8s.io/v1", "authentication.k8s.io/v1alpha1", "authentication.k8s.io/v1beta1", "authorization.k8s.io/v1", "authorization.k8s.io/v1beta1", "autoscaling/v1", "autoscaling/v2", "batch/v1", "batch/v1beta1", "certificates.k8s.io/v1", "certificates.k8s.io/v1beta1", "certificates.k8s.io/v1alpha1", "coordination.k8s.io/v1alpha2", "coordination.k8s.io/v1beta1", "coordination.k8s.io/v1", "discovery.k8s.io/v1", "discovery.k8s.io/v1beta1", "events.k8s.io/v1", "events.k8s.io/v1beta1", "extensions/v1beta1", "flowcontrol.apiserver.k8s.io/v1", "flowcontrol.apiserver.k8s.io/v1beta1", "flowcontrol.apiserver.k8s.io/v1beta2", "flowcontrol.apiserver.k8s.io/v1beta3", "networking.k8s.io/v1", "networking.k8s.io/v1beta1", "node.k8s.io/v1", "node.k8s.io/v1alpha1", "node.k8s.io/v1beta1", "policy/v1", "policy/v1beta1", "rbac.authorization.k8s.io/v1", "rbac.authorization.k8s.io/v1beta1", "rbac.authorization.k8s.io/v1alpha1", "resource.k8s.io/v1", "resource.k8s.io/v1beta2", "resource.k8s.io/v1beta1", "resource.k8s.io/v1alpha3", "scheduling.k8s.io/v1alpha2", "scheduling.k8s.io/v1beta1", "scheduling.k8s.io/v1", "storage.k8s.io/v1beta1", "storage.k8s.io/v1", "storage.k8s.io/v1alpha1", "storagemigration.k8s.io/v1beta1", "apiextensions.k8s.io/v1beta1", "apiextensions.k8s.io/v1"]
+
+
+class Names(Strings):
+    """``.Capabilities.APIVersions``: a list that can be asked with ``Has``."""
+
+    __slots__ = ()
+    go_type = "common.VersionSet"
+
+
+class NameSet(GoObject, Names):
+    """The list as an object, for its method."""
+
+    __slots__ = ()
+    go_kind = "slice"
+    go_type = "common.VersionSet"
+
+    def field(self, name: str) -> Any:
+        if name == "Has":
+            return self.has
+        raise GoError(f"can't evaluate field {name} in type {self.go_type}")
+
+    def has(self, name: Any) -> bool:
+        return name in self
+
+    def text(self) -> str:
+        return "[" + " ".join(map(text, self)) + "]"
+
+
+class KubeVersion(GoObject):
+    """``.Capabilities.KubeVersion``; it prints as its version."""
+
+    __slots__ = ("GitVersion", "Major", "Minor", "Version")
+    go_type = "common.KubeVersion"
+    names = ("Version", "Major", "Minor", "GitVersion", "String")
+
+    def __init__(self, version: str) -> None:
+        major, _, rest = version.lstrip("v").partition(".")
+        self.Version = self.GitVersion = version
+        self.Major, self.Minor = major, rest.partition(".")[0]
+
+    def String(self) -> str:
+        return self.Version
+
+    def text(self) -> str:
+        return self.Version
+
+    def json(self) -> dict[str, Any]:
+        return {"Version": self.Version, "Major": self.Major, "Minor": self.Minor}
+
+
+class HelmVersion(GoObject):
+    """``.Capabilities.HelmVersion``."""
+
+    __slots__ = ("GitCommit", "GitTreeState", "GoVersion", "KubeClientVersion", "Version")
+    go_type = "version.BuildInfo"
+    names = ("Version", "GitCommit", "GitTreeState", "GoVersion", "KubeClientVersion")
+
+    def __init__(self) -> None:
+        self.Version = HELM_VERSION
+        self.GitCommit = self.GitTreeState = self.GoVersion = ""
+        self.KubeClientVersion = KUBE_VERSION.rpartition(".")[0]
+
+    def json(self) -> dict[str, Any]:
+        return {"version": self.Version, "kube_client_version": self.KubeClientVersion}
+
+
+class CapabilitiesObject(GoObject):
+    """``.Capabilities``: Helm's, and what pvehelm's own charts ask (PVEVersion, Kinds, PvehelmVersion)."""
+
+    __slots__ = ("APIVersions", "HelmVersion", "Kinds", "KubeVersion", "PVEVersion", "PvehelmVersion")
+    go_type = "*common.Capabilities"
+    go_kind = "ptr"
+    names = ("KubeVersion", "APIVersions", "HelmVersion", "PVEVersion", "Kinds", "PvehelmVersion")
+
+    def __init__(self, given: Capabilities) -> None:
+        own = given.as_object()
+        self.KubeVersion = KubeVersion(KUBE_VERSION)
+        self.APIVersions = NameSet([*API_VERSIONS, *own["APIVersions"]])
+        self.HelmVersion = HelmVersion()
+        self.PVEVersion = own["PVEVersion"]
+        self.Kinds = NameSet(own["Kinds"])
+        self.PvehelmVersion = own["PvehelmVersion"]
+
+    def json(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.names}
+
+
+class Files(GoObject, dict[str, Any]):
+    """``.Files``: contents by path, as bytes."""
+
+    __slots__ = ()
+    go_type = "engine.files"
+    go_kind = "map"
+    names = ("Get", "GetBytes", "Glob", "AsConfig", "AsSecrets", "Lines")
+
+    def field(self, name: str) -> Any:
+        if name in self.names:
+            return getattr(self, name)
+        return self.get(name)
+
+    def text(self) -> str:
+        return "map[" + " ".join(f"{path}:{text(self[path])}" for path in sorted(self)) + "]"
+
+    def GetBytes(self, path: Any) -> bytes:
+        if not isinstance(path, str):
+            raise GoError(f"wrong type for value; expected string; got {type_of(path)}")
+        found: bytes = self.get(path, b"")
+        return found
+
+    def Get(self, path: Any) -> str:
+        return from_bytes(self.GetBytes(path))
+
+    def Lines(self, path: Any) -> Strings:
+        if path not in self:
+            return Strings()
+        return Strings(self.Get(path).removesuffix("\n").split("\n"))
+
+    def Glob(self, pattern: Any) -> Files:
+        if not isinstance(pattern, str):
+            raise GoError(f"wrong type for value; expected string; got {type_of(pattern)}")
+        matches = _glob(pattern).fullmatch
+        return Files({path: content for path, content in self.items() if matches(path)})
+
+    def AsConfig(self) -> str:
+        return self._yaml({path: from_bytes(content) for path, content in self.items()})
+
+    def AsSecrets(self) -> str:
+        return self._yaml({path: base64.b64encode(content).decode() for path, content in self.items()})
+
+    def _yaml(self, contents: Mapping[str, str]) -> str:
+        from pvehelm.chart.gotpl.library import FUNCTIONS
+
+        if not contents:
+            return ""
+        named = StringMap((path.rpartition("/")[2], contents[path]) for path in sorted(contents))
+        return str(FUNCTIONS["toYaml"](named))
+
+
+def chart_object(chart: Chart, *, root: bool) -> dict[str, Any]:
+    """``.Chart``: the metadata under Go's names."""
+    data = chart.metadata
+    return {
+        "APIVersion": data.api_version,
+        "Annotations": StringMap(data.annotations),
+        "AppVersion": data.app_version,
+        "Condition": data.condition,
+        "Dependencies": [
+            {
+                "Name": need.name,
+                "Version": need.version,
+                "Repository": need.repository,
+                "Condition": need.condition,
+                "Tags": list(need.tags),
+                "Enabled": True,
+                "ImportValues": list(need.import_values),
+                "Alias": need.alias,
+            }
+            for need in data.dependencies
+        ],
+        "Deprecated": data.deprecated,
+        "Description": data.description,
+        "Home": data.home,
+        "Icon": data.icon,
+        "IsRoot": root,
+        "Keywords": list(data.keywords),
+        "KubeVersion": data.kube_version,
+        "Maintainers": [{"Name": who.name, "Email": who.email, "URL": who.url} for who in data.maintainers],
+        "Name": chart.name,
+        "Sources": list(data.sources),
+        "Tags": data.tags,
+        "Type": str(data.raw.get("type") or ""),
+        "Version": data.version,
+    }
+
+
+def numbered(value: Any) -> Any:
+    """A copy of values in which each whole number is a float64, but those of ``--set``, which are int64 already."""
+    if isinstance(value, dict):
+        return {key: numbered(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [numbered(item) for item in value]
+    return float(value) if type(value) is int else value
+
+
+def scopes(
+    chart: Chart,
+    values: dict[str, Any],
+    release: ReleaseInfo,
+    capabilities: Capabilities,
+    usage: Usage | None = None,
+) -> list[Scope]:
+    """The chart and its subcharts as Helm's templates see them: maps that all templates share and may change."""
+    whole = numbered(values)
+    if usage is not None:
+        whole = usage.watched(whole)
+    shared = {
+        "Release": {**release.as_object(), "Service": "Helm"},
+        "Capabilities": CapabilitiesObject(capabilities),
+    }
+    found: list[Scope] = []
+
+    def enter(one: Chart, prefix: str, scoped: dict[str, Any], depth: int) -> dict[str, Any]:
+        root: dict[str, Any] = {
+            "Chart": chart_object(one, root=not depth),
+            "Files": Files(one.files),
+            **shared,
+            "Values": scoped,
+            "Subcharts": {},
+        }
+        found.append(Scope(prefix, one, root, depth))
+        for sub in one.dependencies:
+            below = scoped.get(sub.name)
+            root["Subcharts"][sub.name] = enter(
+                sub, f"{prefix}/charts/{sub.name}", below if isinstance(below, dict) else {}, depth + 1
+            )
+        return root
+
+    enter(chart, chart.name, whole, 0)
+    return found

@@ -1,0 +1,492 @@
+"""The parser: a template's source becomes its named trees.
+
+The grammar, the order of its checks and its messages are those of Go's text/template/parse.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container
+from typing import Any, NoReturn
+
+from pvehelm.chart.gotpl.lexer import KEYWORDS, Token, tokens
+from pvehelm.chart.gotpl.syntax import (
+    Action,
+    Branch,
+    Call,
+    Chain,
+    Command,
+    Constant,
+    Dot,
+    Field,
+    Jump,
+    Name,
+    Nil,
+    Pipe,
+    Text,
+    Tree,
+    Variable,
+    quoted,
+)
+
+#: How deep parentheses may be nested; Python's own parser takes no more in what is generated from them.
+MAX_DEPTH = 90
+
+_OPERANDS = frozenset(
+    ("bool", "char", "complex", "dot", "field", "word", "number", "nil", "raw", "string", "variable", "open")
+)
+
+
+class ParseError(Exception):
+    """``message`` is what is wrong at ``pos`` of ``source``; the whole text is Go's, with file and line."""
+
+    def __init__(self, file: str, source: str, pos: int, message: str) -> None:
+        self.file, self.source, self.pos, self.message = file, source, pos, message
+        self.line = source.count("\n", 0, pos) + 1
+        super().__init__(f"template: {file}:{self.line}: {message}")
+
+
+def parse(file: str, source: str, functions: Container[str], *, max_depth: int = MAX_DEPTH) -> dict[str, Tree]:
+    """The trees of ``source`` by name: that of the file itself and its definitions. Raises ParseError."""
+    parser = _Parser(file, source, functions, max_depth)
+    try:
+        parser.file_tree()
+    except RecursionError:
+        raise ParseError(file, source, 0, "the template is nested too deeply") from None
+    return parser.trees
+
+
+class _End:
+    """``{{end}}`` or ``{{else}}``: ends a list of nodes."""
+
+    def __init__(self, word: str, pos: int) -> None:
+        self.word, self.pos = word, pos
+
+    def __str__(self) -> str:
+        return "{{" + self.word + "}}"
+
+
+class _Parser:
+    def __init__(self, file: str, source: str, functions: Container[str], max_depth: int) -> None:
+        self.file, self.source, self.functions, self.max_depth = file, source, functions, max_depth
+        self.tokens = tokens(source)
+        self.at = 0
+        self.trees: dict[str, Tree] = {}
+        self.variables = ["$"]
+        self.ranges = 0
+        self.depth = 0
+        self.action = 0
+
+    # Tokens
+
+    def fail(self, message: str, pos: int | None = None) -> NoReturn:
+        if pos is None:
+            pos = self.tokens[min(self.at, len(self.tokens) - 1)].pos
+        raise ParseError(self.file, self.source, pos, message)
+
+    def unexpected(self, token: Token, context: str) -> NoReturn:
+        if token.kind == "error":
+            extra, line = "", self.source.count("\n", 0, self.action) + 1
+            if line != self.source.count("\n", 0, token.pos) + 1:
+                where = f"started at {self.file}:{line}"
+                extra = f" {where}" if token.value.endswith(" action") else f" in action {where}"
+            self.fail(token.value + extra, token.pos)
+        self.fail(f"unexpected {_shown(token)} in {context}", token.pos)
+
+    def expect(self, kind: str, context: str) -> Token:
+        token = self.tokens[self.at]
+        if token.kind != kind:
+            self.unexpected(token, context)
+        self.at += 1
+        return token
+
+    # Lists of nodes
+
+    def file_tree(self) -> None:
+        root: list[Any] = []
+        while self.tokens[self.at].kind != "eof":
+            if self.tokens[self.at].kind == "left" and self.tokens[self.at + 1].kind == "define":
+                self.at += 2
+                self.define()
+                continue
+            node = self.text_or_action()
+            if isinstance(node, _End):
+                self.fail(f"unexpected {node}", node.pos)
+            root.append(node)
+        self.add(Tree(self.file, self.file, self.source, root))
+
+    def add(self, tree: Tree) -> None:
+        before = self.trees.get(tree.name)
+        if before is None or before.empty:
+            self.trees[tree.name] = tree
+        elif not tree.empty:
+            self.fail(f"template: multiple definition of template {quoted(tree.name)}")
+
+    def define(self) -> None:
+        context = "define clause"
+        name = self.template_name(context)
+        self.expect("right", context)
+        self.body_of(name, context)
+
+    def body_of(self, name: str, context: str) -> None:
+        kept, self.variables = self.variables, ["$"]
+        ranges, self.ranges = self.ranges, 0
+        body, end = self.nodes()
+        if end.word != "end":
+            self.fail(f"unexpected {end} in {context}", end.pos)
+        self.add(Tree(name, self.file, self.source, body))
+        self.variables, self.ranges = kept, ranges
+
+    def nodes(self) -> tuple[list[Any], _End]:
+        found: list[Any] = []
+        while self.tokens[self.at].kind != "eof":
+            node = self.text_or_action()
+            if isinstance(node, _End):
+                return found, node
+            found.append(node)
+        self.fail("unexpected EOF")
+
+    def text_or_action(self) -> Any:
+        token = self.tokens[self.at]
+        self.at += 1
+        if token.kind == "text":
+            return Text(token.pos, token.value)
+        if token.kind != "left":
+            self.unexpected(token, "input")
+        self.action = token.pos
+        token = self.tokens[self.at]
+        kind = token.kind
+        if kind in KEYWORDS and kind not in ("nil", "define"):
+            self.at += 1
+            if kind in ("if", "with", "range"):
+                return self.control(kind, token.pos)
+            if kind == "end":
+                self.expect("right", "end")
+                return _End("end", token.pos)
+            if kind == "else":
+                if self.tokens[self.at].kind not in ("if", "with"):
+                    self.expect("right", "else")
+                return _End("else", token.pos)
+            if kind == "template":
+                return self.call(token)
+            if kind == "block":
+                return self.block(token)
+            return self.jump(token)
+        return Action(token.pos, self.pipeline("command", "right"))
+
+    def control(self, word: str, pos: int) -> Branch:
+        mark = len(self.variables)
+        pipe = self.pipeline(word, "right")
+        self.ranges += word == "range"
+        body, end = self.nodes()
+        self.ranges -= word == "range"
+        other: list[Any] | None = None
+        if end.word == "else":
+            following = self.tokens[self.at]
+            if word != "range" and following.kind == word:
+                self.at += 1
+                other = [self.control(word, following.pos)]
+            else:
+                other, end = self.nodes()
+                if end.word != "end":
+                    self.fail(f"expected end; found {end}", end.pos)
+        del self.variables[mark:]
+        return Branch(pos, word, pipe, body, other)
+
+    def jump(self, token: Token) -> Jump:
+        word = token.kind
+        following = self.tokens[self.at]
+        self.at += 1
+        if following.kind != "right":
+            self.unexpected(following, "{{" + word + "}}")
+        if not self.ranges:
+            self.fail("{{" + word + "}} outside {{range}}", token.pos)
+        return Jump(token.pos, word)
+
+    def template_name(self, context: str) -> str:
+        token = self.tokens[self.at]
+        if token.kind not in ("string", "raw"):
+            self.unexpected(token, context)
+        self.at += 1
+        return self.unquoted(token)
+
+    def call(self, token: Token) -> Call:
+        context = "template clause"
+        name = self.template_name(context)
+        if self.tokens[self.at].kind == "right":
+            self.at += 1
+            return Call(token.pos, name, None)
+        return Call(token.pos, name, self.pipeline(context, "right"))
+
+    def block(self, token: Token) -> Call:
+        context = "block clause"
+        name = self.template_name(context)
+        pipe = self.pipeline(context, "right")
+        self.body_of(name, context)
+        return Call(token.pos, name, pipe)
+
+    # Pipelines
+
+    def pipeline(self, context: str, end: str) -> Pipe:
+        pipe = Pipe(self.tokens[self.at].pos, [], False, [])
+        while self.tokens[self.at].kind == "variable":
+            token, following = self.tokens[self.at], self.tokens[self.at + 1]
+            if following.kind in ("assign", "declare"):
+                self.at += 2
+                pipe.assigns = following.kind == "assign"
+                pipe.names.append(Variable(token.pos, token.value, []))
+                self.variables.append(token.value)
+                break
+            if following.kind != "other" or following.value != ",":
+                break
+            self.at += 2
+            pipe.names.append(Variable(token.pos, token.value, []))
+            self.variables.append(token.value)
+            if context != "range" or len(pipe.names) > 1:
+                self.fail(f"too many declarations in {context}")
+            if self.tokens[self.at].kind not in ("variable", "right", "close"):
+                self.fail("range can only initialize variables")
+        while True:
+            token = self.tokens[self.at]
+            if token.kind == end:
+                self.at += 1
+                break
+            if token.kind not in _OPERANDS:
+                self.unexpected(token, context)
+            pipe.commands.append(self.command())
+        if not pipe.commands:
+            self.fail(f"missing value for {context}", pipe.pos)
+        for number, command in enumerate(pipe.commands[1:], 2):
+            if isinstance(command.args[0], (Constant, Dot, Nil)):
+                self.fail(f"non executable command in pipeline stage {number}", command.pos)
+        return pipe
+
+    def command(self) -> Command:
+        command = Command(self.tokens[self.at].pos, [])
+        while True:
+            operand = self.operand()
+            if operand is not None:
+                command.args.append(operand)
+            token = self.tokens[self.at]
+            if token.kind == "pipe":
+                self.at += 1
+                break
+            if token.kind in ("right", "close"):
+                break
+            if not token.spaced or (operand is None and token.kind not in _OPERANDS):
+                self.unexpected(token, "operand")
+        if not command.args:
+            self.fail("empty command")
+        return command
+
+    def operand(self) -> Any:
+        node = self.term()
+        token = self.tokens[self.at]
+        if node is None or token.kind != "field" or token.spaced:
+            return node
+        pos, names = token.pos, []
+        while token.kind == "field" and not token.spaced:
+            names.append(token.value[1:])
+            self.at += 1
+            token = self.tokens[self.at]
+        if isinstance(node, Field):
+            return Field(pos, node.fields + names)
+        if isinstance(node, Variable):
+            return Variable(pos, node.name, names)
+        if isinstance(node, (Constant, Nil, Dot)):
+            self.fail(f"unexpected . after term {quoted(str(node))}", pos)
+        return Chain(pos, node, names)
+
+    def term(self) -> Any:
+        token = self.tokens[self.at]
+        kind, value, pos, _ = token
+        if kind == "field":
+            self.at += 1
+            return Field(pos, [value[1:]])
+        if kind == "word":
+            if value not in self.functions:
+                self.fail(f"function {quoted(value)} not defined", pos)
+            self.at += 1
+            return Name(pos, value)
+        if kind == "variable":
+            if value not in self.variables:
+                self.fail(f"undefined variable {quoted(value)}", pos)
+            self.at += 1
+            return Variable(pos, value, [])
+        if kind == "open":
+            if self.depth >= self.max_depth:
+                self.fail("max expression depth exceeded", pos)
+            self.at += 1
+            self.depth += 1
+            pipe = self.pipeline("parenthesized pipeline", "close")
+            self.depth -= 1
+            return pipe
+        if kind not in _OPERANDS:
+            return None
+        self.at += 1
+        if kind == "dot":
+            return Dot(pos)
+        if kind == "nil":
+            return Nil(pos)
+        if kind == "bool":
+            return Constant(pos, value, value == "true")
+        if kind in ("string", "raw"):
+            return Constant(pos, value, self.unquoted(token))
+        try:
+            return Constant(pos, value, Number(value).constant())
+        except ValueError as error:
+            self.fail(str(error), pos)
+
+    def unquoted(self, token: Token) -> str:
+        try:
+            return unquote(token.value)
+        except ValueError:
+            self.fail("invalid syntax", token.pos)
+
+
+def _shown(token: Token) -> str:
+    if token.kind == "eof":
+        return "EOF"
+    if token.kind in KEYWORDS:
+        return f"<{token.value}>"
+    return quoted(token.value[:10]) + "..." if len(token.value) > 10 else quoted(token.value)
+
+
+_ESCAPE = re.compile(
+    r"\\(?:([abfnrtv\\'\"])|x([0-9a-fA-F]{2})|([0-7]{3})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.|\Z))", re.DOTALL
+)
+_PLAIN = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\", "'": "'", '"': '"'}
+
+
+def unquote(text: str) -> str:
+    """The string that a Go literal, quoted or raw, stands for. Raises ValueError."""
+    if text[0] == "`":
+        return text[1:-1].replace("\r", "")
+    quote, body = text[0], text[1:-1]
+    if "\\" not in body:
+        return body
+
+    def escaped(found: re.Match[str]) -> bytes:
+        plain, byte, octal, short, long, wrong = found.groups()
+        if plain:
+            if plain in "'\"" and plain != quote:
+                raise ValueError("invalid syntax")
+            return _PLAIN[plain].encode()
+        if byte or octal:
+            number = int(byte, 16) if byte else int(octal, 8)
+            if number > 255:
+                raise ValueError("invalid syntax")
+            return chr(number).encode() if quote == "'" else bytes([number])
+        if wrong is not None:
+            raise ValueError("invalid syntax")
+        number = int(short or long, 16)
+        if number > 0x10FFFF or 0xD800 <= number < 0xE000:
+            raise ValueError("invalid syntax")
+        return chr(number).encode()
+
+    out, at = [], 0
+    for found in _ESCAPE.finditer(body):
+        out += [body[at : found.start()].encode("utf-8", "surrogateescape"), escaped(found)]
+        at = found.end()
+    out.append(body[at:].encode("utf-8", "surrogateescape"))
+    return b"".join(out).decode("utf-8", "surrogateescape")
+
+
+_FLOAT = re.compile(
+    r"[+-]?(?:0[xX](?:_?[0-9a-fA-F])*\.?(?:[0-9a-fA-F](?:_?[0-9a-fA-F])*)?[pP][+-]?[0-9](?:_?[0-9])*"
+    r"|(?=\.?[0-9])(?:[0-9](?:_?[0-9])*)?\.?(?:[0-9](?:_?[0-9])*)?(?:[eE][+-]?[0-9](?:_?[0-9])*)?)\Z"
+)
+_INTEGER = re.compile(
+    r"([+-]?)(0[xX](?:_?[0-9a-fA-F])+|0[oO](?:_?[0-7])+|0[bB](?:_?[01])+|0(?:_?[0-7])*|[1-9](?:_?[0-9])*)\Z"
+)
+
+
+class Number:
+    """A number literal as Go sees it: what it is (``is_int``...), and those values. Raises ValueError."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.complex = 0j
+        self.float = 0.0
+        self.int = self.uint = 0
+        self.is_int = self.is_uint = self.is_float = self.is_complex = False
+        if text[:1] == "'":
+            self._character()
+        elif text[-1:] == "i":
+            self._complex()
+        else:
+            self._real()
+
+    def _character(self) -> None:
+        if len(self.text) < 3 or self.text[-1] != "'":
+            raise ValueError(f"malformed character constant: {self.text}")
+        found = unquote(self.text)
+        if len(found) != 1:
+            raise ValueError(f"malformed character constant: {self.text}")
+        self.int = self.uint = ord(found)
+        self.float = float(self.int)
+        self.is_int = self.is_uint = self.is_float = True
+
+    def _complex(self) -> None:
+        body = self.text[:-1]
+        split = max((at for at in range(1, len(body)) if body[at] in "+-" and body[at - 1] not in "eEpP"), default=0)
+        real, imaginary = (_float(body[:split]) if split else 0.0), _float(body[split:])
+        if real is None or imaginary is None:
+            raise ValueError(f'illegal number syntax: "{self.text}"')
+        self.complex = complex(real, imaginary)
+        self.is_complex = True
+        if imaginary == 0:
+            self._from_float(real)
+
+    def _real(self) -> None:
+        whole = _INTEGER.match(self.text)
+        value = None
+        if whole:
+            digits = whole[2].replace("_", "")
+            if digits[:2].lower() not in ("0x", "0o", "0b") and digits[0] == "0":
+                digits = "0o0" + digits
+            value = int(whole[1] + digits, 0)
+            self.is_int = -(1 << 63) <= value < 1 << 63
+            self.is_uint = (not whole[1] and value < 1 << 64) or (value == 0)
+        if self.is_int or self.is_uint:
+            assert value is not None
+            self.int = value if self.is_int else 0
+            self.uint = value if self.is_uint else 0
+            self.float, self.is_float = float(value), True
+            return
+        found = _float(self.text)
+        if found is None:
+            raise ValueError(f'illegal number syntax: "{self.text}"')
+        if not any(char in self.text for char in ".eEpP"):
+            raise ValueError(f'integer overflow: "{self.text}"')
+        self._from_float(found)
+
+    def _from_float(self, value: float) -> None:
+        self.float, self.is_float = value, True
+        if value.is_integer():
+            if -(1 << 63) <= value < 1 << 63:
+                self.int, self.is_int = int(value), True
+            if 0 <= value < 1 << 64:
+                self.uint, self.is_uint = int(value), True
+
+    def constant(self) -> Any:
+        """Its value where no type is asked for; None when that is an int which is too large."""
+        if self.is_complex:
+            return self.complex
+        hexadecimal = (
+            len(self.text) > 2 and self.text.lstrip("+-")[:2].lower() == "0x" and not set("pP") & set(self.text)
+        )
+        if self.is_float and not hexadecimal and self.text[0] != "'" and any(c in self.text for c in ".eEpP"):
+            return self.float
+        return self.int if self.is_int else None
+
+
+def _float(text: str) -> float | None:
+    if not _FLOAT.match(text):
+        return None
+    plain = text.replace("_", "")
+    try:
+        value = float.fromhex(plain) if "x" in plain.lower() else float(plain)
+    except OverflowError:
+        return None
+    return None if value in (float("inf"), float("-inf")) else value

@@ -1,0 +1,254 @@
+"""The runtime: what generated code calls while a template runs.
+
+Most of a template is plain Python in its generated function; here is what is not: fields of what is no map, loops over
+what is no list, printing what is no string, and the functions that need the other templates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from pvehelm.chart.gotpl.values import GoError, GoInt, GoObject, Uint8, sorted_keys, text, type_of
+
+#: How often one named template may be open in ``include`` at the same time, as in Helm.
+INCLUDES = 1000
+#: A loop over a number goes no further.
+MAX_RANGE = 10_000_000
+
+
+class ExecError(Exception):
+    """A template's own error, not one of a function: the message as Go says it."""
+
+
+class Failure(GoError):
+    """The message of ``fail`` or ``required``."""
+
+
+def field(value: Any, name: str, *args: Any) -> Any:
+    """``value.name``; with ``args``, a call of that method. A nil value is an error."""
+    if value is None:
+        raise ExecError(f"nil pointer evaluating interface {{}}.{name}")
+    return first_field(value, name, *args)
+
+
+def first_field(value: Any, name: str, *args: Any) -> Any:
+    """``field`` of the value that a pipeline gave, where Go knows no more about a nil: that has nothing in it."""
+    if value is None:
+        return None
+    if isinstance(value, dict) and not isinstance(value, GoObject):
+        if args:
+            raise ExecError(f"{name} is not a method but has arguments")
+        found = value.get(name)
+        return "" if found is None and type_of(value) == "map[string]string" else found
+    if isinstance(value, GoObject):
+        try:
+            found = value.field(name)
+        except GoError as error:
+            raise ExecError(str(error)) from None
+        if callable(found):
+            return found(*args)
+        if args:
+            raise ExecError(f"{name} is not a method but has arguments")
+        return found
+    raise ExecError(f"can't evaluate field {name} in type {type_of(value)}")
+
+
+def strict_field(value: Any, name: str, *args: Any) -> Any:
+    """``field`` where a missing key is an error."""
+    if isinstance(value, dict) and not isinstance(value, GoObject) and name not in value:
+        raise MissingKey(name, value)
+    return field(value, name, *args)
+
+
+def strict_first_field(value: Any, name: str, *args: Any) -> Any:
+    """``first_field`` where a missing key is an error."""
+    if value is None:
+        raise ExecError(f'nil data; no entry for key "{name}"')
+    return strict_field(value, name, *args)
+
+
+class MissingKey(ExecError):
+    """A key that is not there, where ``--strict`` asks for it; ``value`` is the map."""
+
+    def __init__(self, name: str, value: dict[str, Any]) -> None:
+        super().__init__(f'map has no entry for key "{name}"')
+        self.name, self.value = name, value
+
+
+def items(value: Any) -> Iterable[Any]:
+    """What ``range`` runs over, with an honest truth value: empty is false."""
+    kind = type(value)
+    if kind is list:
+        return value  # type: ignore[no-any-return]
+    if kind is dict:
+        return [value[key] for key in sorted_keys(value)]
+    if value is None:
+        return ()
+    if isinstance(value, int) and kind is not bool:
+        if value > MAX_RANGE:
+            raise ExecError(f"range over {value} is longer than the {MAX_RANGE} allowed")
+        return range(value) if not isinstance(value, GoInt) else [kind(one) for one in range(value)]
+    if isinstance(value, list):
+        return value
+    if isinstance(value, dict):
+        return [value[key] for key in sorted_keys(value)]
+    if isinstance(value, bytes):
+        return [Uint8(one) for one in value]
+    raise ExecError(f"range can't iterate over {text(value)}")
+
+
+def pairs(value: Any) -> list[tuple[Any, Any]]:
+    """What ``range $key, $value`` runs over."""
+    if isinstance(value, dict):
+        return [(key, value[key]) for key in sorted_keys(value)]
+    if isinstance(value, int) and not isinstance(value, bool):
+        raise ExecError(f"can't use {value} to iterate over more than one variable")
+    return list(enumerate(items(value)))
+
+
+def shown(value: Any) -> str:
+    """What an action prints."""
+    return "<no value>" if value is None else text(value)
+
+
+def fault(message: str) -> Any:
+    """Raises the error that is known since compiling, when the template gets there."""
+    raise ExecError(message)
+
+
+def joined(form: str, *values: Any) -> str:
+    """printf of a format that has nothing but ``%s``."""
+    for value in values:
+        if value.__class__ is not str:
+            from pvehelm.chart.gotpl.printing import sprintf
+
+            return sprintf(form, *values)
+    return form % values
+
+
+Code = Callable[["Run", Any, Callable[[str], None]], None]
+
+
+class Run:
+    """One rendering: which templates there are and how deep they call each other.
+
+    ``codes`` are the ready functions by template name; ``prepare`` makes the one of a name, or raises ExecError.
+    ``read_text`` gives the templates of a text for ``tpl``: its own name and the functions by name.
+    """
+
+    def __init__(
+        self,
+        prepare: Callable[[str], Code | None],
+        read_text: Callable[[str], tuple[Code, dict[str, Code]]],
+        ask: Callable[[Any], Any],
+        *,
+        lint: bool = False,
+        output: int = 64 * 1024 * 1024,
+    ) -> None:
+        self.codes: dict[str, Code] = {}
+        self.prepare = prepare
+        self.read_text = read_text
+        self.ask = ask
+        self.lint = lint
+        self.output = output
+        self.open: dict[str, int] = {}
+
+    def include(self, name: str, data: Any) -> str:
+        if name.__class__ is not str:
+            raise GoError(f"wrong type for value; expected string; got {type_of(name)}")
+        open_ = self.open
+        count = open_.get(name, 0)
+        if count > INCLUDES:
+            raise GoError(f"rendering template has a nested reference name: {name}: unable to execute template")
+        code = self.codes.get(name) or self.code(name)
+        if code is None:
+            raise GoError(f'template: no template "{name}" associated with template "gotpl"')
+        open_[name] = count + 1
+        parts: list[str] = []
+        try:
+            code(self, data, parts.append)
+        finally:
+            open_[name] = count
+        found = "".join(parts)
+        if len(found) > self.output:
+            raise GoError(f"the output exceeds the limit of {self.output // (1024 * 1024)} MiB")
+        return found
+
+    def code(self, name: str) -> Code | None:
+        """The function of a template, made at its first use."""
+        found = self.codes.get(name)
+        if found is None:
+            found = self.prepare(name)
+            if found is not None:
+                self.codes[name] = found
+        return found
+
+    def call(self, name: str, data: Any, add: Callable[[str], None]) -> None:
+        """``{{ template "name" data }}``."""
+        code = self.codes.get(name) or self.code(name)
+        if code is None:
+            raise ExecError(f'template "{name}" not defined')
+        code(self, data, add)
+
+    def tpl(self, source: Any, data: Any) -> str:
+        if not isinstance(source, str):
+            raise GoError(f"wrong type for value; expected string; got {type_of(source)}")
+        if "{{" not in source:
+            return source.replace("<no value>", "")
+        main, own = self.read_text(source)
+        codes = self.codes
+        # Definitions of the text count, for everything that runs, until it is done.
+        self.codes = {**codes, **own, "gotpl": main}
+        parts: list[str] = []
+        try:
+            main(self, data, parts.append)
+        finally:
+            self.codes = codes
+        found = "".join(parts)
+        return found.replace("<no value>", "") if "<no value>" in found else found
+
+    def required(self, message: str, value: Any) -> Any:
+        if value is None or value == "":
+            if isinstance(value, (str, type(None))):
+                if self.lint:
+                    return ""
+                raise Failure(message)
+        return value
+
+    def fail(self, message: str) -> str:
+        if not isinstance(message, str):
+            raise GoError(f"wrong type for value; expected string; got {type_of(message)}")
+        if self.lint:
+            return ""
+        raise Failure(message)
+
+    def lookup(self, *what: Any) -> Any:
+        """``lookup apiVersion kind namespace name``; of the four, kind and name count."""
+        if len(what) != 4:
+            raise GoError(f"wrong number of args for lookup: want 4 got {len(what)}")
+        kind, name = what[1], what[3]
+        if not isinstance(kind, str) or not isinstance(name, str):
+            raise GoError("the kind and the name of what is looked up are strings")
+        found = None if self.lint else self.ask(["lookup", kind, name])
+        return {} if found is None else numbered(found)
+
+
+def numbered(value: Any) -> Any:
+    """Data of JSON with its whole numbers as the API's objects have them: int64."""
+    from pvehelm.chart.gotpl.values import Int64
+
+    if isinstance(value, dict):
+        return {key: numbered(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [numbered(item) for item in value]
+    return Int64(value) if type(value) is int else value
+
+
+def call(function: Any = None, *args: Any) -> Any:
+    """``call``: there are no functions among the values of a chart."""
+    if function is None:
+        raise GoError("call of nil")
+    if not callable(function):
+        raise GoError(f"non-function {text(function)} of type {type_of(function)}")
+    return function(*args)

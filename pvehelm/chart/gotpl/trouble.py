@@ -1,0 +1,182 @@
+"""Trouble: what goes wrong in Helm's templates, in Helm's words and at its place.
+
+A traceback names the lines of generated code; from these come the nodes of the templates, outermost first.
+"""
+
+from __future__ import annotations
+
+import re
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pvehelm.chart.gotpl.compiler import CompileError, Spot, located
+from pvehelm.chart.gotpl.parser import ParseError
+from pvehelm.chart.gotpl.runtime import Failure, MissingKey
+from pvehelm.chart.gotpl.signatures import SIGNATURES, ArgumentError
+from pvehelm.chart.gotpl.syntax import Call, Chain, Field, Tree, Variable, place, quoted
+from pvehelm.chart.gotpl.values import GoError
+from pvehelm.chart.objects import Scope
+from pvehelm.chart.suggest import suggest
+from pvehelm.errors import Problem
+
+if TYPE_CHECKING:
+    from pvehelm.chart.gotpl.engine import Templates
+
+_MANY = 100
+
+
+class Link(NamedTuple):
+    """One step of the way to a mistake: the file, the named template, the node and the function called there."""
+
+    file: str
+    template: str
+    spot: Spot
+    line: int
+    column: int
+    text: str = ""
+
+    @property
+    def where(self) -> str:
+        return f"{'gotpl' if self.file.startswith('gotpl#') else self.file}:{self.line}:{self.column}"
+
+
+class Trouble:
+    """Collects problems of one rendering."""
+
+    def __init__(self, templates: Templates, scopes: list[Scope]) -> None:
+        self.templates = templates
+        self.scopes = scopes
+        self.problems: list[Problem] = []
+
+    def parse_error(self, error: ParseError) -> None:
+        start = error.source.rfind("\n", 0, error.pos) + 1
+        column = error.pos - start + 1
+        hint = ""
+        if found := re.match(r'function "(.*)" not defined', error.message):
+            close = suggest(found[1], self.templates.known)
+            hint = f"did you mean {close}?" if close else ""
+        elif "unexpected EOF" in error.message:
+            hint = "an if, range, with, define or block has no {{ end }}"
+        what = error.message + _excerpt(error.source, error.line, column)
+        self.problems.append(Problem(f"{error.file}:{error.line}:{column}", what, hint))
+
+    def explain(self, error: BaseException, name: str) -> None:
+        """Records what ended the rendering of the file ``name``."""
+        if len(self.problems) >= _MANY:
+            return
+        links = self.links(error.__traceback__)
+        known = [link for link in links if not link.file.startswith("gotpl#")]
+        if not known:
+            self.problems.append(Problem(f"{name}:1:1", message(error)))
+            return
+        inner, outer = known[-1], chain(links)[0]
+        if isinstance(error, Failure):
+            what = f"execution error at ({outer.where}): {error}"
+        else:
+            function = links[-1].spot.function
+            what = message(error, function)
+            what = f"{function}: {what}" if function and isinstance(error, GoError) else what
+            if links[-1].file.startswith("gotpl#"):
+                what = f"in a text given to tpl, at <{links[-1].spot.node}>: {what}"
+        what += _excerpt(self.templates.sources[inner.file], inner.line, inner.column + 1)
+        callers = [link for link in reversed(known[:-1]) if link.where != inner.where]
+        what += "".join(f"\n  from {link.file}:{link.line}:{link.column + 1}" for link in callers[:3])
+        where = f"{inner.file}:{inner.line}:{inner.column + 1}"
+        problem = Problem(where, what, self._hint(error, links[-1].spot.node))
+        if problem not in self.problems:
+            self.problems.append(problem)
+
+    def _hint(self, error: BaseException, node: Any) -> str:
+        said = str(error)
+        if isinstance(error, MissingKey):
+            close = suggest(error.name, [key for key in error.value if isinstance(key, str)])
+            return f"did you mean {close}?" if close else "give the value, or leave --strict away"
+        if found := re.match(r"nil pointer evaluating interface \{\}\.(\w+)", said):
+            path = _before(node, found[1])
+            if path:
+                return f"{path} is not set; ({path}).{found[1]} gives nothing instead of an error"
+        if "no template" in said and (found := re.search(r'no template "(.*?)" associated', said)):
+            close = suggest(found[1], self.templates.home)
+            return f"did you mean {close!r}?" if close else ""
+        if "incompatible types for comparison" in said and "float64" in said:
+            return "numbers of values files are float64: compare them with a float64, or make them int with | int"
+        return ""
+
+    def text(self, error: BaseException) -> str:
+        """The whole message as Go gives it, on one line."""
+        if isinstance(error, ParseError):
+            return str(error)
+        links = chain(self.links(error.__traceback__))
+        parts = []
+        for index, link in enumerate(links):
+            last = index == len(links) - 1
+            parts.append(f"template: {link.where}: executing {quoted(link.template)} at <{link.spot.node}>: ")
+            if link.spot.function and (not last or _in_function(error)):
+                parts.append(f"error calling {link.spot.function}: ")
+                if link.spot.function == "tpl" and not last:
+                    parts.append(f"error during tpl function execution for {quoted(links[index + 1].text)}: ")
+        function = links[-1].spot.function if links else ""
+        return "".join(parts) + message(error, function)
+
+    def links(self, trace: TracebackType | None) -> list[Link]:
+        """The nodes on the way to a mistake, outermost first."""
+        found = []
+        while trace is not None:
+            frame = trace.tb_frame
+            if frame.f_globals.get("__gotpl__") is self.templates:
+                found.append(self._link(frame.f_code.co_filename, frame.f_code.co_name, trace))
+            trace = trace.tb_next
+        return found
+
+    def _link(self, file: str, name: str, trace: TracebackType) -> Link:
+        tree = self.templates.trees(file)[name]
+        texts = "T" in trace.tb_frame.f_code.co_varnames[:4]
+        spot = located(tree, _parameters(), trace.tb_lineno, strict=self.templates.strict, texts=texts)
+        position = 0 if isinstance(spot.node, Tree) else spot.node.pos
+        line, column = place(tree.source, position)
+        return Link(file, name, spot, line, column, tree.source)
+
+
+def _parameters() -> dict[str, tuple[str, ...]]:
+    return {name: signature.parameters for name, signature in SIGNATURES.items()}
+
+
+def chain(links: list[Link]) -> list[Link]:
+    """The links that Go's messages name: what a ``template`` action calls stands in its place."""
+    return [link for index, link in enumerate(links) if index == len(links) - 1 or not isinstance(link.spot.node, Call)]
+
+
+def _in_function(error: BaseException) -> bool:
+    return not isinstance(error, ArgumentError) and (
+        isinstance(error, GoError) or not type(error).__module__.startswith("pvehelm")
+    )
+
+
+def message(error: BaseException, function: str = "") -> str:
+    """What went wrong, in Go's words as far as they are known."""
+    if isinstance(error, RecursionError):
+        return "exceeded maximum template depth"
+    if isinstance(error, MemoryError):
+        return "rendering needs more memory than it may have"
+    if isinstance(error, UnboundLocalError):
+        return "undefined variable"
+    if isinstance(error, TypeError) and "argument" in str(error):
+        return f"wrong number of args for {function}" if function else str(error)
+    if isinstance(error, (GoError, CompileError)) or type(error).__module__.startswith("pvehelm"):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
+
+
+def _before(node: Any, name: str) -> str:
+    """The part of a field chain that stands before ``name``."""
+    if not isinstance(node, (Field, Variable, Chain)) or name not in node.fields:
+        return ""
+    shown = str(node)
+    cut = shown.rfind("." + name)
+    return shown[:cut] if cut > 0 else ""
+
+
+def _excerpt(source: str, line: int, column: int) -> str:
+    from pvehelm.chart.trouble import excerpt
+
+    return excerpt(source, line, column)
