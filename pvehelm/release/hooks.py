@@ -58,6 +58,13 @@ def of(desire: Desire, options: Options) -> tuple[tuple[Resource, ...], tuple[Re
     return desire.resources, () if options.no_hooks or not text else tuple(parse(text, file="the release's hooks"))
 
 
+def without(manifest: str) -> str:
+    """A manifest without its hooks; as it is when there are none."""
+    resources = parse(manifest, file="the release") if "hook" in manifest else []
+    plain, hooks = split(resources)
+    return to_text(plain) if hooks else manifest
+
+
 def of_removal(manifest: str) -> str:
     """The hooks of a manifest that its removal runs."""
     hooks = split(parse(manifest, file="the release"))[1] if manifest.strip() else ()

@@ -230,11 +230,22 @@ def values(
     output.show(session.output, data, people)
 
 
+@app.command("hooks")
+@command("namespace", "context", "output")
+def hooks(session: Session, name: Name, revision: Rev = 0) -> None:
+    """The hooks of a release, with how they went when they ran."""
+    from pvehelm.faces.cli.testing import show_hooks
+
+    show_hooks(session, name, revision)
+
+
 @app.command()
 @command("namespace", "context")
 def manifest(session: Session, name: Name, revision: Rev = 0) -> None:
     """The manifests of a release."""
-    sys.stdout.write(actions.status(session.context, name, revision)[1].manifest)
+    from pvehelm.release.hooks import without
+
+    sys.stdout.write(without(actions.status(session.context, name, revision)[1].manifest))
 
 
 @app.command()
