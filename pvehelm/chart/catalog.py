@@ -84,6 +84,23 @@ def update(book: Book, repository: Repository, fetcher: Fetcher | None = None) -
     return index
 
 
+def find(book: Book, repository: Repository, name: str, version: str = "", *, devel: bool = False) -> Entry:
+    """The version of a chart that :meth:`Catalog.find` takes, the repository being asked now.
+
+    Of a repository that was never compiled the sparse index is read, where there is one: it is small.
+    """
+    if not _meta(file_of(repository.url)):
+        from pvehelm.chart.sparse import versions
+
+        with book.fetcher(repository) as fetcher:
+            entries = versions(fetcher, repository.base, name) or ()
+        chosen = pick([entry.version for entry in entries], version, devel=devel)
+        if chosen is not None:
+            return next(entry for entry in entries if entry.version == chosen)
+    update(book, repository)
+    return Catalog(repository).find(name, version, devel=devel)
+
+
 def forget(repository: Repository) -> None:
     """Remove the repository's catalogue."""
     file_of(repository.url).unlink(missing_ok=True)

@@ -139,7 +139,7 @@ def read_archive(data: bytes, *, name: str, budget: Budget) -> dict[str, bytes]:
         return {}
     found: dict[str, bytes] = {}
     try:
-        plain = _gunzip(data, budget.total + RATIO_FREE)
+        plain = gunzip(data, budget.total + RATIO_FREE)
         with tarfile.open(fileobj=io.BytesIO(plain), mode="r:") as archive:
             for count, member in enumerate(archive):
                 if count > 2 * MAX_FILES:
@@ -197,7 +197,7 @@ def _member_path(member: object, found: dict[str, bytes], name: str, budget: Bud
     return path
 
 
-def _gunzip(data: bytes, limit: int) -> bytes:
+def gunzip(data: bytes, limit: int) -> bytes:
     """The decompressed bytes. Raises ValueError beyond ``limit`` bytes or a bomb's ratio, zlib.error for other data."""
     if data[:2] != b"\x1f\x8b":
         raise ValueError("it is not compressed with gzip")

@@ -271,8 +271,8 @@ def fetch(
         if scheme:
             raise UsageError("--repo takes a chart's name beside it, not an address")
         repository = book.at(repo)
-        catalog.update(book, repository)
-        return fetch_entry(book, repository, Catalog(repository).find(text, version, devel=devel), sidecars=sidecars)
+        entry = catalog.find(book, repository, text, version, devel=devel)
+        return fetch_entry(book, repository, entry, sidecars=sidecars)
     if scheme == "oci":
         return fetch_oci(book, text, version, devel=devel)
     if scheme in git.SCHEMES:

@@ -8,10 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
+from pvehelm.chart.book import NAME
 from pvehelm.chart.deflate import gzip
+from pvehelm.chart.fetch import MAX_SMALL, Fetcher
+from pvehelm.chart.files import gunzip
+from pvehelm.chart.index import Entry, read
+from pvehelm.errors import InvalidError, NotFoundError
 
 FOLDER = "sparse"
 
@@ -29,6 +36,31 @@ def sparse(index: Mapping[str, Any]) -> dict[str, bytes]:
     if index.get("publicKeys"):
         head["publicKeys"] = index["publicKeys"]
     return {f"{FOLDER}/index.json": _json(head), **files}
+
+
+def versions(fetcher: Fetcher, base: str, name: str) -> tuple[Entry, ...] | None:
+    """The versions of a chart, newest first, from the repository at ``base``; None where it has no sparse index.
+
+    Raises InvalidError for a file that is not what the index says, or does not hold what it should.
+    """
+    place = f"{base}/{FOLDER}/index.json"
+    try:
+        answer = fetcher.get(place, limit=MAX_SMALL, encoded=True)
+    except NotFoundError:
+        return None
+    try:
+        listed = json.loads(answer.body)["charts"]
+        if not re.fullmatch(NAME, name) or name not in listed:
+            return ()
+        file = f"{base}/{FOLDER}/charts/{name}.json.gz"
+        data = fetcher.get(file, limit=MAX_SMALL).body
+        if hashlib.sha256(data).hexdigest() != listed[name]["sha256"]:
+            raise InvalidError(f"{file} is not the file that {place} names", hint="ask the repository's owner")
+        entries = json.loads(gunzip(data, 16 * MAX_SMALL))["versions"]
+    except (ValueError, RecursionError, LookupError, TypeError, zlib.error) as error:
+        raise InvalidError(f"{place} is no sparse index: {error}") from None
+    whole = {"apiVersion": "v1", "entries": {name: entries}}
+    return read(json.dumps(whole).encode(), url=base).entries.get(name, ())
 
 
 def _json(data: Any) -> bytes:

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from pvehelm.chart import archives, catalog, fetch, index, repositories
 from pvehelm.chart.book import Repository
+from pvehelm.chart.book import load as load_book
 from pvehelm.chart.fetch import Credentials, Fetcher
 from pvehelm.chart.sources import fetch as get
+from pvehelm.chart.sparse import sparse
 from pvehelm.chart.yaml import dump, load
 from pvehelm.errors import AuthError, InvalidError, NotFoundError, PvehelmError, TransportError, UsageError
 from tests.chart.data import cases
@@ -42,7 +44,7 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _added(web: Web, **fields: object) -> repositories.Book:
     repository = Repository("lab", web.url)._replace(**fields)  # type: ignore[arg-type]
-    book = repositories.add(repositories.load(), repository)
+    book = repositories.add(load_book(), repository)
     catalog.update(book, repository)
     return book
 
@@ -140,7 +142,7 @@ def test_folders_are_read_below_themselves_only(tmp_path: Path) -> None:
 
 
 def test_passwords_are_owner_only_and_bound_to_their_origin(tmp_path: Path) -> None:
-    book = repositories.load()
+    book = load_book()
     one = Repository("lab", "https://charts.example.org/x", "me")
     book = repositories.add(book, one, password="hunter2")
     assert book.credentials(one) == Credentials("me", "hunter2")
@@ -162,7 +164,7 @@ def test_passwords_are_owner_only_and_bound_to_their_origin(tmp_path: Path) -> N
 
 
 def test_references_to_passwords(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    book = repositories.load()
+    book = load_book()
     monkeypatch.setenv("LAB_PASSWORD", "p")
     one = Repository("lab", "https://x.example", "me", "secret://env/LAB_PASSWORD")
     assert book.credentials(one) == Credentials("me", "p")
@@ -305,6 +307,29 @@ def test_an_index_that_is_wrong_leaves_the_one_before(web: Web) -> None:
     assert catalog.Catalog(book.find("lab")).names() == ["web"]
 
 
+def test_one_chart_of_a_large_repository(web: Web) -> None:
+    old, new = packed("web"), packed("web", "1.1.0")
+    web.put(old, new, packed("other"))
+    entries = load(web.files["/index.yaml"].decode())["entries"]
+    web.files |= {f"/{path}": data for path, data in sparse({"entries": entries, "generated": "now"}).items()}
+    book = load_book()
+    assert get(book, "web", repo=web.url).chart.version == "1.1.0"
+    assert get(book, "web", repo=web.url, version="<1.1").chart.version == "1.0.0"
+    assert not web.asked("/index.yaml")
+    with pytest.raises(NotFoundError, match="no chart 'wep'"):
+        get(book, "wep", repo=web.url)
+    assert web.asked("/index.yaml")
+
+
+@pytest.mark.parametrize("body", [b"{}", b"[]", b"no", b'{"charts": {"web": {"sha256": "00"}}}'])
+def test_sparse_indexes_that_lie(web: Web, body: bytes) -> None:
+    web.put(packed("web"))
+    web.files["/sparse/index.json"] = body
+    web.files["/sparse/charts/web.json.gz"] = b"x"
+    with pytest.raises(InvalidError, match="sparse"):
+        get(load_book(), "web", repo=web.url)
+
+
 # -- archives ----------------------------------------------------------------------------------------------------------
 
 
@@ -354,7 +379,7 @@ def test_archives_elsewhere_get_no_credentials(web: Web, other: Web) -> None:
     web.login = basic("me", "p")
     web.files["/index.yaml"] = index_of(packed("web"), url=f"{other.url}/")
     repository = Repository("lab", web.url, "me")
-    book = repositories.add(repositories.load(), repository, password="p")
+    book = repositories.add(load_book(), repository, password="p")
     catalog.update(book, repository)
     assert get(book, "lab/web").chart.version == "1.0.0"
     assert all("authorization" not in headers for _, _, headers in other.seen)
