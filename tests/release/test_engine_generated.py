@@ -54,6 +54,10 @@ def test_a_password_is_made_once_and_never_shown(lab: Lab) -> None:
     with lab.store() as store:
         password = store.get_secret(lab.key("web"), "generated/login")
     assert len(password) == 30
+    assert "secret://release/generated/login" in lab.run("secret", "list", "web").out
+    assert lab.run("secret", "show", "web", "login").out == password + "\n"
+    assert lab.run("secret", "show", "web", "secret://release/generated/login").out == password + "\n"
+    assert "did you mean login?" in lab.run("secret", "show", "web", "logni", code=1).err
     lab.settled("web", chart=chart)
     lab.run(
         "upgrade",
