@@ -54,7 +54,7 @@ async def chosen(ctx: Context, choice: Choice, reader: Reader) -> list[Object]:
     return [one for one in made.objects if test(one.labels) and not one.found.row.get("template")]
 
 
-@action("write")
+@action("write", "guests-power")
 async def power(
     ctx: Context,
     verb: str,
