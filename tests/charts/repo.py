@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from pvehelm.chart import chart, package, repo
+from pvehelm.chart import chart, package, publishing
 from tests.helpers import ROOT
 
 REPO = ROOT / "repo_index"
@@ -20,7 +20,7 @@ def build(folder: Path) -> None:
     for place in sorted((ROOT / "charts").glob("*/Chart.yaml")):
         loaded = chart.load(place.parent)
         (folder / package.filename(loaded)).write_bytes(package.package(loaded))
-    (folder / "index.yaml").write_text(repo.index(folder), encoding="utf-8")
+    publishing.write_files(folder, publishing.index_files(folder))
 
 
 def copy(folder: Path) -> Path:
