@@ -96,6 +96,7 @@ async def decide(
         reader,
         allowed,
         held=lambda: held(lambda name: ctx.store.get_secret(key, name)),
+        exchange=client.exchange,
     )
     missing = await missing_pools(desire, reader, create=options.create_namespace)
     missing += await _missing_rights(client, ctx.schema, made, reader)
