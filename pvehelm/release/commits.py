@@ -19,6 +19,7 @@ from pvehelm.api import scopes
 from pvehelm.api.kind import Kind, Step
 from pvehelm.api.schema import Schema
 from pvehelm.errors import Problem
+from pvehelm.release.bystanders import Exchange, cutting, waiting_interfaces, waiting_networks
 from pvehelm.release.inventory import GUEST_KINDS
 from pvehelm.release.plan import Allowed, Change, Observed, Op, Plan, circles, order
 
@@ -38,11 +39,19 @@ class Group:
     members: list[Change] = field(default_factory=list)
     # Refs of this release whose earlier changes still wait.
     waiting: list[str] = field(default_factory=list)
+    # What waits of others, in words.
+    foreign: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:
         """``cluster-sdn``, ``nodes-pve1-network``."""
         return self.call.partition(" ")[2].strip("/").replace("/", "-")
+
+    @property
+    def node(self) -> str:
+        """The node whose interfaces they are, '' for the cluster's networks."""
+        found = re.fullmatch(r"PUT /nodes/([^/]+)/network", self.call)
+        return found[1] if found else ""
 
     @property
     def acting(self) -> list[Change]:
@@ -58,9 +67,17 @@ async def with_commits(
     allowed: Allowed,
     *,
     held: Callable[[], bool] = lambda: False,
+    exchange: Exchange | None = None,
 ) -> Plan:
-    """``made`` with the calls that make its changes count. ``held``: whether an interrupted run left its lock."""
+    """``made`` with the calls that make its changes count. ``held``: whether an interrupted run left its lock;
+    ``exchange``: ``Client.exchange``, for what stands beside a list."""
     groups = _groups(made, observed, kinds)
+    for group in groups.values():
+        if group.node and exchange is not None:
+            mine = {str(change.key.get("iface")): change.ref for change in group.members}
+            for name in await waiting_interfaces(group.node, exchange):
+                group.waiting += [mine[name]] if name in mine else []
+                group.foreign += [] if name in mine else [name]
     todo = [group for group in groups.values() if group.acting or group.waiting]
     if not todo:
         return made
@@ -68,12 +85,14 @@ async def with_commits(
     refusals = list(made.refusals)
     for group in todo:
         group.members = [change for change in changes if change.ref in {member.ref for member in group.members}]
-        foreign = await _foreign(group, made, kinds, schema, get)
-        if foreign and not allowed.may_use(KIND, "pending"):
-            what = f"applying would also apply changes of somebody else that wait: {', '.join(foreign)}"
+        if not group.node:
+            group.foreign = await waiting_networks(made, schema, get)
+        if group.foreign and not allowed.may_use(KIND, "pending"):
+            what = f"applying would also apply changes of somebody else that wait: {', '.join(group.foreign)}"
             refusals.append(Problem(f"{KIND}/{group.name}", what, "--allow-privileged pending, or undo them first"))
-        refusals += _cutting(group, observed, allowed)
-        pending = bool(foreign or group.waiting)
+        if group.node:
+            refusals += await cutting(group.node, group.acting, observed, allowed, get)
+        pending = bool(group.foreign or group.waiting)
         changes = _add(changes, group, schema, held=bool(group.lock) and held(), pending=pending)
     return replace(made, changes=tuple(order(changes)), refusals=tuple(refusals))
 
@@ -205,52 +224,6 @@ def _takes_lock(schema: Schema, step: Step) -> bool:
 
 def _locked(step: Step, secret: str) -> Step:
     return replace(step, params={**step.params, "lock-token": f"${{secret://release/{secret}}}"})
-
-
-# -- what else would be applied --------------------------------------------------------------------------------
-
-
-async def _foreign(group: Group, made: Plan, kinds: Callable[[str], Kind], schema: Schema, get: Get) -> list[str]:
-    """What waits on the server and is not this release's, in words."""
-    if group.call.startswith("PUT /nodes/"):
-        # The list shows no state by interface: beside it stands one text of all changes, which the client drops.
-        return []
-    ours = {(change.kind, str(value)) for change in made.changes for value in change.key.values()}
-    ours |= {(change.kind, change.ref.partition("/")[2]) for change in made.changes}
-    found: list[str] = []
-    for kind, path, column in (
-        ("Zone", "/cluster/sdn/zones", "zone"),
-        ("VNet", "/cluster/sdn/vnets", "vnet"),
-        ("Controller", "/cluster/sdn/controllers", "controller"),
-        ("Fabric", "/cluster/sdn/fabrics/fabric", "id"),
-    ):
-        if schema.find("GET", path) is None:
-            continue
-        for row in await get(path, pending=1) or []:
-            if row.get("state") and (kind, str(row.get(column))) not in ours:
-                found.append(f"{kind}/{row.get(column)} ({row['state']})")
-    return found
-
-
-# -- cutting a node off ----------------------------------------------------------------------------------------
-
-_CARRYING = ("cidr", "cidr6", "gateway", "gateway6", "bridge_ports", "slaves", "vlan-raw-device", "vlan-id", "type")
-
-
-def _cutting(group: Group, observed: Observed, allowed: Allowed) -> list[Problem]:
-    """Changes that may take a node's own address away, unless the user said that it is meant."""
-    found: list[Problem] = []
-    for change in group.acting if group.call.startswith("PUT /nodes/") else ():
-        live = observed.live.get(change.ref) or observed.old.get(change.ref)
-        if live is None or not (live.fields.get("gateway") or live.fields.get("gateway6")):
-            continue
-        touched = [one.leaf for one in change.fields if one.leaf in _CARRYING] if change.op is Op.update else ["all"]
-        if touched and change.ref not in allowed.destroy:
-            what = "it carries the node's default route, and may cut the node off"
-            words = "" if touched == ["all"] else f" ({', '.join(touched)})"
-            hint = f"--allow-destroy {change.ref}, with a console of the node at hand"
-            found.append(Problem(change.where or change.ref, f"{change.ref} would be changed{words}: {what}", hint))
-    return found
 
 
 def held(secret: Callable[[str], str]) -> bool:

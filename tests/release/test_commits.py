@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from pvehelm.release.bystanders import interfaces_of
 from tests.release.lab import Lab
 
 NET = """
@@ -160,3 +163,68 @@ def test_the_way_to_a_node_is_not_cut_off(lab: Lab) -> None:
     assert "--allow-destroy Network/lan" in refused.err
     lab.run("install", "net", chart, *words, "--allow-destroy", "Network/lan")
     assert lab.state.collection("nodes")["pve-node1"]["network"][carrier]["cidr"] == "10.9.9.9/24"
+
+
+def test_what_waits_of_others_on_a_node_is_not_applied_by_accident(lab: Lab) -> None:
+    lab.api.ok("POST", "/nodes/pve-node1/network", iface="vmbr66", type="bridge", comments="theirs")
+    chart = lab.chart(BRIDGE, values="text: one\niface: vmbr7\n")
+    refused = lab.run("install", "net", chart, "--allow-privileged", "Network", code=3)
+    assert "somebody else that wait: vmbr66" in refused.err
+    assert "--allow-privileged pending" in refused.err
+    lab.run("install", "net", chart, *GO)
+    assert {"vmbr7", "vmbr66"} <= set(lab.state.collection("nodes")["pve-node1"]["network"])
+
+
+def test_a_node_that_was_never_reloaded_is_reloaded(lab: Lab) -> None:
+    chart = lab.chart(BRIDGE, values="text: one\niface: vmbr7\n")
+    lab.fault("PUT /nodes/pve-node1/network", times=1, status=500)
+    lab.run("install", "net", chart, *GO, code=1)
+    assert "vmbr7" not in lab.state.collection("nodes")["pve-node1"]["network"]
+    lab.run("install", "net", chart, "--allow-privileged", "Network")
+    assert {"vmbr7", "vmbr8"} <= set(lab.state.collection("nodes")["pve-node1"]["network"])
+    lab.settled("net", *GO)
+
+
+def test_subnets_of_others_are_not_applied_by_accident(lab: Lab) -> None:
+    chart = lab.chart(NET, values=VALUES)
+    lab.run("install", "net", chart, *GO)
+    lab.api.ok("POST", "/cluster/sdn/vnets/blue/subnets", subnet="10.9.0.0/24", type="subnet")
+    words = [word for kind in ("Zone", "VNet", "Subnet") for word in ("--allow-privileged", kind)]
+    refused = lab.run("upgrade", "net", chart, "--set", "mtu=1500", *words, code=3)
+    assert "Subnet/blue/10.9.0.0/24 (new)" in refused.err
+
+
+TAKEN = """
+apiVersion: proxmox.io/v1
+kind: Network
+metadata: { name: lan }
+spec: { node: pve-node1, iface: vmbr7, type: bridge, bridge_ports: [PORT] }
+"""
+
+
+def test_a_new_bridge_does_not_take_the_port_that_carries_the_node(lab: Lab) -> None:
+    interfaces = lab.state.collection("nodes")["pve-node1"]["network"]
+    port = next(str(one["bridge_ports"]) for one in interfaces.values() if one.get("gateway"))
+    chart = lab.chart(TAKEN.replace("PORT", port))
+    refused = lab.run("install", "net", chart, *GO, code=3)
+    assert f"would take {port}, which carries the node's default route through vmbr0" in refused.err
+    assert "--allow-destroy Network/lan" in refused.err
+    lab.run("install", "net", chart, *GO, "--allow-destroy", "Network/lan")
+    lab.run("install", "free", lab.chart(TAKEN.replace("PORT", "eno77").replace("vmbr7", "vmbr9"), name="free"), *GO)
+
+
+DIFFERENCES = [
+    ("", []),
+    ("--- a\n+++ b\n@@ -1,2 +1,3 @@\n auto vmbr0\n iface vmbr0 inet static\n+\taddress 10.0.0.2/24\n", ["vmbr0"]),
+    ("@@ -9 +9,4 @@\n \n+auto vmbr1\n+iface vmbr1 inet manual\n+\tbridge-ports none\n+\n", ["vmbr1"]),
+    ("@@ -20,7 +20,7 @@\n \tbridge-fd 0\n-#one\n+#two\n \n iface eno9 inet manual\n", ["an interface"]),
+    (
+        "@@ -1 +1 @@\n-iface eno1 inet manual\n+iface eno1 inet dhcp\n@@ -30 +30 @@\n-iface eno2 inet manual\n",
+        ["eno1", "eno2"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "names"), DIFFERENCES)
+def test_interfaces_of_a_difference(text: str, names: list[str]) -> None:
+    assert interfaces_of(text) == names

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pvehelm.simulator.core import Call, handler
@@ -74,6 +76,18 @@ def _rows(node: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
+def _file(interfaces: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """The lines of the node's file."""
+    yield from ("auto lo", "iface lo inet loopback", "")
+    for name, iface in interfaces.items():
+        if iface.get("autostart"):
+            yield f"auto {name}"
+        yield f"iface {name} inet {iface.get('method') or 'manual'}"
+        hidden = ("type", "priority", "autostart", "method", "method6", "netmask", "netmask6", "cidr", "cidr6")
+        yield from (f"\t{key} {value}" for key, value in sorted(iface.items()) if key not in hidden and value != "")
+        yield ""
+
+
 _FILTERS = {
     "any_bridge": ("bridge", "OVSBridge", "vnet"),
     "any_local_bridge": ("bridge", "OVSBridge"),
@@ -85,7 +99,9 @@ _FILTERS = {
 def interfaces(call: Call) -> Any:
     node = _node(call)
     if node.get("network_pending"):
-        call.beside["changes"] = "--- /etc/network/interfaces\n+++ /etc/network/interfaces.new\n"
+        now, then = (list(_file(found)) for found in (node["network"], node["network_pending"]))
+        names = ("/etc/network/interfaces", "/etc/network/interfaces.new")
+        call.beside["changes"] = "\n".join(difflib.unified_diff(now, then, *names, lineterm="")) + "\n"
     rows = _rows(node)
     wanted = call.str("type")
     if wanted:
