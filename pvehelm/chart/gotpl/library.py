@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from pvehelm.chart.gotpl import builtins, lists, maps, numbers, strings, words, yamlout
+from pvehelm.chart.gotpl import (
+    builtins,
+    encoding,
+    jsontext,
+    lists,
+    maps,
+    numbers,
+    regex,
+    semvers,
+    strings,
+    words,
+    yamlin,
+    yamlout,
+)
 from pvehelm.chart.gotpl.builtins import BUILTINS
 from pvehelm.chart.gotpl.signatures import FUNCTIONS, SIGNATURES, ArgumentError, Signature
 
 #: Those that register their functions when they are imported; Sprig replaces ``slice`` of text/template.
-MODULES = (builtins, lists, maps, numbers, strings, words, yamlout)
+MODULES = (builtins, encoding, jsontext, lists, maps, numbers, regex, semvers, strings, words, yamlin, yamlout)
 
 __all__ = ["BUILTINS", "FUNCTIONS", "MODULES", "SIGNATURES", "ArgumentError", "Signature"]

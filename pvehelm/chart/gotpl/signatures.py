@@ -59,7 +59,7 @@ def function(names: str, parameters: str = "", result: str = "any") -> Callable[
 
 
 def _checked(called: Callable[..., Any], signature: Signature) -> Callable[..., Any]:
-    checks = [CHECKS[kind] for kind in signature.parameters]
+    checks = [CHECKS[kind] if kind in CHECKS else _of_type(kind) for kind in signature.parameters]
     if not any(checks):
         return called
     exact = [_EXACT.get(kind) for kind in signature.parameters]
@@ -155,6 +155,15 @@ def _strings(value: Any) -> list[str]:
     if isinstance(value, Strings):
         return value
     raise _wrong(value, "[]string")
+
+
+def _of_type(name: str) -> Callable[[Any], Any]:
+    def check(value: Any) -> Any:
+        if type_of(value) == name:
+            return value
+        raise _wrong(value, name)
+
+    return check
 
 
 CHECKS: dict[str, Callable[[Any], Any] | None] = {

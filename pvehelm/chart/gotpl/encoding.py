@@ -1,0 +1,316 @@
+"""Encodings, digests, random texts, paths and URLs of Sprig."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import posixpath
+import random
+import re
+import secrets
+import string
+import urllib.parse
+import uuid
+import zlib
+from typing import Any
+
+from pvehelm.chart.gotpl.printing import quote
+from pvehelm.chart.gotpl.signatures import function
+from pvehelm.chart.gotpl.values import GoError, bounded, from_bytes, strval, to_bytes, type_of
+
+
+@function("b64enc", "string", "string")
+def b64enc(value: str) -> str:
+    """A text in base64."""
+    return binascii.b2a_base64(to_bytes(value), newline=False).decode()
+
+
+@function("b64dec", "string", "string")
+def b64dec(value: str) -> str:
+    """A text from base64; the complaint if it is none."""
+    return _decoded(to_bytes(value), string.ascii_letters + string.digits + "+/", 4, base64.b64decode)
+
+
+@function("b32enc", "string", "string")
+def b32enc(value: str) -> str:
+    """A text in base32."""
+    return base64.b32encode(to_bytes(value)).decode()
+
+
+@function("b32dec", "string", "string")
+def b32dec(value: str) -> str:
+    """A text from base32; the complaint if it is none."""
+    return _decoded(to_bytes(value), string.ascii_uppercase + "234567", 8, base64.b32decode)
+
+
+def _decoded(value: bytes, alphabet: str, group: int, decode: Any) -> str:
+    name = "base64" if group == 4 else "base32"
+    # Line breaks do not count.
+    body = value.replace(b"\r", b"").replace(b"\n", b"")
+    known = alphabet.encode()
+    filled = body.rstrip(b"=")
+    bad = next((at for at, byte in enumerate(filled) if byte not in known), len(filled))
+    rest, padding = bad % group, len(body) - len(filled)
+    fits = {4: {0: 0, 2: 2, 3: 1}, 8: {0: 0, 2: 6, 4: 4, 5: 3, 7: 1}}[group]
+    if bad == len(filled) and fits.get(rest) == padding:
+        return from_bytes(decode(body))
+    if bad < len(filled):
+        place = bad
+        if filled[bad : bad + 1] == b"=" and rest in fits and rest:
+            # Padding in the middle: what follows it is garbage.
+            place = bad + fits[rest]
+    elif padding and rest in fits and rest and padding > fits[rest]:
+        place = len(filled) + fits[rest]
+    elif padding and (rest not in fits or rest == 0):
+        place = len(filled)
+    else:
+        place = len(body) - (rest if group == 4 and not padding else 0) if group == 4 and not padding else len(body)
+    return f"illegal {name} data at input byte {_counted(value, place)}"
+
+
+def _counted(value: bytes, place: int) -> int:
+    """The place in the text with its line breaks."""
+    at = 0
+    for at, byte in enumerate(value):
+        if byte in b"\r\n":
+            continue
+        if place == 0:
+            return at
+        place -= 1
+    return len(value) if value else at
+
+
+@function("sha1sum", "string", "string")
+def sha1sum(value: str) -> str:
+    """The SHA-1 digest of a text, in hexadecimal."""
+    return hashlib.sha1(to_bytes(value), usedforsecurity=False).hexdigest()
+
+
+@function("sha256sum", "string", "string")
+def sha256sum(value: str) -> str:
+    """The SHA-256 digest of a text, in hexadecimal."""
+    return hashlib.sha256(to_bytes(value)).hexdigest()
+
+
+@function("sha512sum", "string", "string")
+def sha512sum(value: str) -> str:
+    """The SHA-512 digest of a text, in hexadecimal."""
+    return hashlib.sha512(to_bytes(value)).hexdigest()
+
+
+@function("adler32sum", "string", "string")
+def adler32sum(value: str) -> str:
+    """The Adler-32 checksum of a text, as a decimal number."""
+    return str(zlib.adler32(to_bytes(value)))
+
+
+@function("uuidv4", "", "string")
+def uuidv4() -> str:
+    """A random UUID."""
+    return str(uuid.UUID(bytes=secrets.token_bytes(16), version=4))
+
+
+def _random(alphabet: str, count: int) -> str:
+    if count < 0:
+        raise GoError(f"Requested random string length {count} is less than 0.")
+    bounded(count * 100)
+    return "".join([secrets.choice(alphabet) for _ in range(count)])
+
+
+@function("randAlphaNum", "int", "string")
+def randAlphaNum(count: int) -> str:
+    """Random letters and digits."""
+    return _random(string.ascii_letters + string.digits, count)
+
+
+@function("randAlpha", "int", "string")
+def randAlpha(count: int) -> str:
+    """Random letters."""
+    return _random(string.ascii_letters, count)
+
+
+@function("randNumeric", "int", "string")
+def randNumeric(count: int) -> str:
+    """Random digits."""
+    return _random(string.digits, count)
+
+
+@function("randAscii", "int", "string")
+def randAscii(count: int) -> str:
+    """Random printable ASCII characters."""
+    return _random("".join(map(chr, range(32, 127))), count)
+
+
+@function("randBytes", "int", "string")
+def randBytes(count: int) -> str:
+    """Random bytes in base64."""
+    if count < 0:
+        raise GoError("runtime error: makeslice: len out of range")
+    bounded(count * 2)
+    return base64.b64encode(secrets.token_bytes(count)).decode()
+
+
+@function("randInt", "int, int", "int")
+def randInt(low: int, high: int) -> int:
+    """A random whole number from the first to before the second."""
+    if high <= low:
+        raise GoError("invalid argument to Intn")
+    return low + secrets.randbelow(high - low)
+
+
+@function("shuffle", "string", "string")
+def shuffle(value: str) -> str:
+    """A text with its characters in random order."""
+    letters = list(value)
+    random.SystemRandom().shuffle(letters)
+    return "".join(letters)
+
+
+@function("base osBase", "string", "string")
+def base(path: str) -> str:
+    """The last part of a path."""
+    return "." if not path else path.rstrip("/").rpartition("/")[2] or "/"
+
+
+@function("clean osClean", "string", "string")
+def clean(path: str) -> str:
+    """The shortest path to the same place."""
+    cleaned = posixpath.normpath(path) if path else "."
+    return "/" + cleaned.lstrip("/") if cleaned.startswith("/") else cleaned
+
+
+@function("dir osDir", "string", "string")
+def dir_(path: str) -> str:
+    """A path without its last part."""
+    head, slash, _ = path.rpartition("/")
+    return clean(head + slash)
+
+
+@function("ext osExt", "string", "string")
+def ext(path: str) -> str:
+    """The extension of a path, with its point."""
+    _, dot, suffix = path.rpartition("/")[2].rpartition(".")
+    return dot + suffix
+
+
+@function("isAbs osIsAbs", "string", "bool")
+def isAbs(path: str) -> bool:
+    """Whether a path begins at the root."""
+    return path.startswith("/")
+
+
+@function("getHostByName", "string", "string")
+def getHostByName(name: str) -> str:
+    """Always "": templates do not ask the network."""
+    return ""
+
+
+_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*\Z")
+_HOST = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::[0-9]*)?\Z")
+_ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2}).{0,2}", re.DOTALL)
+
+
+@function("urlParse", "string", "map")
+def urlParse(value: str) -> dict[str, Any]:
+    """The parts of a URL: scheme, userinfo, host, hostname, path, query, fragment, opaque."""
+    return _url(value)
+
+
+def _url(value: str) -> dict[str, Any]:
+    def fail(why: str) -> GoError:
+        return GoError(f"unable to parse url: parse {quote(value)}: {why}")
+
+    if any(ord(char) < 32 or ord(char) == 127 for char in value):
+        raise fail("net/url: invalid control character in URL")
+    rest, _, fragment = value.partition("#")
+    scheme, colon, after = rest.partition(":")
+    if colon and _SCHEME.match(scheme):
+        rest = after
+    elif colon and not scheme:
+        raise fail("missing protocol scheme")
+    else:
+        if colon and not re.search("[/?]", scheme) and rest[:1].isalpha() and not re.search(r"[^a-zA-Z0-9+.-]", scheme):
+            raise fail("missing protocol scheme")
+        scheme = ""
+    rest, _, query = rest.partition("?")
+    opaque = userinfo = host = ""
+    if scheme and rest and not rest.startswith("/"):
+        opaque, rest = rest, ""
+    elif not scheme and ":" in rest.partition("/")[0]:
+        raise fail("first path segment in URL cannot contain colon")
+    elif rest.startswith("//") and (scheme or not rest.startswith("///")):
+        authority, slash, path = rest[2:].partition("/")
+        rest = slash + path
+        userinfo, at, host = authority.rpartition("@")
+        if not at:
+            userinfo, host = "", authority
+        bad = _ESCAPE.search(host) or _ESCAPE.search(userinfo)
+        if bad:
+            raise fail(f"invalid URL escape {quote(bad[0])}")
+        if " " in host:
+            raise fail('invalid character " " in host name')
+        if host.startswith("[") and "]" not in host:
+            raise fail("missing ']' in host")
+        if not _HOST.match(host):
+            port = ":" + host.partition(":")[2] if ":" in host else host
+            raise fail(f"invalid port {quote(port)} after host")
+    bad = _ESCAPE.search(rest) or _ESCAPE.search(fragment)
+    if bad:
+        raise fail(f"invalid URL escape {quote(bad[0])}")
+    hostname = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    return {
+        "scheme": scheme.lower(),
+        "host": _unescaped(host) if "%" in host else host,
+        "hostname": hostname,
+        "path": _unescaped(rest),
+        "query": query,
+        "opaque": opaque,
+        "fragment": _unescaped(fragment),
+        "userinfo": _user(userinfo),
+    }
+
+
+def _unescaped(value: str) -> str:
+    return from_bytes(urllib.parse.unquote_to_bytes(to_bytes(value))) if "%" in value else value
+
+
+def _escaped(value: str, safe: str) -> str:
+    return urllib.parse.quote(to_bytes(value), safe=safe)
+
+
+def _user(userinfo: str) -> str:
+    name, colon, password = userinfo.partition(":")
+    shown = _escaped(_unescaped(name), "$&+,;=-_.~")
+    return shown + colon + _escaped(_unescaped(password), "$&+,;=-_.~") if colon else shown
+
+
+@function("urlJoin", "map", "string")
+def urlJoin(parts: dict[str, Any]) -> str:
+    """The URL of the parts that urlParse gives."""
+
+    def part(name: str) -> str:
+        value = parts.get(name, "")
+        if value is not None and not isinstance(value, str):
+            raise GoError(f"unable to parse {name} key, must be of type string, but {type_of(value)} found")
+        return strval(value) if value else ""
+
+    scheme, host, path, opaque = part("scheme"), part("host"), part("path"), part("opaque")
+    query, fragment, userinfo = part("query"), part("fragment"), part("userinfo")
+    out = scheme + ":" if scheme else ""
+    if opaque:
+        out += opaque
+    else:
+        if scheme or host or userinfo:
+            if host or path or userinfo:
+                out += "//" if host or userinfo else ""
+            out += _user(userinfo) + "@" if userinfo else ""
+            out += _escaped(host, "!$&'()*+,;=:[]<>\"-_.~")
+        shown = _escaped(path, "$&+,/:;=@-_.~!'()*")
+        if shown and not shown.startswith("/") and host:
+            out += "/"
+        if not out and ":" in shown.partition("/")[0]:
+            out += "./"
+        out += shown
+    out += "?" + query if query else ""
+    return out + ("#" + _escaped(fragment, "$&+,/:;=?@-_.~!'()*") if fragment else "")

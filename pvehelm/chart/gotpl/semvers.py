@@ -1,0 +1,165 @@
+"""Semantic versions as Go objects: ``semver`` and ``semverCompare``."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, ClassVar
+
+from pvehelm.chart.gotpl.signatures import function
+from pvehelm.chart.gotpl.values import GoError, GoObject, Uint64
+from pvehelm.chart.versions import Version, parse, satisfies
+
+
+class Semver(GoObject):
+    """*semver.Version: the numbers as uint64, the rest as texts."""
+
+    __slots__ = ("original", "version")
+    go_type: ClassVar[str] = "*semver.Version"
+    go_kind: ClassVar[str] = "ptr"
+    names: ClassVar[tuple[str, ...]] = (
+        "Major",
+        "Minor",
+        "Patch",
+        "Prerelease",
+        "Metadata",
+        "Original",
+        "String",
+        "Compare",
+        "Equal",
+        "LessThan",
+        "LessThanEqual",
+        "GreaterThan",
+        "GreaterThanEqual",
+        "IncMajor",
+        "IncMinor",
+        "IncPatch",
+        "SetPrerelease",
+        "SetMetadata",
+    )
+
+    def __init__(self, version: Version, original: str) -> None:
+        self.version = version
+        self.original = original
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    __hash__ = object.__hash__
+
+    def text(self) -> str:
+        return str(self.version)
+
+    def plain(self) -> Any:
+        return str(self.version)
+
+    def Major(self) -> Uint64:
+        return Uint64(self.version.major)
+
+    def Minor(self) -> Uint64:
+        return Uint64(self.version.minor)
+
+    def Patch(self) -> Uint64:
+        return Uint64(self.version.patch)
+
+    def Prerelease(self) -> str:
+        return self.version.prerelease
+
+    def Metadata(self) -> str:
+        return self.version.metadata
+
+    def Original(self) -> str:
+        return self.original
+
+    def String(self) -> str:
+        return str(self.version)
+
+    def Compare(self, other: Any) -> int:
+        mine, theirs = self.version, _version(other)
+        return -1 if mine < theirs else int(mine != theirs)
+
+    def Equal(self, other: Any) -> bool:
+        return self.Compare(other) == 0
+
+    def LessThan(self, other: Any) -> bool:
+        return self.Compare(other) < 0
+
+    def LessThanEqual(self, other: Any) -> bool:
+        return self.Compare(other) <= 0
+
+    def GreaterThan(self, other: Any) -> bool:
+        return self.Compare(other) > 0
+
+    def GreaterThanEqual(self, other: Any) -> bool:
+        return self.Compare(other) >= 0
+
+    def _changed(self, version: Version) -> Semver:
+        lead = "v" if self.original[:1] == "v" else ""
+        return Incremented(version, lead + str(version))
+
+    def IncMajor(self) -> Semver:
+        return self._changed(Version(self.version.major + 1, 0, 0))
+
+    def IncMinor(self) -> Semver:
+        return self._changed(Version(self.version.major, self.version.minor + 1, 0))
+
+    def IncPatch(self) -> Semver:
+        v = self.version
+        # A prerelease comes before the patch that it is of.
+        return self._changed(Version(v.major, v.minor, v.patch + (0 if v.prerelease else 1)))
+
+    def SetPrerelease(self, prerelease: str) -> Semver:
+        v = self.version
+        if prerelease and not re.match(r"[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*\Z", prerelease):
+            raise GoError("invalid prerelease string")
+        return self._changed(Version(v.major, v.minor, v.patch, prerelease, v.metadata))
+
+    def SetMetadata(self, metadata: str) -> Semver:
+        v = self.version
+        if metadata and not re.match(r"[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*\Z", metadata):
+            raise GoError("invalid metadata string")
+        return self._changed(Version(v.major, v.minor, v.patch, v.prerelease, metadata))
+
+
+class Incremented(Semver):
+    """semver.Version: what a method of a version gives is no pointer."""
+
+    __slots__ = ()
+    go_type = "semver.Version"
+    go_kind = "struct"
+
+
+def _version(value: Any) -> Version:
+    if isinstance(value, Semver) and value.go_kind == "ptr":
+        return value.version
+    raise GoError("wrong type for value; expected *semver.Version")
+
+
+def _parsed(value: str) -> Version:
+    try:
+        if value != value.strip():
+            raise ValueError
+        return parse(value)
+    except ValueError:
+        raise GoError("invalid semantic version") from None
+
+
+@function("semver", "string", "*semver.Version")
+def semver(value: str) -> Semver:
+    """The parts of a version: ``.Major``, ``.Minor``, ``.Patch``, ``.Prerelease``, ``.Compare``."""
+    return Semver(_parsed(value), value)
+
+
+@function("semverCompare", "string, string", "bool")
+def semverCompare(constraint: str, version: str) -> bool:
+    """Whether a version meets a constraint such as ``>=1.22.0-0`` or ``^1.2 || ~2.0``."""
+    try:
+        satisfies(constraint, Version(0, 0, 0))
+    except ValueError:
+        raise GoError(f"improper constraint: {_quoted(constraint)}") from None
+    return satisfies(constraint, _parsed(version))
+
+
+def _quoted(value: str) -> str:
+    from pvehelm.chart.gotpl.printing import quote
+
+    return quote(value)

@@ -1,0 +1,268 @@
+"""The YAML input of ``fromYaml``: YAML 1.1 as go-yaml 2 reads it, then JSON: numbers are float64, keys are strings."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import re
+from typing import Any
+
+from pvehelm.chart.gotpl.jsontext import mapping, sequence
+from pvehelm.chart.gotpl.printing import format_float
+from pvehelm.chart.gotpl.signatures import function
+from pvehelm.chart.gotpl.values import GoError, copy, from_bytes
+from pvehelm.chart.gotpl.yamlout import is_date
+
+_LONG = "tag:yaml.org,2002:"
+_WORDS: dict[str, Any] = {
+    **{form: True for word in ("y", "yes", "true", "on") for form in (word, word.upper(), word.title())},
+    **{form: False for word in ("n", "no", "false", "off") for form in (word, word.upper(), word.title())},
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys((".nan", ".NaN", ".NAN"), math.nan),
+    **{form: math.inf for word in (".inf", "+.inf") for form in (word, word.upper(), word.title())},
+    **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), -math.inf),
+}
+_INT = re.compile(r"[-+]?(?:0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO][0-7]+|0[0-7]*|[1-9][0-9]*)\Z")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
+_DOTTED = re.compile(r"\.[0-9](?:_?[0-9])*(?:[eE][-+]?[0-9]+)?\Z")
+_MOST_NODES = 1_000_000
+_DEEPEST = 500
+
+
+def resolve(value: str) -> Any:
+    """A plain scalar as go-yaml 2 takes it; what looks like a date or a base-60 number stays a text."""
+    first = value[:1]
+    if first in "yYnNtTfFoO~":
+        return _WORDS.get(value, value)
+    if first not in "0123456789+-.":
+        return value
+    if value in _WORDS:
+        return _WORDS[value]
+    if first == ".":
+        return float(value) if _DOTTED.match(value) else value
+    if is_date(value):
+        return value
+    body = value.replace("_", "")
+    if _INT.match(body):
+        sign, digits = (body[0], body[1:]) if body[0] in "+-" else ("", body)
+        number = int(digits, 8) if re.match(r"0[0-7]+\Z", digits) else int(digits, 0)
+        return -number if sign == "-" else number
+    if _FLOAT.match(body):
+        number_ = float(body)
+        return number_ if math.isfinite(number_) else value
+    return value
+
+
+class _Reader:
+    """Builds the data of the first document from libyaml's events."""
+
+    def __init__(self, text: str) -> None:
+        import yaml
+
+        self.yaml = yaml
+        self.parser: Any = (getattr(yaml, "CLoader", None) or yaml.Loader)(text)
+        self.anchors: dict[str, Any] = {}
+        self.nodes = 0
+
+    def document(self) -> Any:
+        events = self.yaml.events
+        try:
+            self.parser.get_event()
+            if isinstance(self.parser.get_event(), events.StreamEndEvent):
+                return None
+            found = self.node(self.parser.get_event(), 0)
+            # What stands behind the value in the same document is an error, further documents are not looked at.
+            self.parser.get_event()
+            return found
+        finally:
+            self.parser.dispose()
+
+    def count(self, nodes: int, depth: int) -> None:
+        self.nodes += nodes
+        if self.nodes > _MOST_NODES:
+            raise GoError("yaml: document contains excessive aliasing")
+        if depth > _DEEPEST:
+            raise GoError("yaml: exceeded max depth")
+
+    def node(self, event: Any, depth: int) -> Any:
+        events = self.yaml.events
+        self.count(1, depth)
+        if isinstance(event, events.AliasEvent):
+            if event.anchor not in self.anchors:
+                raise GoError(f"yaml: unknown anchor '{event.anchor}' referenced")
+            found, size = self.anchors[event.anchor]
+            if size is None:
+                raise GoError(f"yaml: anchor '{event.anchor}' value contains itself")
+            self.count(size, depth)
+            return copy(found)
+        before = self.nodes
+        if event.anchor:
+            self.anchors[event.anchor] = (None, None)
+        if isinstance(event, events.ScalarEvent):
+            value = self.scalar(event)
+        elif isinstance(event, events.SequenceStartEvent):
+            value = self.sequence(depth)
+        else:
+            value = self.mapping(depth)
+        if event.anchor:
+            self.anchors[event.anchor] = (value, self.nodes - before + 1)
+        return value
+
+    def scalar(self, event: Any) -> Any:
+        value, tag = event.value, event.tag
+        if not tag:
+            return resolve(value) if event.implicit[0] else value
+        if not tag.startswith(_LONG):
+            return value
+        kind = tag[len(_LONG) :]
+        if kind == "binary":
+            try:
+                return from_bytes(base64.b64decode(value, validate=False))
+            except binascii.Error:
+                raise GoError("yaml: !!binary value contains invalid base64 data") from None
+        if kind in ("str", "timestamp", "merge"):
+            return value
+        found = resolve(value)
+        is_number = isinstance(found, (int, float)) and not isinstance(found, bool)
+        fits = {
+            "int": isinstance(found, int) and not isinstance(found, bool),
+            "float": is_number,
+            "bool": isinstance(found, bool),
+            "null": found is None,
+        }.get(kind)
+        if fits is None:
+            return value
+        if not fits:
+            raise GoError(f"yaml: cannot decode !!{_tag(found)} `{value}` as a !!{kind}")
+        return float(found) if kind == "float" else found
+
+    def sequence(self, depth: int) -> list[Any]:
+        found: list[Any] = []
+        while True:
+            event = self.parser.get_event()
+            if isinstance(event, self.yaml.events.SequenceEndEvent):
+                return found
+            found.append(self.node(event, depth + 1))
+
+    def mapping(self, depth: int) -> dict[Any, Any]:
+        events = self.yaml.events
+        found: dict[Any, Any] = {}
+        while True:
+            event = self.parser.get_event()
+            if isinstance(event, events.MappingEndEvent):
+                return found
+            if (
+                isinstance(event, events.ScalarEvent)
+                and event.value == "<<"
+                and (event.implicit[0] if not event.tag else event.tag == _LONG + "merge")
+            ):
+                self.merge(found, self.parser.get_event(), depth)
+                continue
+            key = _key(self.node(event, depth + 1))
+            found[key] = self.node(self.parser.get_event(), depth + 1)
+
+    def merge(self, target: dict[Any, Any], event: Any, depth: int) -> None:
+        value = self.node(event, depth + 1)
+        for source in reversed(value) if isinstance(value, list) else [value]:
+            if not isinstance(source, dict):
+                raise GoError("yaml: map merge requires map or sequence of maps as the value")
+            target.update(source)
+
+
+def _tag(value: Any) -> str:
+    if value is None:
+        return "null"
+    return {bool: "bool", int: "int", float: "float"}.get(type(value), "str")
+
+
+def _key(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        shown = format_float(value, "g", -1)
+        return {"+Inf": ".inf", "-Inf": "-.inf", "NaN": ".nan"}.get(shown, shown)
+    if value is None:
+        raise GoError("unsupported map key of type: invalid, key: <nil>")
+    raise GoError(f"yaml: invalid map key: {value!r}")
+
+
+def _jsonable(value: Any) -> Any:
+    """Whole numbers become float64; infinity and NaN have no JSON."""
+    kind = type(value)
+    if kind is int:
+        try:
+            return float(value)
+        except OverflowError:
+            raise GoError(f"json: cannot unmarshal number {value} into Go value of type float64") from None
+    if kind is float and not math.isfinite(value):
+        shown = "NaN" if value != value else "+Inf" if value > 0 else "-Inf"
+        raise GoError(f"json: unsupported value: {shown}")
+    if kind is dict:
+        return {key: _jsonable(item) for key, item in value.items()}
+    if kind is list:
+        return [_jsonable(item) for item in value]
+    return value
+
+
+def load(text: str) -> Any:
+    """The first document of a YAML text, as JSON has it. Raises GoError with go-yaml's message."""
+    import yaml
+
+    try:
+        found = _Reader(text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")).document()
+    except yaml.MarkedYAMLError as error:
+        raise GoError(_complaint(error)) from None
+    except yaml.reader.ReaderError:
+        raise GoError("error converting YAML to JSON: yaml: control characters are not allowed") from None
+    except GoError as error:
+        raise GoError(f"error converting YAML to JSON: {error}") from None
+    try:
+        return _jsonable(found)
+    except GoError as error:
+        raise GoError(f"error converting YAML to JSON: {error}") from None
+
+
+def _complaint(error: Any) -> str:
+    import yaml
+
+    line = error.problem_mark.line if error.problem_mark else 0
+    if line and isinstance(error, yaml.scanner.ScannerError):
+        line += 1
+    if not line and error.context_mark:
+        line = error.context_mark.line
+    where = f"line {line}: " if line else ""
+    return f"error converting YAML to JSON: yaml: {where}{error.problem or 'unknown problem parsing YAML content'}"
+
+
+_DECODING = "error unmarshaling JSON: while decoding JSON: "
+
+
+@function("fromYaml", "string", "map")
+def fromYaml(value: str) -> dict[str, Any]:
+    """A YAML mapping as a map; ``Error`` in it says what is wrong."""
+    try:
+        found = load(value)
+    except GoError as error:
+        return {"Error": str(error)}
+    try:
+        return mapping(found)
+    except GoError as error:
+        return {"Error": _DECODING + str(error)}
+
+
+@function("fromYamlArray", "string", "list")
+def fromYamlArray(value: str) -> list[Any]:
+    """A YAML sequence as a list; its only item says what is wrong."""
+    try:
+        found = load(value)
+    except GoError as error:
+        return [str(error)]
+    try:
+        return sequence(found)
+    except GoError as error:
+        return [_DECODING + str(error)]
