@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pvehelm.chart.gotpl import (
     builtins,
+    dates,
     encoding,
     jsontext,
     lists,
@@ -20,6 +21,20 @@ from pvehelm.chart.gotpl.builtins import BUILTINS
 from pvehelm.chart.gotpl.signatures import FUNCTIONS, SIGNATURES, ArgumentError, Signature
 
 #: Those that register their functions when they are imported; Sprig replaces ``slice`` of text/template.
-MODULES = (builtins, encoding, jsontext, lists, maps, numbers, regex, semvers, strings, words, yamlin, yamlout)
+MODULES = (
+    builtins,
+    dates,
+    encoding,
+    jsontext,
+    lists,
+    maps,
+    numbers,
+    regex,
+    semvers,
+    strings,
+    words,
+    yamlin,
+    yamlout,
+)
 
 __all__ = ["BUILTINS", "FUNCTIONS", "MODULES", "SIGNATURES", "ArgumentError", "Signature"]
