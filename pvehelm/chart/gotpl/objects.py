@@ -147,8 +147,6 @@ class Files(GoObject, dict[str, Any]):
     def _yaml(self, contents: Mapping[str, str]) -> str:
         from pvehelm.chart.gotpl.library import FUNCTIONS
 
-        if not contents:
-            return ""
         named = StringMap((path.rpartition("/")[2], contents[path]) for path in sorted(contents))
         return str(FUNCTIONS["toYaml"](named))
 
