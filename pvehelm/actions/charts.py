@@ -51,17 +51,6 @@ def prepare(
     from pvehelm.chart import patches, values
     from pvehelm.chart.merging import rules
 
-    if chart.metadata.engine == "gotpl":
-        raise InvalidError(
-            f"chart {chart.name} has engine: gotpl, which this pvehelm does not render yet",
-            [
-                Problem(
-                    f"{chart.path}/Chart.yaml",
-                    "engine: gotpl is not supported",
-                    "write its templates in Jinja2 (engine: jinja2)",
-                )
-            ],
-        )
     user, patched = patches.split(values.overlay(recorded or {}, values.from_flags(flags, rules(chart))))
     chart = values.enabled(chart, user)
     whole = values.coalesce(chart, user)

@@ -36,16 +36,15 @@ def directory() -> Path | None:
     return place
 
 
-def key(sources: Mapping[str, str]) -> str:
-    """The name of the entry for templates: their names and texts, and what compiles them."""
-    import jinja2
-
-    from pvehelm.chart import dialect, generator, traced
+def key(sources: Mapping[str, str], dialect: str = "jinja2") -> str:
+    """The name of the entry for templates of a dialect: their names and texts, and what compiles them."""
+    from pvehelm.chart.dialects import modules
 
     found = hashlib.sha256()
-    for part in (jinja2.__version__.encode(), importlib.util.MAGIC_NUMBER):
-        found.update(part + b"\0")
-    for module in (dialect, generator, traced):
+    compiling = modules(dialect)
+    for part in (*compiling, importlib.util.MAGIC_NUMBER):
+        found.update((part.encode() if isinstance(part, str) else part) + b"\0")
+    for module in compiling.values():
         # A newer release compiles differently; its version alone would not tell while it is being developed.
         with contextlib.suppress(OSError):
             found.update(hashlib.sha256(Path(str(module.__file__)).read_bytes()).digest())

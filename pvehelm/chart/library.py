@@ -14,7 +14,7 @@ from pvehelm.chart.functions import FUNCTIONS, SUBJECT_FIRST, Failed, FunctionEr
 from pvehelm.chart.functions.common import string, text
 from pvehelm.chart.functions.strings import indent
 from pvehelm.chart.kept import RANDOM, Kept
-from pvehelm.chart.secrets import Tokens
+from pvehelm.chart.secrets import OF_LISTS, OPAQUE, Tokens
 from pvehelm.chart.traced import RAW, Traced, assemble
 from pvehelm.chart.trouble import Abort, Trouble, wording
 
@@ -25,16 +25,6 @@ def _words(names: str) -> frozenset[str]:
 
 #: Functions for which an undefined value is null: asking for what may be missing is what they are for.
 _TOLERANT = _words("default required coalesce empty ternary all any kindOf typeOf kindIs typeIs typeIsLike")
-#: Functions that place or pass on a secret reference without looking into it.
-_OPAQUE = _words(
-    "default required coalesce ternary empty all any dict get set unset hasKey keys values pluck pick omit merge "
-    "mergeOverwrite deepCopy dig index kindOf kindIs typeOf typeIs typeIsLike tuple list first last rest initial "
-    "append push prepend concat slice reverse compact toYaml toYamlPretty yaml toJson toRawJson toPrettyJson "
-    "indent nindent quote squote cat print println printf join toString toStrings fail sensitive include tpl "
-    "map selectattr rejectattr items dictsort batch _items"
-)
-#: ... of lists, but look into texts.
-_OF_LISTS = _words("first last rest initial slice reverse index")
 #: Functions whose result is text of a template when what they change is.
 _TEXTUAL = _words(
     "upper lower title untitle swapcase replace trunc trimSuffix trimPrefix trimAll trimall substr nospace repeat "
@@ -127,7 +117,7 @@ class Library:
         self, name: str, function: Callable[..., Any], *, native: bool = False, record: bool = True
     ) -> Callable[..., Any]:
         """``function`` with care: undefined values, secret references, read-only values, and errors with places."""
-        tolerant, opaque = name in _TOLERANT, name in _OPAQUE or (name.startswith("must") and _must(name) in _OPAQUE)
+        tolerant, opaque = name in _TOLERANT, name in OPAQUE or (name.startswith("must") and _must(name) in OPAQUE)
         textual = name in _TEXTUAL
         tokens, paths = self.tokens, self.env.paths
 
@@ -148,7 +138,7 @@ class Library:
                     if not opaque:
                         for value in (*args, *options.values()):
                             tokens.guard(value)
-                    elif native or name in _OF_LISTS:
+                    elif native or name in OF_LISTS:
                         for value in args:
                             tokens.guard(value, 0)
                 if name in _CHANGING and args and id(args[0]) in paths:

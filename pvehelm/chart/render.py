@@ -17,6 +17,7 @@ from typing import Any
 
 from pvehelm.chart import cache, secrets
 from pvehelm.chart.chart import Chart
+from pvehelm.chart.dialects import GOTPL, JINJA2, engines, undecided
 from pvehelm.chart.functions.common import FunctionError
 from pvehelm.chart.manifest import Resource, Source, check_unique, parse, to_text
 from pvehelm.chart.objects import Capabilities, ReleaseInfo, Scope, scopes
@@ -52,8 +53,14 @@ def render(
     limits: Limits = DEFAULT,
     sandbox: bool = True,
     user_values: Mapping[str, Any] | None = None,
+    engine: str = "",
+    strict: bool = False,
+    lint: bool = False,
 ) -> Rendered:
     """Renders ``chart`` with ``values``, which are coalesced already.
+
+    ``engine`` is the one of charts that name none. In charts of Helm's own syntax ``strict`` makes missing values
+    errors, and ``lint`` lets ``fail`` and ``required`` pass, as with Helm.
 
     ``lookup(kind, name)`` answers the function of that name with the object or None; ``keep`` answers what random
     functions ask (``kept``); ``watch`` notes which values are used. References to secrets that stand
@@ -63,23 +70,24 @@ def render(
     from pvehelm.chart.dependencies import enabled
 
     tree = enabled(chart, values)
-    _check_engines(tree)
     tokens = secrets.Tokens()
     hidden = tokens.hide(values, dict(user_values or {}))
     problems = _default_references(tree)
     if problems:
         raise InvalidError(f"{chart.path or chart.name}: the chart refers to secrets of its own", problems)
     usage = Usage() if watch else None
-    tree_scopes = scopes(tree, usage.watched(hidden) if usage else hidden, release, capabilities)
-    sources = {name: text for scope in tree_scopes for name, text in scope.templates.items()}
-
-    _preload()
+    dialects = engines(tree, engine)
+    parts = [
+        _Part(name, [one for one, dialect in zip(found, dialects, strict=True) if dialect == name])
+        for name, found in _scopes(set(dialects), tree, hidden, release, capabilities, usage)
+    ]
     place = cache.directory() if sandbox else None
-    entry = cache.key(sources) if place else ""
-    codes = cache.load(place, entry)
+    for part in parts:
+        _preload(part.dialect)
+        part.load(place, strict=strict)
 
     def work(ask: Ask) -> Any:
-        return _work(tree_scopes, tokens, limits, ask, codes, usage)
+        return _work(parts, tokens, limits, ask, usage, strict=strict, lint=lint)
 
     def answer(question: Any) -> Any:
         if question[0] == "lookup":
@@ -87,8 +95,12 @@ def render(
         return keep(question) if keep else None
 
     output = run(work, limits, answer=answer) if sandbox else work(answer)
-    if place and output["codes"]:
-        cache.save(place, entry, base64.b64decode(output["codes"]))
+    for part in parts:
+        part.save(place, output["codes"][part.dialect])
+    sources = {name: text for part in parts for name, text in part.sources.items()}
+    for part in parts:
+        if part.dialect == GOTPL:
+            _traced(output, part.sources)
     # References made by sensitive(...) were made in the child.
     tokens.references[:] = output["references"]
     problems = [Problem(*problem) for problem in output["problems"]]
@@ -96,61 +108,125 @@ def render(
     if problems:
         # A loop makes the same mistake many times; it is told once.
         problems = sorted(dict.fromkeys(problems), key=_order)
-        raise InvalidError(f"{chart.path or chart.name}: {_count(problems)} in the templates", problems)
+        hint = _ENGINE_HINT if undecided(tree, engine) else ""
+        raise InvalidError(f"{chart.path or chart.name}: {_count(problems)} in the templates", problems, hint=hint)
     files = {name: _shown(text, tokens) for name, text in output["files"].items()}
     return Rendered(files, tuple(resources), _shown(output["notes"], tokens), to_text(resources), output["used"])
 
 
-def _preload() -> None:
+_ENGINE_HINT = (
+    "the chart is written in Helm's own template syntax but names no engine: give --engine gotpl, "
+    "or write 'engine: gotpl' into its Chart.yaml"
+)
+
+
+class _Part:
+    """The charts of one dialect in a rendering."""
+
+    def __init__(self, dialect: str, found: list[Scope]) -> None:
+        self.dialect = dialect
+        self.scopes = found
+        self.sources = {name: text for scope in found for name, text in scope.templates.items()}
+        self.entry = ""
+        self.codes = b""
+
+    def load(self, place: Any, *, strict: bool) -> None:
+        """Takes what was compiled before from the cache."""
+        if place:
+            self.entry = cache.key(self.sources, self.dialect) + ("-strict" if strict and self.dialect == GOTPL else "")
+            self.codes = cache.load(place, self.entry)
+
+    def save(self, place: Any, codes: str) -> None:
+        if place and codes:
+            cache.save(place, self.entry, base64.b64decode(codes))
+
+
+def _scopes(
+    dialects: set[str],
+    tree: Chart,
+    values: dict[str, Any],
+    release: ReleaseInfo,
+    capabilities: Capabilities,
+    usage: Usage | None,
+) -> list[tuple[str, list[Scope]]]:
+    """The whole tree as each of the dialects sees it."""
+    found = []
+    if JINJA2 in dialects:
+        found.append((JINJA2, scopes(tree, usage.watched(values) if usage else values, release, capabilities)))
+    if GOTPL in dialects:
+        from pvehelm.chart.gotpl import objects
+
+        found.append((GOTPL, objects.scopes(tree, values, release, capabilities, usage)))
+    return found
+
+
+def _preload(dialect: str) -> None:
     # What the child needs is imported here: it has no files to import from, and imports once for all renderings.
     import difflib
     import json
     import pickle  # noqa: F401  (copy.deepcopy's)
     import zoneinfo
 
+    from pvehelm.chart import emitter, loader, suggest, versions
+
+    assert all((difflib, json, zoneinfo, emitter, loader, suggest, versions))
+    if dialect == GOTPL:
+        import pvehelm.chart.gotpl.engine  # noqa: F401
+
+        return
     import jinja2.debug
     import jinja2.ext
 
-    from pvehelm.chart import emitter, engine, loader, suggest, versions
+    from pvehelm.chart import engine
 
-    assert all((difflib, json, zoneinfo, jinja2, emitter, engine, loader, suggest, versions))
+    assert all((jinja2, engine))
 
 
 def _work(
-    tree: list[Scope], tokens: secrets.Tokens, limits: Limits, ask: Ask, codes: bytes, usage: Usage | None
+    parts: list[_Part],
+    tokens: secrets.Tokens,
+    limits: Limits,
+    ask: Ask,
+    usage: Usage | None,
+    *,
+    strict: bool,
+    lint: bool,
 ) -> dict[str, Any]:
-    from pvehelm.chart.engine import Engine
+    made: list[tuple[str, Any]] = []
+    for part in parts:
+        if part.dialect == GOTPL:
+            from pvehelm.chart.gotpl import engine as gotpl
 
-    engine = Engine(tree, tokens, limits, ask, codes)
+            made.append((GOTPL, gotpl.Engine(part.scopes, tokens, limits, ask, part.codes, strict=strict, lint=lint)))
+        else:
+            from pvehelm.chart.engine import Engine
+
+            made.append((JINJA2, Engine(part.scopes, tokens, limits, ask, part.codes)))
     if usage is not None:
         usage.forget()
-    output = engine.render()
+    output: dict[str, Any] = {"files": {}, "lines": {}, "notes": "", "problems": [], "codes": {}}
+    for dialect, one in made:
+        found = one.render()
+        output["files"].update(found["files"])
+        output["lines"].update(found["lines"])
+        output["notes"] = output["notes"] or found["notes"]
+        output["problems"] += [
+            [problem.where, _shown(problem.what, tokens), _shown(problem.hint, tokens)]
+            for problem in one.trouble.problems
+        ]
+        output["codes"][dialect] = base64.b64encode(one.packed()).decode()
     output["used"] = usage.as_data() if usage is not None else None
-    output["problems"] = [
-        [problem.where, _shown(problem.what, tokens), _shown(problem.hint, tokens)]
-        for problem in engine.trouble.problems
-    ]
-    output["codes"] = base64.b64encode(engine.packed()).decode()
     output["references"] = tokens.references
     return output
 
 
-def _check_engines(chart: Chart) -> None:
-    problems = []
-    todo = [chart]
-    while todo:
-        one = todo.pop()
-        todo += one.dependencies
-        if one.metadata.engine != "jinja2" and one.templates:
-            problems.append(
-                Problem(
-                    one.file("Chart.yaml"),
-                    f"engine {one.metadata.engine!r} (Go's templates) cannot be rendered yet",
-                    "write the templates in Jinja2 and leave engine out, or set engine: jinja2",
-                )
-            )
-    if problems:
-        raise InvalidError(problems[0].what, problems)
+def _traced(output: dict[str, Any], sources: Mapping[str, str]) -> None:
+    """Puts the places of lines where the engine of Helm's syntax gave marks."""
+    from pvehelm.chart.gotpl.places import Places
+
+    for name, marks in output["lines"].items():
+        if name in sources:
+            output["lines"][name] = Places(name, sources[name], output["files"][name], marks)
 
 
 def _default_references(chart: Chart) -> list[Problem]:
@@ -216,7 +292,7 @@ def _restored(resource: Resource, tokens: secrets.Tokens) -> Resource:
 
 def _explained(problem: Problem, sources: Mapping[str, str], tokens: secrets.Tokens) -> Problem:
     """The problem with the line of the template it is about."""
-    from pvehelm.chart.trouble import excerpt
+    from pvehelm.chart.excerpt import excerpt
 
     found = re.fullmatch(r"(.*?):(\d+)(?::(\d+))?", problem.where)
     shown = ""

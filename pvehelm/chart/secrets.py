@@ -20,6 +20,22 @@ from pvehelm.errors import Problem
 #: Changes that can be made to a secret when it is resolved.
 DEFERRED = ("b64enc", "sha256sum", "trim", "quote", "urlquery", "upper", "lower")
 
+
+def _words(names: str) -> frozenset[str]:
+    return frozenset(names.split())
+
+
+#: Functions that place or pass on a secret reference without looking into it.
+OPAQUE = _words(
+    "default required coalesce ternary empty all any dict get set unset hasKey keys values pluck pick omit merge "
+    "mergeOverwrite deepCopy dig index kindOf kindIs typeOf typeIs typeIsLike tuple list first last rest initial "
+    "append push prepend concat slice reverse compact toYaml toYamlPretty yaml toJson toRawJson toPrettyJson "
+    "indent nindent quote squote cat print println printf join toString toStrings fail sensitive include tpl "
+    "map selectattr rejectattr items dictsort batch _items"
+)
+#: ... of lists, but look into texts.
+OF_LISTS = _words("first last rest initial slice reverse index")
+
 _WHOLE = re.compile(r"secret://[^}]+\Z")
 _INNER = re.compile(r"\$\{(secret://[^}]+)\}")
 # Wider than what is ever resolved, so that no odd spelling slips through.

@@ -13,6 +13,7 @@ from jinja2.exceptions import SecurityError, UndefinedError
 
 from pvehelm.chart import gosyntax
 from pvehelm.chart.dialect import Missing, Poison, UndefinedValue, syntax_place
+from pvehelm.chart.excerpt import excerpt
 from pvehelm.chart.functions import FUNCTIONS
 from pvehelm.chart.suggest import suggest
 from pvehelm.chart.traced import Place, unpack
@@ -155,20 +156,6 @@ class Trouble:
             except Abort:
                 break
         return found
-
-
-def excerpt(source: str, line: int, column: int) -> str:
-    """Line ``line`` of ``source`` with a mark under ``column``, ready to follow a message."""
-    lines = source.split("\n")
-    if not 0 < line <= len(lines):
-        return ""
-    shown, start = lines[line - 1].rstrip().replace("\t", " "), 0
-    if len(shown) > 120:
-        start = max(0, min(column - 60, len(shown) - 120))
-        shown = shown[start : start + 120]
-    number = str(line)
-    mark = " " * max(column - 1 - start, 0) + "^"
-    return f"\n  {number} | {shown}\n  {' ' * len(number)} | {mark}"
 
 
 _TAG = re.compile(r"\{#.*?#\}|\{%[-+]?\s*(\w+)(.*?)%\}|\{\{", re.DOTALL)

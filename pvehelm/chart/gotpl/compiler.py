@@ -45,7 +45,32 @@ OWN = {
 NAMES = frozenset((*OWN, "and", "or"))
 
 _STRINGS = frozenset(
-    ["include", "tpl", "quote", "squote", "indent", "nindent", "toYaml", "toJson", "printf", "print", "println", "trunc", "trimSuffix", "trimPrefix", "trim", "replace", "lower", "upper", "b64enc", "sha256sum", "toString", "join", "title", "trimAll"]
+    [
+        "include",
+        "tpl",
+        "quote",
+        "squote",
+        "indent",
+        "nindent",
+        "toYaml",
+        "toJson",
+        "printf",
+        "print",
+        "println",
+        "trunc",
+        "trimSuffix",
+        "trimPrefix",
+        "trim",
+        "replace",
+        "lower",
+        "upper",
+        "b64enc",
+        "sha256sum",
+        "toString",
+        "join",
+        "title",
+        "trimAll",
+    ]
 )
 _DEEPEST = 90
 

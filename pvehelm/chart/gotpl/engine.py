@@ -6,12 +6,14 @@ child process. ``Templates`` is what a set of files defines and the code made of
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import marshal
 from collections.abc import Callable, Iterator, Mapping
 from types import CodeType, FunctionType
 from typing import Any
 
+from pvehelm.chart.functions.common import FunctionError
 from pvehelm.chart.gotpl import runtime
 from pvehelm.chart.gotpl.compiler import NAMES, compiled
 from pvehelm.chart.gotpl.library import FUNCTIONS, SIGNATURES
@@ -22,14 +24,15 @@ from pvehelm.chart.gotpl.values import GoError
 from pvehelm.chart.kept import RANDOM, Kept
 from pvehelm.chart.objects import Scope
 from pvehelm.chart.sandbox import Ask, Limits
-from pvehelm.chart.secrets import Tokens
+from pvehelm.chart.secrets import OF_LISTS, OPAQUE, Tokens
 
 _NOTES = "templates/NOTES.txt"
 #: Texts of ``tpl`` that are kept with the compiled code of a chart: how many, and how long each may be.
 _TEXTS, _LONGEST = 2000, 20_000
 
 PARAMETERS = {name: signature.parameters for name, signature in SIGNATURES.items()}
-KNOWN = frozenset((*FUNCTIONS, *NAMES))
+#: ``generate`` and ``sensitive`` are pvehelm's own.
+KNOWN = frozenset((*FUNCTIONS, *NAMES, "generate", "sensitive"))
 
 #: What is kept of a template: whether it is empty, its marshalled code, the texts taken out of it.
 Kept_ = list[Any]
@@ -212,7 +215,13 @@ class Engine:
                     self.scope_of[name] = scope
                     sources[name] = source
         self.order = execution_order(list(sources))
-        functions = {**FUNCTIONS, **self._guarded(tokens), **self._random()}
+        functions = {
+            **FUNCTIONS,
+            **self._guarded(tokens),
+            **self._random(),
+            "generate": _plain(self.kept.generate),
+            "sensitive": _plain(tokens.sensitive),
+        }
         self.templates = Templates(
             {name: sources[name] for name in self.order}, strict=strict, functions=functions, packed=codes
         )
@@ -223,10 +232,13 @@ class Engine:
         return {name: self.kept.once(name, FUNCTIONS[name]) for name in RANDOM & set(FUNCTIONS)}
 
     def _guarded(self, tokens: Tokens) -> dict[str, Callable[..., Any]]:
-        return {}
+        """Where there are secret references, the functions that would look into them refuse to."""
+        if not tokens:
+            return {}
+        return {name: _guarding(tokens, name, function) for name, function in FUNCTIONS.items()}
 
     def render(self) -> dict[str, Any]:
-        """Every file and the notes: ``files`` {name: text}, ``lines`` {name: [offset, position, ...]}, ``notes``."""
+        """Every file and the notes: ``files`` {name: text}, ``lines`` {name: marks of ``Places``}, ``notes``."""
         files: dict[str, str] = {}
         lines: dict[str, list[int]] = {}
         notes = ""
@@ -267,6 +279,37 @@ class Engine:
         return self.templates.pack()
 
 
+def _plain(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of the other dialect's library, with errors as templates have them here."""
+
+    @functools.wraps(function)
+    def called(*args: Any) -> Any:
+        try:
+            return function(*args)
+        except FunctionError as error:
+            raise GoError(str(error)) from None
+
+    return called
+
+
+def _guarding(tokens: Tokens, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    plain = name[4:5].lower() + name[5:] if name.startswith("must") else name
+    if plain in OPAQUE and plain not in OF_LISTS:
+        return function
+    depth = 0 if plain in OF_LISTS else 2
+
+    @functools.wraps(function)
+    def guarded(*args: Any) -> Any:
+        try:
+            for value in args:
+                tokens.guard(value, depth)
+        except FunctionError as error:
+            raise GoError(str(error)) from None
+        return function(*args)
+
+    return guarded
+
+
 def _text(pieces: list[str]) -> str:
     """What a file prints. Cut characters are bytes that are no text; where they stay alone, a sign stands for them."""
     text = "".join(pieces).replace("<no value>", "")
@@ -276,11 +319,11 @@ def _text(pieces: list[str]) -> str:
 
 
 def _positions(pieces: list[str]) -> list[int]:
-    """Where in the output each text of the file's own begins, and where it stands in the source: flat pairs."""
+    """Where in the output each text of the file's own begins, where it stands there and its length: flat triples."""
     found: list[int] = []
     offset = 0
     for piece in pieces:
         if piece.__class__ is Literal:
-            found += (offset, piece.pos)  # type: ignore[attr-defined]
+            found += (offset, piece.pos, len(piece))  # type: ignore[attr-defined]
         offset += len(piece) if "<no value>" not in piece else len(piece.replace("<no value>", ""))
     return found

@@ -9,6 +9,7 @@ import re
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pvehelm.chart.excerpt import excerpt
 from pvehelm.chart.gotpl.compiler import CompileError, Spot, located
 from pvehelm.chart.gotpl.parser import ParseError
 from pvehelm.chart.gotpl.runtime import Failure, MissingKey
@@ -57,7 +58,7 @@ class Trouble:
             hint = f"did you mean {close}?" if close else ""
         elif "unexpected EOF" in error.message:
             hint = "an if, range, with, define or block has no {{ end }}"
-        what = error.message + _excerpt(error.source, error.line, column)
+        what = error.message + excerpt(error.source, error.line, column)
         self.problems.append(Problem(f"{error.file}:{error.line}:{column}", what, hint))
 
     def explain(self, error: BaseException, name: str) -> None:
@@ -78,7 +79,7 @@ class Trouble:
             what = f"{function}: {what}" if function and isinstance(error, GoError) else what
             if links[-1].file.startswith("gotpl#"):
                 what = f"in a text given to tpl, at <{links[-1].spot.node}>: {what}"
-        what += _excerpt(self.templates.sources[inner.file], inner.line, inner.column + 1)
+        what += excerpt(self.templates.sources[inner.file], inner.line, inner.column + 1)
         callers = [link for link in reversed(known[:-1]) if link.where != inner.where]
         what += "".join(f"\n  from {link.file}:{link.line}:{link.column + 1}" for link in callers[:3])
         where = f"{inner.file}:{inner.line}:{inner.column + 1}"
@@ -174,9 +175,3 @@ def _before(node: Any, name: str) -> str:
     shown = str(node)
     cut = shown.rfind("." + name)
     return shown[:cut] if cut > 0 else ""
-
-
-def _excerpt(source: str, line: int, column: int) -> str:
-    from pvehelm.chart.trouble import excerpt
-
-    return excerpt(source, line, column)
