@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -9,12 +10,14 @@ from typing import Any
 from pvehelm.chart.chart import Chart
 from pvehelm.chart.suggest import suggest
 from pvehelm.chart.yaml import Path_, dotted
-from pvehelm.errors import Problem
+from pvehelm.errors import InvalidError, Problem
 
 HIDDEN = "<sensitive>"
 _REFERENCE = re.compile(r"secret://\S+\Z")
 _HOLDS_REFERENCE = re.compile(r"\Asecret://|\$\{secret://")
 # What a schema says of the text itself cannot be known of a reference, which stands for another text.
+MOST_ERRORS = 1000
+MOST_PARTS = 50_000
 _OF_TEXT = frozenset({"pattern", "format", "minLength", "maxLength", "enum", "const", "contentEncoding"})
 
 
@@ -65,13 +68,13 @@ class _Check:
             else:
                 seen = _own(chart, values)
                 hidden = set(_sensitive(seen, chart.schema, chart.schema))
-                for error in validator.iter_errors(seen):
-                    told = _tell(error, chart.schema, seen, hidden)
-                    if told is not None:
-                        path, what, hint = told
-                        name = dotted((*prefix, *path)) or "the values"
-                        place = self.place((*prefix, *path), charts)
-                        yield Problem(place or f"values: {name}", f"{name}: {what}" if place else what, hint)
+                for path, what, hint in _told(chart, validator, seen, hidden):
+                    if path is None:
+                        yield Problem(chart.file("values.schema.json"), what, hint)
+                        continue
+                    name = dotted((*prefix, *path)) or "the values"
+                    place = self.place((*prefix, *path), charts)
+                    yield Problem(place or f"values: {name}", f"{name}: {what}" if place else what, hint)
         for sub in chart.dependencies:
             below = values.get(sub.name)
             if isinstance(below, Mapping):
@@ -122,6 +125,52 @@ def _validator(schema: Any, where: str) -> Any:
         return Problem(where, f"not a valid schema: {text}" + (f" (at {place})" if place else ""))
     except (ValueError, RecursionError) as error:
         return Problem(where, f"not a valid schema: {error}")
+
+
+def _told(chart: Chart, validator: Any, values: Any, hidden: set[Path_]) -> list[tuple[Path_ | None, str, str]]:
+    """Everything that a schema finds in values, as (path, what, hint)."""
+
+    def work(_: Any = None) -> list[Any]:
+        errors = itertools.islice(validator.iter_errors(values), MOST_ERRORS)
+        return [told for error in errors if (told := _tell(error, chart.schema or {}, values, hidden)) is not None]
+
+    if not tangled(chart.schema):
+        return work()
+    from pvehelm.chart import sandbox
+
+    # Such a schema can take longer than the sun will shine.
+    try:
+        found = sandbox.run(work, sandbox.Limits(cpu_seconds=3, wall_seconds=10))
+    except InvalidError as error:
+        return [(None, f"the values cannot be checked: {error}", "the schema refers to its own parts too many times")]
+    return [(tuple(path), what, hint) for path, what, hint in found]
+
+
+def tangled(schema: Any) -> bool:
+    """Whether a schema contains itself, or by its references grows to more than ``MOST_PARTS`` parts."""
+    sizes: dict[int, int] = {}
+    open_: set[int] = set()
+
+    def size(part: Any) -> int:
+        if not isinstance(part, dict | list) or not part:
+            return 0
+        if id(part) in open_:
+            return MOST_PARTS
+        if id(part) not in sizes:
+            open_.add(id(part))
+            inner = part.values() if isinstance(part, dict) else part
+            total = 1 + sum(size(one) for one in inner)
+            if isinstance(part, dict):
+                total += sum(size(resolve(part.get(word), schema)) for word in ("$ref", "$dynamicRef"))
+            open_.discard(id(part))
+            sizes[id(part)] = min(total, MOST_PARTS)
+        return sizes[id(part)]
+
+    try:
+        # What stands under $defs counts where it is referred to.
+        return size({key: part for key, part in schema.items() if key not in ("$defs", "definitions")}) >= MOST_PARTS
+    except (RecursionError, AttributeError):
+        return True
 
 
 def _tell(error: Any, schema: Mapping[str, Any], values: Any, hidden: set[Path_]) -> tuple[Path_, str, str] | None:
