@@ -229,8 +229,9 @@ def push(archive: Archive, target: str, *, url: str = "", force: bool = False) -
 
 
 @action("local", "registry-login")
-def registry_login(host: str, username: str, *, password: str = "", secret: str = "") -> None:
-    """Log in at a registry; the login is kept for the owner's eyes only."""
+def registry_login(host: str, username: str, *, password: str = "", secret: str = "", service: str = "") -> None:
+    """Log in at a registry; the login is kept for the owner's eyes only. ``service``: another host that may have it,
+    for tokens."""
     from pvehelm.chart import registry, repositories
     from pvehelm.chart.fetch import Credentials
 
@@ -238,12 +239,12 @@ def registry_login(host: str, username: str, *, password: str = "", secret: str 
     if not re.fullmatch(repositories.HOST, host):
         raise UsageError(f"{host!r} is no registry", hint="for example registry.example.org or localhost:5000")
     if not secret:
-        asked = registry.Registry(host, Credentials(username, password))
+        asked = registry.Registry(host, Credentials(username, password), service)
         try:
             asked.check()
         finally:
             asked.close()
-    repositories.login(have, host, username, password=password, secret=secret)
+    repositories.login(have, host, username, password=password, secret=secret, service=service)
 
 
 @action("local", "registry-logout")

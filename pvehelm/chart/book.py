@@ -93,6 +93,10 @@ class Book(NamedTuple):
             password = _referred(str(stored["secret"]), f"registry {host}")
         return Credentials(str(stored.get("username", "")), password)
 
+    def token_service_of(self, host: str) -> str:
+        """The host that the user lets have the login at a registry, for tokens; '' for none but the registry."""
+        return str(stored_credentials(self.path)["registries"].get(host, {}).get("tokenService", ""))
+
 
 def load(path: str | None = None) -> Book:
     """The book in the configuration directory. Raises InvalidError with every problem."""

@@ -13,14 +13,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote, urlencode, urljoin
+from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from pvehelm.chart import versions
 from pvehelm.chart.archives import Archive, cached, keep, opened
 from pvehelm.chart.book import Book
 from pvehelm.chart.fetch import MAX_ARCHIVE, MAX_SMALL, Answer, Credentials, Fetcher, basic, origin
 from pvehelm.chart.repositories import HOST, registry_url
-from pvehelm.errors import ApiError, AuthError, InvalidError, NotFoundError, UsageError
+from pvehelm.errors import ApiError, AuthError, InvalidError, NotFoundError, RefusedError, UsageError
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.cncf.helm.config.v1+json"
@@ -65,10 +65,12 @@ def parse(text: str) -> Reference:
 
 
 class Registry:
-    """One registry; ``credentials`` are the login's. Raises as Fetcher does."""
+    """One registry; ``credentials`` are the login's, ``service`` the host besides that the user lets have them, for
+    tokens. Raises as Fetcher does."""
 
-    def __init__(self, host: str, credentials: Credentials | None = None) -> None:
+    def __init__(self, host: str, credentials: Credentials | None = None, service: str = "") -> None:
         self.host = host
+        self.service = service
         self.url = registry_url(host)
         self.login = credentials
         self.fetcher = Fetcher(self.url)
@@ -232,12 +234,10 @@ class Registry:
         realm = facts.get("realm", "")
         if scheme.lower() != "bearer" or not realm or answer.status != 401:
             raise AuthError(refused.status, refused.reason, method=refused.method, path=url, hint=hint)
-        if origin(self.url).startswith("https:") and not origin(realm).startswith("https:"):
-            raise InvalidError(f"{self.host} wants its login at {realm}, which is not https")
+        self._entrust(realm)
         query = {"service": facts["service"]} if "service" in facts else {}
         if scope:
             query["scope"] = scope
-        # The token service may be another host; the registry that the login is for names it, as the protocol has it.
         with Fetcher(realm, self.login) as service:
             token = _json(
                 service.get(f"{realm}{'&' if '?' in realm else '?'}{urlencode(query)}", limit=MAX_SMALL), realm
@@ -247,10 +247,40 @@ class Registry:
             raise AuthError(refused.status, "no token was given", method=refused.method, path=url, hint=hint)
         self.token = f"Bearer {text}"
 
+    def _entrust(self, realm: str) -> None:
+        """May the login go to the token service that the registry names? Raises InvalidError or RefusedError.
+
+        To the registry itself, a host above or below it in the domain names, or one that the user named at login.
+        """
+        place = origin(realm)
+        if place == origin(self.url):
+            return
+        if not place.startswith("https:"):
+            raise InvalidError(f"{self.host} wants its login at {realm}, which is not https")
+        host, own = _host(place), _host(origin(self.url))
+        if self.login is None or _related(host, own) or self.service in (host, place.removeprefix("https://")):
+            return
+        raise RefusedError(
+            f"{self.host} wants its login at {host}, which need not belong to it",
+            hint=f"if it is right: pvehelm registry login {self.host} --username USER --token-service {host}",
+        )
+
 
 def open_registry(book: Book, host: str) -> Registry:
     """The registry at ``host`` with the login that the book has for it."""
-    return Registry(host, book.login_of(host))
+    return Registry(host, book.login_of(host), book.token_service_of(host))
+
+
+def _host(place: str) -> str:
+    return str(urlsplit(place).hostname or "")
+
+
+def _related(one: str, other: str) -> bool:
+    """The same host, or one below the other in the domain names (siblings may be strangers, as under github.io)."""
+    if any(re.fullmatch(r"[\d.]+|.*:.*", host) for host in (one, other)):
+        return one == other
+    above, below = sorted((one, other), key=len)
+    return one == other or ("." in above and below.endswith(f".{above}"))
 
 
 def choose(registry: Registry, reference: Reference, version: str, *, devel: bool = False) -> Reference:

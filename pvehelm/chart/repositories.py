@@ -67,13 +67,16 @@ def remove(book: Book, names: list[str]) -> Book:
         return _save(book._replace(repositories={k: v for k, v in book.repositories.items() if k not in names}), stored)
 
 
-def login(book: Book, host: str, username: str, *, password: str = "", secret: str = "") -> None:
-    """Keep the credentials for a registry."""
+def login(book: Book, host: str, username: str, *, password: str = "", secret: str = "", service: str = "") -> None:
+    """Keep the credentials for a registry; ``service``: the other host that may have them, for tokens."""
     if not re.fullmatch(HOST, host):
         raise UsageError(f"{host!r} is no registry", hint="for example registry.example.org or localhost:5000")
+    if service and not re.fullmatch(HOST, service):
+        raise UsageError(f"{service!r} is no host", hint="--token-service takes a host, such as auth.example.org")
     with locked(book.path):
         stored = stored_credentials(book.path)
         kept = {"secret": secret} if secret else {"password": password}
+        kept |= {"tokenService": service} if service else {}
         stored["registries"][host] = {"username": username, **kept}
         _save(None, stored, book.path)
 

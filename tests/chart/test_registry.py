@@ -10,6 +10,7 @@ import pytest
 
 from pvehelm.chart import publishing, registry, repositories
 from pvehelm.chart.archives import Archive, opened
+from pvehelm.chart.fetch import Credentials
 from pvehelm.chart.sources import fetch
 from pvehelm.errors import AuthError, InvalidError, NotFoundError, RefusedError, UsageError
 from tests.chart.servers import Hub, hub_server, packed
@@ -93,6 +94,53 @@ def test_logins(hub: Hub) -> None:
     assert {path for path, scheme in sent if scheme == "Basic "} == {"/token"}
     assert repositories.logout(repositories.load(), hub.host)
     assert not repositories.logout(repositories.load(), hub.host)
+
+
+REALMS = [
+    ("registry.example.org", "https://registry.example.org:5001/token", "", True),
+    ("registry.example.org", "https://example.org/token", "", True),
+    ("example.org", "https://auth.example.org/token", "", True),
+    ("registry-1.docker.io", "https://auth.docker.io/token", "", False),
+    ("registry-1.docker.io", "https://auth.docker.io/token", "auth.docker.io", True),
+    ("registry-1.docker.io", "https://auth.docker.io:8443/token", "auth.docker.io:8443", True),
+    ("me.github.io", "https://evil.github.io/token", "", False),
+    ("registry.example.org", "https://notexample.org/token", "", False),
+    ("registry.example.org", "https://org/token", "", False),
+    ("10.0.0.1", "https://0.0.1/token", "", False),
+    ("[fd00::1]:5000", "https://[fd00::1]/token", "", True),
+    ("registry.example.org", "https://evil.test/token?x=registry.example.org", "auth.docker.io", False),
+]
+
+
+@pytest.mark.parametrize(("host", "realm", "service", "fine"), REALMS)
+def test_whom_a_login_is_entrusted_to(host: str, realm: str, service: str, fine: bool) -> None:
+    asked = registry.Registry(host, Credentials("me", "secret"), service)
+    try:
+        if fine:
+            asked._entrust(realm)
+        else:
+            with pytest.raises(RefusedError, match="wants its login at") as caught:
+                asked._entrust(realm)
+            assert f"registry login {host}" in caught.value.hint
+        with pytest.raises(InvalidError, match="not https"):
+            asked._entrust(realm.replace("https:", "http:"))
+    finally:
+        asked.close()
+
+
+def test_who_has_no_login_may_ask_anybody_for_a_token() -> None:
+    asked = registry.Registry("registry-1.docker.io")
+    try:
+        asked._entrust("https://auth.docker.io/token")
+    finally:
+        asked.close()
+
+
+def test_the_token_service_is_kept_with_the_login() -> None:
+    repositories.login(repositories.load(), "docker.test", "me", secret="secret://env/X", service="auth.test")
+    assert repositories.load().token_service_of("docker.test") == "auth.test"
+    with pytest.raises(UsageError, match="is no host"):
+        repositories.login(repositories.load(), "docker.test", "me", password="x", service="https://auth.test/")
 
 
 def test_registries_that_lie(hub: Hub) -> None:

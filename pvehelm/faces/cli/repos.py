@@ -310,13 +310,20 @@ Host = Annotated[str, typer.Argument(help="HOST[:PORT].", metavar="HOST")]
 @registry_app.command()
 @command()
 def login(
-    session: Session, host: Host, username: Username = "", password_ref: Secret = "", password_stdin: Stdin = False
+    session: Session,
+    host: Host,
+    username: Username = "",
+    password_ref: Secret = "",
+    password_stdin: Stdin = False,
+    token_service: Annotated[
+        str, typer.Option("--token-service", help="Another host that may have the login, for tokens.", metavar="HOST")
+    ] = "",
 ) -> None:
     """Log in at a registry. The password comes by prompt, stdin or reference, never as an argument."""
     if not username:
         raise UsageError("login needs --username")
     password = _password(username, password_ref, password_stdin)
-    actions.registry_login(host, username, password=password or "", secret=password_ref)
+    actions.registry_login(host, username, password=password or "", secret=password_ref, service=token_service)
     sys.stdout.write("Login Succeeded\n" if not password_ref else f"The login at {host} is kept\n")
 
 
