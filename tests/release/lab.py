@@ -262,7 +262,7 @@ class Lab:
                     owned[vmid] = f"{release}/{entry.ref}"
         assert {str(vmid) for vmid in owned} == set(self.guests())
         for volid, document in self.state.collection("volumes").items():
-            if document.get("vmid") not in (None, 9000):
+            if document.get("vmid") not in (None, 9000) and document.get("content") != "backup":
                 assert int(document["vmid"]) in owned, f"orphan volume {volid}"
         with self.store() as store:
             assert store.reserved(self.state.cluster_id) == set(owned), "a reservation is left or missing"

@@ -30,7 +30,7 @@ SetName = Annotated[
 ]
 Prune = Annotated[bool, typer.Option("--prune", help="Remove what the set has and the files do not.")]
 PveVersion = Annotated[str, typer.Option("--pve-version", help="The Proxmox VE version.", metavar="X.Y")]
-APPLYING = ("description", *o.ALLOWING, "replace", "target", "create_namespace", "atomic", *o.RUN)
+APPLYING = ("description", *o.ALLOWING, "replace", "target", "create_namespace", "atomic", "no_hooks", *o.RUN)
 WORDS = {
     "create": "created",
     "update": "configured",
@@ -38,6 +38,7 @@ WORDS = {
     "delete": "deleted",
     "forget": "forgotten",
     "keep": "unchanged",
+    "run": "done",
 }
 
 

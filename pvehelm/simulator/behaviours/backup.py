@@ -112,13 +112,10 @@ def _selection(call: Call, wanted: list[str]) -> list[str]:
 
 def _dump(call: Call, guest: Guest, storage: str, definition: storages.Definition) -> str:
     """Leave the backup volume of one guest."""
-    stamp = time.strftime("%Y_%m_%d-%H_%M_%S", time.gmtime(call.now))
-    kind = "vma" if guest.kind == "qemu" else "tar"
-    ending = _ENDING[call.str("compress", "0")]
-    volid = f"{storage}:backup/vzdump-{guest.kind}-{guest.vmid}-{stamp}.{kind}{ending}"
-    if not storages.has_files(definition):
-        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(call.now))
-        volid = f"{storage}:backup/{'vm' if guest.kind == 'qemu' else 'ct'}/{guest.vmid}/{when}"
+    moment = call.now
+    # Two in one second are possible here, where a backup takes no time.
+    while volumes.find(call.state, volid := _volid(call, guest, storage, definition, moment), call.node) is not None:
+        moment += 1
     sizes = [volumes.get(call.state, v, guest.node)["size"] for v in lists.guest_volumes(call, guest).values()]
     facts: dict[str, Any] = {
         "subtype": guest.kind,
@@ -129,6 +126,16 @@ def _dump(call: Call, guest: Guest, storage: str, definition: storages.Definitio
     if template:
         facts["notes"] = _notes(call, guest, template)
     return volumes.put(call.state, call.node, volid, call.now, size=max(sum(sizes) // 4, 1 << 20), **facts)
+
+
+def _volid(call: Call, guest: Guest, storage: str, definition: storages.Definition, moment: float) -> str:
+    if not storages.has_files(definition):
+        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
+        return f"{storage}:backup/{'vm' if guest.kind == 'qemu' else 'ct'}/{guest.vmid}/{when}"
+    stamp = time.strftime("%Y_%m_%d-%H_%M_%S", time.gmtime(moment))
+    kind = "vma" if guest.kind == "qemu" else "tar"
+    ending = _ENDING[call.str("compress", "0")]
+    return f"{storage}:backup/vzdump-{guest.kind}-{guest.vmid}-{stamp}.{kind}{ending}"
 
 
 def _notes(call: Call, guest: Guest, template: str) -> str:
