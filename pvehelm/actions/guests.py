@@ -151,7 +151,7 @@ async def clone(
 
     Raises RefusedError where the name or the number is taken.
     """
-    from pvehelm.api.power import clone_step
+    from pvehelm.api.power import clone_steps
     from pvehelm.release import objects
     from pvehelm.release.direct import Job, carry_out
     from pvehelm.release.live import Reader
@@ -181,7 +181,7 @@ async def clone(
         while not vmid and number in taken:
             number += 1
         made[:] = [number]
-        return Job(one, [clone_step(kind, one.found.key, number, name, config, given)], f"cloned to {name}")
+        return Job(one, clone_steps(kind, one.found.key, number, name, config, given), f"cloned to {name}")
 
     while True:
         try:

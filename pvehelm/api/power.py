@@ -103,13 +103,18 @@ def migrate_step(
     )
 
 
-def clone_step(
+def clone_steps(
     kind: GuestKind, key: Key, newid: int, name: str, config: Mapping[str, Any], options: Mapping[str, Any]
-) -> Step:
-    """The call that copies a guest. The copy keeps the text of the description, not the mark in it."""
+) -> list[Step]:
+    """The calls that copy a guest. The copy keeps the text of the description, not the mark in it."""
     text, mark = split_mark(str(config.get("description", "")))
     params: dict[str, Any] = {"newid": newid, kind.name_field: name}
-    if mark is not None:
-        params["description"] = text
+    params |= {"description": text} if mark is not None and text else {}
     params |= {option: value for option, value in options.items() if value is not None}
-    return Step("POST", f"/nodes/{key['node']}/{kind.flavour}/{key['vmid']}/clone", params, note=f"clone to {name}")
+    base = f"/nodes/{key['node']}/{kind.flavour}"
+    steps = [Step("POST", f"{base}/{key['vmid']}/clone", params, note=f"clone to {name}")]
+    if mark is not None and not text:
+        # An empty description is none to the call, and the source's is copied.
+        path = f"/nodes/{params.get('target') or key['node']}/{kind.flavour}/{newid}/config"
+        steps.append(Step("PUT", path, {"delete": "description"}, note="take the mark away"))
+    return steps
