@@ -94,8 +94,13 @@ def rendered(
     keep: Keep | None = None,
     *,
     watch: bool = False,
+    strict: bool = False,
+    lint: bool = False,
 ) -> Rendered:
-    """The chart rendered in a limited child process; resources without a namespace get the release's."""
+    """The chart rendered in a limited child process; resources without a namespace get the release's.
+
+    ``strict`` and ``lint`` are for charts of Helm's own syntax: see ``chart.render``.
+    """
     from pvehelm.chart import patches
     from pvehelm.chart.render import Capabilities, render
 
@@ -110,6 +115,8 @@ def rendered(
         lookup=lookup,
         keep=keep,
         watch=watch,
+        strict=strict,
+        lint=lint,
         # What is sealed came from the user, or is the chart's own default in the release's own store.
         user_values={"user": prepared.user, "sealed": [f"secret://release/{name}" for name in prepared.sealed]},
     )
@@ -117,7 +124,15 @@ def rendered(
 
 
 def offline(
-    prepared: Prepared, name: str, namespace: str, *, pve_version: str = "", is_upgrade: bool = False, revision: int = 1
+    prepared: Prepared,
+    name: str,
+    namespace: str,
+    *,
+    pve_version: str = "",
+    is_upgrade: bool = False,
+    revision: int = 1,
+    strict: bool = False,
+    lint: bool = False,
 ) -> Rendered:
     """Rendered without a server: the kinds and version of the newest (or the given) schema; manifests validated."""
     from pvehelm.api.kinds import Kinds
@@ -129,7 +144,8 @@ def offline(
     schema = Schema.load(pve_version)
     kinds = Kinds.load(schema)
     info = ReleaseInfo(name, namespace, revision, not is_upgrade, is_upgrade)
-    made = rendered(shown_values(prepared), info, pve_version or schema.release, kinds.names(), keep=Placeholders())
+    version = pve_version or schema.release
+    made = rendered(shown_values(prepared), info, version, kinds.names(), keep=Placeholders(), strict=strict, lint=lint)
     require_valid(kinds, made.resources)
     return made
 
@@ -144,11 +160,17 @@ def template(
     pve_version: str = "",
     is_upgrade: bool = False,
     skip_schema: bool = False,
+    strict: bool = False,
     show_only: Sequence[str] = (),
 ) -> str:
     """Render a chart's manifests and print them, without a server."""
     made = offline(
-        prepare(chart, flags, skip_schema=skip_schema), name, namespace, pve_version=pve_version, is_upgrade=is_upgrade
+        prepare(chart, flags, skip_schema=skip_schema),
+        name,
+        namespace,
+        pve_version=pve_version,
+        is_upgrade=is_upgrade,
+        strict=strict,
     )
     if not show_only:
         wanted = made.files
@@ -189,7 +211,7 @@ def lint(
         try:
             prepared = prepare(chart, flags, skip_schema=skip_schema)
             if chart.metadata.type != "library":
-                offline(prepared, "release-name", "default", pve_version=pve_version)
+                offline(prepared, "release-name", "default", pve_version=pve_version, strict=strict, lint=True)
                 if unused:
                     idle = unused_values(chart, flags, defaults=True, pve_version=pve_version)
                     findings += [Finding(p.where, p.what, p.hint, "warning") for p in idle]

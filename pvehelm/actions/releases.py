@@ -58,6 +58,7 @@ class Request:
     description: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     skip_schema: bool = False
+    strict: bool = False
     allow_lookup: bool = False
     install_if_missing: bool = False
     reset_values: bool = False
@@ -87,7 +88,9 @@ async def desired(
     info = ReleaseInfo(key.name, key.namespace, revision, act == "install", act == "upgrade")
     lookup = Lookup(ctx, key, everything=request.allow_lookup)
     # Off the loop: templates may look things up, which is a conversation of its own with the server.
-    made = await asyncio.to_thread(rendered, prepared, info, ctx.release, ctx.kinds.names(), lookup, keeper)
+    made = await asyncio.to_thread(
+        rendered, prepared, info, ctx.release, ctx.kinds.names(), lookup, keeper, strict=request.strict
+    )
     resources = conceal(placed(made.resources, ctx.kinds, key.namespace), keeper.secret)
     resources, sealed = seal(resources, ctx.kinds, ctx.store.hmac)
     record = {

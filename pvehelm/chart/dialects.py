@@ -2,48 +2,61 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from pvehelm.chart.chart import Chart
 
 JINJA2, GOTPL = "jinja2", "gotpl"
 
-_TAG = re.compile(r"\{%")
 
-
-def engines(chart: Chart, override: str = "") -> list[str]:
+def engines(chart: Chart) -> list[str]:
     """The engine of a chart and of its subcharts, in the order of ``objects.scopes``.
 
-    What Chart.yaml names counts; else ``override``; else that of the parent where it is Helm's own and the templates
-    have no Jinja2 in them (public charts name no engine); else Jinja2.
+    What Chart.yaml names counts; else that of the parent where it is Helm's own and the templates have no Jinja2 in
+    them (public charts name no engine); else Jinja2.
     """
     found: list[str] = []
 
     def enter(one: Chart, above: str) -> None:
-        named = str(one.metadata.raw.get("engine") or "") or override
-        engine = named or (GOTPL if above == GOTPL and not _has_tags(one) else JINJA2)
+        inherits = not named(one) and above == GOTPL and not _has_tags(one)
+        engine = GOTPL if inherits else one.metadata.engine
         found.append(engine)
         for sub in one.dependencies:
             enter(sub, engine)
 
-    enter(chart, override)
+    enter(chart, "")
     return found
 
 
+def named(chart: Chart) -> bool:
+    """Whether the chart itself says which engine it is for."""
+    return bool(chart.metadata.raw.get("engine")) or chart.metadata.engine != JINJA2
+
+
+def with_engine(chart: Chart, engine: str) -> Chart:
+    """The chart as one of ``engine``, and so its subcharts, where they name none themselves."""
+    if not engine:
+        return chart
+    metadata = chart.metadata
+    if not named(chart):
+        metadata = replace(metadata, engine=engine, raw={**metadata.raw, "engine": engine})
+    return replace(chart, metadata=metadata, dependencies=tuple(with_engine(sub, engine) for sub in chart.dependencies))
+
+
 def _has_tags(chart: Chart) -> bool:
-    return any(_TAG.search(text) for text in chart.templates.values())
+    return any("{%" in text for text in chart.templates.values())
 
 
-def undecided(chart: Chart, override: str = "") -> bool:
+def undecided(chart: Chart) -> bool:
     """Whether a chart of the tree names no engine, is read as Jinja2 and is written in Go's syntax."""
     from pvehelm.chart.gosyntax import actions
 
-    order = iter(engines(chart, override))
+    order = iter(engines(chart))
 
     def enter(one: Chart) -> bool:
-        here = next(order) == JINJA2 and not one.metadata.raw.get("engine") and not override and not _has_tags(one)
+        here = next(order) == JINJA2 and not named(one) and not _has_tags(one)
         below = [enter(sub) for sub in one.dependencies]
         return any(below) or (here and any(next(actions(text), None) for text in one.templates.values()))
 

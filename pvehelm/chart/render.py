@@ -53,14 +53,13 @@ def render(
     limits: Limits = DEFAULT,
     sandbox: bool = True,
     user_values: Mapping[str, Any] | None = None,
-    engine: str = "",
     strict: bool = False,
     lint: bool = False,
 ) -> Rendered:
     """Renders ``chart`` with ``values``, which are coalesced already.
 
-    ``engine`` is the one of charts that name none. In charts of Helm's own syntax ``strict`` makes missing values
-    errors, and ``lint`` lets ``fail`` and ``required`` pass, as with Helm.
+    In charts of Helm's own syntax ``strict`` makes missing values errors, and ``lint`` lets ``fail`` and ``required``
+    pass, as with Helm.
 
     ``lookup(kind, name)`` answers the function of that name with the object or None; ``keep`` answers what random
     functions ask (``kept``); ``watch`` notes which values are used. References to secrets that stand
@@ -76,7 +75,7 @@ def render(
     if problems:
         raise InvalidError(f"{chart.path or chart.name}: the chart refers to secrets of its own", problems)
     usage = Usage() if watch else None
-    dialects = engines(tree, engine)
+    dialects = engines(tree)
     parts = [
         _Part(name, [one for one, dialect in zip(found, dialects, strict=True) if dialect == name])
         for name, found in _scopes(set(dialects), tree, hidden, release, capabilities, usage)
@@ -108,7 +107,7 @@ def render(
     if problems:
         # A loop makes the same mistake many times; it is told once.
         problems = sorted(dict.fromkeys(problems), key=_order)
-        hint = _ENGINE_HINT if undecided(tree, engine) else ""
+        hint = _ENGINE_HINT if undecided(tree) else ""
         raise InvalidError(f"{chart.path or chart.name}: {_count(problems)} in the templates", problems, hint=hint)
     files = {name: _shown(text, tokens) for name, text in output["files"].items()}
     return Rendered(files, tuple(resources), _shown(output["notes"], tokens), to_text(resources), output["used"])

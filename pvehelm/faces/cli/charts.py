@@ -21,7 +21,7 @@ PveVersion = Annotated[
 ]
 
 
-@command("namespace", *SOURCE)
+@command("namespace", *SOURCE, "engine", "strict")
 def template(
     session: Session,
     names: Annotated[
@@ -56,6 +56,7 @@ def template(
         pve_version=pve_version,
         is_upgrade=is_upgrade,
         skip_schema=skip_schema,
+        strict=session.given["strict"],
         show_only=show_only,
     )
     if unused:
@@ -71,7 +72,7 @@ def template(
         sys.stdout.write(f"wrote {target}\n")
 
 
-@command("output", *SOURCE)
+@command("output", *SOURCE, "engine")
 def lint(
     session: Session,
     paths: Annotated[list[str], typer.Argument(help="Charts.", metavar="CHART...")],

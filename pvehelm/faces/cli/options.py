@@ -94,6 +94,12 @@ RestoreDisks = Annotated[
 ]
 KeepHistory = Annotated[bool, typer.Option("--keep-history", help="Keep the revisions.")]
 
+Engine = Annotated[
+    str,
+    typer.Option("--engine", help="The engine of charts that name none: gotpl (Helm's) or jinja2.", metavar="ENGINE"),
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Missing values are errors in Helm's own template syntax.")]
+
 # The flags that a command takes by naming them, with their defaults; ``session.given`` has what was said.
 SHARED: dict[str, tuple[Any, Any]] = {
     "values": (Values, []),
@@ -103,6 +109,8 @@ SHARED: dict[str, tuple[Any, Any]] = {
     "set_json": (SetJson, []),
     "set_literal": (SetLiteral, []),
     "skip_schema": (SkipSchema, False),
+    "engine": (Engine, ""),
+    "strict": (Strict, False),
     "allow_lookup": (AllowLookup, False),
     "install_if_missing": (InstallToo, False),
     "reset_values": (ResetValues, False),
@@ -133,6 +141,7 @@ SHARED: dict[str, tuple[Any, Any]] = {
     "restore_disks": (RestoreDisks, False),
 }
 VALUES = ("values", "set", "set_string", "set_file", "set_json", "set_literal", "skip_schema", "allow_lookup")
+VALUES += ("engine", "strict")
 ALLOWING = ("take_ownership", "allow_destroy", "allow_privileged")
 # What every command takes that writes a revision of a chart.
 CHART = (*SOURCE, *VALUES, *ALLOWING, "description", "labels", "create_namespace", "target", "atomic", "no_hooks")
@@ -211,10 +220,12 @@ def value_flags(argv: Sequence[str] | None = None) -> list[ValueFlag]:
 def load_chart(path: str, session: Session | None = None) -> Chart:
     """The chart that a command's CHART names: what lies there, else what a repository or registry has.
 
-    Where it came from is noted in the session, for the record of who makes a release of it.
+    Where it came from is noted in the session, for the record of who makes a release of it. ``--engine`` counts for
+    charts that name none. Raises UsageError for an engine that there is not.
     """
     import os
 
+    engine = _engine(session)
     source = session.source if session is not None else {}
     here = "://" not in path and ("/" not in path or path.startswith((".", "/", "~")) or os.path.exists(path))
     if here and not source.get("repo"):
@@ -222,14 +233,29 @@ def load_chart(path: str, session: Session | None = None) -> Chart:
 
         if session is not None:
             session.origin = os.path.realpath(path)
-        return load(path)
+        return _with_engine(load(path), engine)
     from pvehelm.actions.repos import Wish, book, pull
     from pvehelm.chart.origin import origin_of
 
     chart = pull(path, Wish(**source)).chart
     if session is not None:
         session.origin = str(origin_of(path, book(), **source))
-    return chart
+    return _with_engine(chart, engine)
+
+
+def _engine(session: Session | None) -> str:
+    engine = str(session.given.get("engine") or "") if session is not None else ""
+    if engine not in ("", "gotpl", "jinja2"):
+        raise UsageError(f"--engine {engine}: there is gotpl (Helm's own template syntax) and jinja2")
+    return engine
+
+
+def _with_engine(chart: Chart, engine: str) -> Chart:
+    if not engine:
+        return chart
+    from pvehelm.chart.dialects import with_engine
+
+    return with_engine(chart, engine)
 
 
 def chart_for(session: Session, name: str, path: str) -> Chart:
@@ -254,7 +280,7 @@ def recorded_chart(session: Session, name: str) -> Chart:
             version=given.get("version") or origin.version, devel=given.get("devel") or origin.devel
         )
         repo, text = (wanted.location, wanted.chart) if wanted.chart else ("", wanted.location)
-        chart = pull(text, Wish(wanted.version, repo, wanted.devel)).chart
+        chart = _with_engine(pull(text, Wish(wanted.version, repo, wanted.devel)).chart, _engine(session))
         session.origin = str(wanted)
     sys.stderr.write(f"chart: {chart.metadata.name} {chart.version} from {origin.location}\n")
     return chart
@@ -290,7 +316,7 @@ def request(session: Session, name: str, chart: Chart) -> Request:
     given = session.given
     if given.get("reset_values") and (given.get("reuse_values") or given.get("reset_then_reuse")):
         raise UsageError("--reset-values and --reuse-values contradict each other")
-    plain = ("description", "skip_schema", "allow_lookup", "install_if_missing", "reset_values")
+    plain = ("description", "skip_schema", "strict", "allow_lookup", "install_if_missing", "reset_values")
     return Request(
         name,
         chart,

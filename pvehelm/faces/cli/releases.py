@@ -96,6 +96,7 @@ def _client_side(session: Session, request: actions.Request) -> int:
         name=request.name,
         namespace=session.namespace or "default",
         skip_schema=request.skip_schema,
+        strict=request.strict,
     )
     sys.stdout.write(text)
     return 0

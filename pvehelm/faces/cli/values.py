@@ -24,7 +24,9 @@ Explain = Annotated[
 Unused = Annotated[bool, typer.Option("--unused", help="Tell which values no template used.")]
 
 
-@command("output", *SOURCE, "values", "set", "set_string", "set_file", "set_json", "set_literal", "skip_schema")
+@command(
+    "output", *SOURCE, "values", "set", "set_string", "set_file", "set_json", "set_literal", "skip_schema", "engine"
+)
 def values(session: Session, chart: o.ChartPath, explain: Explain = "") -> None:
     """Compute the values a chart would see; --explain says where one comes from.
 
