@@ -14,9 +14,14 @@ from typing import Any
 from pvehelm.api.kind import Step
 from pvehelm.api.kinds import tables
 from pvehelm.api.schema import Schema
+from pvehelm.api.table import Table
 from pvehelm.errors import Problem
 
 ROOT = "root@pam"
+_VOLUME = re.compile(r"(ide|sata|scsi|virtio|mp)\d+|rootfs|efidisk0|tpmstate0")
+_NEW_VOLUME = re.compile(r"(?:file=|volume=)?([^:/,]+):(?:\d|cloudinit)")
+_NET = re.compile(r"net\d+")
+_BRIDGE = re.compile(r"(?:^|,)bridge=([^,]+)")
 Permissions = Mapping[str, Mapping[str, int]]
 
 
@@ -52,20 +57,55 @@ def _of_step(schema: Schema, kind: str, step: Step, permissions: Permissions, wh
     table = tables().get(kind)
     check = (table.rights if table else {}).get(f"{operation.method} {operation.path}")
     check = check or operation.permissions.get("check")
-    missing = _missing(check, {**step.params, **in_path}, permissions) if check else None
-    if missing:
+    args = {**step.params, **in_path}
+    lacking = [_missing(check, args, permissions)] if check else []
+    lacking += [_missing(one, args, permissions) for one in _options_of(table, step, args, permissions)]
+    for missing in dict.fromkeys(filter(None, lacking)):
         yield f"{title}: {who} lacks {missing}", "give it a role with that privilege there, or use other credentials"
 
 
 def root_only(kind: str, params: Mapping[str, Any]) -> Iterator[str]:
     """The parameters that only root@pam may set, as the kind's table says."""
     table = tables().get(kind)
-    for rule in table.root if table else ():
+    yield from _named(table.root if table else (), params)
+
+
+def _named(rules: Iterable[str], params: Mapping[str, Any]) -> Iterator[str]:
+    """The parameters that rules speak of: ``NAME``, ``FAMILY[n]``, with ``~REGEX`` for their values."""
+    for rule in rules:
         family, _, values = rule.partition("~")
         names = re.compile(re.escape(family).replace(r"\[n\]", r"\d+"))
         for name, value in params.items():
             if names.fullmatch(name) and (not values or re.match(values, str(value), re.IGNORECASE)):
                 yield name
+
+
+def _options_of(
+    table: Table | None, step: Step, args: Mapping[str, Any], permissions: Permissions
+) -> Iterator[Sequence[Any]]:
+    """The checks that single parameters of a guest ask for: its options, new volumes, bridges."""
+    if table is None or not table.options or not re.search(r"/(qemu|lxc)(/[^/]+/config)?\Z", step.path):
+        return
+    params = dict(step.params) | dict.fromkeys(str(step.params.get("delete") or "").split(","), "")
+    new = "/config" not in step.path
+    for privilege, rules in table.options.items():
+        if any(_named(rules, params)):
+            wanted = ["perm", "/vms/{vmid}", privilege.split("|"), "any", 1]
+            in_pool = ["perm", "/pool/{pool}", privilege.split("|"), "any", 1, "require_param", "pool"]
+            yield ["or", wanted, in_pool] if new else wanted
+    for name, value in params.items():
+        volume = _NEW_VOLUME.match(str(value)) if _VOLUME.fullmatch(name) else None
+        if volume:
+            yield ["perm", f"/storage/{volume[1]}", ["Datastore.AllocateSpace"]]
+        bridge = _BRIDGE.search(str(value)) if _NET.fullmatch(name) else None
+        if bridge and not _any_zone(bridge[1], permissions):
+            yield ["perm", f"/sdn/zones/localnetwork/{bridge[1]}", ["SDN.Use"]]
+
+
+def _any_zone(bridge: str, permissions: Permissions) -> bool:
+    """Whether the bridge may be used as a network of some zone: which one it is in can't be told from here."""
+    zones = {path.split("/")[3] for path in permissions if path.startswith("/sdn/zones/")} - {"localnetwork"}
+    return any("SDN.Use" in privileges(permissions, f"/sdn/zones/{zone}/{bridge}") for zone in zones)
 
 
 def _missing(check: Sequence[Any], args: Mapping[str, Any], permissions: Permissions) -> str:

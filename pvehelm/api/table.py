@@ -151,6 +151,8 @@ class Table:
     wide: tuple[str, ...] = ()
     # Permission checks that the schema does not say.
     rights: Mapping[str, Any] = default(default_factory=dict)
+    # Privileges on the guest that single parameters ask for.
+    options: Mapping[str, Any] = default(default_factory=dict)
     fields: Mapping[str, FieldRule] = default(default_factory=dict)
     children: Children | None = None
 

@@ -48,7 +48,7 @@ def test_what_is_lacking(kind: str, method: str, path: str, params: Any, permiss
 
 
 def test_plain_options_of_guests_are_no_matter_of_root() -> None:
-    allowed = {"/vms": dict.fromkeys(["VM.Config.Options", "VM.Config.HWType"], 1)}
+    allowed = {"/vms": dict.fromkeys(["VM.Config.Options", "VM.Config.HWType", "VM.Allocate"], 1)}
     step = Step("PUT", "/nodes/a/qemu/7/config", {"serial0": "socket", "onboot": 1, "hostpci0": "mapping=gpu"})
     assert told("VirtualMachine", step, allowed) == []
     assert told("Container", Step("PUT", "/nodes/a/lxc/7/config", {"features": "nesting=1"}), allowed) == []

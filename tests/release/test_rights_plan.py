@@ -106,3 +106,53 @@ def test_what_only_root_may_do_is_said_of_its_token_too(bench: Bench) -> None:
     assert "only root@pam may do that" in told(plan)
     assert "only root@pam may set serial0" in told(plan)
     assert "a token is not enough, not even root's" in told(plan)
+
+
+CONTAINER = manifest(
+    "Container",
+    "db",
+    {
+        "node": "pve-node1",
+        "image": "local:vztmpl/debian-12-standard_12.7-1_amd64.tar.zst",
+        "cpu": {"cores": 2},
+        "tags": ["a"],
+        "rootfs": {"storage": "local-lvm", "size": "1G"},
+        "networks": [{"bridge": "vmbr0"}],
+        "power": "stopped",
+    },
+)
+NETWORKED = manifest(
+    "VirtualMachine",
+    "web",
+    {
+        "node": "pve-node1",
+        "memory": 64,
+        "cpu": {"cores": 2},
+        "disks": [{"storage": "local-lvm", "size": "1G"}],
+        "networks": [{"bridge": "vmbr0"}],
+        "cloudInit": {"user": "ann", "storage": "local-lvm"},
+        "power": "stopped",
+    },
+)
+OPTIONS = ("VM.Config.CPU", "VM.Config.Options", "VM.Config.Network", "VM.Config.Disk")
+
+
+@pytest.mark.parametrize("resource", [CONTAINER, NETWORKED], ids=["container", "machine"])
+def test_what_single_options_ask_for(bench: Bench, resource: Resource) -> None:
+    bench.api.ok(
+        "POST", "/access/roles", roleid="Maker", privs="VM.Allocate VM.Audit Datastore.Audit SDN.Audit Sys.Audit"
+    )
+    text = told(bench.plan([resource], "Maker", "/"))
+    for privilege in OPTIONS:
+        assert f"joe@pve!ci lacks {privilege} on /vms/new" in text, text
+    assert "lacks Datastore.AllocateSpace on /storage/local-lvm" in text
+    assert "lacks SDN.Use on /sdn/zones/localnetwork/vmbr0" in text
+
+
+@pytest.mark.parametrize("resource", [CONTAINER, NETWORKED], ids=["container", "machine"])
+def test_what_single_options_ask_for_is_enough(bench: Bench, resource: Resource) -> None:
+    """What the plan asks for is what the server asks for: with just these privileges the guest is made."""
+    privs = [*OPTIONS, "VM.Config.Memory", "VM.Config.Cloudinit", "VM.Config.CDROM", "VM.Config.HWType"]
+    privs += ["VM.Allocate", "VM.Audit", "Datastore.Audit", "Datastore.AllocateSpace", "SDN.Use", "Sys.Audit"]
+    bench.api.ok("POST", "/access/roles", roleid="Maker", privs=" ".join(privs))
+    assert told(bench.plan([resource], "Maker", "/")) == ""
