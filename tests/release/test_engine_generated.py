@@ -199,3 +199,50 @@ def test_what_was_looked_up_is_recorded(lab: Lab) -> None:
     assert int(lab.config(lab.vmid("web", "VirtualMachine/vm"))["memory"]) == 1536
     lab.run("upgrade", "web", chart, "--allow-lookup")
     assert description(lab).startswith("debian-12-template")
+
+
+GOTPL = """
+kind: VirtualMachine
+metadata: { name: vm }
+spec:
+  node: pve-node1
+  template: debian-12-template
+  memory: {{ int .Values.memory }}
+  cloudInit:
+    user: debian
+    password: {{ generate "password" "login" (dict "length" 30) | quote }}
+    sshKeys: [{{ (generate "ssh-key" "deploy").public | quote }}]
+  description: {{ printf "%s %s %v" (randAlphaNum 20) (uuidv4) .Values.pw | quote }}
+"""
+
+
+def gotpl(lab: Lab, source: str) -> str:
+    chart = Path(lab.chart(source, values="memory: 1024\npw: x\n"))
+    chart.joinpath("Chart.yaml").write_text("{apiVersion: v2, name: app, version: 0.1.0, engine: gotpl}")
+    chart.joinpath("values.schema.json").write_text('{"properties": {"pw": {"x-sensitive": true}}}')
+    return str(chart)
+
+
+def test_the_same_in_the_other_dialect(lab: Lab) -> None:
+    chart = gotpl(lab, GOTPL)
+    flags = ("--set", f"pw={WORD}")
+    dry = lab.run("install", "web", chart, *flags, "--dry-run=server", "-o", "json").json
+    assert lab.run("install", "web", chart, *flags, "--dry-run=server", "-o", "json").json == dry
+    shown = lab.run("install", "web", chart, *flags).text
+    text = description(lab).splitlines()[0]
+    assert re.fullmatch(rf"\w{{20}} [0-9a-f-]{{36}} {WORD}", text)
+    lab.settled("web", chart=chart)
+    lab.run("upgrade", "web", chart, "--set", "memory=2048")
+    assert description(lab).splitlines()[0] == text
+    shown += lab.run("get", "all", "web").text
+    for word in (WORD, text[:20]):
+        assert word not in shown
+        assert word.encode() not in everything_kept(lab)
+    assert len(lab.run("secret", "show", "web", "login").out) == 31
+
+
+def test_a_generated_secret_is_not_looked_into_in_the_other_dialect(lab: Lab) -> None:
+    chart = gotpl(lab, VM.format('description: {{ generate "password" "x" | b64enc }}'))
+    assert "is a reference to a secret" in lab.run("template", "web", chart, code=1).err
+    chart = gotpl(lab, VM.format('description: {{ sensitive (generate "password" "x") "b64enc" }}'))
+    assert "${secret://release/generated/x|b64enc}" in lab.run("template", "web", chart).out

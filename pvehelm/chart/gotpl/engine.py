@@ -217,7 +217,7 @@ class Engine:
         self.order = execution_order(list(sources))
         functions = {
             **FUNCTIONS,
-            **self._guarded(tokens),
+            **self._guarded(tokens, sources),
             **self._random(),
             "generate": _plain(self.kept.generate),
             "sensitive": _plain(tokens.sensitive),
@@ -231,9 +231,9 @@ class Engine:
     def _random(self) -> dict[str, Callable[..., Any]]:
         return {name: self.kept.once(name, FUNCTIONS[name]) for name in RANDOM & set(FUNCTIONS)}
 
-    def _guarded(self, tokens: Tokens) -> dict[str, Callable[..., Any]]:
-        """Where there are secret references, the functions that would look into them refuse to."""
-        if not tokens:
+    def _guarded(self, tokens: Tokens, sources: Mapping[str, str]) -> dict[str, Callable[..., Any]]:
+        """Where there are secret references, or may be some, the functions that would look into them refuse to."""
+        if not tokens and not any("generate" in source for source in sources.values()):
             return {}
         return {name: _guarding(tokens, name, function) for name, function in FUNCTIONS.items()}
 
