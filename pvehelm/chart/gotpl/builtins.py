@@ -148,7 +148,6 @@ def index(item: Any, *indexes: Any) -> Any:
     return item
 
 
-@function("slice", "any, ...any")
 def slice_(item: Any, *indexes: Any) -> Any:
     """The part of a text or list from one place to another, as Go's ``item[1:2]``."""
     if item is None:
@@ -240,5 +239,24 @@ def urlquery(*values: Any) -> str:
     return urllib.parse.quote_plus(to_bytes(_joined(values)))
 
 
-#: What text/template has by itself: Sprig replaces ``slice``.
-BUILTINS = dict(FUNCTIONS)
+#: What text/template has by itself; Sprig has a ``slice`` of its own.
+BUILTINS = {
+    name: FUNCTIONS[name]
+    for name in (
+        "eq",
+        "ne",
+        "lt",
+        "le",
+        "gt",
+        "ge",
+        "not",
+        "len",
+        "index",
+        "print",
+        "println",
+        "printf",
+        "html",
+        "js",
+        "urlquery",
+    )
+} | {"slice": slice_}

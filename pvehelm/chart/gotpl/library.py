@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pvehelm.chart.gotpl import (
     builtins,
+    crypto,
     dates,
     encoding,
     jsontext,
@@ -13,6 +14,7 @@ from pvehelm.chart.gotpl import (
     regex,
     semvers,
     strings,
+    toml,
     words,
     yamlin,
     yamlout,
@@ -20,9 +22,10 @@ from pvehelm.chart.gotpl import (
 from pvehelm.chart.gotpl.builtins import BUILTINS
 from pvehelm.chart.gotpl.signatures import FUNCTIONS, SIGNATURES, ArgumentError, Signature
 
-#: Those that register their functions when they are imported; Sprig replaces ``slice`` of text/template.
+#: Those that register their functions when they are imported.
 MODULES = (
     builtins,
+    crypto,
     dates,
     encoding,
     jsontext,
@@ -32,6 +35,7 @@ MODULES = (
     regex,
     semvers,
     strings,
+    toml,
     words,
     yamlin,
     yamlout,

@@ -62,7 +62,7 @@ def _checked(called: Callable[..., Any], signature: Signature) -> Callable[..., 
     checks = [CHECKS[kind] if kind in CHECKS else _of_type(kind) for kind in signature.parameters]
     if not any(checks):
         return called
-    exact = [_EXACT.get(kind) for kind in signature.parameters]
+    exact = [_EXACT.get(kind, Signature) for kind in signature.parameters]
     if not signature.variadic and len(checks) == 1:
         return _one(called, exact[0], checks[0])
     if not signature.variadic and len(checks) == 2 and all(checks):
@@ -121,6 +121,12 @@ def _int(value: Any) -> int:
     raise _wrong(value, "int")
 
 
+def _uint32(value: Any) -> int:
+    if type(value) is int and 0 <= value < 1 << 32:
+        return value
+    raise _wrong(value, "uint32")
+
+
 def _bool(value: Any) -> bool:
     if isinstance(value, bool):
         return value
@@ -170,6 +176,7 @@ CHECKS: dict[str, Callable[[Any], Any] | None] = {
     "any": None,
     "string": _string,
     "int": _int,
+    "uint32": _uint32,
     "bool": _bool,
     "float64": _float,
     "map": _map,

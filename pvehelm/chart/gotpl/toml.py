@@ -1,0 +1,207 @@
+"""TOML: ``toToml`` as BurntSushi's encoder prints it, ``fromToml``."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import Any, ClassVar
+
+from pvehelm.chart.gotpl.dates import Time, Zone, days_since_epoch
+from pvehelm.chart.gotpl.printing import quote
+from pvehelm.chart.gotpl.signatures import function
+from pvehelm.chart.gotpl.values import GoError, GoObject, Int64, bounded, float_text, type_of
+
+_DEEPEST = 200
+_BARE = re.compile(r"[A-Za-z0-9_-]+\Z")
+_ESCAPES = {code: f"\\u{code:04x}" for code in (*range(32), 127)} | {
+    8: "\\b",
+    9: "\\t",
+    10: "\\n",
+    12: "\\f",
+    13: "\\r",
+    34: '\\"',
+    92: "\\\\",
+}
+_NIL = "toml: cannot encode array with nil element"
+
+
+class Maps(list[Any]):
+    """[]map[string]interface {}: an array of tables."""
+
+    __slots__ = ()
+    go_type: ClassVar[str] = "[]map[string]interface {}"
+
+
+def _key(name: str) -> str:
+    return name if _BARE.match(name) else _quoted(name)
+
+
+def _quoted(value: str) -> str:
+    return '"' + value.translate(_ESCAPES) + '"'
+
+
+def _is_table(value: Any) -> bool:
+    """Whether a value is a table or an array of tables, which stand below the plain values."""
+    if isinstance(value, dict):
+        return True
+    if not isinstance(value, list) or not value:
+        return False
+    if any(item is None for item in value):
+        raise GoError(_NIL)
+    # Every element is looked at, for a list inside may hold nil as well.
+    kinds = [(_is_table(item), isinstance(item, dict)) for item in value]
+    return all(is_map for _, is_map in kinds)
+
+
+class _Encoder:
+    def __init__(self) -> None:
+        self.out: list[str] = []
+
+    def table(self, path: list[str], value: dict[str, Any]) -> None:
+        if len(path) > _DEEPEST:
+            raise GoError("toml: the value is nested too deeply")
+        known = {name: _plain(item) for name, item in sorted(value.items()) if item is not None}
+        tables = {name: item for name, item in known.items() if _is_table(item)}
+        pad = "  " * len(path)
+        for name, item in known.items():
+            if name not in tables:
+                self.out.append(f"{pad}{_key(name)} = {_value(item)}\n")
+        for name, item in tables.items():
+            below = [*path, _key(name)]
+            shown = ".".join(below)
+            if isinstance(item, dict):
+                if not path and self.out:
+                    self.out.append("\n")
+                self.out.append(f"{pad}[{shown}]\n")
+                self.table(below, item)
+                continue
+            for entry in item:
+                if self.out:
+                    self.out.append("\n")
+                self.out.append(f"{pad}[[{shown}]]\n")
+                self.table(below, entry)
+
+
+def _plain(value: Any) -> Any:
+    return value.plain() if isinstance(value, GoObject) and not isinstance(value, Time) else value
+
+
+def _value(value: Any) -> str:
+    """A value on one line."""
+    value = _plain(value)
+    if isinstance(value, str):
+        return _quoted(value)
+    if value is True or value is False:
+        return "true" if value else "false"
+    if isinstance(value, float):
+        shown = float_text(value)
+        if shown in ("NaN", "+Inf", "-Inf"):
+            return shown.lower().removeprefix("+")
+        return shown if "e" in shown or "." in shown else shown + ".0"
+    if isinstance(value, int):
+        return int.__repr__(value)
+    if isinstance(value, (list, bytes)):
+        if any(item is None for item in value):
+            raise GoError(_NIL)
+        return "[" + ", ".join([_value(item) for item in value]) + "]"
+    if isinstance(value, dict):
+        known = {name: item for name, item in sorted(value.items()) if item is not None}
+        order = sorted(known, key=lambda name: _is_table(known[name]))
+        return "{" + ", ".join([f"{_key(name)} = {_value(known[name])}" for name in order]) + "}"
+    if isinstance(value, Time):
+        return str(value.plain())
+    raise GoError(f"unsupported type for key '': {type_of(value)}")
+
+
+def dumps(value: Any) -> str:
+    """A map as TOML. Raises GoError for anything else, and for nil in a list."""
+    value = _plain(value)
+    if not isinstance(value, dict):
+        raise GoError("toml: top-level values must be Go maps or structs")
+    encoder = _Encoder()
+    encoder.table([], value)
+    result = "".join(encoder.out)
+    bounded(len(result), "TOML")
+    return result
+
+
+def loads(value: str) -> dict[str, Any]:
+    """A TOML text as a map. Raises GoError."""
+    import tomllib
+
+    try:
+        return {key: _read(item) for key, item in tomllib.loads(value.replace("\r\n", "\n")).items()}
+    except tomllib.TOMLDecodeError as error:
+        raise GoError(_complaint(value, str(error))) from None
+    except RecursionError:
+        raise GoError("toml: the text is nested too deeply") from None
+
+
+def _complaint(value: str, message: str) -> str:
+    found = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)\Z", message)
+    what = message[: found.start()] if found else message
+    lines = value.split("\n")
+    line = int(found[1]) if found and found[1] else max(len(value.splitlines()), 1)
+    at = lines[line - 1][int(found[2]) - 1 :][:1] if found and found[2] and line <= len(lines) else ""
+    if what.startswith("Expected '=' after a key"):
+        if not (found and found[1]):
+            return f"toml: line {line}: unexpected EOF; expected key separator '='"
+        mark = quote(at or "\n", "'")
+        return f"toml: line {line}: expected '.' or '=', but got {mark} instead"
+    return f"toml: line {line}: {what[:1].lower()}{what[1:]}"
+
+
+def _read(value: Any) -> Any:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return Int64(value)
+    if isinstance(value, dict):
+        return {key: _read(item) for key, item in value.items()}
+    if isinstance(value, list):
+        items = [_read(item) for item in value]
+        return Maps(items) if items and all(isinstance(item, dict) for item in items) else items
+    if isinstance(value, dt.datetime):
+        offset = value.utcoffset()
+        zone = Zone("datetime-local") if offset is None else _zone(int(offset.total_seconds()))
+        return _moment(value.date(), value.time(), zone)
+    if isinstance(value, dt.date):
+        return _moment(value, dt.time(), Zone("date-local"))
+    if isinstance(value, dt.time):
+        clock = value.hour * 3600 + value.minute * 60 + value.second
+        return Time(days_since_epoch(0, 1, 1) * 86400 + clock, value.microsecond * 1000, Zone("time-local"))
+    return value
+
+
+def _zone(offset: int) -> Zone:
+    return Zone("", offset) if offset else Zone("UTC")
+
+
+def _moment(day: dt.date, clock: dt.time, zone: Zone) -> Time:
+    wall = days_since_epoch(day.year, day.month, day.day) * 86400
+    wall += clock.hour * 3600 + clock.minute * 60 + clock.second
+    return Time(wall - (zone.fixed or 0), clock.microsecond * 1000, zone)
+
+
+@function("toToml", "any", "string")
+def toToml(value: Any) -> str:
+    """A map as TOML; the complaint for what has none."""
+    try:
+        return dumps(value)
+    except GoError as error:
+        return str(error)
+
+
+@function("mustToToml", "any", "string")
+def mustToToml(value: Any) -> str:
+    """A map as TOML."""
+    return dumps(value)
+
+
+@function("fromToml", "string", "map")
+def fromToml(value: str) -> dict[str, Any]:
+    """A TOML text as a map; ``Error`` in it says what is wrong."""
+    try:
+        return loads(value)
+    except GoError as error:
+        return {"Error": str(error)}
