@@ -1,0 +1,234 @@
+"""Objects as the cluster has them: every kind is listed, said in a manifest's words, owned, watched and counted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pvehelm.actions import access, guests, objects
+from pvehelm.actions.objects import Query, document
+from pvehelm.api.kind import leaves
+from pvehelm.api.listing import listing
+from pvehelm.api.raising import manifest
+from pvehelm.chart.manifest import parse
+from pvehelm.chart.yaml import dump
+from pvehelm.config import load
+from pvehelm.faces.build import build_context
+from pvehelm.faces.cli import complete
+from pvehelm.release.context import Context
+from pvehelm.release.live import Reader
+from tests.helpers import ROOT
+from tests.release.lab import Lab
+
+EVERYTHING = str(ROOT / "tests" / "charts" / "every-kind")
+GUEST = "kind: VirtualMachine\nmetadata: { name: web }\nspec: { node: pve-node1, memory: 512, power: running }\n"
+# Objects that no manifest may make: those of the server, and those that only a creation's input could describe.
+UNMAKEABLE = ("is the server's own", "is required")
+
+
+def with_context(work: Callable[[Context], Awaitable[Any]]) -> Any:
+    """What an action gives in a context of the laboratory's."""
+
+    async def main() -> Any:
+        ctx = build_context(load(), announce=False)
+        try:
+            return await work(ctx)
+        finally:
+            await ctx.aclose()
+
+    return asyncio.run(main())
+
+
+def test_every_object_is_listed_and_lowers_to_what_it_is(lab: Lab) -> None:
+    """The manifest of a live object is valid and means just the object; all that a release owns is found, and its."""
+    lab.run("install", "all", EVERYTHING, "--allow-privileged", "all", "-n", "default")
+    owned = {owned.ref for owned in lab.inventory("all")}
+    problems: list[str] = []
+    found_refs: set[str] = set()
+    counted: dict[str, int] = {}
+
+    async def work(ctx: Context) -> None:
+        client = await ctx.connect()
+        reader = Reader(client)
+        for kind in ctx.kinds:
+            if kind.hook_only:
+                continue
+            scope = "all" if getattr(kind, "scoped", False) else ""
+            for found in (await listing(kind, ctx.kinds, reader, scope=scope)).found:
+                counted[kind.name] = counted.get(kind.name, 0) + 1
+                live = await kind.read(found.key, reader)
+                assert live is not None, found
+                (resource,) = parse(dump(manifest(kind, live, found.name, found.namespace)), file="x")
+                wrong = [p for _, p in kind.validate(resource) if not any(w in p.what for w in UNMAKEABLE)]
+                problems.extend(f"{found.ref}: {problem}" for problem in wrong)
+                if kind.validate(resource):
+                    continue
+                wanted = leaves(kind.lower(resource, lambda ref: "100").fields)
+                now = leaves(live.fields)
+                problems.extend(
+                    f"{found.ref}: {leaf}: {value!r} is not {now.get(leaf)!r}"
+                    for leaf, value in wanted.items()
+                    if not kind.recorded(leaf) and not kind.same(leaf, value, now.get(leaf, live.fields.get(leaf)))
+                )
+            made = await objects.get(ctx, [kind.plural], Query(all_namespaces=True, scope=scope))
+            found_refs.update(one.ref for one in made.objects if one.owner is not None)
+
+    with_context(work)
+    assert problems == []
+    assert owned <= found_refs, owned - found_refs
+    assert len(counted) > 20
+
+
+def test_lists_cost_one_request_each(lab: Lab) -> None:
+    """Guests are one list, however many there are; with their configuration, one request more for each."""
+    for vmid in range(300, 310):
+        lab.api.ok("POST", "/nodes/pve-node1/qemu", vmid=vmid, name=f"vm{vmid}")
+
+    async def count(ctx: Context, words: list[str], query: Query) -> int:
+        client = await ctx.connect()
+        before = client.requests_made["GET"]
+        await objects.get(ctx, words, query)
+        return client.requests_made["GET"] - before
+
+    assert with_context(lambda ctx: count(ctx, ["vms"], Query())) == 1
+    assert with_context(lambda ctx: count(ctx, ["guests"], Query(selector="a"))) == 1
+    # The list, the node's own list for exact states, and one for each guest.
+    assert with_context(lambda ctx: count(ctx, ["vms"], Query(full=True))) == 1 + 1 + 11
+    assert with_context(lambda ctx: count(ctx, ["pools"], Query())) == 1
+
+
+def test_a_watch_tells_changes(lab: Lab) -> None:
+    lab.api.ok("POST", "/nodes/pve-node1/qemu", vmid=300, name="one")
+
+    async def work(ctx: Context) -> list[tuple[str, str]]:
+        told: list[tuple[str, str]] = []
+        events = objects.watch(ctx, ["vm/one"], interval=0.01)
+        async for event, one in events:
+            told.append((event, document(one)["status"].get("status", "")))
+            if len(told) == 1:
+                lab.api.ok("POST", "/nodes/pve-node1/qemu/300/status/start")
+            elif len(told) == 2:
+                lab.api.ok("POST", "/nodes/pve-node1/qemu/300/status/stop")
+            elif len(told) == 3:
+                lab.api.ok("DELETE", "/nodes/pve-node1/qemu/300")
+            else:
+                break
+        return told
+
+    expected = [("ADDED", "stopped"), ("MODIFIED", "running"), ("MODIFIED", "stopped"), ("DELETED", "stopped")]
+    assert with_context(work) == expected
+
+
+def test_a_watch_ends_with_its_time(lab: Lab) -> None:
+    result = lab.run("get", "vms", "-w", "--interval", "0.1", "--timeout", "300ms")
+    assert result.out.count("debian-12-template") == 1
+    assert result.out.count("NAME") == 1
+
+
+def test_guest_verbs_take_the_lease_of_their_release(lab: Lab) -> None:
+    Path("web.yaml").write_text(GUEST)
+    lab.run("apply", "-f", "web.yaml")
+    lab.api.ok("POST", "/nodes/pve-node1/qemu", vmid=300, name="loose")
+    with lab.store() as store:
+        with store.hold(lab.key("web").scope, purpose="upgrade"):
+            for words in (("stop", "web"), ("migrate", "web", "--to", "pve-node2"), ("delete", "vm/web", "--yes")):
+                assert "upgrade" in lab.run(*words, code=4).err
+            lab.run("start", "loose")
+        with store.hold(f"guest:{lab.state.cluster_id}/300", purpose="stop"):
+            assert "stop" in lab.run("stop", "loose", code=4).err
+            lab.run("stop", "web")
+        lab.run("stop", "loose")
+
+
+def test_waiting_sees_what_happens(lab: Lab) -> None:
+    lab.api.ok("POST", "/nodes/pve-node1/qemu", vmid=300, name="late")
+
+    async def work(ctx: Context) -> list[str]:
+        waiting = asyncio.create_task(guests.wait_for(ctx, ["vm/late"], "status=running", timeout=20, interval=0.01))
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        lab.api.ok("POST", "/nodes/pve-node1/qemu/300/status/start")
+        return await waiting
+
+    assert with_context(work) == ["VirtualMachine/late"]
+
+
+def test_a_task_is_followed_and_cancelled(lab: Lab) -> None:
+    Path("web.yaml").write_text(GUEST)
+    lab.run("apply", "-f", "web.yaml")
+    rows = json.loads(lab.run("tasks", "list", "--guest", "web", "-o", "json").out)
+    upid = rows[0]["upid"]
+    assert lab.run("tasks", "log", upid).out == lab.run("logs", "web").out
+    assert "ended already" in lab.run("tasks", "cancel", upid).out
+    tasks = lab.state.collection("tasks")
+    task = {**tasks[upid], "end": tasks[upid]["end"] + 3600}
+    tasks[upid] = task
+    assert "running" in lab.run("tasks", "list", "--running").out
+    assert "told to end" in lab.run("tasks", "cancel", upid).out
+    assert lab.run("tasks", "list", "--running", "--no-headers").out == ""
+
+
+def test_a_token_is_told_what_it_lacks(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``can-i`` says what the server would: the privileges of a token with few."""
+    from pvehelm.api.auth import TokenAuth
+    from pvehelm.api.client import Client
+    from pvehelm.simulator.core import Simulator
+    from pvehelm.simulator.transport import SimulatorTransport
+
+    lab.api.ok("POST", "/access/users", userid="joe@pve")
+    secret = lab.api.ok("POST", "/access/users/joe@pve/token/few", privsep=0)["value"]
+    lab.api.ok("PUT", "/access/acl", path="/vms/9000", roles="PVEVMUser", users="joe@pve")
+
+    async def ask(*words: str) -> access.Answer:
+        ctx = build_context(load(), announce=False)
+
+        async def dial() -> Client:
+            auth = TokenAuth("joe@pve!few", secret)
+            return Client("https://simulator:8006", auth, transport=SimulatorTransport(Simulator(lab.state)))
+
+        ctx.dial = dial
+        try:
+            return await access.can_i(ctx, *words)
+        finally:
+            await ctx.aclose()
+
+    assert asyncio.run(ask("start", "vm/9000")).allowed
+    assert not asyncio.run(ask("delete", "vm/9000")).allowed
+    assert "VM.Allocate on /vms/new" in asyncio.run(ask("create", "vms")).missing
+    assert "SDN.Allocate" in asyncio.run(ask("create", "zone")).missing
+    assert not asyncio.run(ask("create", "pool")).allowed
+    assert asyncio.run(ask("get", "/version")).allowed
+
+
+@pytest.mark.usefixtures("lab")
+def test_the_shell_completes_kinds_names_and_nodes() -> None:
+    class Words:
+        def __init__(self, *words: str) -> None:
+            self.params = {"words": list(words)}
+
+    assert "vm" in complete.objects(Words(), "v")
+    assert complete.objects(Words("vm"), "deb") == ["debian-12-template"]
+    assert complete.objects(Words(), "vm/deb") == ["vm/debian-12-template"]
+    assert complete.guests("deb") == ["debian-12-template"]
+    assert complete.guests("vm/") == ["vm/debian-12-template"]
+    assert complete.nodes("pve-node") == ["pve-node1", "pve-node2", "pve-node3"]
+    assert complete.objects(Words("nope"), "x") == []
+
+
+def test_an_interrupt_stops_a_watch(lab: Lab) -> None:
+    """Whoever watches ends it with Ctrl-C; that is no failure that needs a traceback."""
+    import signal
+
+    process = lab.start("get", "vms", "-w", "--interval", "0.1")
+    assert process.stdout is not None
+    assert "NAME" in process.stdout.readline()
+    assert "debian-12-template" in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in out + err
