@@ -83,6 +83,15 @@ def split_mark(description: str) -> tuple[str, Mark | None]:
     return description[: found.start()].removesuffix("\n"), Mark(found[1], found[2], found[3])
 
 
+def by_vmid(get: Get, rows: Any) -> Mapping[str, Mapping[str, Any]]:
+    """An answer's rows by VMID, made once for a reader that keeps its answers: a thousand guests look into one."""
+    memo: dict[int, Any] = getattr(get, "memo", {})
+    if id(rows) not in memo:
+        memo[id(rows)] = {str(row["vmid"]): row for row in reversed(rows or ()) if row.get("vmid")}
+    found: Mapping[str, Mapping[str, Any]] = memo[id(rows)]
+    return found
+
+
 class GuestKind(Kind):
     """What both kinds of guests share."""
 
@@ -266,7 +275,7 @@ class GuestKind(Kind):
         """The guest with VMID ``key["vmid"]``, wherever it runs; None when there is none of this kind."""
         if not key.get("vmid"):
             return None
-        row = next((r for r in await guests(get) if str(r.get("vmid")) == str(key["vmid"])), None)
+        row = by_vmid(get, await get("/cluster/resources")).get(str(key["vmid"]))
         if row is None or row["type"] != self.flavour:
             return None
         node, vmid = row["node"], int(row["vmid"])
@@ -276,7 +285,7 @@ class GuestKind(Kind):
     async def _status(self, get: Get, node: str, vmid: int) -> str:
         # The cluster's list is up to ten seconds late; the node's own is exact and one request for all its guests.
         rows = await get(f"/nodes/{node}/{self.flavour}")
-        return next((str(r.get("status", "")) for r in rows or [] if str(r.get("vmid")) == str(vmid)), "unknown")
+        return str(by_vmid(get, rows).get(str(vmid), {"status": "unknown"}).get("status", ""))
 
     def _live(self, row: Mapping[str, Any], rows: Any, status: str) -> Live:
         configured: dict[str, Any] = {}
@@ -291,9 +300,10 @@ class GuestKind(Kind):
                 configured[name] = entry["value"]
         text, mark = split_mark(str(configured.get("description", "")))
         fields = self.normal(configured)
-        now = leaves(self.normal(running))
-        wanted = leaves(fields)
-        pending = {leaf: now.get(leaf) for leaf in now.keys() | wanted.keys() if now.get(leaf) != wanted.get(leaf)}
+        pending: dict[str, Any] = {}
+        if running != configured:
+            now, wanted = leaves(self.normal(running)), leaves(fields)
+            pending = {leaf: now.get(leaf) for leaf in now.keys() | wanted.keys() if now.get(leaf) != wanted.get(leaf)}
         if text:
             fields["description"] = text
         else:

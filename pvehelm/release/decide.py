@@ -17,7 +17,7 @@ from pvehelm.release.commits import held, with_commits
 from pvehelm.release.context import Context
 from pvehelm.release.desire import Desire, Options, last_deployed, same_input
 from pvehelm.release.inventory import GUEST_KINDS, Inventory
-from pvehelm.release.live import Reader, gather, told
+from pvehelm.release.live import Reader, begin, gather, pause, told
 from pvehelm.release.namespaces import missing_pools
 from pvehelm.release.plan import Desired, Observed, Op, Plan, plan
 from pvehelm.release.release import ReleaseKey
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pvehelm.api.schema import Schema
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Decision:
     """A plan with all that it was made from: what the release owned, what was wanted, what was read."""
 
@@ -54,13 +54,14 @@ async def decide(
     check_unique(desire.resources)
     client = await ctx.connect()
     kinds = ctx.kinds
-    require_valid(kinds, desire.resources)
+    reader = reader or Reader(client)
+    begin(ctx.store.inventory(key), kinds.get, reader)
+    await _valid(kinds, desire.resources)
     plain, runs = hooks.of(desire, options)
     inventory = hooks.apart(ctx.store.inventory(key), runs)
     if new is not None:
         inventory = Inventory({ref: owned for ref, owned in inventory.entries.items() if ref not in new.entries})
     allowed = options.allowed.named(kinds.ref)
-    reader = reader or Reader(client)
     secrets = ctx.secrets(key, desire.sealed)
     way = await _way_back(ctx, key, desire, options, inventory, reader) if options.restore_disks else None
     desired, observed = await gather(
@@ -71,6 +72,7 @@ async def decide(
         secrets=secrets,
         replaced=allowed.replace,
         taken=allowed.owns,
+        checked=True,
     )
     observed.owners = _other_owners(ctx, key, desired, inventory, observed)
     made = plan(
@@ -214,6 +216,19 @@ def _unresolved(made: Plan, kinds: Kinds, secrets: Secrets) -> list[Problem]:
 
 def require_valid(kinds: Kinds, resources: Sequence[Resource]) -> None:
     """Raise InvalidError with every problem of every manifest, each at its place in the template or file."""
+    _raise_problems(kinds, resources, list(kinds.validate(resources)))
+
+
+async def _valid(kinds: Kinds, resources: Sequence[Resource]) -> None:
+    """``require_valid``, while the server's answers come in."""
+    found = []
+    for index, resource in enumerate(resources):
+        found += kinds.validate([resource])
+        await pause(index)
+    _raise_problems(kinds, resources, found)
+
+
+def _raise_problems(kinds: Kinds, resources: Sequence[Resource], invalid: Sequence[tuple[Any, Any, Problem]]) -> None:
     found: list[Problem] = []
     refs = {resource.ref for resource in resources}
     for resource in resources:
@@ -223,11 +238,7 @@ def require_valid(kinds: Kinds, resources: Sequence[Resource]) -> None:
                 meant = suggest(str(need), refs)
                 hint = f"did you mean {meant}?" if meant else "needs names resources of the same release: KIND/NAME"
                 found.append(Problem(at, f"{resource.ref}: it needs {need}, which is not in this release", hint))
-    found += [
-        told(resource, path, problem)
-        for resource, path, problem in kinds.validate(resources)
-        if isinstance(resource, Resource)
-    ]
+    found += [told(resource, path, problem) for resource, path, problem in invalid if isinstance(resource, Resource)]
     found += hooks.problems(resources, kinds)
     if found:
         raise InvalidError("the manifests are not valid", found)

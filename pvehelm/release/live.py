@@ -24,6 +24,10 @@ class Reader:
     def __init__(self, client: Reads) -> None:
         self.client = client
         self._asked: dict[str, asyncio.Task[Any]] = {}
+        # What kinds worked out of an answer, by that answer's identity: it lives as long as the answer does.
+        self.memo: dict[int, Any] = {}
+        # Guests that are being read already, by kind and VMID.
+        self.early: dict[tuple[str, str], asyncio.Task[Live | None]] = {}
 
     @property
     def requests(self) -> int:
@@ -33,18 +37,50 @@ class Reader:
         key = f"{path}?{sorted(params.items())}"
         if key not in self._asked:
             self._asked[key] = asyncio.ensure_future(self.client.get(path, params or None))
-        return await asyncio.shield(self._asked[key])
+        answer = await asyncio.shield(self._asked[key])
+        # Whoever waits for a connection goes first: what is made of an answer can wait, the network shall not.
+        await asyncio.sleep(0)
+        return answer
 
     def know(self, path: str, answer: Any) -> None:
-        """Take ``answer`` for ``GET path`` instead of asking."""
+        """Take ``answer`` for ``GET path`` instead of asking; what was begun to be read is read once more."""
+        self.early.clear()
         self._asked[f"{path}?[]"] = asyncio.ensure_future(_ready(answer))
 
     def forget(self) -> None:
         self._asked.clear()
+        self.memo.clear()
+        self.early.clear()
 
 
 async def _ready(answer: Any) -> Any:
     return answer
+
+
+def begin(inventory: Inventory, kinds: Callable[[str], Kind], reader: Reader) -> None:
+    """Start to read the guests that are owned: they are needed whatever comes of the manifests, and the answers arrive
+    while those are checked and lowered."""
+    for owned in inventory:
+        key = (owned.kind, str(owned.identifier.get("vmid")))
+        if owned.kind in GUEST_KINDS and key not in reader.early:
+            reader.early[key] = asyncio.ensure_future(kinds(owned.kind).read(owned.identifier, reader))
+            reader.early[key].add_done_callback(_seen)
+
+
+def _seen(task: asyncio.Task[Any]) -> None:
+    """A failure nobody waits for any more needs no word: something else ended the plan."""
+    if not task.cancelled():
+        task.exception()
+
+
+# So many manifests are worked on before what the server has answered meanwhile is looked at.
+SLICE = 16
+
+
+async def pause(index: int) -> None:
+    """Let answers in, every so many turns of a loop that only computes."""
+    if index % SLICE == SLICE - 1:
+        await asyncio.sleep(0)
 
 
 async def gather(
@@ -56,8 +92,11 @@ async def gather(
     secrets: Secrets,
     replaced: Iterable[str] = (),
     taken: Callable[[str], bool] = lambda ref: False,
+    checked: bool = False,
 ) -> tuple[list[Desired], Observed]:
     """The desired resources lowered and what the server has of them and of everything the inventory owns.
+
+    ``checked`` resources were validated already.
 
     Guests come first: what refers to them needs to know which of them exist. Raises InvalidError with all problems.
     """
@@ -75,7 +114,7 @@ async def gather(
     guests = [resource for resource in resources if resource.kind in GUEST_KINDS]
     for resource in guests:
         numbers[resource.ref] = f"${{vmid:{resource.ref}}}"
-    lowered = [_lower(resource, kinds, resolve, problems) for resource in guests]
+    lowered = await _lower_all(guests, kinds, resolve, problems, checked)
     if problems:
         raise InvalidError("the manifests are not valid", problems)
     bound = [_bound(one, inventory) for one in lowered if one]
@@ -88,11 +127,12 @@ async def gather(
         if live is not None and one.ref not in replaced:
             numbers[one.ref] = str(live.key["vmid"])
         desired.append(one)
-    others = [_lower(resource, kinds, resolve, problems) for resource in resources if resource.kind not in GUEST_KINDS]
+    rest = [resource for resource in resources if resource.kind not in GUEST_KINDS]
+    others = await _lower_all(rest, kinds, resolve, problems, checked)
     if problems:
         raise InvalidError("the manifests are not valid", problems)
-    rest = [one for one in others if one]
-    for one, live in zip(rest, await _read_all(rest, reader), strict=True):
+    other = [one for one in others if one]
+    for one, live in zip(other, await _read_all(other, reader), strict=True):
         observed.live[one.ref] = live
         desired.append(one)
     by_ref = {one.ref: one for one in desired}
@@ -150,11 +190,29 @@ def told(resource: Resource, path: Sequence[str | int], problem: Problem) -> Pro
     return Problem(str(resource.where(path)), f"{resource.ref}: {label}{problem.what}", problem.hint)
 
 
+async def _lower_all(
+    resources: Sequence[Resource],
+    kinds: Callable[[str], Kind],
+    resolve: Callable[[str], str | None],
+    problems: list[Problem],
+    checked: bool,
+) -> list[Desired | None]:
+    made = []
+    for index, resource in enumerate(resources):
+        made.append(_lower(resource, kinds, resolve, problems, checked))
+        await pause(index)
+    return made
+
+
 def _lower(
-    resource: Resource, kinds: Callable[[str], Kind], resolve: Callable[[str], str | None], problems: list[Problem]
+    resource: Resource,
+    kinds: Callable[[str], Kind],
+    resolve: Callable[[str], str | None],
+    problems: list[Problem],
+    checked: bool,
 ) -> Desired | None:
     kind = kinds(resource.kind)
-    found = kind.validate(resource)
+    found = [] if checked else kind.validate(resource)
     if found:
         problems += [told(resource, path, problem) for path, problem in found]
         return None
@@ -203,6 +261,9 @@ async def _read_all(desired: Sequence[Desired], reader: Reader) -> list[Live | N
 async def _read(kind: Kind, key: Mapping[str, Any], reader: Reader) -> Live | None:
     if any("${" in str(value) for value in key.values()):
         return None  # it is about a guest that is not there yet
+    begun = reader.early.get((kind.name, str(key.get("vmid")))) if kind.name in GUEST_KINDS else None
+    if begun is not None:
+        return await begun
     return await kind.read(key, reader)
 
 

@@ -32,7 +32,8 @@ from pvehelm.release.release import Release, ReleaseKey, Revision, Status
 NAMESPACES, RECORDS = 90_000, 100_000
 
 
-@dataclass
+# A finished task is shown by asyncio with all of its result, which is much here.
+@dataclass(repr=False)
 class Result:
     """What came of it: the plan always; the release when something was (or had been) recorded."""
 
