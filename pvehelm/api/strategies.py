@@ -38,6 +38,8 @@ class Item(SchemaKind):
             return None
         listed = await self.listed(shape.index, known, get)
         row = self._find(listed, known)
+        if row is None and self.table.hides:
+            row = await self._item(shape, known, get)
         if row is None:
             return None
         found = as_configured(row)
@@ -45,10 +47,7 @@ class Item(SchemaKind):
             return None
         if self.table.read == "item" and shape.item is not None:
             known |= {name: row[column] for name, column in self.table.locate.items() if column in row}
-            item = await ask(get, self._path(shape.item, known), self._item_params(shape.item, known))
-            item = item[0] if isinstance(item, list) and item else item
-            if isinstance(item, Mapping):
-                found |= item
+            found |= await self._item(shape, known, get) or {}
         for name in self.table.lift:
             found |= found.pop(name, None) or {}
         found |= self._memberships(found)
@@ -65,6 +64,14 @@ class Item(SchemaKind):
             extra["size"] = row.get("size") or ""
         # The key keeps the spelling it came with, so that it is the same one at the next plan.
         return Live(key={**key, **where}, fields=fields, extra=extra)
+
+    async def _item(self, shape: Shape, key: Key, get: Get) -> Mapping[str, Any] | None:
+        """The object as its own call shows it."""
+        if shape.item is None:
+            return None
+        item = await ask(get, self._path(shape.item, key), self._item_params(shape.item, key))
+        item = item[0] if isinstance(item, list) and item else item
+        return item if isinstance(item, Mapping) else None
 
     async def _where(self, key: Key, get: Get) -> tuple[str, dict[str, str] | None]:
         """The place of a key and its path variables; None for those while they do not exist."""

@@ -140,6 +140,7 @@ class Table:
     lift: tuple[str, ...] = ()
     constants: Mapping[str, Any] = default(default_factory=dict)
     data: bool = False
+    hides: bool = False
     elsewhere: str = ""
     # What a group of kinds has in common: "PUT /cluster/sdn" makes the changes of all of them count.
     commit: str = ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -156,3 +157,17 @@ def test_what_single_options_ask_for_is_enough(bench: Bench, resource: Resource)
     privs += ["VM.Allocate", "VM.Audit", "Datastore.Audit", "Datastore.AllocateSpace", "SDN.Use", "Sys.Audit"]
     bench.api.ok("POST", "/access/roles", roleid="Maker", privs=" ".join(privs))
     assert told(bench.plan([resource], "Maker", "/")) == ""
+
+
+def test_a_pool_that_may_not_be_seen_is_not_missing(bench: Bench) -> None:
+    bench.api.ok("POST", "/pools", poolid="shop")
+    bench.api.ok(
+        "POST",
+        "/access/roles",
+        roleid="Maker",
+        privs="VM.Allocate VM.Audit VM.Config.Memory VM.Config.Options Sys.Audit",
+    )
+    web = replace(MACHINE, namespace="shop")
+    plan = bench.plan([web, POOL], "Maker", "/")
+    assert "does not exist" not in told(plan)
+    assert {change.ref: str(change.op) for change in plan.changes}["Pool/shop"] != "create"
