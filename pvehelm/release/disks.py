@@ -18,6 +18,7 @@ from pvehelm.api.task import Task, is_upid
 from pvehelm.errors import ApiError, Problem, PvehelmError
 from pvehelm.release.change import Change, Op, Plan
 from pvehelm.release.event import Event
+from pvehelm.release.hookjobs import backup_storage
 from pvehelm.release.hookrun import CALL
 from pvehelm.release.hooks import MADE_BY, synthetic
 from pvehelm.release.inventory import GUEST_KINDS, Inventory, Owned
@@ -81,13 +82,18 @@ def _guests(inventory: Inventory, observed: Observed) -> list[str]:
 
 
 async def incapable(changes: Sequence[Change], observed: Observed, client: Client) -> list[Problem]:
-    """Why snapshots of a plan can't be taken, guest by guest."""
+    """Why the snapshots or backups of a plan can't be made."""
     found = []
     for change in changes:
-        if change.kind != "Snapshot":
-            continue
-        for ref in change.hook["manifest"]["spec"]["guests"]:
-            live = observed.old.get(ref) or observed.live[ref]
+        spec = change.hook["manifest"]["spec"]
+        lives = {ref: observed.old.get(ref) or observed.live[ref] for ref in spec["guests"]}
+        if change.kind == "Backup" and not spec.get("storage"):
+            for node in sorted({str(live.key["node"]) for live in lives.values() if live}):
+                try:
+                    await backup_storage(client, node)
+                except PvehelmError as error:
+                    found.append(Problem("--backup", str(error), error.hint))
+        for ref, live in lives.items() if change.kind == "Snapshot" else ():
             assert live is not None
             answer = await client.get(f"{base_of(ref.partition('/')[0], live)}/feature", {"feature": "snapshot"})
             if not (answer or {}).get("hasFeature"):

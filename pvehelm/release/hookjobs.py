@@ -7,6 +7,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from pvehelm.api.client import Client
 from pvehelm.api.hookkinds import HookKind
 from pvehelm.chart import condition
 from pvehelm.errors import ApiError, PvehelmError
@@ -167,7 +168,7 @@ async def backup(job: Job) -> None:
 async def _dump(job: Job, node: str, guests: list[Guest]) -> None:
     assert isinstance(job.kind, HookKind)
     params = job.kind.wire(job.fields)
-    params["storage"] = str(params.get("storage") or await backup_storage(job, node))
+    params["storage"] = str(params.get("storage") or await backup_storage(job.client, node))
     params.setdefault("mode", "snapshot")
     params.setdefault("notes-template", f"{{{{guestname}}}}: release {job.key.name}, {job.resource.name}")
     params["vmid"] = ",".join(str(guest.vmid) for guest in guests)
@@ -193,9 +194,9 @@ async def _backups(job: Job, node: str, storage: str) -> list[dict[str, Any]]:
     return await job.client.get(f"/nodes/{node}/storage/{storage}/content", {"content": "backup"}) or []
 
 
-async def backup_storage(job: Job, node: str) -> str:
+async def backup_storage(client: Client, node: str) -> str:
     """The storage of a node that backups go to where none is named. Raises PvehelmError unless there is just one."""
-    rows = await job.client.get(f"/nodes/{node}/storage", {"content": "backup", "enabled": 1}) or []
+    rows = await client.get(f"/nodes/{node}/storage", {"content": "backup", "enabled": 1}) or []
     names = sorted(str(row["storage"]) for row in rows)
     if len(names) == 1:
         return names[0]
