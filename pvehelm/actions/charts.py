@@ -117,6 +117,7 @@ def rendered(
         watch=watch,
         strict=strict,
         lint=lint,
+        set_paths=[path for path, said in prepared.sources.items() if said.startswith("--set ")],
         # What is sealed came from the user, or is the chart's own default in the release's own store.
         user_values={"user": prepared.user, "sealed": [f"secret://release/{name}" for name in prepared.sealed]},
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,6 +23,7 @@ from pvehelm.chart.manifest import Resource, Source, check_unique, parse, to_tex
 from pvehelm.chart.objects import Capabilities, ReleaseInfo, Scope, scopes
 from pvehelm.chart.sandbox import DEFAULT, Ask, Limits, run
 from pvehelm.chart.usage import Usage
+from pvehelm.chart.yaml import Path_
 from pvehelm.errors import InvalidError, Problem
 
 __all__ = ["DEFAULT", "Capabilities", "Limits", "ReleaseInfo", "Rendered", "render"]
@@ -55,11 +56,12 @@ def render(
     user_values: Mapping[str, Any] | None = None,
     strict: bool = False,
     lint: bool = False,
+    set_paths: Collection[Path_] = (),
 ) -> Rendered:
     """Renders ``chart`` with ``values``, which are coalesced already.
 
     In charts of Helm's own syntax ``strict`` makes missing values errors, and ``lint`` lets ``fail`` and ``required``
-    pass, as with Helm.
+    pass, as with Helm; whole numbers at ``set_paths`` are int64 there, as those of ``--set``, all others float64.
 
     ``lookup(kind, name)`` answers the function of that name with the object or None; ``keep`` answers what random
     functions ask (``kept``); ``watch`` notes which values are used. References to secrets that stand
@@ -78,7 +80,7 @@ def render(
     dialects = engines(tree)
     parts = [
         _Part(name, [one for one, dialect in zip(found, dialects, strict=True) if dialect == name])
-        for name, found in _scopes(set(dialects), tree, hidden, release, capabilities, usage)
+        for name, found in _scopes(set(dialects), tree, hidden, release, capabilities, usage, set_paths)
     ]
     place = cache.directory() if sandbox else None
     for part in parts:
@@ -147,6 +149,7 @@ def _scopes(
     release: ReleaseInfo,
     capabilities: Capabilities,
     usage: Usage | None,
+    set_paths: Collection[Path_],
 ) -> list[tuple[str, list[Scope]]]:
     """The whole tree as each of the dialects sees it."""
     found = []
@@ -155,7 +158,7 @@ def _scopes(
     if GOTPL in dialects:
         from pvehelm.chart.gotpl import objects
 
-        found.append((GOTPL, objects.scopes(tree, values, release, capabilities, usage)))
+        found.append((GOTPL, objects.scopes(tree, values, release, capabilities, usage, set_paths)))
     return found
 
 

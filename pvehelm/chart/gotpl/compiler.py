@@ -44,33 +44,13 @@ OWN = {
 #: Names that are compiled in place or are the engine's, beside the library's.
 NAMES = frozenset((*OWN, "and", "or"))
 
+#: Functions whose result is always a string.
 _STRINGS = frozenset(
-    [
-        "include",
-        "tpl",
-        "quote",
-        "squote",
-        "indent",
-        "nindent",
-        "toYaml",
-        "toJson",
-        "printf",
-        "print",
-        "println",
-        "trunc",
-        "trimSuffix",
-        "trimPrefix",
-        "trim",
-        "replace",
-        "lower",
-        "upper",
-        "b64enc",
-        "sha256sum",
-        "toString",
-        "join",
-        "title",
-        "trimAll",
-    ]
+    {
+        *("include", "tpl", "quote", "squote", "indent", "nindent", "toYaml", "toJson", "print", "println", "printf"),
+        *("trunc", "trimSuffix", "trimPrefix", "trim", "trimAll", "replace", "lower", "upper", "title", "join"),
+        *("toString", "b64enc", "sha256sum"),
+    }
 )
 _DEEPEST = 90
 

@@ -1,7 +1,7 @@
-"""The engine of Helm's own template syntax: charts rendered exactly as Helm 4 renders them, every problem with its place.
+"""The engine of Helm's own template syntax: charts rendered as Helm 4 renders them, every problem with its place.
 
 Like the engine of the Jinja2 dialect it works on data alone and answers with data alone, so that it can run in a
-child process. ``Templates`` is what a set of files defines and the code made of it; ``Engine`` runs the files of charts.
+child process. ``Templates`` is what a set of files defines and the code made of it; ``Engine`` runs a chart's files.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class Templates:
         home = self.home.get(file, file)
         kept = self.files[home][file]
         code = self._function(home, file, kept, texts=True)
-        return code, code.__defaults__[0]  # type: ignore[attr-defined]
+        return code, code.__defaults__[0]
 
     def _function(self, file: str, name: str, kept: Kept_, *, texts: bool) -> Any:
         # A file's own template may be included as well; then it is made again, without the places.
@@ -324,6 +324,6 @@ def _positions(pieces: list[str]) -> list[int]:
     offset = 0
     for piece in pieces:
         if piece.__class__ is Literal:
-            found += (offset, piece.pos, len(piece))  # type: ignore[attr-defined]
+            found += (offset, piece.pos, len(piece))
         offset += len(piece) if "<no value>" not in piece else len(piece.replace("<no value>", ""))
     return found

@@ -14,7 +14,7 @@ KEYWORDS = frozenset(("block", "break", "continue", "define", "else", "end", "if
 
 
 class Token(NamedTuple):
-    """``kind`` is text, left, right, error, eof, a keyword, or what ``_TOKEN`` names; ``pos`` an index of the source."""
+    """``kind`` is text, left, right, error, eof, a keyword, or what ``_TOKEN`` names; ``pos`` is where it begins."""
 
     kind: str
     value: str

@@ -3,85 +3,49 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from pvehelm.chart.chart import Chart
-from pvehelm.chart.gotpl.values import GoError, GoObject, StringMap, Strings, from_bytes, text, type_of
+from pvehelm.chart.gotpl.values import GoError, GoObject, Int64, StringMap, Strings, from_bytes, text, type_of
 from pvehelm.chart.objects import Capabilities, ReleaseInfo, Scope, _glob
 from pvehelm.chart.usage import Usage
+from pvehelm.chart.yaml import Path_
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
 
 #: What charts are told of Kubernetes, where there is none: what Helm 4.2 says without a cluster.
 KUBE_VERSION = "v1.36.0"
 HELM_VERSION = "v4.2"
-API_VERSIONS = [
-    "v1",
-    "admissionregistration.k8s.io/v1",
-    "admissionregistration.k8s.io/v1alpha1",
-    "admissionregistration.k8s.io/v1beta1",
-    "internal.apiserver.k8s.io/v1alpha1",
-    "apps/v1",
-    "apps/v1beta1",
-    "apps/v1beta2",
-    "authentication.k8s.io/v1",
-    "authentication.k8s.io/v1alpha1",
-    "authentication.k8s.io/v1beta1",
-    "authorization.k8s.io/v1",
-    "authorization.k8s.io/v1beta1",
-    "autoscaling/v1",
-    "autoscaling/v2",
-    "batch/v1",
-    "batch/v1beta1",
-    "certificates.k8s.io/v1",
-    "certificates.k8s.io/v1beta1",
-    "certificates.k8s.io/v1alpha1",
-    "coordination.k8s.io/v1alpha2",
-    "coordination.k8s.io/v1beta1",
-    "coordination.k8s.io/v1",
-    "discovery.k8s.io/v1",
-    "discovery.k8s.io/v1beta1",
-    "events.k8s.io/v1",
-    "events.k8s.io/v1beta1",
-    "extensions/v1beta1",
-    "flowcontrol.apiserver.k8s.io/v1",
-    "flowcontrol.apiserver.k8s.io/v1beta1",
-    "flowcontrol.apiserver.k8s.io/v1beta2",
-    "flowcontrol.apiserver.k8s.io/v1beta3",
-    "networking.k8s.io/v1",
-    "networking.k8s.io/v1beta1",
-    "node.k8s.io/v1",
-    "node.k8s.io/v1alpha1",
-    "node.k8s.io/v1beta1",
-    "policy/v1",
-    "policy/v1beta1",
-    "rbac.authorization.k8s.io/v1",
-    "rbac.authorization.k8s.io/v1beta1",
-    "rbac.authorization.k8s.io/v1alpha1",
-    "resource.k8s.io/v1",
-    "resource.k8s.io/v1beta2",
-    "resource.k8s.io/v1beta1",
-    "resource.k8s.io/v1alpha3",
-    "scheduling.k8s.io/v1alpha2",
-    "scheduling.k8s.io/v1beta1",
-    "scheduling.k8s.io/v1",
-    "storage.k8s.io/v1beta1",
-    "storage.k8s.io/v1",
-    "storage.k8s.io/v1alpha1",
-    "storagemigration.k8s.io/v1beta1",
-    "apiextensions.k8s.io/v1beta1",
-    "apiextensions.k8s.io/v1",
-]
+API_VERSIONS = _words(
+    """
+    v1 admissionregistration.k8s.io/v1 admissionregistration.k8s.io/v1alpha1 admissionregistration.k8s.io/v1beta1
+    internal.apiserver.k8s.io/v1alpha1 apps/v1 apps/v1beta1 apps/v1beta2 authentication.k8s.io/v1
+    authentication.k8s.io/v1alpha1 authentication.k8s.io/v1beta1 authorization.k8s.io/v1
+    authorization.k8s.io/v1beta1 autoscaling/v1 autoscaling/v2 batch/v1 batch/v1beta1 certificates.k8s.io/v1
+    certificates.k8s.io/v1beta1 certificates.k8s.io/v1alpha1 coordination.k8s.io/v1alpha2
+    coordination.k8s.io/v1beta1 coordination.k8s.io/v1 discovery.k8s.io/v1 discovery.k8s.io/v1beta1
+    events.k8s.io/v1 events.k8s.io/v1beta1 extensions/v1beta1 flowcontrol.apiserver.k8s.io/v1
+    flowcontrol.apiserver.k8s.io/v1beta1 flowcontrol.apiserver.k8s.io/v1beta2 flowcontrol.apiserver.k8s.io/v1beta3
+    networking.k8s.io/v1 networking.k8s.io/v1beta1 node.k8s.io/v1 node.k8s.io/v1alpha1 node.k8s.io/v1beta1
+    policy/v1 policy/v1beta1 rbac.authorization.k8s.io/v1 rbac.authorization.k8s.io/v1beta1
+    rbac.authorization.k8s.io/v1alpha1 resource.k8s.io/v1 resource.k8s.io/v1beta2 resource.k8s.io/v1beta1
+    resource.k8s.io/v1alpha3 scheduling.k8s.io/v1alpha2 scheduling.k8s.io/v1beta1 scheduling.k8s.io/v1
+    storage.k8s.io/v1beta1 storage.k8s.io/v1 storage.k8s.io/v1alpha1 storagemigration.k8s.io/v1beta1
+    apiextensions.k8s.io/v1beta1 apiextensions.k8s.io/v1
+    """
+)
 
 
-class Names(Strings):
+_NOTHING: Mapping[Any, Any] = {}
+_HERE = object()
+
+
+class NameSet(GoObject, Strings):
     """``.Capabilities.APIVersions``: a list that can be asked with ``Has``."""
-
-    __slots__ = ()
-    go_type = "common.VersionSet"
-
-
-class NameSet(GoObject, Names):
-    """The list as an object, for its method."""
 
     __slots__ = ()
     go_kind = "slice"
@@ -244,13 +208,38 @@ def chart_object(chart: Chart, *, root: bool) -> dict[str, Any]:
     }
 
 
-def numbered(value: Any) -> Any:
-    """A copy of values in which each whole number is a float64, but those of ``--set``, which are int64 already."""
+def numbered(value: Any, set_: Mapping[Any, Any] = _NOTHING) -> Any:
+    """A copy of values in which each whole number is a float64, but those of ``--set``, which are int64.
+
+    ``set_`` holds the paths of these as maps of maps, below ``value``.
+    """
     if isinstance(value, dict):
-        return {key: numbered(item) for key, item in value.items()}
+        return {key: numbered(item, set_.get(key, _NOTHING)) for key, item in value.items()}
     if isinstance(value, list):
-        return [numbered(item) for item in value]
-    return float(value) if type(value) is int else value
+        return [numbered(item, set_.get(index, _NOTHING)) for index, item in enumerate(value)]
+    if type(value) is int:
+        return Int64(value) if _HERE in set_ else float(value)
+    return value
+
+
+def _by_step(paths: Iterable[Path_], chart: Chart) -> dict[Any, Any]:
+    """Paths as maps of maps; what is said of globals is said of those of the subcharts too."""
+    found: dict[Any, Any] = {}
+    for path in paths:
+        below = found
+        for step in path:
+            below = below.setdefault(step, {})
+        below[_HERE] = True
+
+    def enter(one: Chart, below: dict[Any, Any]) -> None:
+        for sub in one.dependencies:
+            deeper = below.setdefault(sub.name, {})
+            if "global" in below:
+                deeper.setdefault("global", below["global"])
+            enter(sub, deeper)
+
+    enter(chart, found)
+    return found
 
 
 def scopes(
@@ -259,9 +248,13 @@ def scopes(
     release: ReleaseInfo,
     capabilities: Capabilities,
     usage: Usage | None = None,
+    set_paths: Collection[Path_] = (),
 ) -> list[Scope]:
-    """The chart and its subcharts as Helm's templates see them: maps that all templates share and may change."""
-    whole = numbered(values)
+    """The chart and its subcharts as Helm's templates see them: maps that all templates share and may change.
+
+    ``set_paths`` are those of values given with ``--set``.
+    """
+    whole = numbered(values, _by_step(set_paths, chart) if set_paths else _NOTHING)
     if usage is not None:
         whole = usage.watched(whole)
     shared = {

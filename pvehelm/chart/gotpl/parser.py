@@ -139,12 +139,13 @@ class _Parser:
 
     def nodes(self) -> tuple[list[Any], _End]:
         found: list[Any] = []
-        while self.tokens[self.at].kind != "eof":
+        while True:
+            if self.tokens[self.at].kind == "eof":
+                self.fail("unexpected EOF")
             node = self.text_or_action()
             if isinstance(node, _End):
                 return found, node
             found.append(node)
-        self.fail("unexpected EOF")
 
     def text_or_action(self) -> Any:
         token = self.tokens[self.at]

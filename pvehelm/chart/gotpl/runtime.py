@@ -209,11 +209,10 @@ class Run:
         return found.replace("<no value>", "") if "<no value>" in found else found
 
     def required(self, message: str, value: Any) -> Any:
-        if value is None or value == "":
-            if isinstance(value, (str, type(None))):
-                if self.lint:
-                    return ""
-                raise Failure(message)
+        if value is None or (isinstance(value, str) and not value):
+            if self.lint:
+                return ""
+            raise Failure(message)
         return value
 
     def fail(self, message: str) -> str:

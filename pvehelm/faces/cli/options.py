@@ -140,8 +140,10 @@ SHARED: dict[str, tuple[Any, Any]] = {
     "backup_storage": (BackupStorage, ""),
     "restore_disks": (RestoreDisks, False),
 }
-VALUES = ("values", "set", "set_string", "set_file", "set_json", "set_literal", "skip_schema", "allow_lookup")
-VALUES += ("engine", "strict")
+VALUES = (
+    *("values", "set", "set_string", "set_file", "set_json", "set_literal"),
+    *("skip_schema", "engine", "strict", "allow_lookup"),
+)
 ALLOWING = ("take_ownership", "allow_destroy", "allow_privileged")
 # What every command takes that writes a revision of a chart.
 CHART = (*SOURCE, *VALUES, *ALLOWING, "description", "labels", "create_namespace", "target", "atomic", "no_hooks")
