@@ -334,8 +334,10 @@ def options(session: Session, ctx: Context, **more: Any) -> Options:
     from pvehelm.release.desire import Options
 
     given = session.given
-    plain = ("atomic", "wait", "create_namespace", "history_max", "keep_resources", "keep_history")
-    plain += ("no_hooks", "snapshot", "backup", "backup_storage", "restore_disks")
+    plain = (
+        *("atomic", "wait", "create_namespace", "history_max", "keep_resources", "keep_history"),
+        *("no_hooks", "snapshot", "backup", "backup_storage", "restore_disks"),
+    )
     found = {
         **{flag: given[flag] for flag in plain if flag in given},
         "allowed": allowed(session, ctx),
