@@ -64,6 +64,8 @@ class Call:
         self.node = str(args.get("node") or sim.local_node())
         self.beside: dict[Str, Any] = {}
         self.fail_task: Str | None = None
+        # What was uploaded with the call.
+        self.file: bytes | None = None
 
     @property
     def who(self) -> Str:

@@ -21,7 +21,7 @@ from pvehelm.api.schema import Operation, Schema
 from pvehelm.simulator import auth, faults
 from pvehelm.simulator.call import MODIFIED, Call, Failure, bad_parameters, digest, split
 from pvehelm.simulator.permissions import Rights
-from pvehelm.simulator.requests import BODY_LIMIT, BodyError, parse_body, parse_form
+from pvehelm.simulator.requests import BODY_LIMIT, BodyError, is_upload, parse_body, parse_form, parse_upload
 from pvehelm.simulator.state import State
 from pvehelm.simulator.tasks import TaskFailure, TaskLog
 
@@ -219,7 +219,11 @@ class Simulator:
         if request.method == "GET" and not path.strip("/"):
             operation, resolved = _ROOT, ("/", {})
         who = self._identify(request, operation)
-        sent = parse_body(request.method, request.headers, request.body)
+        file: bytes | None = None
+        if operation is not None and operation.path.endswith("/upload") and is_upload(request.headers):
+            sent, file = parse_upload(request.headers, request.body)
+        else:
+            sent = parse_body(request.method, request.headers, request.body)
         if operation is None or resolved is None:
             shown = "/" + "/".join(part for part in path.split("/") if part)
             raise Failure(501, f"Method '{request.method} {shown}' not implemented")
@@ -239,7 +243,7 @@ class Simulator:
         if problems:
             raise bad_parameters(problems)
         call = Call(self, operation, _plain(operation, args), who, rights)
-        call.fail_task = fail_task
+        call.fail_task, call.file = fail_task, file
         return _success(self._dispatch(call), call.beside)
 
     def _missing_models(self, operation: Operation, args: Mapping[str, Any]) -> dict[str, str]:

@@ -9,10 +9,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any
 from urllib.parse import unquote_plus
 
 BODY_LIMIT = 512 * 1024
+UPLOAD_LIMIT = 256 * 1024 * 1024
+"""Bytes of a file that the simulator takes (it keeps none)."""
 _FORM = "application/x-www-form-urlencoded"
 
 
@@ -63,6 +66,33 @@ def parse_body(method: str, headers: Mapping[str, str], body: bytes) -> dict[str
     if kind == "application/json":
         return _parse_json(body)
     raise BodyError(506, f"upload 'Content-Type '{headers.get('content-type', '')}' not implemented")
+
+
+def is_upload(headers: Mapping[str, str]) -> bool:
+    """Whether a body is a file with fields before it."""
+    return headers.get("content-type", "").lower().startswith("multipart/form-data")
+
+
+def parse_upload(headers: Mapping[str, str], body: bytes) -> tuple[dict[str, Any], bytes | None]:
+    """The fields of a multipart body and the file, None where there is none. Raises BodyError."""
+    found = re.search(r'boundary="?([^";]+)', headers.get("content-type", ""))
+    fields: dict[str, Any] = {}
+    file: bytes | None = None
+    mark = b"\r\n--" + (found[1].encode("latin-1") if found else b"")
+    pieces = (b"\r\n" + body).split(mark)
+    if not found or len(pieces) < 2 or not pieces[-1].startswith(b"--"):
+        raise BodyError(501, "unable to extract form data boundary" if not found else "the upload broke off")
+    for piece in pieces[1:-1]:
+        head, _, content = piece.partition(b"\r\n\r\n")
+        shown = head.decode("utf-8", "replace")
+        name = re.search(r'[; ]name="([^"]*)"', shown)
+        filename = re.search(r'filename="([^"]*)"', shown)
+        if filename:
+            file = content
+            fields |= {"filename": filename[1], "tmpfilename": f"/var/tmp/pveupload-{sha256(content).hexdigest()[:32]}"}
+        elif name:
+            fields[name[1]] = content.decode("utf-8", "replace")
+    return fields, file
 
 
 def _parse_json(body: bytes) -> dict[str, Any]:

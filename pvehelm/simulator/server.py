@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pvehelm.simulator.core import BODY_LIMIT, Outcome, Request, Response, Simulator
+from pvehelm.simulator.requests import UPLOAD_LIMIT, is_upload
 from pvehelm.simulator.state import State
 
 REQUESTS_PER_CONNECTION = 100
@@ -111,7 +112,8 @@ class Server:
     @staticmethod
     async def _body(reader: asyncio.StreamReader, headers: dict[str, str]) -> bytes:
         length = headers.get("content-length", "0")
-        if not length.isdigit() or "transfer-encoding" in headers or int(length) > BODY_LIMIT:
+        limit = UPLOAD_LIMIT if is_upload(headers) else BODY_LIMIT
+        if not length.isdigit() or "transfer-encoding" in headers or int(length) > limit:
             return b""
         return await reader.readexactly(int(length))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Any
 
@@ -223,7 +224,15 @@ def download(call: Call) -> str:
 
 @handler("POST", PATH + "/upload")
 def upload(call: Call) -> str:
-    return _receive(call, "imgcopy", "", call.str("content"), call.str("filename"))
+    if call.file is None:
+        raise Failure(500, "missing temporary file name")
+    # What a browser sends may be a path, and blanks are no part of a name.
+    filename = re.sub(r"\s", "_", re.split(r"[/\\]", call.str("filename"))[-1])
+    algorithm, wanted = call.str("checksum-algorithm"), call.str("checksum").lower()
+    got = hashlib.new(algorithm, call.file).hexdigest() if algorithm else wanted
+    if got != wanted and call.fail_task is None:
+        call.fail_task = f"checksum mismatch: got '{got}' != expect '{wanted}'"
+    return _receive(call, "imgcopy", "", call.str("content"), filename, max(1, len(call.file)))
 
 
 @handler("POST", PATH + "/oci-registry-pull")
