@@ -168,7 +168,9 @@ async def _out_of_set(
     named = ", ".join(sorted(refs))
     desire = sets.without(ctx, key, release, refs, description=f"Deleted {named}"[:200])
     if desire is None:
-        desire = Desire("uninstall", (), {"labels": dict(release.labels)})
+        # Nothing is left of the set but its history, from which a rollback brings it back.
+        record = {"labels": dict(release.labels), "description": f"Deleted {named}"[:200]}
+        desire, options = Desire("uninstall", (), record), replace(options, keep_history=True)
     result = await run(ctx, key, desire, options)
     made.plans.append(result.plan)
     made.done |= dict.fromkeys(sorted(refs), f"deleted from set {key.name}")
