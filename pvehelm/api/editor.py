@@ -30,6 +30,7 @@ _METADATA: Document = {
         "annotations": {"type": "object"},
         "lifecycle": {"enum": ["keep", "protect", "createOnly"]},
         "ignoreChanges": {"type": "array", "items": {"type": "string"}},
+        "allowReplace": {"type": "boolean"},
         "needs": {"type": "array", "items": {"type": "string", "pattern": "/"}},
         "hook": {"type": ["string", "array"], "items": {"type": "string"}},
         "hookWeight": {"type": "integer"},

@@ -5,6 +5,7 @@ A leaf counts only if the manifest or the inventory mentions it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -57,10 +58,10 @@ def compare(
     """All leaves that have to change, and those that can't with the reason."""
     kind = one.kind
     wanted, now = leaves(one.wanted.fields), leaves(live.fields)
-    ignored = tuple(str(path).removeprefix("spec.") for path in one.metadata.get("ignoreChanges") or ())
+    ignored = tuple(_dotted(str(path)) for path in one.metadata.get("ignoreChanges") or ())
     changed: list[FieldChange] = []
     for leaf, value in wanted.items():
-        if any(leaf == path or leaf.startswith(f"{path}.") for path in ignored) and owned is not None:
+        if owned is not None and any(_below(name, path) for path in ignored for name in _names(one, leaf)):
             continue
         before = now.get(leaf, live.fields.get(leaf))
         if (value is None and before is None) or is_same(kind, leaf, value, before, owned, observed):
@@ -79,6 +80,23 @@ def compare(
         changed.append(FieldChange(leaf, before, found, effect, reason))
     refused = [(c, why) for c in changed if (why := kind.refusal(c.leaf, c.before, c.after, live))]
     return changed, refused
+
+
+def _dotted(path: str) -> str:
+    """``spec.disks[0].size`` as ``disks.0.size``."""
+    return re.sub(r"\[(\d+)\]", r".\1", path).removeprefix("spec.")
+
+
+def _names(one: Desired, leaf: str) -> Iterator[str]:
+    """What a user may call a leaf: by the API's name, or by its path in the spec."""
+    yield leaf
+    origin = one.wanted.origins.get(leaf)
+    if origin:
+        yield ".".join(map(str, origin[1:]))
+
+
+def _below(name: str, path: str) -> bool:
+    return name == path or name.startswith(f"{path}.")
 
 
 def given_back(one: Desired, owned: Owned | None, wanted: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

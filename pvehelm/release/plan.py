@@ -115,6 +115,10 @@ class Planner:
                 Problem(where, f"resources need each other in a circle: {' -> '.join(circle)}", "remove one needs")
             )
         ordered = order(edged)
+        for ref in sorted(self.allowed.replace - changes.keys()):
+            self.problems.append(
+                Problem(ref, "--replace names no resource of this release", ", ".join(sorted(changes)[:8]))
+            )
         if self.allowed.targets:
             ordered = self._targeted(ordered)
         self.notes += [f"{new} was {old} so far; the object stays" for new, old in self.observed.renamed.items()]
@@ -281,7 +285,7 @@ class Planner:
         metadata = {
             k: v
             for k, v in one.metadata.items()
-            if k in ("lifecycle", "ignoreChanges", "needs", "labels", "annotations")
+            if k in ("lifecycle", "ignoreChanges", "allowReplace", "needs", "labels", "annotations")
         }
         metadata["after"] = list(one.wanted.needs)
         key = dict(live.key) if live else {k: v for k, v in one.wanted.key.items() if v is not None}
@@ -331,12 +335,14 @@ class Planner:
         ref = one.ref
         losses = one.kind.losses(live)
         protected = one.lifecycle == "protect" or one.lifecycle == "keep"
-        if (losses or protected or _guest_kind(one.kind)) and ref not in self.allowed.destroy:
+        foreseen = bool(one.metadata.get("allowReplace")) and not protected
+        if (losses or protected or _guest_kind(one.kind)) and not foreseen and ref not in self.allowed.destroy:
             self.refusals.append(
                 Problem(
                     one.where(""),
                     f"{ref} would be destroyed and made again: {reason}",
-                    f"--allow-destroy {ref} if that is meant",
+                    f"--allow-destroy {ref} if that is meant"
+                    + ("" if protected else "; metadata.allowReplace: true allows it for good"),
                 )
             )
         steps = [*one.kind.delete(live), *made.steps]

@@ -48,7 +48,7 @@ async def _recover(ctx: Context, key: ReleaseKey, lease: Lease, entry: Entry) ->
     client = await ctx.connect()
     await _settle_task(ctx, entry)
     where: Mapping[str, Any] = intent.get("key", {})
-    live = await _read(kind, where, Reader(client))
+    live = await _read(ctx, entry.ref, kind, where, Reader(client))
     owned = Owned.from_json(intent["owned"]) if intent.get("owned") else None
     if intent.get("creates"):
         ours = live is not None and _is_ours(kind, live, owned)
@@ -90,12 +90,19 @@ def _is_ours(kind: Kind, live: Live, owned: Owned | None) -> bool:
     return mark is not None and owned is not None and mark.uid == owned.uid and mark.ref == owned.ref
 
 
-async def _read(kind: Kind, where: Mapping[str, Any], reader: Reader) -> Live | None:
+async def _read(ctx: Context, ref: str, kind: Kind, where: Mapping[str, Any], reader: Reader) -> Live | None:
     """The object, once nobody works on it any more (a clone locks its target until it is complete)."""
+    told = ""
     for pause in (0.5, 1, 2, 4, 8, 15, 30, 60, 60, 60, 0):
         live = await kind.read(where, reader)
-        if live is None or not live.extra.get("raw", {}).get("lock"):
+        lock = str(live.extra.get("raw", {}).get("lock") or "") if live is not None else ""
+        if not lock:
             return live
+        if lock != told:
+            told = lock
+            ctx.emit(
+                Event("note", ref, f"guest {where.get('vmid')} is locked ({lock}); waiting up to 4 minutes for it")
+            )
         await asyncio.sleep(pause)
         reader.forget()
     return live
@@ -105,7 +112,10 @@ async def _settle_task(ctx: Context, entry: Entry) -> None:
     """Let a task that outlived its process end."""
     if not entry.upid:
         return
+    task = Task(entry.upid, await ctx.connect())
     try:
-        await Task(entry.upid, await ctx.connect()).wait()
+        if (await task.status()).get("status") == "running":
+            ctx.emit(Event("note", entry.ref, f"waiting for its task, which still runs: {entry.upid}"))
+        await task.wait()
     except (TaskError, ApiError) as error:
         ctx.emit(Event("note", entry.ref, str(error)))
