@@ -80,10 +80,17 @@ def is_strict(text: str) -> bool:
 
 
 def satisfies(constraint: str, version: str | Version) -> bool:
-    """Whether a version meets a constraint; Raises ValueError for what is neither."""
+    """Whether a version meets a constraint. Raises ValueError for what is neither.
+
+    As Helm's own library decides it: a prerelease is only meant where a condition beside it names one.
+    """
     wanted = [_terms(group) for group in constraint.split("||")]
     found = version if isinstance(version, Version) else parse(version)
-    return any(all(term.allows(found) for term in group) for group in wanted)
+    return any(
+        all(term.allows(found) for term in group)
+        for group in wanted
+        if not found.prerelease or any(term.version.prerelease for term in group)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +103,9 @@ class _Term:
 
     def allows(self, v: Version) -> bool:
         c = self.version
-        # A prerelease is only meant where the constraint names one itself.
-        if v.prerelease and not c.prerelease:
-            return False
         match self.operator:
             case ">":
-                return v > c if not self.dirty else self.beyond(v)
+                return self.beyond(v)
             case "<":
                 return v < c
             case ">=" | "=>":
@@ -119,21 +123,27 @@ class _Term:
         return self.tilde(v) if self.dirty else v == c
 
     def beyond(self, v: Version) -> bool:
-        if v.major != self.version.major:
-            return v.major > self.version.major
-        return not self.any_minor and v.minor > self.version.minor
+        c = self.version
+        if not self.dirty or (v.major == c.major and not self.any_minor and not self.any_patch):
+            return v > c
+        if v.major != c.major:
+            return v.major > c.major
+        return not self.any_minor and v.minor > c.minor
 
     def like(self, v: Version) -> bool:
         c = self.version
-        if not self.dirty:
-            return v == c
-        return v.major == c.major and (self.any_minor or v.minor == c.minor)
+        if self.any_minor:
+            return v.major == c.major
+        if self.any_patch:
+            same = Version(0, 0, 0, v.prerelease) == Version(0, 0, 0, c.prerelease)
+            return v.major == c.major and v.minor == c.minor and same
+        return v == c
 
     def tilde(self, v: Version) -> bool:
         c = self.version
         if v < c:
             return False
-        if c == Version(0, 0, 0) and not self.any_minor and not self.any_patch:
+        if c.major == c.minor == c.patch == 0 and not self.any_minor and not self.any_patch:
             return True
         return v.major == c.major and (self.any_minor or v.minor == c.minor)
 

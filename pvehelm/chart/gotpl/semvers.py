@@ -126,6 +126,8 @@ class Incremented(Semver):
     __slots__ = ()
     go_type = "semver.Version"
     go_kind = "struct"
+    # Only the methods that take the value itself; the others need its address.
+    names = tuple(name for name in Semver.names if name not in ("Original", "Compare", "Equal") and "Than" not in name)
 
 
 def _version(value: Any) -> Version:
