@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import datetime as dt
 import hashlib
 import hmac
@@ -11,6 +10,7 @@ import ipaddress
 import secrets
 from typing import Any, ClassVar
 
+from pvehelm.chart.gotpl.encoding import base64_bytes
 from pvehelm.chart.gotpl.signatures import function
 from pvehelm.chart.gotpl.values import GoError, GoObject, from_bytes, text, to_bytes
 
@@ -219,8 +219,8 @@ def buildCustomCert(certificate: str, key: str) -> Certificate:
 
     def decoded(value: str, what: str) -> str:
         try:
-            return from_bytes(base64.b64decode(value.replace("\n", "").replace("\r", ""), validate=True))
-        except (binascii.Error, ValueError):
+            return from_bytes(base64_bytes(value))
+        except GoError:
             raise GoError(f"unable to decode base64 {what}") from None
 
     found = Certificate(decoded(certificate, "certificate"), decoded(key, "private key"))
@@ -273,10 +273,7 @@ def decryptAES(password: str, value: str) -> str:
     """The text that encryptAES encrypted."""
     if not value:
         return ""
-    try:
-        sealed = base64.b64decode(value.replace("\n", "").replace("\r", ""), validate=True)
-    except (binascii.Error, ValueError):
-        raise GoError("illegal base64 data") from None
+    sealed = base64_bytes(value)
     if len(sealed) < 32:
         raise GoError("runtime error: slice bounds out of range")
     if len(sealed) % 16:

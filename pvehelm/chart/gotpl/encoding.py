@@ -29,7 +29,52 @@ def b64enc(value: str) -> str:
 @function("b64dec", "string", "string")
 def b64dec(value: str) -> str:
     """A text from base64; the complaint if it is none."""
-    return _decoded(to_bytes(value), string.ascii_letters + string.digits + "+/", 4, base64.b64decode)
+    try:
+        return from_bytes(base64_bytes(value))
+    except GoError as error:
+        return str(error)
+
+
+def base64_bytes(value: str) -> bytes:
+    """The bytes of a base64 text, in which line breaks do not count. Raises GoError with Go's complaint."""
+    raw = to_bytes(value)
+    body = raw.translate(None, b"\r\n")
+    if not len(body) % 4 and not body.translate(None, _BASE64).rstrip(b"="):
+        try:
+            return binascii.a2b_base64(body, strict_mode=True)
+        except binascii.Error:
+            if not body:
+                return b""
+    raise GoError(f"illegal base64 data at input byte {_corrupt(raw)}")
+
+
+_BASE64 = (string.ascii_letters + string.digits + "+/").encode()
+_BREAKS = b"\r\n"
+
+
+def _corrupt(raw: bytes) -> int:
+    """Where Go finds the first fault."""
+    at = held = 0
+    while at < len(raw):
+        byte = raw[at]
+        at += 1
+        if byte in _BASE64:
+            held = (held + 1) % 4
+        elif byte == 61 and held > 1:
+            while at < len(raw) and raw[at] in _BREAKS:
+                at += 1
+            if held == 2:
+                if at == len(raw):
+                    return len(raw)
+                if raw[at] != 61:
+                    return at - 1
+                at += 1
+                while at < len(raw) and raw[at] in _BREAKS:
+                    at += 1
+            return at
+        elif byte not in _BREAKS:
+            return at - 1
+    return at - held
 
 
 @function("b32enc", "string", "string")
@@ -41,44 +86,32 @@ def b32enc(value: str) -> str:
 @function("b32dec", "string", "string")
 def b32dec(value: str) -> str:
     """A text from base32; the complaint if it is none."""
-    return _decoded(to_bytes(value), string.ascii_uppercase + "234567", 8, base64.b32decode)
+    body = to_bytes(value).translate(None, _BREAKS)
+    fault = _corrupt32(body)
+    return from_bytes(base64.b32decode(body)) if fault is None else f"illegal base32 data at input byte {fault}"
 
 
-def _decoded(value: bytes, alphabet: str, group: int, decode: Any) -> str:
-    name = "base64" if group == 4 else "base32"
-    # Line breaks do not count.
-    body = value.replace(b"\r", b"").replace(b"\n", b"")
-    known = alphabet.encode()
-    filled = body.rstrip(b"=")
-    bad = next((at for at, byte in enumerate(filled) if byte not in known), len(filled))
-    rest, padding = bad % group, len(body) - len(filled)
-    fits = {4: {0: 0, 2: 2, 3: 1}, 8: {0: 0, 2: 6, 4: 4, 5: 3, 7: 1}}[group]
-    if bad == len(filled) and fits.get(rest) == padding:
-        return from_bytes(decode(body))
-    if bad < len(filled):
-        place = bad
-        if filled[bad : bad + 1] == b"=" and rest in fits and rest:
-            # Padding in the middle: what follows it is garbage.
-            place = bad + fits[rest]
-    elif padding and rest in fits and rest and padding > fits[rest]:
-        place = len(filled) + fits[rest]
-    elif padding and (rest not in fits or rest == 0):
-        place = len(filled)
-    else:
-        place = len(body) - (rest if group == 4 and not padding else 0) if group == 4 and not padding else len(body)
-    return f"illegal {name} data at input byte {_counted(value, place)}"
+_BASE32 = (string.ascii_uppercase + "234567").encode()
 
 
-def _counted(value: bytes, place: int) -> int:
-    """The place in the text with its line breaks."""
-    at = 0
-    for at, byte in enumerate(value):
-        if byte in b"\r\n":
-            continue
-        if place == 0:
-            return at
-        place -= 1
-    return len(value) if value else at
+def _corrupt32(body: bytes) -> int | None:
+    """Where Go finds the first fault in base32."""
+    for start in range(0, len(body), 8):
+        group = body[start : start + 8]
+        rest = len(body) - start
+        for held, byte in enumerate(group):
+            if byte == 61 and held >= 2 and rest - held - 1 < 8:
+                if rest < 8:
+                    return len(body)
+                wrong = next((k for k, other in enumerate(group[held + 1 :]) if other != 61), None)
+                if wrong is not None:
+                    return start + held + wrong
+                return start + held if held in (3, 6) else start + 8 if rest > 8 else None
+            if byte not in _BASE32:
+                return start + held
+        if len(group) < 8:
+            return start
+    return None
 
 
 @function("sha1sum", "string", "string")
@@ -191,7 +224,7 @@ def dir_(path: str) -> str:
 def ext(path: str) -> str:
     """The extension of a path, with its point."""
     _, dot, suffix = path.rpartition("/")[2].rpartition(".")
-    return dot + suffix
+    return dot + suffix if dot else ""
 
 
 @function("isAbs osIsAbs", "string", "bool")

@@ -11,7 +11,7 @@ from typing import Any
 
 from pvehelm.chart.gotpl.printing import format_float, quote
 from pvehelm.chart.gotpl.signatures import function
-from pvehelm.chart.gotpl.values import GoError, GoObject, NilList, bounded, float_text, text, type_of
+from pvehelm.chart.gotpl.values import GoError, GoObject, NilList, bounded, float_text, text, to_bytes, type_of
 
 _DEEPEST = 1000
 _HTML = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"}
@@ -162,9 +162,9 @@ def _complaint(value: str, error: json.JSONDecodeError) -> str:
     elif context.startswith("looking") and error.msg.startswith("Expecting value"):
         for word in ("true", "false", "null"):
             if value[at : at + 1] == word[0]:
-                same = next((n for n in range(len(word)) if value[at + n : at + n + 1] != word[n]), len(word))
-                at += same
-                context = f"in literal {word} (expecting {quote(word[same], chr(39))})" if same < len(word) else ""
+                same = next((n for n in range(len(word)) if value[at + n : at + n + 1] != word[n]), 0)
+                found = value[at + same : at + same + 1] or " "
+                return f"invalid character {_shown(found)} in literal {word} (expecting {_shown(word[same])})"
         if value[at : at + 1] == "-":
             at += 1
             context = "in numeric literal"
@@ -172,7 +172,12 @@ def _complaint(value: str, error: json.JSONDecodeError) -> str:
         at += 1
     if at >= len(value) or not context:
         return "unexpected end of JSON input"
-    return f"invalid character {quote(value[at], chr(39))} {context}"
+    return f"invalid character {_shown(value[at])} {context}"
+
+
+def _shown(char: str) -> str:
+    """A character in a complaint: the first of its bytes."""
+    return quote(to_bytes(char)[:1].decode("latin-1"), "'")
 
 
 def kind(value: Any) -> str:

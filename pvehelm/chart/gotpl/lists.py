@@ -138,9 +138,10 @@ def slice_(items: Any, *bounds: Any) -> Any:
 def chunk(size: int, items: Any) -> Lists:
     """A list in pieces of a size."""
     found = _items(items, "Cannot chunk type")
-    if size == 0:
+    count = (len(found) - 1) // size + 1 if size else -1
+    if count < 0 or (size < 0 and count > 0):
         raise GoError("runtime error: makeslice: len out of range")
-    if not found or size < 0:
+    if not count:
         return Lists()
     bounded(len(found) // size, "list")
     return Lists([*found[at : at + size]] for at in range(0, len(found), size))

@@ -90,7 +90,7 @@ def _merged(target: dict[str, Any], source: dict[str, Any], depth: int = 0) -> N
         if isinstance(value, dict) and isinstance(kept, dict):
             if kept is not value:
                 _merged(kept, value, depth + 1)
-        elif (key not in target or not kept) and (value or key not in target):
+        elif not kept and (value or (value is not None and key not in target)):
             target[key] = value
 
 

@@ -177,7 +177,7 @@ def _counted(change: Callable[[Decimal, Decimal], Decimal], first: Any, others: 
     result = _decimal(first)
     for other in others:
         result = change(result, _decimal(other))
-    return float(result)
+    return float(result) or 0.0
 
 
 def _quotient(one: Decimal, other: Decimal) -> Decimal:
@@ -232,13 +232,24 @@ def min_(first: Any, *others: Any) -> Int64:
 @function("maxf", "any, ...any", "float64")
 def maxf(first: Any, *others: Any) -> float:
     """The largest number."""
-    return max([to_float(value) for value in (first, *others)])
+    return _extreme(max, [to_float(value) for value in (first, *others)])
 
 
 @function("minf", "any, ...any", "float64")
 def minf(first: Any, *others: Any) -> float:
     """The smallest number."""
-    return min([to_float(value) for value in (first, *others)])
+    return _extreme(min, [to_float(value) for value in (first, *others)])
+
+
+def _extreme(choose: Callable[[list[float]], float], numbers: list[float]) -> float:
+    """The largest or smallest number: NaN wins, and 0 is larger than -0."""
+    if any(number != number for number in numbers):
+        return math.nan
+    found = choose(numbers)
+    if not found:
+        zeros = [number for number in numbers if not number]
+        return math.copysign(0.0, choose([math.copysign(1.0, zero) for zero in zeros]))
+    return found
 
 
 @function("floor", "any", "float64")
@@ -263,7 +274,7 @@ def round_(value: Any, places: int, *at: float) -> float:
     if not math.isfinite(digit):
         return math.nan if math.isnan(digit) or math.isinf(power) else digit
     part = math.modf(digit)[0]
-    rounded = float(math.ceil(digit) if part >= (at[0] if at else 0.5) else math.floor(digit))
+    rounded = math.copysign(float(math.ceil(digit) if part >= (at[0] if at else 0.5) else math.floor(digit)), digit)
     return rounded / power if power else math.nan
 
 

@@ -45,7 +45,8 @@ def title(value: str) -> str:
     """A text with each word's first letter in upper case."""
     out, start = [], True
     for char in value:
-        out.append(upper_case(char) if start else char)
+        titled = char.title() if start else char
+        out.append(titled if len(titled) == 1 else upper_case(char))
         # Letters, digits and "_" belong to a word; other ASCII and blanks end it, other marks do not.
         start = not (char.isalnum() or char == "_") and (ord(char) < 128 or char in SPACE)
     return "".join(out)
@@ -271,14 +272,17 @@ def _abbreviated(value: bytes, offset: int, width: int) -> bytes:
 @function("nospace", "string", "string")
 def nospace(value: str) -> str:
     """A text without any blanks."""
-    return "".join([char for char in value if char not in SPACE])
+    # goutils takes each byte for a character, unless it finds nothing to remove.
+    shown = to_bytes(value).decode("latin-1")
+    left = "".join([char for char in shown if char not in SPACE])
+    return left if len(left) < len(shown) else value
 
 
 @function("initials", "string", "string")
 def initials(value: str) -> str:
     """The first letter of each word."""
     out, start = [], True
-    for char in value:
+    for char in to_bytes(value).decode("latin-1"):
         if char in SPACE:
             start = True
         elif start:

@@ -117,7 +117,9 @@ def dumps(value: Any) -> str:
     """A map as TOML. Raises GoError for anything else, and for nil in a list."""
     value = _plain(value)
     if not isinstance(value, dict):
-        raise GoError("toml: top-level values must be Go maps or structs")
+        if _is_table(value):
+            raise GoError("toml: top-level values must be Go maps or structs")
+        return _value(value)
     encoder = _Encoder()
     encoder.table([], value)
     result = "".join(encoder.out)
@@ -143,7 +145,7 @@ def _complaint(value: str, message: str) -> str:
     lines = value.split("\n")
     line = int(found[1]) if found and found[1] else max(len(value.splitlines()), 1)
     at = lines[line - 1][int(found[2]) - 1 :][:1] if found and found[2] and line <= len(lines) else ""
-    if what.startswith("Expected '=' after a key"):
+    if what.startswith(("Expected '=' after a key", "Invalid statement")):
         if not (found and found[1]):
             return f"toml: line {line}: unexpected EOF; expected key separator '='"
         mark = quote(at or "\n", "'")
@@ -186,6 +188,8 @@ def _moment(day: dt.date, clock: dt.time, zone: Zone) -> Time:
 @function("toToml", "any", "string")
 def toToml(value: Any) -> str:
     """A map as TOML; the complaint for what has none."""
+    if value is None:
+        raise GoError("reflect: call of reflect.Value.Type on zero Value")
     try:
         return dumps(value)
     except GoError as error:

@@ -44,7 +44,7 @@ def _words(value: str) -> list[tuple[str, str]]:
                 while end < size and kinds[end] == "letter":
                     end += 1
         else:
-            while end < size and kinds[end] == kind:
+            while end < size and (kinds[end] == kind or (kind == "mark" and value[end] in "-_")):
                 end += 1
         words.append((kind, value[at:end]))
         at = end

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pvehelm.chart.gotpl.signatures import function
-from pvehelm.chart.gotpl.values import GoError, GoObject, NilList, bounded, float_text, text, to_bytes
+from pvehelm.chart.gotpl.values import GoError, GoObject, NilList, bounded, decimal_digits, float_text, text, to_bytes
 
 _WIDTH = 80
 _LONGEST_KEY = 128
@@ -371,8 +371,14 @@ def _scalar(value: Any, indent: int, column: int) -> str:
 def _float(value: float) -> str:
     if not math.isfinite(value):
         raise GoError(f"json: unsupported value: {float_text(value)}")
-    if value.is_integer() and -9223372036854775808.0 <= value < 18446744073709551616.0:
-        return str(int(value))
+    if value.is_integer() and abs(value) < 2e19:
+        if abs(value) < 1e15:
+            return str(int(value))
+        # JSON has the shortest digits that read back, filled up with zeros.
+        sign, digits, point = decimal_digits(value)
+        whole = int(sign + digits.ljust(point, "0"))
+        if -(1 << 63) <= whole < 1 << 64:
+            return str(whole)
     return float_text(value)
 
 
