@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from pvehelm.chart import strvals
 from pvehelm.chart.chart import Chart
 from pvehelm.chart.expression import at, steps_of
-from pvehelm.chart.merging import rules
+from pvehelm.chart.merging import Rules, joins, rules
 from pvehelm.chart.schema import redact_all
 from pvehelm.chart.suggest import suggest
 from pvehelm.chart.values import ValueFlag, coalesce, documents, enabled, from_flags, overlay
@@ -74,27 +74,39 @@ def explain(
     whole = coalesce(chart, user, allow_missing=True)
     shown = [Layer(redact_all(tree, layer.values), layer.place) for layer in layers(chart, flags, recorded, history)]
     final = at(whole, steps)
+    given = rules(tree)
     if isinstance(final, dict) and final:
-        return [said for leaf in leaves(redact_all(tree, whole), steps) for said in _said(shown, leaf)[-1:]]
-    found = _said(shown, steps)
+        return [said for leaf in leaves(redact_all(tree, whole), steps) for said in _said(shown, leaf, given)[-1:]]
+    found = _said(shown, steps, given)
+    if isinstance(final, list) and joins(given, steps):
+        return [said._replace(counts=isinstance(said.value, list)) for said in found]
     if not found:
         hint = _meant(whole, steps)
         raise NotFoundError(f"nothing says anything about {path}", hint=hint)
     return found
 
 
-def _said(shown: Sequence[Layer], steps: Path_) -> list[Said]:
+def _said(shown: Sequence[Layer], steps: Path_, given: Rules) -> list[Said]:
     found = []
     for layer in shown:
-        for end in range(len(steps), 0, -1):
-            part = steps[:end]
-            if _has(layer.values, part):
-                value = at(layer.values, part)
-                # A map above says nothing about what is not in it; anything else takes its place.
-                if end == len(steps) or not isinstance(value, dict | list):
-                    found.append(Said(dotted(part), value, layer.place(part), False))
-                break
+        part = _speaks(layer.values, steps, given)
+        if part:
+            found.append(Said(dotted(part), at(layer.values, part), layer.place(part), False))
     return [said._replace(counts=index == len(found) - 1) for index, said in enumerate(found)]
+
+
+def _speaks(values: Any, steps: Path_, given: Rules) -> Path_:
+    """The part of a path at which a layer says something about its value: all of it, or what takes its place above."""
+    if _has(values, steps):
+        return steps
+    for end in range(1, len(steps)):
+        if not _has(values, steps[:end]):
+            break
+        value = at(values, steps[:end])
+        # A map says nothing about what is not in it, and neither does a list that only adds to others.
+        if not isinstance(value, dict | list) or (isinstance(value, list) and not joins(given, steps[:end])):
+            return steps[:end]
+    return ()
 
 
 def _of_charts(chart: Chart, prefix: Path_) -> Iterator[Layer]:

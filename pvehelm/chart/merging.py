@@ -58,6 +58,13 @@ def under(given: Rules | None, key: str) -> Rules:
     return found if isinstance(found, Mapping) else {}
 
 
+def joins(given: Rules, path: Path_) -> bool:
+    """Whether lists at a path join."""
+    for step in path:
+        given = under(given, str(step))
+    return _HERE in given
+
+
 def joined(
     given: Rules, lower: list[Any], upper: list[Any], merge: Callable[[dict[str, Any], dict[str, Any]], None]
 ) -> list[Any]:

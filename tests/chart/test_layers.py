@@ -64,6 +64,17 @@ def test_a_map_shows_the_last_word_on_each_leaf(chart: Chart) -> None:
     assert said(chart, "map") == [(2, "--set map.j", True), (1, "values.yaml:5:7", True)]
 
 
+def test_a_list_takes_the_place_of_lists_below(tmp_path: Path) -> None:
+    files = {"values.yaml": "disks: [{name: a, size: 1}]\nadds: [a]\nlist: [a]\n"}
+    chart = load(write(tmp_path / "web", {**FILES, **files}))
+    given = [ValueFlag("set", "disks[0].size=3,list[0]=b,scalar=1")]
+    assert [(path, value, counts) for path, value, _, counts in explain(chart, "disks[0].name", given)] == [
+        ("disks[0].name", "a", False),
+        ("disks", [{"size": 3}], True),
+    ]
+    assert [(value, counts) for _, value, _, counts in explain(chart, "list", given)] == [(["a"], True), (["b"], True)]
+
+
 def test_what_is_sensitive_stays_hidden(chart: Chart) -> None:
     assert [value for value, *_ in said(chart, "pw")] == ["<sensitive>", "<sensitive>"]
 
