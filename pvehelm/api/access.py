@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pvehelm.api import scopes, values
+from pvehelm.api.item import Item
 from pvehelm.api.kind import Get, Key, Live, Manifest, Step, Wanted
-from pvehelm.api.strategies import Item, ending
+from pvehelm.api.singleton import ending
 
 if TYPE_CHECKING:
     from pvehelm.api.checks import Checks

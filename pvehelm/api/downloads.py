@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pvehelm.api import scopes, values
 from pvehelm.api.generic import ask
+from pvehelm.api.item import Item, missing_node
 from pvehelm.api.kind import Get, Key, Live, Step, Wanted, leaves
-from pvehelm.api.strategies import Item, missing_node
 from pvehelm.errors import Problem
 
 if TYPE_CHECKING:

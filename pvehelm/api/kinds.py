@@ -119,12 +119,12 @@ class Kinds:
 
 
 def _strategy(name: str) -> type[SchemaKind]:
-    from pvehelm.api import access, downloads, strategies, switches
+    from pvehelm.api import access, downloads, item, singleton, switches
 
     found: dict[str, type[SchemaKind]] = {
-        "item": strategies.Item,
-        "singleton": strategies.Singleton,
-        "list": strategies.RuleList,
+        "item": item.Item,
+        "singleton": singleton.Singleton,
+        "list": singleton.RuleList,
         "entries": access.Entries,
         "verb": downloads.Download,
         "switch": switches.Switch,

@@ -7,8 +7,8 @@ from typing import Any
 
 from pvehelm.api import scopes
 from pvehelm.api.generic import ask
+from pvehelm.api.item import Item
 from pvehelm.api.kind import Get, Key, Live, Step, Wanted
-from pvehelm.api.strategies import Item
 
 
 class Switch(Item):

@@ -1,15 +1,14 @@
-"""The shapes of the API behind the kinds: how each is read and turned into calls. ``kinds.toml`` chooses.
+"""A member of a collection: created, changed and removed one by one. The other shapes of the API are variations of it.
 
-* ``Item``: a collection with members; created, changed and removed one by one.
-* ``Singleton``: settings that are always there.
-* ``RuleList``: the ordered list of a scope.
+* ``singleton.Singleton``: settings that are always there; ``singleton.RuleList``: the ordered list of a scope.
 * ``access.Entries``: an access entry, one row per subject (AccessControl).
-* ``downloads.Download``: made by a verb, seen in a list (Image).
+* ``downloads.Download``: made by a verb, seen in a list (Image); ``switches.Switch``: on or off by two verbs.
+
+``kinds.toml`` chooses.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ from typing import Any
 
 from pvehelm.api import rows, scopes, values
 from pvehelm.api.generic import SchemaKind, ask
+from pvehelm.api.identity import as_configured, identifies, same_id
 from pvehelm.api.kind import Get, Key, Live, Step, Wanted, leaves
 from pvehelm.api.schema import Operation
 from pvehelm.api.shapes import Shape
@@ -102,10 +102,10 @@ class Item(SchemaKind):
         shown, meant = row.get(column), key.get(name)
         form = self.rule(name).compare
         if form:
-            return _identifies(form, str(shown), str(meant))
+            return identifies(form, str(shown), str(meant))
         if self.table.id_prefix and name in self.id_names:
             shown, meant = (str(text).removeprefix(self.table.id_prefix) for text in (shown, meant))
-        return _same_id(shown, meant, fold=self.scoped)
+        return same_id(shown, meant, fold=self.scoped)
 
     def row_names(self, row: Mapping[str, Any]) -> dict[str, str]:
         """Parts of the key -> the columns of a row that say them."""
@@ -376,92 +376,6 @@ class Item(SchemaKind):
         return where or {}, []
 
 
-class Singleton(Item):
-    """Settings that are always there: written by one PUT, given back by unsetting what was set."""
-
-    always_there = True
-
-    async def read(self, key: Key, get: Get) -> Live | None:
-        """See Kind.read; None only while the guest or node it belongs to does not exist."""
-        place, where = await self._where(key, get)
-        shape = self.shape(place)
-        if where is None or shape.index is None:
-            return None
-        row = await ask(get, self._path(shape.index, {**key, **where}))
-        if self.table.pairs and isinstance(row, list):
-            row = {one[self.table.pairs[0]]: one.get(self.table.pairs[1]) for one in row}
-        if not isinstance(row, Mapping):
-            return None
-        extra: dict[str, Any] = {"vacant": True}
-        if row.get("digest"):
-            extra["digest"] = row["digest"]
-        return Live(key={**key, **where}, fields=self.live_fields(row, place), extra=extra)
-
-    def create(self, wanted: Wanted, context: Mapping[str, Any]) -> list[Step]:
-        """See Kind.create: the settings of something that comes into being in the same plan."""
-        place, key = self._target(wanted.key, context)
-        fields = {name: value for name, value in wanted.fields.items() if value is not None}
-        live = Live(key=key | ({"guest": place} if place in ("vm", "ct") else {}), fields={})
-        step = self._update_step(live, leaves(fields), wanted, place, key)
-        return [replace(step, note=f"set {self.name}", creates=True)]
-
-    def update(self, live: Live, changes: Mapping[str, Any], wanted: Wanted | None) -> list[Step]:
-        """See Kind.update. Without ``wanted`` all that is owned is given back, and the last step ends that."""
-        shape = self.shape(self.places[0])
-        if self.table.delete and shape.delete is not None and all(value is None for value in changes.values()):
-            path = self._path(shape.delete, self._target(live.key, {})[1])
-            steps = [Step(shape.delete.method, path, writes=tuple(changes), note=f"remove {self.name}")]
-        else:
-            steps = super().update(live, changes, wanted)
-        return ending(steps) if wanted is None else steps
-
-    def delete(self, live: Live) -> list[Step]:
-        """Unsets every field in ``live.fields``: pass a Live that holds only what is owned."""
-        if not live.fields:
-            return []
-        place, key = self._target(live.key, {})
-        step = self._update_step(live, dict.fromkeys(live.fields), None, place, key)
-        return [replace(step, writes=(), note=f"unset {self.name}", deletes=True)]
-
-
-class RuleList(Singleton):
-    """The whole ordered list of a scope."""
-
-    async def read(self, key: Key, get: Get) -> Live | None:
-        """See Kind.read; an empty list is there, and vacant."""
-        place, where = await self._where(key, get)
-        below = self.table.children
-        if where is None or below is None or self.shape(place).index is None:
-            return None
-        extra: dict[str, Any] = {}
-        listed = await self._read_rows(place, {**key, **where}, get, extra)
-        if listed is None:
-            return None
-        extra["vacant"] = not listed
-        return Live(key={**key, **where}, fields={below.field: listed}, extra=extra)
-
-    def create(self, wanted: Wanted, context: Mapping[str, Any]) -> list[Step]:
-        """See Kind.create."""
-        place, key = self._target(wanted.key, context)
-        below = self.table.children
-        assert below is not None
-        steps = self._separate(place, key, below.field, [], wanted.fields.get(below.field) or [], {}, fresh=True)
-        if not steps:
-            return [Step("", "", writes=(below.field,), note="the list is empty", creates=True)]
-        return [replace(steps[0], creates=True), *steps[1:]]
-
-    def delete(self, live: Live) -> list[Step]:
-        """See Kind.delete: the list is emptied, from the bottom."""
-        below = self.table.children
-        assert below is not None
-        return self.update(live, {below.field: []}, None)
-
-
-def ending(steps: list[Step]) -> list[Step]:
-    """Steps whose last one ends what is owned."""
-    return [*steps[:-1], replace(steps[-1], deletes=True)] if steps else []
-
-
 def merged(fields: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """The fields that ``changes`` (leaf -> value, None to unset) touch, as they are afterwards; None for unset ones."""
     after: dict[str, Any] = {}
@@ -478,40 +392,6 @@ def merged(fields: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
         else:
             after[name][sub] = value
     return {name: value if value != {} else None for name, value in after.items()}
-
-
-def as_configured(row: Mapping[str, Any]) -> dict[str, Any] | None:
-    """A row with what waits to be applied as if it were applied; None for one that is to go."""
-    found = dict(row)
-    if row.get("state") == "deleted":
-        return None
-    for name, value in (found.pop("pending", None) or {}).items():
-        if value == "deleted":
-            found.pop(name, None)
-        else:
-            found[name] = value
-    return found
-
-
-def _identifies(form: str, shown: str, meant: str) -> bool:
-    """Whether an identifier of the server stands for what a manifest names; see FieldRule.compare."""
-    if form in ("basename", "stem"):
-        name, own = re.split(r"[/:]", shown)[-1], re.split(r"[/:]", meant)[-1]
-        return name == own or (form == "stem" and name.startswith(f"{own}."))
-    network, _, length = shown.rpartition("-")
-    network = network.rpartition("-")[2]
-    try:
-        return ipaddress.ip_network(f"{network}/{length}") == ipaddress.ip_network(meant, strict=False)
-    except ValueError:
-        return shown == meant
-
-
-def _same_id(one: Any, other: Any, *, fold: bool) -> bool:
-    left, right = str(one), str(other)
-    if fold:
-        left, right = left.lower(), right.lower()
-    # A bare VMID means the HA resource of that guest, whatever its type.
-    return left == right or left.partition(":")[2] == right
 
 
 async def missing_node(name: str, where: str, get: Get) -> list[Problem]:
