@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from pvehelm.chart.gotpl.jsontext import mapping, sequence
-from pvehelm.chart.gotpl.printing import format_float
+from pvehelm.chart.gotpl.printing import format_float, sprintf
 from pvehelm.chart.gotpl.signatures import function
 from pvehelm.chart.gotpl.values import GoError, copy, from_bytes
 from pvehelm.chart.gotpl.yamlout import is_date
@@ -47,7 +47,8 @@ def resolve(value: str) -> Any:
     if _INT.match(body):
         sign, digits = (body[0], body[1:]) if body[0] in "+-" else ("", body)
         number = int(digits, 8) if re.match(r"0[0-7]+\Z", digits) else int(digits, 0)
-        return -number if sign == "-" else number
+        if number < 1 << 63 or (sign == "-" and number == 1 << 63) or (not sign and number < 1 << 64):
+            return -number if sign == "-" else number
     if _FLOAT.match(body):
         number_ = float(body)
         return number_ if math.isfinite(number_) else value
@@ -170,6 +171,10 @@ class _Reader:
             target.update(source)
 
 
+#: A key that is null, which JSON does not have; it stands here for the error to come.
+_NULL = "\0null"
+
+
 def _tag(value: Any) -> str:
     if value is None:
         return "null"
@@ -187,8 +192,8 @@ def _key(value: Any) -> str:
         shown = format_float(value, "g", -1)
         return {"+Inf": ".inf", "-Inf": "-.inf", "NaN": ".nan"}.get(shown, shown)
     if value is None:
-        raise GoError("unsupported map key of type: invalid, key: <nil>")
-    raise GoError(f"yaml: invalid map key: {value!r}")
+        return _NULL
+    raise GoError(f"yaml: invalid map key: {sprintf('%#v', value)}")
 
 
 def _jsonable(value: Any) -> Any:
@@ -203,6 +208,9 @@ def _jsonable(value: Any) -> Any:
         shown = "NaN" if value != value else "+Inf" if value > 0 else "-Inf"
         raise GoError(f"json: unsupported value: {shown}")
     if kind is dict:
+        if _NULL in value:
+            shown = sprintf("%#v", value[_NULL])
+            raise GoError(f"unsupported map key of type: %!s(<nil>), key: <nil>, value: {shown}")
         return {key: _jsonable(item) for key, item in value.items()}
     if kind is list:
         return [_jsonable(item) for item in value]

@@ -89,7 +89,10 @@ def is_plain_text(value: str) -> bool:
 def _finite_number(value: str) -> bool:
     if not _NUMBER.match(value):
         return False
-    return not ("e" in value or "E" in value) or "x" in value or "X" in value or math.isfinite(float(value))
+    if value.lstrip("+-")[1:2] in ("x", "X", "b", "B", "o", "O"):
+        number = int(value, 0)
+        return -(1 << 63) <= number < (1 << 63 if value[0] == "+" else 1 << 64)
+    return not ("e" in value or "E" in value) or math.isfinite(float(value))
 
 
 def _analysed(value: str, special: re.Pattern[str]) -> int:
