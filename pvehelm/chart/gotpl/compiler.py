@@ -45,6 +45,9 @@ OWN = {
 NAMES = frozenset((*OWN, "and", "or"))
 
 #: Functions whose result is always a string.
+#: What can be asked of ``.Values`` beside its keys.
+VALUES_METHODS = frozenset(("AsMap", "PathValue", "Table", "YAML"))
+
 _STRINGS = frozenset(
     {
         *("include", "tpl", "quote", "squote", "indent", "nindent", "toYaml", "toJson", "print", "println", "printf"),
@@ -343,7 +346,9 @@ class _Compiler:
         last = len(node.fields) - 1
         for index, name in enumerate(node.fields):
             reader = self.field if index or known else self.first
-            if index == last and given:
+            if name in VALUES_METHODS and index and node.fields[index - 1] == "Values":
+                base = f"{spot}of_values({','.join([base, repr(name), *(given if index == last else ())])})"
+            elif index == last and given:
                 base = f"{spot}{reader}({base},{name!r},{','.join(given)})"
             elif self.strict:
                 base = f"{spot}{reader}({base},{name!r})"

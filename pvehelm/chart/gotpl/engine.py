@@ -83,6 +83,7 @@ class Templates:
             "fault": runtime.fault,
             "joined": runtime.joined,
             "call": runtime.call,
+            "of_values": runtime.of_values,
             **{f"f_{name}": function for name, function in functions.items()},
         }
         kept = _unpacked(packed)

@@ -76,6 +76,34 @@ class MissingKey(ExecError):
         self.name, self.value = name, value
 
 
+def of_values(value: Any, name: str, *args: Any) -> Any:
+    """A method of Helm's ``Values``: AsMap, YAML, Table of a path, PathValue of a path to what is no map."""
+    if not isinstance(value, dict) or isinstance(value, GoObject):
+        return field(value, name, *args)
+    path = args[0] if args else ""
+    if len(args) != (name in ("PathValue", "Table")) or not isinstance(path, str):
+        wanted = "1" if name in ("PathValue", "Table") else "0"
+        raise ExecError(f"wrong number of args for {name}: want {wanted} got {len(args)}")
+    if name == "AsMap":
+        return value
+    if name == "YAML":
+        from pvehelm.chart.gotpl.library import FUNCTIONS
+
+        return FUNCTIONS["toYaml"](value) + "\n"
+    steps = path.split(".")
+    for step in steps if name == "Table" else steps[:-1]:
+        below = value.get(step)
+        if not isinstance(below, dict):
+            raise ExecError(f"error calling {name}: {step!r} is not a table")
+        value = below
+    if name == "Table":
+        return value
+    found = value.get(steps[-1])
+    if steps[-1] not in value or isinstance(found, dict):
+        raise ExecError(f"error calling PathValue: {steps[-1]!r} is not a value")
+    return found
+
+
 def items(value: Any) -> Iterable[Any]:
     """What ``range`` runs over, with an honest truth value: empty is false."""
     kind = type(value)
