@@ -267,7 +267,8 @@ class Engine:
         pieces: list[str] = []
         try:
             code, _ = self.templates.main(name)
-            code(self.run, scope.root, pieces.append)
+            with runtime.deep():
+                code(self.run, scope.root, pieces.append)
             if sum(map(len, pieces)) > self.limits.output:
                 raise runtime.ExecError(f"the output exceeds the limit of {self.limits.output // (1024 * 1024)} MiB")
         except (Exception, RecursionError) as error:

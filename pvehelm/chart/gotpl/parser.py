@@ -169,9 +169,9 @@ class _Parser:
                     self.expect("right", "else")
                 return _End("else", token.pos)
             if kind == "template":
-                return self.call(token)
+                return self.call()
             if kind == "block":
-                return self.block(token)
+                return self.block()
             return self.jump(token)
         return Action(token.pos, self.pipeline("command", "right"))
 
@@ -211,20 +211,20 @@ class _Parser:
         self.at += 1
         return self.unquoted(token)
 
-    def call(self, token: Token) -> Call:
-        context = "template clause"
+    def call(self) -> Call:
+        context, pos = "template clause", self.tokens[self.at].pos
         name = self.template_name(context)
         if self.tokens[self.at].kind == "right":
             self.at += 1
-            return Call(token.pos, name, None)
-        return Call(token.pos, name, self.pipeline(context, "right"))
+            return Call(pos, name, None)
+        return Call(pos, name, self.pipeline(context, "right"))
 
-    def block(self, token: Token) -> Call:
-        context = "block clause"
+    def block(self) -> Call:
+        context, pos = "block clause", self.tokens[self.at].pos
         name = self.template_name(context)
         pipe = self.pipeline(context, "right")
         self.body_of(name, context)
-        return Call(token.pos, name, pipe)
+        return Call(pos, name, pipe)
 
     # Pipelines
 

@@ -6,7 +6,9 @@ what is no list, printing what is no string, and the functions that need the oth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import contextlib
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from pvehelm.chart.gotpl.values import GoError, GoInt, GoObject, Uint8, sorted_keys, text, type_of
@@ -15,6 +17,7 @@ from pvehelm.chart.gotpl.values import GoError, GoInt, GoObject, Uint8, sorted_k
 INCLUDES = 1000
 #: A loop over a number goes no further.
 MAX_RANGE = 10_000_000
+_FRAMES = 20_000
 
 
 class ExecError(Exception):
@@ -153,6 +156,17 @@ def joined(form: str, *values: Any) -> str:
 
             return sprintf(form, *values)
     return form % values
+
+
+@contextlib.contextmanager
+def deep() -> Iterator[None]:
+    """Room for as many templates in one another as Helm allows."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, _FRAMES))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
 
 
 Code = Callable[["Run", Any, Callable[[str], None]], None]

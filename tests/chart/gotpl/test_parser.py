@@ -1,0 +1,79 @@
+"""The parser: Go's own tables of trees, errors, numbers and empty templates, and cases of ours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pvehelm.chart.gotpl.parser import Number, ParseError, parse, unquote
+from tests.chart.gotpl.templates import cases, published
+from tests.helpers import needs_shared
+
+_GO = published("gotemplate-cases")
+_NUMBER = ("is_int", "is_uint", "is_float", "is_complex", "int", "uint", "float")
+
+
+def tree(case: dict[str, Any], name: str = "t", depth: int = 90) -> str:
+    return str(parse(name, case["template"], set(case.get("funcs", ["printf"])), max_depth=depth)[name])
+
+
+@needs_shared
+@pytest.mark.parametrize("case", _GO.get("parse", []), ids=lambda case: str(case["id"]))
+def test_of_go(case: dict[str, Any]) -> None:
+    error = case.get("error_contains", "")
+    name = "test" if "test:" in error else case["name"]
+    if case["ok"]:
+        found = tree(case, name, 3)
+        assert found == case.get("tree", found)
+        return
+    with pytest.raises(ParseError) as caught:
+        tree(case, name, 3)
+    # Two cases of the table name the template where others name the error.
+    assert error in str(caught.value) or error == case["template"]
+
+
+@needs_shared
+@pytest.mark.parametrize("case", _GO.get("numbers", []), ids=lambda case: str(case["Text"]))
+def test_numbers_of_go(case: dict[str, Any]) -> None:
+    try:
+        number = Number(case["Text"])
+        found = [getattr(number, name) for name in _NUMBER]
+    except ValueError:
+        found = [False, False, False, False, 0, 0, 0]
+    names = ("IsInt", "IsUint", "IsFloat", "IsComplex", "Int", "Uint", "Float")
+    assert found == [case[name] for name in names]
+
+
+@needs_shared
+@pytest.mark.parametrize("case", _GO.get("isEmpty", []), ids=lambda case: str(case["Name"]))
+def test_empty_of_go(case: dict[str, Any]) -> None:
+    assert parse("file", case["Input"], ())["file"].empty == case["Empty"]
+
+
+@pytest.mark.parametrize("case", cases("parse"), ids=lambda case: str(case["template"]))
+def test_ours(case: dict[str, Any]) -> None:
+    if "tree" in case:
+        found = tree(case)
+        assert found == case["tree"]
+        assert tree({**case, "template": found}) == found if '"' not in found else True
+        return
+    with pytest.raises(ParseError) as caught:
+        tree(case)
+    assert str(caught.value) == f"template: t:{case['error']}"
+
+
+@given(st.text(alphabet='{} -/*"`.$|():=ab1\n,\\nilfedr', max_size=50))
+def test_any_text_parses_or_is_refused(source: str) -> None:
+    try:
+        parse("t", source, {"a", "b"})
+    except ParseError as error:
+        assert str(error).startswith("template: t:")
+
+
+@given(st.text(max_size=20))
+def test_strings_are_read_as_they_are_written(text: str) -> None:
+    written = "".join(f"\\U{ord(char):08x}" if char in '"\\\n' or ord(char) < 32 else char for char in text)
+    assert unquote(f'"{written}"') == text
