@@ -240,7 +240,10 @@ def getHostByName(name: str) -> str:
 
 
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*\Z")
-_HOST = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::[0-9]*)?\Z")
+_PORT = re.compile(r"(?::[0-9]*)?\Z")
+_USER = re.compile(r"[A-Za-z0-9._:~!$&'()*+,;=%@-]*\Z")
+#: In a host only "%" and characters beyond ASCII may be escaped.
+_HOST_ESCAPE = re.compile(r"%(?!25)[0-7].")
 _ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2}).{0,2}", re.DOTALL)
 
 
@@ -278,20 +281,24 @@ def _url(value: str) -> dict[str, Any]:
         userinfo, at, host = authority.rpartition("@")
         if not at:
             userinfo, host = "", authority
-        bad = _ESCAPE.search(host) or _ESCAPE.search(userinfo)
+        bad = _ESCAPE.search(host) or _HOST_ESCAPE.search(host) or _ESCAPE.search(userinfo)
         if bad:
             raise fail(f"invalid URL escape {quote(bad[0])}")
         if " " in host:
             raise fail('invalid character " " in host name')
         if host.startswith("[") and "]" not in host:
             raise fail("missing ']' in host")
-        if not _HOST.match(host):
-            port = ":" + host.partition(":")[2] if ":" in host else host
+        port = _port(host)
+        if not _PORT.match(port):
             raise fail(f"invalid port {quote(port)} after host")
+        if not _USER.match(userinfo):
+            raise fail("net/url: invalid userinfo")
     bad = _ESCAPE.search(rest) or _ESCAPE.search(fragment)
     if bad:
         raise fail(f"invalid URL escape {quote(bad[0])}")
-    hostname = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    hostname = host.removesuffix(_port(host))
+    if hostname.startswith("[") and hostname.endswith("]"):
+        hostname = hostname[1:-1]
     return {
         "scheme": scheme.lower(),
         "host": _unescaped(host) if "%" in host else host,
@@ -302,6 +309,13 @@ def _url(value: str) -> dict[str, Any]:
         "fragment": _unescaped(fragment),
         "userinfo": _user(userinfo),
     }
+
+
+def _port(host: str) -> str:
+    """The port with its colon, if there is one."""
+    if host.startswith("["):
+        return host[host.rfind("]") + 1 :]
+    return host[host.rfind(":") :] if ":" in host else ""
 
 
 def _unescaped(value: str) -> str:
@@ -335,8 +349,7 @@ def urlJoin(parts: dict[str, Any]) -> str:
         out += opaque
     else:
         if scheme or host or userinfo:
-            if host or path or userinfo:
-                out += "//" if host or userinfo else ""
+            out += "//" if host or path or userinfo else ""
             out += _user(userinfo) + "@" if userinfo else ""
             out += _escaped(host, "!$&'()*+,;=:[]<>\"-_.~")
         shown = _escaped(path, "$&+,/:;=@-_.~!'()*")

@@ -11,7 +11,17 @@ from typing import Any
 
 from pvehelm.chart.gotpl.printing import format_float, quote
 from pvehelm.chart.gotpl.signatures import function
-from pvehelm.chart.gotpl.values import GoError, GoObject, NilList, bounded, float_text, text, to_bytes, type_of
+from pvehelm.chart.gotpl.values import (
+    GoError,
+    GoObject,
+    NilList,
+    NilStrings,
+    bounded,
+    float_text,
+    text,
+    to_bytes,
+    type_of,
+)
 
 _DEEPEST = 1000
 _HTML = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"}
@@ -53,7 +63,7 @@ def number(value: float) -> str:
 def _write(out: list[str], value: Any, escapes: dict[int, str], indent: str, newline: str, depth: int) -> None:
     if isinstance(value, str):
         out.append(_string(value, escapes))
-    elif value is None or isinstance(value, NilList):
+    elif value is None or isinstance(value, (NilList, NilStrings)):
         out.append("null")
     elif value is True or value is False:
         out.append("true" if value else "false")

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from pvehelm.chart.gotpl.signatures import function
-from pvehelm.chart.gotpl.values import GoError, Strings, bounded, from_bytes, to_bytes
+from pvehelm.chart.gotpl.values import GoError, NilStrings, Strings, bounded, from_bytes, to_bytes
 
 _COMPLAINTS = {
     "missing )": "missing closing )",
@@ -23,12 +23,6 @@ _COMPLAINTS = {
 #: A single byte is no character in Go's expressions.
 _BYTE = re.compile(r"(?:[^\\]|\\[^C])*?\\C", re.DOTALL)
 _REFERENCE = re.compile(r"\$(?:(\$)|\{(\w+)\}|(\w+))")
-
-
-class NilStrings(Strings):
-    """A nil []string: nothing was found."""
-
-    __slots__ = ()
 
 
 @functools.lru_cache(maxsize=512)
@@ -53,7 +47,7 @@ def _spans(pattern: Any, value: bytes, most: int) -> list[Any]:
     found: list[Any] = []
     at, last = 0, -1
     while at <= len(value) and (most < 0 or len(found) < most):
-        match = pattern.search(value, at)
+        match = _search(pattern, value, at)
         if match is None:
             break
         start, end = match.span()
@@ -67,6 +61,18 @@ def _spans(pattern: Any, value: bytes, most: int) -> list[Any]:
         if accepted:
             found.append(match)
     return found
+
+
+def _search(pattern: Any, value: bytes, at: int) -> Any:
+    """The next match that is not within a character."""
+    while True:
+        match = pattern.search(value, at)
+        if match is None:
+            return None
+        start, end = match.span()
+        if start < end or start >= len(value) or value[start] & 0xC0 != 0x80:
+            return match
+        at = start + 1
 
 
 def _width(value: bytes, at: int) -> int:
@@ -85,7 +91,7 @@ def _replaced(pattern: Any, value: bytes, replacement: Any) -> str:
     out: list[bytes] = []
     size = last = at = 0
     while at <= len(value):
-        match = pattern.search(value, at)
+        match = _search(pattern, value, at)
         if match is None:
             break
         start, end = match.span()

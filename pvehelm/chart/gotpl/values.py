@@ -81,6 +81,12 @@ class NilList(list[Any]):
     go_type: ClassVar[str] = "[]interface {}"
 
 
+class NilStrings(Strings):
+    """A nil []string."""
+
+    __slots__ = ()
+
+
 class Ints(list[Any]):
     """[]int."""
 

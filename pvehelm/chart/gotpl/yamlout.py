@@ -16,7 +16,17 @@ from collections.abc import Callable
 from typing import Any
 
 from pvehelm.chart.gotpl.signatures import function
-from pvehelm.chart.gotpl.values import GoError, GoObject, NilList, bounded, decimal_digits, float_text, text, to_bytes
+from pvehelm.chart.gotpl.values import (
+    GoError,
+    GoObject,
+    NilList,
+    NilStrings,
+    bounded,
+    decimal_digits,
+    float_text,
+    text,
+    to_bytes,
+)
 
 _WIDTH = 80
 _LONGEST_KEY = 128
@@ -354,7 +364,7 @@ def _scalar(value: Any, indent: int, column: int) -> str:
         return _text(value, indent, column)
     if kind is bool:
         return "true" if value else "false"
-    if value is None or kind is NilList:
+    if value is None or kind is NilList or kind is NilStrings:
         return "null"
     if kind is float:
         return _float(value)
