@@ -1,0 +1,191 @@
+"""Drift: said field by field, with who did it; repaired; taken over as values or patches."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from pvehelm.actions.drift import drift
+from pvehelm.api.auth import TicketAuth
+from pvehelm.api.client import Client
+from pvehelm.chart import patches
+from pvehelm.config import load
+from pvehelm.faces.build import build_context
+from pvehelm.simulator.core import Simulator
+from pvehelm.simulator.transport import SimulatorTransport
+from tests.release.charts import MIXED, SCALED, VM
+from tests.release.lab import Lab
+
+CASES = yaml.safe_load((Path(__file__).parent / "cases" / "drift.yaml").read_text())
+REF = "VirtualMachine/vm"
+VALUES = "cores: 2\nmemory: 1024\nsize: 5G\ntag: 10\ntext: the text\n"
+
+
+def disturbed(lab: Lab, case: dict[str, Any]) -> str:
+    """A release, and then what the administrator of the case does; the chart."""
+    chart = lab.chart(VM, values=VALUES)
+    lab.run("install", "web", chart)
+    vmid = lab.vmid("web", REF)
+    if case.get("remove"):
+        lab.remove(vmid)
+        return chart
+    config = lab.config(vmid)
+    for name, value in case["set"].items():
+        if name == "description":
+            value = config["description"].replace("the text", "by hand")
+        elif name == "net0":
+            value = config["net0"].replace("tag=10", "tag=99")
+        lab.set(vmid, **{name: value})
+    return chart
+
+
+def seen(lab: Lab) -> dict[str, Any]:
+    (row,) = lab.run("drift", "web", "-o", "json").json
+    return row
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
+def test_drift_is_said_field_by_field(lab: Lab, case: dict[str, Any]) -> None:
+    disturbed(lab, case)
+    found = seen(lab)
+    rows = {row["leaf"]: [str(row["owned"]), str(row["live"]), row["repair"]] for row in found["differences"]}
+    assert rows == {leaf: list(map(str, row)) for leaf, row in case["rows"].items()}
+    assert found["drifted"] == bool(case["rows"])
+    if case.get("who"):
+        assert {row["who"] for row in found["differences"] if row["leaf"] != "tags"} == {"root@pam"}
+    lab.run("drift", "web", "--detailed-exitcode", code=2 if case["rows"] else 0)
+    text = lab.run("drift", "web").out
+    assert ("web: drifted" in text) == bool(case["rows"])
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c["rows"]], ids=[c["name"] for c in CASES if c["rows"]])
+def test_repair_sets_it_back(lab: Lab, case: dict[str, Any]) -> None:
+    chart = disturbed(lab, case)
+    lab.run("drift", "web", "--repair", "--yes")
+    assert not seen(lab)["drifted"]
+    assert "Drift repaired" in lab.history("web")[-1]["description"]
+    lab.settled("web", chart=chart)
+    lab.sound("web")
+
+
+@pytest.mark.parametrize("with_chart", [True, False], ids=["with the chart", "without it"])
+@pytest.mark.parametrize("case", [c for c in CASES if c["rows"]], ids=[c["name"] for c in CASES if c["rows"]])
+def test_accept_makes_it_the_desired_state(lab: Lab, case: dict[str, Any], with_chart: bool) -> None:
+    chart = disturbed(lab, case)
+    config = {vmid: lab.config(vmid) for vmid in lab.guests()}
+    file = lab.folder / "accepted.yaml"
+    lab.run("drift", "web", "--accept", "--out", str(file), *(["--chart", chart] if with_chart else []))
+    assert {vmid: lab.config(vmid) for vmid in lab.guests()} == config
+    assert not seen(lab)["drifted"]
+    made = yaml.safe_load(file.read_text())
+    patched = made.pop(patches.KEY, {})
+    if with_chart:
+        assert made == case.get("values", {})
+        assert patched == ({REF: case["patch"]} if "patch" in case else {})
+    else:
+        assert made == {}
+        assert list(patched) == [REF]
+    # The history keeps it: the same chart upgrades to the same, and a new value beside it changes that one alone.
+    lab.settled("web", chart=chart)
+    if not case.get("remove"):
+        lab.run("upgrade", "web", chart, "--set", "tag=55")
+        tag = lab.config(lab.vmid("web", REF))["net0"].partition("tag=")[2].partition(",")[0]
+        kept = not with_chart and "net0.tag" in case["rows"]
+        assert tag == ("99" if kept else "55")
+    lab.run("upgrade", "web", chart, "--reset-values")
+    assert not seen(lab)["drifted"]
+    assert len(lab.guests()) == 1
+
+
+def test_one_value_of_many_guests(lab: Lab) -> None:
+    chart = lab.chart(SCALED, values="replicas: 3\nmemory: 512\n")
+    lab.run("install", "web", chart)
+    for vmid in list(lab.guests()):
+        lab.set(int(vmid), memory=768)
+    assert len(seen(lab)["differences"]) == 3
+    file = lab.folder / "values.yaml"
+    out = lab.run("drift", "web", "--accept", "--chart", chart, "--out", str(file)).out
+    assert yaml.safe_load(file.read_text()) == {"memory": 768}
+    assert "as value memory" in out
+    lab.settled("web", chart=chart)
+
+
+def test_one_guest_of_many_is_a_patch(lab: Lab) -> None:
+    chart = lab.chart(SCALED, values="replicas: 3\nmemory: 512\n")
+    lab.run("install", "web", chart)
+    lab.set(lab.vmid("web", "VirtualMachine/web-1"), memory=768)
+    lab.run("drift", "web", "--accept", "--chart", chart)
+    values = lab.run("get", "values", "web", "-o", "json").json
+    assert values == {patches.KEY: {"VirtualMachine/web-1": {"spec": {"memory": 768}}}}
+    lab.settled("web", chart=chart)
+
+
+def test_another_chart_is_refused(lab: Lab) -> None:
+    chart = lab.chart(VM, values=VALUES)
+    lab.run("install", "web", chart)
+    lab.set(lab.vmid("web", REF), memory=2048)
+    other = lab.chart(VM, values="cores: 3\n", name="other")
+    assert "is not the one" in lab.run("drift", "web", "--accept", "--chart", other, code=3).err
+
+
+def test_everything_and_what_is_not_there(lab: Lab) -> None:
+    lab.run("install", "one", lab.chart(SCALED, name="one"))
+    lab.run("install", "two", lab.chart(MIXED, name="two"))
+    assert "No drift (2 releases)" in lab.run("drift", "--all").out
+    lab.set(lab.vmid("one", "VirtualMachine/one-0"), memory=2048)
+    text = lab.run("drift", "--all").out
+    assert "one: drifted; 1 as desired" in text
+    rows = lab.run("drift", "--all", "--repair", "-o", "json").json
+    assert {row["release"]: row["repaired"] for row in rows} == {"one": True, "two": False}
+    lab.run("drift", "none", code=1)
+    lab.run("drift", code=64)
+    lab.run("drift", "one", "--all", code=64)
+    lab.run("drift", "one", "--repair", "--accept", code=64)
+    lab.run("drift", "one", "--out", "x", code=64)
+
+
+@pytest.mark.parametrize("text", ['{"VirtualMachine/vm": 1}', "[1]", '{"a": {"x": 1}}'])
+def test_patches_of_another_shape_are_refused(lab: Lab, text: str) -> None:
+    lab.run("install", "web", lab.chart(VM, values=VALUES), "--set-json", f"{patches.KEY}={text}", code=1)
+
+
+def test_patches_are_values_like_others(lab: Lab) -> None:
+    text = f'{patches.KEY}={{"{REF}": {{"spec": {{"memory": 512}}}}}}'
+    lab.run("install", "web", lab.chart(VM, values=VALUES), "--set-json", text)
+    assert int(lab.config(lab.vmid("web", REF))["memory"]) == 512
+
+
+def test_the_cost_of_looking(lab: Lab) -> None:
+    """One request for each guest, and a few for the cluster and each node."""
+    chart = lab.chart(SCALED)
+    lab.run("install", "web", chart, "--set", "replicas=12")
+    asked: list[str] = []
+
+    class Counting(SimulatorTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            asked.append(f"{request.method} {request.url.path}")
+            return await super().handle_async_request(request)
+
+    async def dial() -> Client:
+        return Client(
+            "https://simulator:8006", TicketAuth("root@pam", "proxmox"), transport=Counting(Simulator(lab.state))
+        )
+
+    async def look() -> bool:
+        context = build_context(load(), announce=False)
+        context.dial = dial
+        try:
+            (found,) = await drift(context, ["web"])
+        finally:
+            await context.aclose()
+        return bool(found.differences)
+
+    assert not asyncio.run(look())
+    guests = [path for path in asked if "/qemu/" in path]
+    assert len(guests) == len(set(guests)) == 12
+    assert len(asked) <= 12 + len(lab.state.collection("nodes")) + 4, asked
