@@ -83,8 +83,8 @@ async def edited(ctx: Context, begun: Draft, text: str, options: Options) -> Pla
 
         key = begun.object.owner
         assert key is not None
-        with_key = _at(ctx, key.namespace)
-        return (await apply(with_key, key.name, [after], replace(options, dry_run=True))).plan
+        dry = replace(options, dry_run=True)
+        return (await apply(ctx, key.name, [after], dry, namespace=key.namespace)).plan
     return await _plan(ctx, begun, after, options)
 
 
@@ -101,7 +101,7 @@ async def edit(ctx: Context, begun: Draft, text: str, options: Options) -> Plan:
         key = begun.object.owner
         assert key is not None
         what = f"Edited {after.ref}"
-        return (await apply(_at(ctx, key.namespace), key.name, [after], options, description=what)).plan
+        return (await apply(ctx, key.name, [after], options, description=what, namespace=key.namespace)).plan
     plan = await _plan(ctx, begun, after, options)
     check(plan)
     if plan.destroys and not ctx.confirm(plan):
@@ -170,18 +170,12 @@ async def _plan(ctx: Context, begun: Draft, after: Resource, options: Options) -
         inventory,
         observed,
         kinds=ctx.kinds.get,
-        uid=begun_uid(one),
+        uid=_mark_of(one),
         allowed=options.allowed.named(ctx.kinds.ref),
     )
 
 
-def begun_uid(one: Object) -> str:
+def _mark_of(one: Object) -> str:
     """The mark that the object carries: an edit leaves it as it is."""
     mark = one.live.extra.get("mark") if one.live else None
     return mark.uid if mark is not None else ""
-
-
-def _at(ctx: Context, namespace: str) -> Context:
-    """The same context in a set's own namespace."""
-    ctx.namespace = namespace
-    return ctx

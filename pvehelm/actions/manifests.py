@@ -98,6 +98,7 @@ async def apply(
     *,
     prune: bool = False,
     description: str = "",
+    namespace: str = "",
 ) -> Result:
     """Apply manifests as a set: make and change what they say, and remember it as the set's next revision."""
     from pvehelm.actions.releases import check_name
@@ -107,7 +108,7 @@ async def apply(
 
     if not resources:
         raise UsageError("there are no manifests in what was given")
-    key = ctx.key(check_name(name))
+    key = ctx.key(check_name(name), namespace)
     desire = await sets.applied(ctx, key, resources, prune=prune, description=description)
     return await run(ctx, key, desire, options or Options())
 

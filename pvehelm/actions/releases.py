@@ -154,6 +154,11 @@ async def upgrade(ctx: Context, request: Request, options: Options | None = None
             raise NotFoundError(f"release {name!r} was uninstalled", hint="pvehelm install, or upgrade --install")
         ctx.store.get(key)
     assert before is not None
+    if not before.current.chart_name:
+        raise RefusedError(
+            f"{name!r} is a set of manifests, not a chart's release",
+            hint=f"pvehelm apply -f FILE --set-name {name} changes it; install the chart under another name",
+        )
     recorded = {} if request.reset_values else (last_deployed(ctx, key) or before.current).user_values
     labels = {**before.current.labels, **request.labels}
     desire = await desired(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pvehelm.release.context import Context
 
 Row = Mapping[str, Any]
+EVERYTHING = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ async def list_(ctx: Context, wanted: Filter | None = None) -> list[Row]:
 
     wanted = wanted or Filter()
     client = await ctx.connect()
-    params: dict[str, Any] = {"limit": wanted.limit, "source": "active" if wanted.running else "all"}
+    # To the server 0 is none at all.
+    params: dict[str, Any] = {"limit": wanted.limit or EVERYTHING, "source": "active" if wanted.running else "all"}
     params |= {"typefilter": wanted.type} if wanted.type else {}
     params |= {"userfilter": wanted.user} if wanted.user else {}
     params |= {"errors": 1} if wanted.errors else {}

@@ -10,6 +10,8 @@ from pvehelm.faces.cli.command import Session
 
 # Seconds that a shell may stand still for a list of names.
 PATIENCE = 2.0
+# What can be looked at beside the kinds of manifests.
+LOOKED_AT = ("guests", "nodes")
 
 
 def releases(incomplete: str) -> list[str]:
@@ -44,7 +46,7 @@ def objects(ctx: Any, incomplete: str) -> list[str]:
         kind, _, rest = incomplete.partition("/")
         return [f"{kind}/{name}" for name in _names(kind) if name.startswith(rest)]
     if not words:
-        return kinds(incomplete)
+        return [name for name in LOOKED_AT if name.startswith(incomplete.lower())] + kinds(incomplete)
     kind = words[0].partition("/")[0]
     found = _names(kind)
     return [

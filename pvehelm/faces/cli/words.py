@@ -29,6 +29,21 @@ class FirstWord(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         return [self.other[0], *super().list_commands(ctx)]
 
+    def first_words(self, ctx: Any, incomplete: str) -> list[str]:
+        """What the shell offers for the first word beside the group's own commands."""
+        return []
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        own = [item for item in super().shell_complete(ctx, incomplete) if item.value != self.other[0]]
+        from typer._click.shell_completion import CompletionItem
+
+        return [*own, *(CompletionItem(word) for word in self.first_words(ctx, incomplete))]
+
 
 class Get(FirstWord):
     other = ("KIND", "objects", "get", "Objects of a kind.")
+
+    def first_words(self, ctx: Any, incomplete: str) -> list[str]:
+        from pvehelm.faces.cli.complete import objects
+
+        return objects(ctx, incomplete)
