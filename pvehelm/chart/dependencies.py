@@ -1,7 +1,8 @@
 """Dependencies: which subcharts count, under which name, and the values that each sees (Helm 4's rules).
 
 * A chart's own values win over its subcharts' defaults; the user's win over all. Maps merge, all else replaces.
-* ``null`` from above removes a default; nulls among a subchart's own defaults do not count.
+* ``null`` from above removes a default, whoever says it and however deep; a chart's own null stands. With Helm's
+  templates it is as in Helm 4, where nulls among a subchart's own defaults do not count.
 * ``global`` is copied down into every subchart, and what a parent says wins.
 * ``condition``: the first of its paths that holds true or false decides, or its expression; else ``tags``: one true is
   enough, all false disables; else enabled. ``alias`` renames. ``import-values`` lifts defaults of a child into its
@@ -173,14 +174,18 @@ def _imported(chart: Chart, given: Rules) -> Chart:
 # -- coalescing ------------------------------------------------------------------------------------------------------
 
 
-def _whole(chart: Chart, values: Values, prefix: str, *, keep: bool, given: Rules | None = None) -> Values:
+def _whole(
+    chart: Chart, values: Values, prefix: str, *, keep: bool, given: Rules | None = None, helm: bool = False
+) -> Values:
     """``values`` (changed in place) over the chart's defaults, and the same below for every subchart.
 
-    ``keep`` leaves nulls where they are, for values that are coalesced again later; ``given`` says which lists join.
+    ``keep`` leaves nulls where they are, for values that are coalesced again later; ``given`` says which lists join;
+    ``helm`` that this is a part of a chart with Helm's templates, where nulls count as Helm 4 counts them.
     """
+    helm = helm or chart.metadata.engine == "gotpl"
     handed = {need.key: need.values for need in chart.metadata.dependencies if need.values}
     told = {key: copied(values.get(key)) for key in handed}
-    _defaults(chart, values, prefix, keep, given)
+    _defaults(chart, values, keep, given, helm)
     for sub in chart.dependencies:
         own = values.setdefault(sub.name, {})
         if not isinstance(own, dict):
@@ -192,7 +197,7 @@ def _whole(chart: Chart, values: Values, prefix: str, *, keep: bool, given: Rule
         _globals(own, values, shared=chart.metadata.engine == "gotpl")
         if sub.name in handed:
             _hand_down(chart, sub.name, handed[sub.name], values, told[sub.name])
-        _whole(sub, own, f"{prefix}{sub.name}.", keep=keep, given=under(given, sub.name))
+        _whole(sub, own, f"{prefix}{sub.name}.", keep=keep, given=under(given, sub.name), helm=helm)
     return values
 
 
@@ -220,10 +225,9 @@ def _put(own: Values, found: Mapping[str, Any], told: Mapping[str, Any]) -> None
             own[key] = copied(value)
 
 
-def _defaults(chart: Chart, values: Values, prefix: str, keep: bool, given: Rules | None) -> None:
-    subcharts = {sub.name for sub in chart.dependencies}
+def _defaults(chart: Chart, values: Values, keep: bool, given: Rules | None, clean: bool) -> None:
     # In Jinja2 a name that says null is defined, and one that is missing an error; Helm's templates see neither.
-    clean = bool(prefix) or chart.metadata.engine == "gotpl"
+    subcharts = {sub.name for sub in chart.dependencies}
     for key, default in copied(chart.values).items():
         if key not in values:
             if clean and not keep:
