@@ -18,7 +18,7 @@ from pvehelm.api.client import Client
 from pvehelm.api.guests import GuestKind
 from pvehelm.api.kind import Kind, Live, Step, Wanted, get_leaf, leaves, placeholders
 from pvehelm.api.task import Task, is_upid
-from pvehelm.errors import ApiError, PvehelmError, TaskError
+from pvehelm.errors import ApiError, PvehelmError, StoppedError, TaskError
 from pvehelm.release.event import Emit, Event
 from pvehelm.release.inventory import GUEST_KINDS, Inventory, Owned
 from pvehelm.release.lease import Lease
@@ -140,6 +140,11 @@ class Applier:
             self.tell("change-started", change.ref, str(change.op))
             try:
                 await self._change(change)
+            except StoppedError as error:
+                # What was waiting when the word came; nothing is wrong with it.
+                self.outcome.interrupted = True
+                self.outcome.skipped[change.ref] = "interrupted"
+                self.tell("change-skipped", change.ref, str(error))
             except Exception as error:
                 # A defect of ours in one kind must not tear the others from the middle of their work.
                 known = error if isinstance(error, PvehelmError) else PvehelmError(f"{type(error).__name__}: {error}")

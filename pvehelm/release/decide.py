@@ -101,12 +101,12 @@ async def decide(
         exchange=client.exchange,
     )
     missing = await missing_pools(desire, reader, create=options.create_namespace)
-    missing += await _missing_rights(client, ctx.schema, made, reader)
-    if missing:
-        made = replace(made, problems=(*made.problems, *missing))
     if new is None:
         weaver = hooks.Weaver(kinds, ctx.store.inventory(key), allowed, secrets, reader, key)
         made = await _with_runs(ctx, key, made, desire, options, weaver, observed, inventory)
+    missing += await _missing_rights(client, ctx.schema, made, reader, inventory)
+    if missing:
+        made = replace(made, problems=(*made.problems, *missing))
     if options.atomic:
         made = replace(made, refusals=(*made.refusals, *_irreversible(made, observed, kinds)))
     return Decision(made, inventory, desired, observed, reader.requests)
@@ -244,12 +244,15 @@ def _raise_problems(kinds: Kinds, resources: Sequence[Resource], invalid: Sequen
         raise InvalidError("the manifests are not valid", found)
 
 
-async def _missing_rights(client: Client, schema: Schema, made: Plan, reader: Reader) -> list[Problem]:
+async def _missing_rights(
+    client: Client, schema: Schema, made: Plan, reader: Reader, inventory: Inventory
+) -> list[Problem]:
     """What these credentials may not do of a plan; one request, and none for root@pam or an empty plan."""
     from pvehelm.api import rights
 
     who = client.auth.identity
-    acting = [(change.ref, change.kind, change.steps) for change in made.changes if change.steps]
+    steps = [(change, change.steps or tuple(hooks.calls(change, inventory))) for change in made.changes]
+    acting = [(change.ref, change.kind, calls) for change, calls in steps if calls]
     if not acting or who in ("", rights.ROOT):
         return []
     permissions = await reader("/access/permissions") or {}

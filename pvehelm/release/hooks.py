@@ -16,7 +16,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from pvehelm.api.kind import Effect
+from pvehelm.api.kind import Effect, Step
 from pvehelm.api.kinds import Kinds
 from pvehelm.chart import condition
 from pvehelm.chart.hooks import TEST, Hook, hook_of
@@ -278,6 +278,25 @@ def removal(release: str) -> Change:
     return Change(
         ref=f"hooks:{release}", kind="Wait", op=Op.run, reason="remove what hooks have made", hook={"event": "remove"}
     )
+
+
+def calls(change: Change, inventory: Inventory) -> Iterator[Step]:
+    """The calls that running a hook makes on guests that are there already, to see beforehand what is not allowed."""
+    manifest = change.hook.get("manifest") or {}
+    spec = manifest.get("spec") or {}
+    named = [spec["guest"]] if spec.get("guest") else spec.get("guests")
+    for ref, owned in inventory.entries.items():
+        if owned.kind not in GUEST_KINDS or (named and ref not in named) or owned.metadata.get(MADE_BY):
+            continue
+        node, vmid = owned.identifier.get("node"), owned.identifier.get("vmid")
+        base = f"/nodes/{node}/{'qemu' if owned.kind == 'VirtualMachine' else 'lxc'}/{vmid}"
+        if change.kind == "GuestExec":
+            yield Step("POST", f"{base}/agent/exec", {}, note=f"run a command in {ref}")
+        elif change.kind == "Snapshot":
+            yield Step("POST", f"{base}/snapshot", {}, note=f"take a snapshot of {ref}")
+        elif change.kind == "Backup":
+            storage = {"storage": spec["storage"]} if spec.get("storage") else {}
+            yield Step("POST", f"/nodes/{node}/vzdump", {"vmid": vmid, **storage}, note=f"back up {ref}")
 
 
 def describe(kind: str, fields: Mapping[str, Any]) -> str:

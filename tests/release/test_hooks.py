@@ -5,13 +5,20 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import signal
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pvehelm.api import rights
+from pvehelm.api.schema import Schema
+from pvehelm.release.hooks import calls, synthetic
+from pvehelm.release.inventory import Inventory, Owned
 from tests.release.lab import Lab, load_cases
+from tests.release.test_engine_kill import each_step
+from tests.release.test_engine_signals import wait_for
 
 MACHINE = """
 kind: VirtualMachine
@@ -117,3 +124,72 @@ def test_a_strange_guest_is_not_touched(lab: Lab) -> None:
     lab.set(lab.vmid("web", "VirtualMachine/web"), description="mine")
     result = lab.run("test", "web", "--allow-privileged", "GuestExec", code=1)
     assert "does not carry this release's mark" in result.text
+
+
+def test_a_signal_ends_what_waits(lab: Lab) -> None:
+    """Waiting is given up at once, a command in a guest is waited for; both can be gone on with."""
+    hooks = """
+---
+kind: GuestExec
+metadata: { name: a, hook: post-install }
+spec: { guest: VirtualMachine/web, command: [sleep, "1"] }
+---
+kind: Wait
+metadata: { name: b, hook: post-install }
+spec: { duration: "{{ Values.long }}" }
+"""
+    chart = lab.chart(MACHINE + hooks, values="long: 60s\n")
+    for word in ("GuestExec/a: run", "Wait/b: run"):
+        process = lab.start("install", "web", chart, "--allow-privileged", "GuestExec")
+        wait_for(process, word)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+        assert process.returncode == 130, err
+        assert "pvehelm recover web" in err
+        assert lab.history("web")[-1]["description"] == "interrupted"
+        lab.run("recover", "web", "--no-hooks")
+        assert lab.status("web") == "deployed"
+        lab.run("uninstall", "web", "--yes")
+    lab.sound()
+
+
+def test_killed_while_testing(lab: Lab) -> None:
+    check = "\n---\nkind: GuestExec\nmetadata: { name: x, hook: test }\n"
+    chart = lab.chart(MACHINE + check + "spec: { guest: VirtualMachine/web, command: 'true' }\n")
+    lab.run("install", "web", chart)
+    args = ("test", "web", "--allow-privileged", "GuestExec")
+
+    def after(lab: Lab, count: int) -> None:
+        assert lab.status("web") == "deployed"
+        lab.run(*args)
+        lab.settled("web", chart=chart)
+        lab.sound("web")
+
+    for point in (("begin", "after"), ("outcome", "before")):
+        each_step(lab, point, args, after)
+
+
+def test_what_a_hook_may_not_do_is_seen_in_the_plan() -> None:
+    schema = Schema.load("9.2")
+    inventory = Inventory(
+        {
+            "VirtualMachine/web": Owned(
+                "VirtualMachine/web", "VirtualMachine", "web", None, {"vmid": 100, "node": "n"}
+            ),
+            "Container/ct": Owned("Container/ct", "Container", "ct", None, {"vmid": 101, "node": "n"}),
+        }
+    )
+    lacking: dict[str, list[str]] = {}
+    for kind, spec in (
+        ("GuestExec", {"guest": "VirtualMachine/x"}),
+        ("Snapshot", {"guests": ["Container/x"]}),
+        ("Backup", {"storage": "local"}),
+        ("Wait", {"duration": 1}),
+    ):
+        change = synthetic("pre-upgrade", kind, "x", spec, "")
+        found = rights.problems(schema, [(change.ref, kind, tuple(calls(change, inventory)))], {}, "joe@pve")
+        lacking[kind] = [problem.what for problem in found]
+    assert [text.partition(":")[0] for text in lacking["GuestExec"]] == ["run a command in VirtualMachine/x"]
+    assert "VM.GuestAgent.Unrestricted" in lacking["GuestExec"][0]
+    assert "VM.Snapshot on /vms/101" in lacking["Snapshot"][0]
+    assert lacking["Wait"] == []
