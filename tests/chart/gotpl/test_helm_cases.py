@@ -43,7 +43,7 @@ def test_functions_of_helm(case: dict[str, Any]) -> None:
 @pytest.mark.parametrize("case", cases("sets"), ids=lambda case: str(case["name"]))
 def test_ours(case: dict[str, Any]) -> None:
     shared = go_data(case.get("data", {}))
-    data = {name: shared for name in case["files"]}
+    data = dict.fromkeys(case["files"], shared)
     if "error" in case:
         with pytest.raises(Failed) as caught:
             rendered_set(case["files"], data, strict=case.get("strict", False))

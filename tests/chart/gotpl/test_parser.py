@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -67,10 +68,8 @@ def test_ours(case: dict[str, Any]) -> None:
 
 @given(st.text(alphabet='{} -/*"`.$|():=ab1\n,\\nilfedr', max_size=50))
 def test_any_text_parses_or_is_refused(source: str) -> None:
-    try:
+    with contextlib.suppress(ParseError):
         parse("t", source, {"a", "b"})
-    except ParseError as error:
-        assert str(error).startswith("template: t:")
 
 
 @given(st.text(max_size=20))
