@@ -27,7 +27,7 @@ COLOURS = {
     "keep": "dim",
     "run": "cyan",
 }
-EFFECTS = {"live": "", "reboot": "at next reboot", "recreate": "recreates", "data_loss": "DESTROYS DATA"}
+EFFECTS = {"live": "live", "reboot": "at next reboot", "recreate": "recreates", "data_loss": "DESTROYS DATA"}
 
 
 def colours_wanted(stream: TextIO, environ: Mapping[str, str] = os.environ) -> bool:

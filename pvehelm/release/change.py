@@ -28,6 +28,11 @@ class Op(StrEnum):
 SIGNS = {Op.create: "+", Op.update: "~", Op.recreate: "±", Op.delete: "-", Op.keep: "=", Op.forget: "x", Op.run: ">"}
 
 
+def numbered(key: Mapping[str, Any]) -> dict[str, Any]:
+    """An identifier for programs: a VMID is a number, whichever way the API's path had it."""
+    return {name: int(value) if name == "vmid" and str(value).isdigit() else value for name, value in key.items()}
+
+
 @dataclass(frozen=True, slots=True)
 class FieldChange:
     """One leaf: what live has, what it shall have (None: unset), and what that does to what runs."""
@@ -88,7 +93,7 @@ class Change:
             "op": str(self.op),
             "reason": self.reason,
             "effect": self.effect.name,
-            "key": dict(self.key),
+            "key": numbered(self.key),
             "needs": list(self.needs),
             "fields": [change.as_dict() for change in self.fields],
             "steps": [step.as_dict() for step in self.steps],

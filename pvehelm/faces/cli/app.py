@@ -184,6 +184,7 @@ def main(argv: list[str] | None = None) -> int:
         completion_init()
     try:
         code = typer.main.get_command(app)(arguments, prog_name="pvehelm", standalone_mode=False)
+        sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except PvehelmError as error:
         from pvehelm.faces.output import error_text
@@ -194,9 +195,12 @@ def main(argv: list[str] | None = None) -> int:
         sys.stderr.write("interrupted\n" + (f"  hint: {stopped}\n" if stopped.args else ""))
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has seen enough.
-        sys.stdout = None
-        return 0
+        return _closed()
+    except SystemExit as ended:
+        # Click takes a closed pipe for an error of its own.
+        if type(sys.stdout).__name__ != "PacifyFlushWrapper":
+            raise
+        return _closed() if ended.code else 0
     except OSError as error:
         sys.stderr.write(f"Error: {error.strerror or error}{f': {error.filename}' if error.filename else ''}\n")
         return 1
@@ -215,17 +219,32 @@ ALONE = {
 def _alone(argv: list[str]) -> list[str]:
     """The arguments with a value for every flag of ALONE that has none."""
     return [
-        f"{word}={ALONE[word][0]}"
-        if word in ALONE and (argv[i + 1 : i + 2] or [""])[0] not in ALONE[word][1]
-        else word
+        f"{word}={ALONE[word][0]}" if word in ALONE and (argv[i + 1 : i + 2] or [""])[0] not in ALONE[word][1] else word
         for i, word in enumerate(argv)
     ]
+
+
+def _closed() -> int:
+    """Whoever read our output has seen enough: that is no error, and there is nobody to tell."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.stdout = None
+    return 0
+
+
+def _hint(error: Any) -> str:
+    """For an unknown flag of a command that takes values: they are no flags."""
+    command = getattr(getattr(error, "ctx", None), "command", None)
+    takes = {name for param in getattr(command, "params", ()) for name in param.opts}
+    name = str(getattr(error, "option_name", "")).lstrip("-")
+    return f"a value of the chart is set with --set {name}=..." if name and "--set" in takes else ""
 
 
 def _other(error: Exception) -> int:
     show = getattr(error, "show", None)
     if show is not None and hasattr(error, "exit_code"):
         show()
+        if hint := _hint(error):
+            sys.stderr.write(f"  hint: {hint}\n")
         return EXIT_USAGE if type(error).__name__ != "Abort" else 1
     if type(error).__name__ == "Abort":
         sys.stderr.write("aborted\n")

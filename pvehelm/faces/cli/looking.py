@@ -121,10 +121,12 @@ def _status(session: Session, name: str, revision: int, power: Mapping[str, str]
         if str(shown.status) == "failed":
             sys.stdout.write(f"\npvehelm recover {name} finishes or repairs what was begun.\n")
 
+    from pvehelm.release.change import numbered
+
     data = output.release_row(release, shown)
     data["pending_restart"] = waiting
     data["resources"] = [
-        {"ref": ref, "identifier": dict(one.identifier)} | ({"power": power[ref]} if ref in power else {})
+        {"ref": ref, "identifier": numbered(one.identifier)} | ({"power": power[ref]} if ref in power else {})
         for ref, one in sorted(owned.items())
     ]
     output.show(session.output, data, people)
