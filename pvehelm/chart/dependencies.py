@@ -149,8 +149,8 @@ def _imported(chart: Chart, given: Rules) -> Chart:
     subs = tuple(_imported(sub, under(given, sub.name)) for sub in chart.dependencies)
     chart = replace(chart, dependencies=subs)
     needs = chart.metadata.dependencies
-    # Helm puts a subchart's defaults, nulls and all, into its parent's for every dependency, and that can be seen: where
-    # the user gives the subchart something, nulls below its top level stay.
+    # Helm puts a subchart's defaults, nulls and all, into its parent's for every dependency, and that can be seen:
+    # where the user gives the subchart something, nulls below its top level stay.
     if not any(need.import_values or chart.metadata.engine == "gotpl" for need in needs):
         return chart
     whole = _whole(chart, {}, "", keep=True)

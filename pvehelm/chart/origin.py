@@ -11,22 +11,25 @@ from pvehelm.chart import git
 from pvehelm.chart.book import Book
 from pvehelm.errors import NotFoundError, PvehelmError
 
-_EXTRA = re.compile(r"#((?:chart|version|devel)=.*)\Z")
+_EXTRA = re.compile(r"#((?:chart|version|devel|engine)=.*)\Z")
 
 
 class Origin(NamedTuple):
     """``location`` is a path, a package's or registry's address, git's, or a repository's, which then has ``chart``.
 
-    ``version`` is the range that was asked for ("" for the newest), ``devel`` whether prereleases count.
+    ``version`` is the range that was asked for ("" for the newest), ``devel`` whether prereleases count, ``engine`` the
+    one for charts that name none.
     """
 
     location: str
     chart: str = ""
     version: str = ""
     devel: bool = False
+    engine: str = ""
 
     def __str__(self) -> str:
         extra = {"chart": self.chart, "version": self.version, "devel": "true" if self.devel else ""}
+        extra["engine"] = self.engine
         text = "&".join(f"{name}={quote(value, safe='^~<>=* ,.|')}" for name, value in extra.items() if value)
         return f"{self.location}#{text}" if text else self.location
 
@@ -38,7 +41,8 @@ class Origin(NamedTuple):
             return cls(text)
         extra = dict(parse_qsl(found[1].replace("+", "%2B"), keep_blank_values=True))
         location = text[: found.start()]
-        return cls(location, extra.get("chart", ""), extra.get("version", ""), extra.get("devel") == "true")
+        devel = extra.get("devel") == "true"
+        return cls(location, extra.get("chart", ""), extra.get("version", ""), devel, extra.get("engine", ""))
 
     @property
     def kind(self) -> str:

@@ -288,6 +288,11 @@ def test_origins_of_other_kinds(lab: Lab, hub: Hub, tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path / "elsewhere")
     lab.run("upgrade", "here")
     assert lab.run("list", "-o", "json").json[0]["chart"] == "mine-0.2.0"
+    (folder / "templates" / "pool.yaml").write_bytes(POOL.replace(b"{{ ", b"{{ ."))
+    lab.run("upgrade", "here", str(folder), "--engine", "gotpl", "--set", "text=go")
+    lab.run("upgrade", "here", "--set", "text=again")
+    assert "comment: again" in lab.run("get", "manifest", "here").out
+    assert lab.run("get", "metadata", "here", "-o", "json").json["chartOrigin"] == f"{folder}#engine=gotpl"
     folder.rename(tmp_path / "moved")
     assert "there is no chart at" in lab.run("upgrade", "here", code=1).err
     rows = lab.run("outdated", "--all", "-o", "json").json

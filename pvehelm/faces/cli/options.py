@@ -234,15 +234,23 @@ def load_chart(path: str, session: Session | None = None) -> Chart:
         from pvehelm.chart.chart import load
 
         if session is not None:
-            session.origin = os.path.realpath(path)
+            session.origin = _origin(os.path.realpath(path), engine)
         return _with_engine(load(path), engine)
     from pvehelm.actions.repos import Wish, book, pull
     from pvehelm.chart.origin import origin_of
 
     chart = pull(path, Wish(**source)).chart
     if session is not None:
-        session.origin = str(origin_of(path, book(), **source))
+        session.origin = str(origin_of(path, book(), **source)._replace(engine=engine))
     return _with_engine(chart, engine)
+
+
+def _origin(path: str, engine: str) -> str:
+    if not engine:
+        return path
+    from pvehelm.chart.origin import Origin
+
+    return str(Origin(path, engine=engine))
 
 
 def _engine(session: Session | None) -> str:
@@ -268,18 +276,21 @@ def chart_for(session: Session, name: str, path: str) -> Chart:
 def recorded_chart(session: Session, name: str) -> Chart:
     """The chart of a release from where its last revision's came from, the newest that the recorded range allows.
 
-    ``--version`` and ``--devel`` take the place of what is recorded.
+    ``--version``, ``--devel`` and ``--engine`` take the place of what is recorded.
     """
     from pvehelm.actions.outdated import recorded_origin
     from pvehelm.actions.repos import Wish, pull
 
     origin = recorded_origin(session.context, name)
+    engine = session.given["engine"] = session.given.get("engine") or origin.engine
     if origin.kind == "path":
         chart = load_chart(origin.location, session)
     else:
         given = session.source
         wanted = origin._replace(
-            version=given.get("version") or origin.version, devel=given.get("devel") or origin.devel
+            version=given.get("version") or origin.version,
+            devel=given.get("devel") or origin.devel,
+            engine=engine,
         )
         repo, text = (wanted.location, wanted.chart) if wanted.chart else ("", wanted.location)
         chart = _with_engine(pull(text, Wish(wanted.version, repo, wanted.devel)).chart, _engine(session))
