@@ -276,8 +276,6 @@ class _Printer:
             self.integer(value, verb)
         elif isinstance(value, float):
             self.real(value, verb)
-        elif isinstance(value, complex):
-            self.pair(value, verb)
         elif isinstance(value, str):
             self.words(value, verb)
         elif isinstance(value, complex):
@@ -490,20 +488,6 @@ class _Printer:
         self.real(value.imag, verb)
         self.out.append("i)")
         self.plus = plus
-
-
-    def pair(self, value: complex, verb: str) -> None:
-        """A complex number: both parts in parentheses, the second always with its sign."""
-        if verb not in "vbgGxXfFeE":
-            self.bad(value, verb)
-            return
-        plus = self.plus
-        self.out.append("(")
-        self.real(value.real, verb)
-        self.plus = True
-        self.real(value.imag, verb)
-        self.plus = plus
-        self.out.append("i)")
 
 
 class _Byte(GoInt):
