@@ -176,3 +176,23 @@ def test_journal_of_a_failed_revision_is_kept(lab: Lab) -> None:
     assert len(failed) == 1
     assert re.search("no space left", str(failed))
     assert "no space left" in lab.run("status", "web").out
+
+
+def test_a_node_that_is_off_takes_nothing_with_it(lab: Lab) -> None:
+    chart = lab.chart(SCALED)
+    lab.run("install", "web", chart)
+    before = lab.inventory("web")
+    with lab.state.transaction():
+        nodes = lab.state.collection("nodes")
+        nodes["pve-node1"] = {**nodes["pve-node1"], "status": "offline"}
+    shown = lab.api.ok("GET", "/cluster/resources", type="vm")
+    assert {row["status"] for row in shown if row["vmid"] != 9000} == {"unknown"}
+    result = lab.run("uninstall", "web", "--yes", code=1)
+    assert "595" in result.err
+    assert "is the node online" in result.err
+    assert lab.inventory("web") == before
+    assert lab.status("web") == "deployed"
+    mend(lab)
+    lab.run("upgrade", "web", chart, "--set", "memory=1024")
+    lab.settled("web")
+    lab.sound("web")

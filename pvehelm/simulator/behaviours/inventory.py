@@ -13,6 +13,12 @@ _FROM_ROW = (
     *("name", "status", "tags", "lock", "maxmem", "maxdisk", "mem", "cpu", "disk", "uptime"),
     *("netin", "netout", "diskread", "diskwrite"),
 )
+# What is known of a guest whose node is off.
+_KNOWN_ANYWHERE = ("name", "tags", "lock")
+
+
+def _is_on(call: Call, node: str) -> bool:
+    return bool((call.state.collection("nodes").get(node) or {}).get("status", "online") == "online")
 
 
 @handler("GET", "/cluster/nextid")
@@ -74,7 +80,9 @@ def _guests(call: Call) -> list[dict[str, Any]]:
 def resource(call: Call, guest: guests.Guest, pool: str | None = None, ha: str | None = None) -> dict[str, Any]:
     """A guest as a resource of the cluster; pools show their members the same way."""
     row = lists.row(call, guest)
-    found = {key: row[key] for key in _FROM_ROW if key in row}
+    there = _is_on(call, guest.node)
+    found = {key: row[key] for key in (_FROM_ROW if there else _KNOWN_ANYWHERE) if key in row}
+    found.setdefault("status", "unknown")
     found.update(
         {
             "id": f"{guest.kind}/{guest.vmid}",
@@ -129,7 +137,7 @@ def storage_resource(call: Call, node: str, name: str, found: dict[str, Any]) ->
         "type": "storage",
         "storage": name,
         "node": node,
-        "status": "available",
+        "status": "available" if _is_on(call, node) else "unknown",
         "plugintype": found["type"],
         "content": state["content"],
         "shared": state["shared"],
@@ -141,7 +149,13 @@ def storage_resource(call: Call, node: str, name: str, found: dict[str, Any]) ->
 def _zones(call: Call) -> list[dict[str, Any]]:
     zones = ["localnetwork", *call.state.collection("sdn_zones")]
     return [
-        {"id": f"sdn/{node}/{zone}", "type": "sdn", "sdn": zone, "node": node, "status": "ok"}
+        {
+            "id": f"sdn/{node}/{zone}",
+            "type": "sdn",
+            "sdn": zone,
+            "node": node,
+            "status": "ok" if _is_on(call, node) else "unknown",
+        }
         for node in call.state.collection("nodes")
         for zone in zones
         if call.may(f"/sdn/zones/{zone}", "SDN.Audit")
