@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class File:
-    """A text with manifests, and the name that problems and sets are called by."""
+    """A text with manifests, and the name that problems are told by. What comes from the network is ``remote``: as with
+    charts, references to secrets are not resolved for it."""
 
     name: str
     text: str
+    remote: bool = False
 
 
 def read(files: Sequence[File]) -> list[Resource]:
@@ -35,6 +37,9 @@ def read(files: Sequence[File]) -> list[Resource]:
     for file in files:
         with _collected(problems, file.name):
             found += parse(file.text, file=file.name)
+        if file.remote and "secret://" in file.text:
+            what = "references to secrets are not resolved for manifests from the network"
+            problems.append(Problem(file.name, what, "read them, save them, and apply the file"))
     if problems:
         raise InvalidError("the manifests are not valid", problems)
     return found
@@ -50,7 +55,8 @@ def set_name(names: Sequence[str]) -> str:
     if len(names) != 1 or names[0] in ("", "-"):
         what = "standard input has" if names == ["-"] else "several files have" if names else "no file has"
         raise UsageError(f"{what} no name of a set", hint="--set-name NAME says which set the manifests belong to")
-    stem = re.sub(r"\.(ya?ml|json)\Z", "", names[0].rstrip("/").rpartition("/")[2], flags=re.IGNORECASE)
+    plain = re.sub(r"[?#].*", "", names[0]) if "://" in names[0] else names[0]
+    stem = re.sub(r"\.(ya?ml|json)\Z", "", plain.rstrip("/").rpartition("/")[2], flags=re.IGNORECASE)
     name = re.sub(r"[^a-z0-9.-]+", "-", stem.lower()).strip("-.")[:53].strip("-.")
     if not name:
         raise UsageError(f"{names[0]!r} gives no name of a set", hint="--set-name NAME")

@@ -111,6 +111,10 @@ async def carry_out(
         try:
             async with asyncio.timeout(timeout):
                 await asyncio.gather(*(guarded(one) for one in objects))
+        except asyncio.CancelledError:
+            if report.tasks:
+                ctx.emit(Event("note", verb, "tasks that were begun go on; pvehelm tasks list --running shows them"))
+            raise
         except TimeoutError:
             left = [str(one) for one in objects if one.ref not in report.done and one.ref not in report.failed]
             raise PvehelmError(

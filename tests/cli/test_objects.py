@@ -22,6 +22,7 @@ from pvehelm.faces.build import build_context
 from pvehelm.faces.cli import complete
 from pvehelm.release.context import Context
 from pvehelm.release.live import Reader
+from tests.chart.servers import web_server
 from tests.helpers import ROOT
 from tests.release.lab import Lab
 
@@ -232,3 +233,15 @@ def test_an_interrupt_stops_a_watch(lab: Lab) -> None:
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in out + err
+
+
+def test_manifests_from_an_address(lab: Lab) -> None:
+    """An address is read as a file is, but nothing secret is put into what came from it."""
+    with web_server() as web:
+        web.files["/it/pool.yaml"] = b"kind: Pool\nmetadata: { name: far }\n"
+        web.files["/it/leak.yaml"] = b"kind: Pool\nmetadata: { name: far }\nspec: { comment: 'secret://env/HOME' }\n"
+        result = lab.run("apply", "-f", f"{web.url}/it/pool.yaml")
+        assert "Pool/far created" in result.out
+        assert 'set "pool"' in result.out
+        assert "not resolved" in lab.run("apply", "-f", f"{web.url}/it/leak.yaml", code=1).err
+        assert "not found" in lab.run("validate", "-f", f"{web.url}/missing.yaml", code=1).err

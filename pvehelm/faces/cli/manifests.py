@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 ENDINGS = (".yaml", ".yml", ".json")
 Files = Annotated[
     list[str],
-    typer.Option("-f", "--filename", help="A file or folder of manifests ('-' is stdin); repeatable.", metavar="FILE"),
+    typer.Option(
+        "-f", "--filename", help="Manifests: a file, a folder, an address, '-' for stdin; repeatable.", metavar="FILE"
+    ),
 ]
 Recursive = Annotated[bool, typer.Option("-R", "--recursive", help="Folders with all that is below them.")]
 SetName = Annotated[
@@ -48,11 +50,24 @@ def read_files(paths: Sequence[str], recursive: bool) -> list[actions.File]:
         raise UsageError("no manifests were named", hint="-f FILE, -f FOLDER, or -f - for standard input")
     if list(paths).count("-") > 1:
         raise UsageError("-f - can be given once")
-    return [
-        actions.File("standard input" if p == "-" else p, read_text(p))
-        for path in paths
-        for p in _files(path, recursive)
-    ]
+    return [_read(p) for path in paths for p in ([path] if _is_address(path) else _files(path, recursive))]
+
+
+def _is_address(path: str) -> bool:
+    return path.startswith(("http://", "https://"))
+
+
+def _read(path: str) -> actions.File:
+    if not _is_address(path):
+        return actions.File("standard input" if path == "-" else path, read_text(path))
+    from pvehelm.chart.fetch import MAX_SMALL, Fetcher
+
+    with Fetcher(path) as fetcher:
+        body = fetcher.get(path, limit=MAX_SMALL, encoded=True).body
+    try:
+        return actions.File(path, body.decode("utf-8"), remote=True)
+    except UnicodeDecodeError:
+        raise PvehelmError(f"can't read {path}: it is not UTF-8 text") from None
 
 
 def _files(path: str, recursive: bool) -> Iterator[str]:
@@ -72,7 +87,7 @@ def _files(path: str, recursive: bool) -> Iterator[str]:
 def name_of(paths: Sequence[str], given: str) -> str:
     if given:
         return given
-    return actions.set_name([path if path == "-" else os.path.abspath(path) for path in paths])
+    return actions.set_name([path if path == "-" or _is_address(path) else os.path.abspath(path) for path in paths])
 
 
 @command("namespace", "context", "output", "yes", *APPLYING)

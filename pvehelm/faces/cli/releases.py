@@ -220,6 +220,8 @@ async def diff(
         from pvehelm.faces.cli.manifests import preview
 
         files = session.given["values"]
+        if not files:
+            raise UsageError("diff what?", hint="diff RELEASE, RELEASE CHART, RELEASE REV REV, or -f FILE")
         return await preview(session, files, recursive, set_name, prune, detailed=detailed_exitcode)
     if len(names) == 3:
         return _diff_revisions(session, names, detailed_exitcode)
