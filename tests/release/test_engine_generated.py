@@ -241,6 +241,30 @@ def test_the_same_in_the_other_dialect(lab: Lab) -> None:
     assert len(lab.run("secret", "show", "web", "login").out) == 31
 
 
+CERTIFICATES = """
+{{- $ca := genCA "ca" 365 }}
+{{- $cert := genSignedCert "web.example.org" (list "10.0.0.1") (list "web.example.org") 365 $ca }}
+kind: VirtualMachine
+metadata: { name: vm }
+spec:
+  node: pve-node1
+  template: debian-12-template
+  memory: {{ int .Values.memory }}
+  description: {{ printf "%s %s %s" (sha256sum $cert.Cert) (htpasswd "joe" "x") ($cert.Key | b64enc) | quote }}
+"""
+
+
+def test_certificates_stay(lab: Lab) -> None:
+    chart = gotpl(lab, CERTIFICATES)
+    lab.run("install", "web", chart)
+    text = description(lab).splitlines()[0]
+    assert re.fullmatch(r"[0-9a-f]{64} joe:\$2a\$\S+ LS0tLS1CRUdJTi\S+", text)
+    lab.settled("web", chart=chart)
+    lab.run("upgrade", "web", chart, "--set", "memory=2048")
+    assert description(lab).splitlines()[0] == text
+    assert "LS0tLS1CRUdJTi" not in lab.run("get", "all", "web").out
+
+
 def test_a_generated_secret_is_not_looked_into_in_the_other_dialect(lab: Lab) -> None:
     chart = gotpl(lab, VM.format('description: {{ generate "password" "x" | b64enc }}'))
     assert "is a reference to a secret" in lab.run("template", "web", chart, code=1).err

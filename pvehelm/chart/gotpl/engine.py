@@ -175,6 +175,15 @@ def _literal(text: str, pos: int) -> Literal:
     return found
 
 
+def _revived(value: Any) -> Any:
+    """What was kept of a random function's result, as the library has it."""
+    if not isinstance(value, dict):
+        return value
+    from pvehelm.chart.gotpl.crypto import Certificate
+
+    return Certificate(value["Cert"], value["Key"])
+
+
 def _unpacked(packed: bytes) -> dict[str, Any]:
     try:
         found = marshal.loads(packed) if packed else {}
@@ -230,7 +239,7 @@ class Engine:
         self.trouble = Trouble(self.templates, scopes)
 
     def _random(self) -> dict[str, Callable[..., Any]]:
-        return {name: self.kept.once(name, FUNCTIONS[name]) for name in RANDOM & set(FUNCTIONS)}
+        return {name: self.kept.once(name, FUNCTIONS[name], _revived) for name in RANDOM & set(FUNCTIONS)}
 
     def _guarded(self, tokens: Tokens, sources: Mapping[str, str]) -> dict[str, Callable[..., Any]]:
         """Where there are secret references, or may be some, the functions that would look into them refuse to."""
