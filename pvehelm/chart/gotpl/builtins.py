@@ -9,7 +9,7 @@ from pvehelm.chart.gotpl.printing import sprint, sprintf, sprintln
 from pvehelm.chart.gotpl.signatures import FUNCTIONS, function
 from pvehelm.chart.gotpl.values import GoError, StringMap, Uint8, from_bytes, kind_of, text, to_bytes, type_of
 
-_BASIC = {bool: "bool", str: "string", int: "int", float: "float"}
+_BASIC = {bool: "bool", str: "string", int: "int", float: "float", complex: "complex"}
 _WHOLE = ({"int", "uint"}, {"int"}, {"uint"})
 
 
@@ -71,7 +71,7 @@ def lt(one: Any, other: Any) -> bool:
         raise GoError("invalid type for comparison")
     if first != second and {first, second} not in _WHOLE:
         raise GoError(_incompatible(one, other))
-    if first == "bool":
+    if first in ("bool", "complex"):
         raise GoError("invalid type for comparison")
     if first == "string" and not (one.isascii() and other.isascii()):
         return to_bytes(one) < to_bytes(other)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import marshal
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import CodeType
 from typing import Any, NamedTuple
 
@@ -156,7 +156,7 @@ class _Compiler:
         self.depth -= 1
 
     def body(self, nodes: list[Any]) -> None:
-        for node in nodes:
+        for node in self.merged(nodes):
             if isinstance(node, Text):
                 self.text(node)
             elif isinstance(node, Action):
@@ -168,6 +168,29 @@ class _Compiler:
                 self.line(f"({self.spot(node)}R.call({node.name!r},{data},a))")
             elif isinstance(node, Jump):
                 self.line(node.word)
+
+    def merged(self, nodes: list[Any]) -> Iterator[Any]:
+        """The nodes with texts and constant strings (``{{ "{{" }}``) in one where they follow each other.
+
+        A text knows its lines only if it has as many as what it was made of.
+        """
+        pending: Text | None = None
+        for node in nodes:
+            text = node if isinstance(node, Text) else _constant(node)
+            if text is None:
+                if pending is not None:
+                    yield pending
+                yield node
+                pending = None
+            elif pending is None:
+                pending = text
+            elif self.tree.source.count("\n", pending.pos, text.pos) == pending.text.count("\n"):
+                pending = Text(pending.pos, pending.text + text.text)
+            else:
+                yield pending
+                pending = text
+        if pending is not None:
+            yield pending
 
     def text(self, node: Text) -> None:
         if self.texts:
@@ -343,19 +366,21 @@ class _Compiler:
             base = self.argument(node.node).code
         spot = self.spot(node)
         known = base in self.elements
-        last = len(node.fields) - 1
-        for index, name in enumerate(node.fields):
+        names = node.fields
+        if not given and not self.strict:
+            if len(names) == 1 and base.isidentifier():
+                reader = self.field if known else self.first
+                return Expression(
+                    f"({base}.get({names[0]!r}) if {base}.__class__ is dict else{spot}{reader}({base},{names[0]!r}))"
+                )
+            reader = "element" if known else "reach"
+            return Expression(
+                f"{spot}{reader}{len(names) if len(names) < 4 else ''}({base},{','.join(map(repr, names))})"
+            )
+        for index, name in enumerate(names):
             reader = self.field if index or known else self.first
-            if name in VALUES_METHODS and index and node.fields[index - 1] == "Values":
-                base = f"{spot}of_values({','.join([base, repr(name), *(given if index == last else ())])})"
-            elif index == last and given:
-                base = f"{spot}{reader}({base},{name!r},{','.join(given)})"
-            elif self.strict:
-                base = f"{spot}{reader}({base},{name!r})"
-            elif base.isalnum():
-                base = f"({base}.get({name!r}) if {base}.__class__ is dict else{spot}{reader}({base},{name!r}))"
-            else:
-                base = f"(t.get({name!r}) if (t:={base}).__class__ is dict else{spot}{reader}(t,{name!r}))"
+            more = [repr(name), *(given if index == len(names) - 1 else [])]
+            base = f"{spot}{reader}({base},{','.join(more)})"
         return Expression(base)
 
     def function(self, node: Any, name: str, args: list[Any], final: Expression | None) -> Expression:
@@ -458,6 +483,15 @@ class _Compiler:
         if all(one.string for one in given[1:]):
             return Expression(f"({form}%({','.join(one.code for one in given[1:])},))", False, True)
         return Expression(f"{self.spot(node, 'printf')}joined({','.join(one.code for one in given)})", False, True)
+
+
+def _constant(node: Any) -> Text | None:
+    """The text that an action prints which is a string and nothing else."""
+    if isinstance(node, Action) and not node.pipe.names and len(node.pipe.commands) == 1:
+        args = node.pipe.commands[0].args
+        if len(args) == 1 and isinstance(args[0], Constant) and isinstance(args[0].value, str):
+            return Text(node.pos, args[0].value)
+    return None
 
 
 _INLINE = {

@@ -10,6 +10,7 @@ from pvehelm.chart.chart import Chart
 from pvehelm.chart.gotpl.values import GoError, GoObject, Int64, StringMap, Strings, from_bytes, text, type_of
 from pvehelm.chart.objects import Capabilities, ReleaseInfo, Scope, _glob
 from pvehelm.chart.usage import Usage
+from pvehelm.chart.versions import parse
 from pvehelm.chart.yaml import Path_
 
 
@@ -71,9 +72,9 @@ class KubeVersion(GoObject):
     names = ("Version", "Major", "Minor", "GitVersion", "String")
 
     def __init__(self, version: str) -> None:
-        major, _, rest = version.lstrip("v").partition(".")
-        self.Version = self.GitVersion = version
-        self.Major, self.Minor = major, rest.partition(".")[0]
+        parsed = parse(version)
+        self.Version = self.GitVersion = f"v{parsed}"
+        self.Major, self.Minor = str(parsed.major), str(parsed.minor)
 
     def String(self) -> str:
         return self.Version
@@ -111,8 +112,8 @@ class CapabilitiesObject(GoObject):
 
     def __init__(self, given: Capabilities) -> None:
         own = given.as_object()
-        self.KubeVersion = KubeVersion(KUBE_VERSION)
-        self.APIVersions = NameSet([*API_VERSIONS, *own["APIVersions"]])
+        self.KubeVersion = KubeVersion(given.kube_version or KUBE_VERSION)
+        self.APIVersions = NameSet([*API_VERSIONS, *given.api_versions, *own["APIVersions"]])
         self.HelmVersion = HelmVersion()
         self.PVEVersion = own["PVEVersion"]
         self.Kinds = NameSet(own["Kinds"])

@@ -57,6 +57,37 @@ def first_field(value: Any, name: str, *args: Any) -> Any:
     raise ExecError(f"can't evaluate field {name} in type {type_of(value)}")
 
 
+def reach(value: Any, *names: str) -> Any:
+    """``value.a.b...``: ``first_field`` and then ``field``."""
+    value = first_field(value, names[0])
+    for name in names[1:]:
+        value = value.get(name) if value.__class__ is dict else field(value, name)
+    return value
+
+
+def reach1(value: Any, name: str) -> Any:
+    """``reach`` of one name; the others like it are of two and three."""
+    return value.get(name) if value.__class__ is dict else first_field(value, name)
+
+
+def reach2(value: Any, one: str, two: str) -> Any:
+    value = value.get(one) if value.__class__ is dict else first_field(value, one)
+    return value.get(two) if value.__class__ is dict else field(value, two)
+
+
+def reach3(value: Any, one: str, two: str, three: str) -> Any:
+    value = value.get(one) if value.__class__ is dict else first_field(value, one)
+    value = value.get(two) if value.__class__ is dict else field(value, two)
+    return value.get(three) if value.__class__ is dict else field(value, three)
+
+
+def element(value: Any, *names: str) -> Any:
+    """``reach`` of an element of a loop, whose nil is known to be one."""
+    for name in names:
+        value = field(value, name)
+    return value
+
+
 def strict_field(value: Any, name: str, *args: Any) -> Any:
     """``field`` where a missing key is an error."""
     if isinstance(value, dict) and not isinstance(value, GoObject) and name not in value:

@@ -140,6 +140,7 @@ _TYPES: dict[type, str] = {
     str: "string",
     int: "int",
     float: "float64",
+    complex: "complex128",
     bytes: "[]uint8",
     list: "[]interface {}",
     dict: "map[string]interface {}",
@@ -150,6 +151,7 @@ _KINDS: dict[type, str] = {
     str: "string",
     int: "int",
     float: "float64",
+    complex: "complex128",
     bytes: "slice",
     list: "slice",
     dict: "map",
@@ -238,6 +240,11 @@ def text(value: Any) -> str:
     return f"0x{id(value):x}"
 
 
+def _complex_text(value: complex) -> str:
+    imaginary = float_text(value.imag)
+    return f"({float_text(value.real)}{'' if imaginary[0] in '+-' else '+'}{imaginary}i)"
+
+
 def _list_text(value: list[Any]) -> str:
     return "[" + " ".join([text(item) for item in value]) + "]"
 
@@ -262,6 +269,7 @@ _TEXT: dict[type, Callable[[Any], str]] = {
     Int64: int.__repr__,
     Uint8: int.__repr__,
     float: float_text,
+    complex: _complex_text,
     bytes: lambda value: "[" + " ".join(map(str, value)) + "]",
     list: _list_text,
     Strings: _list_text,

@@ -27,7 +27,7 @@ _INT = re.compile(r"[-+]?(?:0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO][0-7]+|0[0-7]*|[1-
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
 _DOTTED = re.compile(r"\.[0-9](?:_?[0-9])*(?:[eE][-+]?[0-9]+)?\Z")
 _MOST_NODES = 1_000_000
-_DEEPEST = 500
+_DEEPEST = 200
 
 
 def resolve(value: str) -> Any:
@@ -227,8 +227,9 @@ def load(text: str) -> Any:
         raise GoError(_complaint(error)) from None
     except yaml.reader.ReaderError:
         raise GoError("error converting YAML to JSON: yaml: control characters are not allowed") from None
-    except GoError as error:
-        raise GoError(f"error converting YAML to JSON: {error}") from None
+    except (GoError, RecursionError) as error:
+        what = str(error) if isinstance(error, GoError) else "yaml: exceeded max depth"
+        raise GoError(f"error converting YAML to JSON: {what}") from None
     try:
         return _jsonable(found)
     except GoError as error:
