@@ -20,6 +20,9 @@ DIALECT = "http://json-schema.org/draft-07/schema#"
 Document = dict[str, Any]
 # What is known only later: a secret, a deferred text.
 _OPEN: Document = {"type": "string", "pattern": r"secret://|\$\{"}
+# A drive or mount point may be written as what it shall be made of.
+_VOLUME = frozenset({"file", "volume"})
+_NEW_VOLUME: dict[str, Facts] = {"storage": {"type": "string"}, "size": {"type": "string"}}
 _METADATA: Document = {
     "type": "object",
     "required": ["name"],
@@ -92,7 +95,10 @@ def of_kind(kind: Kind) -> Document:
 
 def of_field(field: Field) -> Document:
     """The JSON Schema of one field's values, null (unset) included unless it is required."""
-    shape = of_facts(field.facts, field.subkeys, field.references)
+    known = dict(field.subkeys)
+    if _VOLUME & known.keys():
+        known = {**_NEW_VOLUME, **known}
+    shape = of_facts(field.facts, known, field.references)
     if not field.required:
         shape = {"anyOf": [*shape.get("anyOf", [shape]), {"type": "null"}]}
     words = []
