@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pvehelm.chart.kept import TYPES, Seeded, check_generate
-from pvehelm.errors import NotFoundError
+from pvehelm.errors import InvalidError, NotFoundError, Problem
 from pvehelm.release.release import ReleaseKey
 from pvehelm.release.store import Store
 
@@ -20,6 +20,8 @@ from pvehelm.release.store import Store
 _SECRET = frozenset(
     {"randAlphaNum", "randAlpha", "randNumeric", "randAscii", "randBytes", "genPrivateKey", "encryptAES"}
 )
+#: What one rendering may have made: values, and characters altogether.
+MOST, LONGEST = 10_000, 4 * 1024 * 1024
 #: A shorter random text is a suffix of a name rather than a secret.
 _SHORTEST = 8
 _LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789"
@@ -45,6 +47,7 @@ class Keeper:
         #: Texts to be hidden where they stand in manifests and notes: name -> text.
         self.secret: dict[str, str] = {}
         self._names: set[str] | None = None
+        self._room = LONGEST
 
     def __call__(self, question: Any) -> Any:
         kind, *rest = question
@@ -67,11 +70,15 @@ class Keeper:
 
     def _keep(self, function: str, site: str, value: Any) -> None:
         name = _name(site)
-        if function in _SECRET and isinstance(value, str):
-            self.made[name] = value
-        else:
-            self.made[name] = json.dumps(value)
+        self._make(name, value if function in _SECRET and isinstance(value, str) else json.dumps(value))
         self._hide(function, name, value)
+
+    def _make(self, name: str, text: str) -> None:
+        self.made[name] = text
+        self._room -= len(text)
+        if self._room < 0 or len(self.made) > MOST:
+            what = f"the templates want more than {MOST} random values, or {LONGEST // 1024 // 1024} MiB of them, kept"
+            raise InvalidError(what, [Problem("", what, "a loop that never ends?")])
 
     def _hide(self, function: str, name: str, value: Any) -> None:
         if isinstance(value, str) and function in _SECRET and len(value) >= _SHORTEST:
@@ -80,7 +87,7 @@ class Keeper:
             part = f"{name}/key"
             self.secret[part] = value["Key"]
             if self._kept(part) is None:
-                self.made[part] = value["Key"]
+                self._make(part, value["Key"])
 
     def _generate(self, kind: str, name: str, options: Mapping[str, Any]) -> None:
         check_generate(kind, name, options)
@@ -88,7 +95,8 @@ class Keeper:
         if all(self._kept(part) is not None for part in parts):
             return
         texts = generated(kind, name, options, Seeded(self._seed(f"generate {kind} {name}")))
-        self.made.update(zip(parts, texts, strict=True))
+        for part, text in zip(parts, texts, strict=True):
+            self._make(part, text)
 
     def _kept(self, name: str) -> str | None:
         if name in self.made:

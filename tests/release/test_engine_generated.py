@@ -130,6 +130,13 @@ def test_generate_refuses(lab: Lab, call: str, says: str) -> None:
     assert says in shown
 
 
+def test_a_flood_of_random_values_is_refused(lab: Lab) -> None:
+    chart = lab.chart("{% for i in range(20000) %}{% set x = randAlphaNum(8) %}{% endfor %}")
+    assert "more than 10000 random values" in lab.run("install", "web", chart, code=1).err
+    with lab.store() as store:
+        assert store.find(lab.key("web")) is None
+
+
 SENSITIVE = {
     "properties": {
         "password": {"type": "string", "x-sensitive": True, "minLength": 5},
