@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import marshal
+import re
 from collections.abc import Callable, Iterator, Mapping
 from types import CodeType, FunctionType
 from typing import Any
@@ -27,6 +28,9 @@ from pvehelm.chart.sandbox import Ask, Limits
 from pvehelm.chart.secrets import OF_LISTS, OPAQUE, Tokens
 
 _NOTES = "templates/NOTES.txt"
+_GENERATE = re.compile(r"\bgenerate\s")
+#: Bytes that are no text.
+_CUT = re.compile("[\udc80-\udcff]")
 #: Texts of ``tpl`` that are kept with the compiled code of a chart: how many, and how long each may be.
 _TEXTS, _LONGEST = 2000, 20_000
 
@@ -251,7 +255,7 @@ class Engine:
 
     def _guarded(self, tokens: Tokens, sources: Mapping[str, str]) -> dict[str, Callable[..., Any]]:
         """Where there are secret references, or may be some, the functions that would look into them refuse to."""
-        if not tokens and not any("generate" in source for source in sources.values()):
+        if not tokens and not any(map(_GENERATE.search, sources.values())):
             return {}
         return {name: _guarding(tokens, name, function) for name, function in FUNCTIONS.items()}
 
@@ -332,7 +336,7 @@ def _guarding(tokens: Tokens, name: str, function: Callable[..., Any]) -> Callab
 def _text(pieces: list[str]) -> str:
     """What a file prints. Cut characters are bytes that are no text; where they stay alone, a sign stands for them."""
     text = "".join(pieces).replace("<no value>", "")
-    if text.isascii() or not any("\udc80" <= char <= "\udcff" for char in text):
+    if text.isascii() or not _CUT.search(text):
         return text
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
