@@ -111,6 +111,8 @@ def document(one: Object) -> dict[str, Any]:
 def _status(one: Object) -> dict[str, Any]:
     row = {name: value for name, value in one.found.row.items() if name not in ("id", "name", "pool", "digest")}
     status: dict[str, Any] = {**row, **{name: value for name, value in one.found.key.items() if name != "scope"}}
+    if str(status.get("vmid", "")).isdigit():
+        status["vmid"] = int(status["vmid"])
     if one.live is not None:
         status |= {"status": one.live.extra["status"]} if one.live.extra.get("status") else {}
         if one.live.pending:

@@ -32,7 +32,8 @@ def cell(values: Mapping[str, Any], column: str) -> str:
     if form == "yes":
         return "yes" if str(value) in ("1", "True") else "no"
     if form == "count":
-        return str(len(value)) if isinstance(value, list) else "0"
+        parts = value if isinstance(value, list) else str(value or "").replace(";", ",").split(",")
+        return str(len([part for part in parts if part]))
     if value in (None, ""):
         return ""
     return FORMS[form](value) if form else text(value)

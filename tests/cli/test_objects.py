@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import pty
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -245,3 +249,34 @@ def test_manifests_from_an_address(lab: Lab) -> None:
         assert 'set "pool"' in result.out
         assert "not resolved" in lab.run("apply", "-f", f"{web.url}/it/leak.yaml", code=1).err
         assert "not found" in lab.run("validate", "-f", f"{web.url}/missing.yaml", code=1).err
+
+
+def test_an_editor_gets_the_text_back_with_what_is_wrong(lab: Lab, tmp_path: Path) -> None:
+    """On a terminal a text that does not work is opened again, the problems on top; then the plan is asked about."""
+    lab.api.ok("POST", "/pools", poolid="p", comment="first")
+    editor = tmp_path / "editor.py"
+    editor.write_text(
+        "import pathlib, sys\n"
+        "file = pathlib.Path(sys.argv[1])\n"
+        "text = file.read_text()\n"
+        "again = 'It could not be done' in text\n"
+        "assert again or 'comment: first' in text\n"
+        "if again: assert 'did you mean' in text and text.startswith('#')\n"
+        "file.write_text(text.replace('coment: second', 'comment: third') if again else\n"
+        "                text.replace('comment: first', 'coment: second'))\n"
+    )
+    leader, follower = pty.openpty()
+    environ = {**os.environ, "EDITOR": f"{sys.executable} {editor}"}
+    command = [sys.executable, "-m", "pvehelm", "edit", "pool/p"]
+    process = subprocess.Popen(
+        command, stdin=follower, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environ
+    )
+    os.write(leader, b"y\n")
+    out, err = process.communicate(timeout=60)
+    os.close(leader)
+    os.close(follower)
+    assert process.returncode == 0, out + err
+    assert "has no field 'coment'" in err
+    assert "Do this?" in err
+    assert "Pool/p edited" in out
+    assert lab.api.ok("GET", "/pools/p")["comment"] == "third"

@@ -293,6 +293,8 @@ async def top(
         cores = f"{row.cpu * row.cpus:.2f}"
         return (row.name, row.node, cores, percent(row.cpu), size(row.memory), memory, size(row.disk), span(row.uptime))
 
+    if not rows:
+        sys.stderr.write(f"nothing in namespace {session.settings.namespace or 'default'} (-A is all of them)\n")
     output.show(
         session.output,
         [vars(row) for row in rows],
