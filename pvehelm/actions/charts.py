@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pvehelm import __version__
 from pvehelm.actions import action
@@ -12,6 +12,7 @@ from pvehelm.errors import InvalidError, Problem
 
 if TYPE_CHECKING:
     from pvehelm.chart.chart import Chart
+    from pvehelm.chart.manifest import Foreign
     from pvehelm.chart.render import ReleaseInfo, Rendered
     from pvehelm.chart.values import ValueFlag
 
@@ -96,15 +97,18 @@ def rendered(
     watch: bool = False,
     strict: bool = False,
     lint: bool = False,
+    foreign: bool = False,
+    kubernetes: tuple[str, tuple[str, ...]] = ("", ()),
 ) -> Rendered:
     """The chart rendered in a limited child process; resources without a namespace get the release's.
 
-    ``strict`` and ``lint`` are for charts of Helm's own syntax: see ``chart.render``.
+    ``strict`` and ``lint`` are for charts of Helm's own syntax: see ``chart.render``; ``kubernetes`` is the version and
+    the further API versions that they are told. Documents of other programs are refused unless ``foreign``.
     """
     from pvehelm.chart import patches
     from pvehelm.chart.render import Capabilities, render
 
-    capabilities = Capabilities(pve_version, tuple(kinds), __version__)
+    capabilities = Capabilities(pve_version, tuple(kinds), __version__, *kubernetes)
     if prepared.chart.metadata.type == "library":
         raise InvalidError(f"{prepared.chart.name} is a library chart and can't be installed by itself")
     made = render(
@@ -117,11 +121,25 @@ def rendered(
         watch=watch,
         strict=strict,
         lint=lint,
+        foreign=True,
         set_paths=[path for path, said in prepared.sources.items() if said.startswith("--set ")],
         # What is sealed came from the user, or is the chart's own default in the release's own store.
         user_values={"user": prepared.user, "sealed": [f"secret://release/{name}" for name in prepared.sealed]},
     )
+    if made.foreign and not foreign:
+        raise _foreign_error(prepared.chart, made)
     return replace(made, resources=patches.apply(made.resources, prepared.patches)) if prepared.patches else made
+
+
+def _foreign_error(chart: Chart, made: Rendered) -> InvalidError:
+    from pvehelm.chart.manifest import API_VERSION
+
+    problems = [
+        Problem(str(one.source), f"{one.kind or 'a manifest'} of {one.api_version}, not of {API_VERSION}")
+        for one in made.foreign
+    ]
+    hint = "pvehelm template prints manifests of Kubernetes; helm or kubectl installs them"
+    return InvalidError(f"{chart.name}: manifests that are not for Proxmox", problems, hint=hint)
 
 
 def offline(
@@ -134,6 +152,8 @@ def offline(
     revision: int = 1,
     strict: bool = False,
     lint: bool = False,
+    foreign: bool = False,
+    kubernetes: tuple[str, tuple[str, ...]] = ("", ()),
 ) -> Rendered:
     """Rendered without a server: the kinds and version of the newest (or the given) schema; manifests validated."""
     from pvehelm.api.kinds import Kinds
@@ -146,9 +166,26 @@ def offline(
     kinds = Kinds.load(schema)
     info = ReleaseInfo(name, namespace, revision, not is_upgrade, is_upgrade)
     version = pve_version or schema.release
-    made = rendered(shown_values(prepared), info, version, kinds.names(), keep=Placeholders(), strict=strict, lint=lint)
+    made = rendered(
+        shown_values(prepared),
+        info,
+        version,
+        kinds.names(),
+        keep=Placeholders(),
+        strict=strict,
+        lint=lint,
+        foreign=foreign,
+        kubernetes=kubernetes,
+    )
     require_valid(kinds, made.resources)
     return made
+
+
+class Templated(NamedTuple):
+    """What ``template`` prints, and the documents in it that are not for Proxmox."""
+
+    text: str
+    foreign: tuple[Foreign, ...]
 
 
 @action("local")
@@ -163,29 +200,47 @@ def template(
     skip_schema: bool = False,
     strict: bool = False,
     show_only: Sequence[str] = (),
-) -> str:
-    """Render a chart's manifests and print them, without a server."""
+    include_crds: bool = False,
+    hooks: bool = True,
+    tests: bool = True,
+    kube_version: str = "",
+    api_versions: Sequence[str] = (),
+    foreign: bool = True,
+) -> Templated:
+    """Render a chart's manifests and print them, without a server.
+
+    A chart in Helm's own syntax prints what ``helm template`` prints of it: documents in the order of their kinds,
+    hooks last, as ``stream`` has it. Raises InvalidError, and NotFoundError where ``show_only`` names what is not there.
+    """
+    from pvehelm.chart import stream
+
+    prepared = prepare(chart, flags, skip_schema=skip_schema)
     made = offline(
-        prepare(chart, flags, skip_schema=skip_schema),
+        prepared,
         name,
         namespace,
         pve_version=pve_version,
         is_upgrade=is_upgrade,
         strict=strict,
+        foreign=foreign,
+        kubernetes=(kube_version, tuple(api_versions)),
     )
-    if not show_only:
-        wanted = made.files
-    else:
-        wanted = {
-            path: text for path, text in made.files.items() if path in show_only or path.partition("/")[2] in show_only
-        }
-        missing = [path for path in show_only if not any(p == path or p.partition("/")[2] == path for p in made.files)]
-        if missing:
-            raise InvalidError(
-                f"no template {missing[0]!r} in the chart", hint=f"there are {', '.join(sorted(made.files))}"
-            )
+    first = stream.crds(prepared.chart) if include_crds else ()
+    if chart.metadata.engine == "gotpl":
+        text = stream.text(made.files, first=first, hooks=hooks, tests=tests)
+        return Templated(stream.only(text, show_only) if show_only else text, made.foreign)
+    wanted = {
+        path: text
+        for path, text in made.files.items()
+        if not show_only or path in show_only or path.partition("/")[2] in show_only
+    }
+    missing = [path for path in show_only if not any(p == path or p.partition("/")[2] == path for p in made.files)]
+    if missing:
+        raise InvalidError(
+            f"no template {missing[0]!r} in the chart", hint=f"there are {', '.join(sorted(made.files))}"
+        )
     parts = [f"---\n# Source: {path}\n{text.strip()}\n" for path, text in sorted(wanted.items()) if text.strip()]
-    return "".join(parts)
+    return Templated("".join((*map(str, first), *parts)), made.foreign)
 
 
 @action("local")

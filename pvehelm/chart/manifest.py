@@ -137,10 +137,30 @@ class Resource:
         }
 
 
-def parse(text: str, *, file: str, line_of: Callable[[int], Source] | None = None) -> list[Resource]:
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """A document that is another program's, by its apiVersion: Kubernetes', for one."""
+
+    api_version: str
+    kind: str
+    source: Source
+
+
+def is_foreign(version: Any) -> bool:
+    """Whether an apiVersion is one of Kubernetes': ``v1`` or ``GROUP/VERSION`` of a group that is not ours."""
+    if not isinstance(version, str):
+        return False
+    group, slash, _ = version.partition("/")
+    return group != API_VERSION.partition("/")[0] if slash else version == "v1"
+
+
+def parse(
+    text: str, *, file: str, line_of: Callable[[int], Source] | None = None, foreign: list[Foreign] | None = None
+) -> list[Resource]:
     """Every resource of a YAML or JSON text; ``kind: List`` holds several, empty documents none.
 
-    ``line_of`` maps a line of ``text`` to the place it was rendered from. Raises InvalidError with all problems.
+    ``line_of`` maps a line of ``text`` to the place it was rendered from. Documents of other programs go to ``foreign``
+    where that is given. Raises InvalidError with all problems.
     """
     try:
         documents = load_all(text, file=file)
@@ -148,7 +168,7 @@ def parse(text: str, *, file: str, line_of: Callable[[int], Source] | None = Non
         documents = _json(text)
         if not documents:
             raise _moved(error, file, line_of) from None
-    reader = _Reader()
+    reader = _Reader(foreign)
     for document in documents:
         reader.document(document.data, Sources(document, file, line_of))
     if reader.problems:
@@ -180,8 +200,9 @@ def to_text(resources: Iterable[Resource]) -> str:
 
 
 class _Reader:
-    def __init__(self) -> None:
+    def __init__(self, foreign: list[Foreign] | None) -> None:
         self.found: list[Resource] = []
+        self.foreign = foreign
         self.problems: list[Problem] = []
 
     def bad(self, at: Source, what: str, hint: str = "") -> None:
@@ -194,6 +215,8 @@ class _Reader:
             self.bad(at.nearest(()), f"a manifest is a map with kind, metadata and spec, not {_noun(data)}")
         elif data.get("kind") == "List" and "items" in data:
             self.items(data, at)
+        elif self.foreign is not None and is_foreign(data.get("apiVersion")):
+            self.foreign.append(Foreign(data["apiVersion"], str(data.get("kind", "")), at.nearest(("apiVersion",))))
         elif data:
             self.resource(data, at)
 

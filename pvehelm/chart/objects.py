@@ -38,11 +38,16 @@ class ReleaseInfo:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What the cluster and this program can do: ``Capabilities`` in templates."""
+    """What the cluster and this program can do: ``Capabilities`` in templates.
+
+    ``kube_version`` and ``api_versions`` (more of them) are for Kubernetes' charts, which ask Helm for them.
+    """
 
     pve_version: str = ""
     kinds: tuple[str, ...] = ()
     pvehelm_version: str = ""
+    kube_version: str = ""
+    api_versions: tuple[str, ...] = ()
 
     def as_object(self) -> dict[str, Any]:
         from pvehelm.chart.manifest import API_VERSION

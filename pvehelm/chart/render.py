@@ -19,9 +19,10 @@ from pvehelm.chart import cache, secrets
 from pvehelm.chart.chart import Chart
 from pvehelm.chart.dialects import GOTPL, JINJA2, engines, undecided
 from pvehelm.chart.functions.common import FunctionError
-from pvehelm.chart.manifest import Resource, Source, check_unique, parse, to_text
+from pvehelm.chart.manifest import Foreign, Resource, Source, check_unique, is_foreign, parse, to_text
 from pvehelm.chart.objects import Capabilities, ReleaseInfo, Scope, scopes
 from pvehelm.chart.sandbox import DEFAULT, Ask, Limits, run
+from pvehelm.chart.stream import cut
 from pvehelm.chart.usage import Usage
 from pvehelm.chart.yaml import Path_
 from pvehelm.errors import InvalidError, Problem
@@ -33,13 +34,14 @@ __all__ = ["DEFAULT", "Capabilities", "Limits", "ReleaseInfo", "Rendered", "rend
 class Rendered:
     """What a chart becomes: ``files`` by full template name (``web-app/templates/vm.yaml``), the resources in them,
     the text of NOTES.txt, and ``manifest``, the resources as one canonical text. ``used`` is what templates asked for
-    of the values (``usage.Usage.as_data``), where that was wanted."""
+    of the values (``usage.Usage.as_data``), where that was wanted; ``foreign`` are documents of other programs."""
 
     files: Mapping[str, str]
     resources: tuple[Resource, ...]
     notes: str
     manifest: str
     used: Any = None
+    foreign: tuple[Foreign, ...] = ()
 
 
 def render(
@@ -57,8 +59,11 @@ def render(
     strict: bool = False,
     lint: bool = False,
     set_paths: Collection[Path_] = (),
+    foreign: bool = False,
 ) -> Rendered:
     """Renders ``chart`` with ``values``, which are coalesced already.
+
+    With ``foreign`` documents of other programs (Kubernetes') are let be; they are problems otherwise.
 
     In charts of Helm's own syntax ``strict`` makes missing values errors, and ``lint`` lets ``fail`` and ``required``
     pass, as with Helm; whole numbers at ``set_paths`` are int64 there, as those of ``--set``, all others float64.
@@ -105,14 +110,17 @@ def render(
     # References made by sensitive(...) were made in the child.
     tokens.references[:] = output["references"]
     problems = [Problem(*problem) for problem in output["problems"]]
-    resources = _resources(output, sources, tokens, problems)
+    others: list[Foreign] | None = [] if foreign else None
+    resources = _resources(output, sources, tokens, problems, others)
     if problems:
         # A loop makes the same mistake many times; it is told once.
         problems = sorted(dict.fromkeys(problems), key=_order)
         hint = _ENGINE_HINT if undecided(tree) else ""
         raise InvalidError(f"{chart.path or chart.name}: {_count(problems)} in the templates", problems, hint=hint)
     files = {name: _shown(text, tokens) for name, text in output["files"].items()}
-    return Rendered(files, tuple(resources), _shown(output["notes"], tokens), to_text(resources), output["used"])
+    notes = _shown(output["notes"], tokens)
+    others = sorted(others or (), key=lambda one: (one.source.file, one.source.line))
+    return Rendered(files, tuple(resources), notes, to_text(resources), output["used"], tuple(others))
 
 
 _ENGINE_HINT = (
@@ -245,11 +253,18 @@ def _default_references(chart: Chart) -> list[Problem]:
 
 
 def _resources(
-    output: Mapping[str, Any], sources: Mapping[str, str], tokens: secrets.Tokens, problems: list[Problem]
+    output: Mapping[str, Any],
+    sources: Mapping[str, str],
+    tokens: secrets.Tokens,
+    problems: list[Problem],
+    foreign: list[Foreign] | None,
 ) -> list[Resource]:
     """The resources of all files, with references back in place; what is wrong goes to ``problems``."""
     found: list[Resource] = []
     for name, text in output["files"].items():
+        if foreign is not None and (others := _foreign(name, text)) is not None:
+            foreign += others
+            continue
         places = output["lines"][name]
 
         def line_of(line: int, name: str = name, places: list[Any] = places) -> Source:
@@ -257,7 +272,7 @@ def _resources(
             return Source(*place) if place else Source(name, min(line, 1))
 
         try:
-            resources = parse(text, file=name, line_of=line_of)
+            resources = parse(text, file=name, line_of=line_of, foreign=foreign)
         except InvalidError as error:
             problems += [_explained(problem, sources, tokens) for problem in error.problems]
             continue
@@ -277,6 +292,23 @@ def _resources(
             check_unique(found)
         except InvalidError as error:
             problems += [_explained(problem, sources, tokens) for problem in error.problems]
+    return found
+
+
+_VERSION = re.compile(r"^apiVersion:[ \t]+[\"']?([\w./-]+)", re.MULTILINE)
+_KIND = re.compile(r"^kind:[ \t]+[\"']?(\w+)", re.MULTILINE)
+_CONTENT = re.compile(r"^[ \t]*[^#\s]", re.MULTILINE)
+
+
+def _foreign(name: str, text: str) -> list[Foreign] | None:
+    """The documents of a file that has none but those of other programs, and need not be parsed for that."""
+    found = []
+    for part in cut(text):
+        version, kind = _VERSION.search(part), _KIND.search(part)
+        if version and is_foreign(version[1]):
+            found.append(Foreign(version[1], kind[1] if kind else "", Source(name, 1)))
+        elif _CONTENT.search(part):
+            return None
     return found
 
 

@@ -7,18 +7,20 @@ in which Kubernetes wants them, and hooks come last. Nothing here knows what a k
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 from pvehelm.chart.chart import Chart
 from pvehelm.chart.yaml import load
-from pvehelm.errors import InvalidError, Problem
+from pvehelm.errors import InvalidError, NotFoundError, Problem
 
-__all__ = ["Document", "crds", "cut", "ordered", "text"]
+__all__ = ["Document", "crds", "cut", "only", "ordered", "text"]
 
 _SEPARATOR = re.compile(r"^---[ \t]*", re.MULTILINE)
 _KIND = re.compile(r"^kind:[ \t]+([A-Za-z0-9]+)[ \t]*$", re.MULTILINE)
+_SOURCE = re.compile(r"# Source: [^/\n]+/(.+)")
 _SPACES = "\t\n\v\f\r \x85\xa0"
 _ORDER = {
     kind: index
@@ -146,6 +148,27 @@ def text(files: Mapping[str, str], *, first: Iterable[Document] = (), hooks: boo
         wanted = (hook for hook in others if tests or not {"test", "test-success"} & set(hook.events))
         out += "".join(map(str, wanted))
     return out
+
+
+def only(stream: str, patterns: Sequence[str]) -> str:
+    """The documents of a stream whose files match one of ``patterns`` (``templates/*.yaml``), in the patterns' order.
+
+    Patterns are of the path within the chart; ``*`` stays within a folder. Raises NotFoundError where one matches none.
+    """
+    parts = [(found[1], part) for part in cut(stream) if (found := _SOURCE.match(part))]
+    out = []
+    for pattern in patterns:
+        steps = pattern.split("/")
+        matching = [part for path, part in parts if _matches(path.split("/"), steps)]
+        if not matching:
+            names = ", ".join(dict.fromkeys(path for path, _ in parts)) or "none"
+            raise NotFoundError(f"no template {pattern!r} in what the chart prints", hint=f"there are {names}")
+        out += [f"---\n{part}\n" for part in matching]
+    return "".join(out)
+
+
+def _matches(path: list[str], steps: list[str]) -> bool:
+    return len(path) == len(steps) and all(map(fnmatchcase, path, steps))
 
 
 def _rank(document: Document) -> tuple[int, str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +16,9 @@ from pvehelm.faces import output
 from pvehelm.faces.cli import options as o
 from pvehelm.faces.cli.command import SOURCE, Session, command
 from pvehelm.faces.cli.values import Unused, tell_unused
+
+if TYPE_CHECKING:
+    from pvehelm.chart.manifest import Foreign
 
 PveVersion = Annotated[
     str, typer.Option("--pve-version", help="Render and check for this Proxmox VE version.", metavar="X.Y")
@@ -40,15 +44,28 @@ def template(
         str, typer.Option("--output-dir", help="Write files instead of printing.", metavar="DIR")
     ] = "",
     is_upgrade: Annotated[bool, typer.Option("--is-upgrade", help="Set Release.IsUpgrade.")] = False,
+    include_crds: Annotated[bool, typer.Option("--include-crds", help="Print the files under crds/ as well.")] = False,
+    no_hooks: Annotated[bool, typer.Option("--no-hooks", help="Print no hooks.")] = False,
+    skip_tests: Annotated[bool, typer.Option("--skip-tests", help="Print no hooks that are tests.")] = False,
+    kube_version: Annotated[
+        str, typer.Option("--kube-version", help="The version of Kubernetes that charts are told.", metavar="X.Y")
+    ] = "",
+    api_versions: Annotated[
+        list[str],
+        typer.Option("-a", "--api-versions", help="Another API version that charts are told.", metavar="NAME"),
+    ] = [],
     skip_schema: o.SkipSchema = False,
     pve_version: PveVersion = "",
     unused: Unused = False,
 ) -> None:
-    """Render a chart without a server; the manifests are checked against the schema."""
+    """Render a chart without a server; the manifests are checked against the schema.
+
+    What is for Kubernetes is printed as it is.
+    """
     if len(names) > 2:
         raise UsageError("template takes a release name and a chart")
     chart, flags = o.load_chart(names[-1], session), o.value_flags()
-    text = actions.template(
+    made = actions.template(
         chart,
         flags,
         name=names[0] if len(names) == 2 else "release-name",
@@ -58,18 +75,38 @@ def template(
         skip_schema=skip_schema,
         strict=session.given["strict"],
         show_only=show_only,
+        include_crds=include_crds,
+        hooks=not no_hooks,
+        tests=not skip_tests,
+        kube_version=kube_version,
+        api_versions=[name for names in api_versions for name in names.split(",")],
     )
+    text = made.text
     if unused:
         tell_unused(unused_values(chart, flags, pve_version=pve_version))
     if not output_dir:
         sys.stdout.write(text)
+        tell_foreign(made.foreign)
         return
+    bodies: dict[str, list[str]] = {}
     for part in text.split("---\n# Source: ")[1:]:
         path, _, body = part.partition("\n")
+        bodies.setdefault(path, []).append(body)
+    for path, parts in bodies.items():
         target = Path(output_dir, path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(body, encoding="utf-8")
+        target.write_text("---\n".join(parts), encoding="utf-8")
         sys.stdout.write(f"wrote {target}\n")
+    tell_foreign(made.foreign)
+
+
+def tell_foreign(found: Sequence[Foreign]) -> None:
+    """A note that some of what was printed is not for Proxmox."""
+    if found:
+        versions = list(dict.fromkeys(one.api_version for one in found))
+        shown = ", ".join(versions[:3]) + (", ..." if len(versions) > 3 else "")
+        count = "1 manifest is" if len(found) == 1 else f"{len(found)} manifests are"
+        sys.stderr.write(f"note: {count} not for Proxmox ({shown}): printed, but nothing that pvehelm installs\n")
 
 
 @command("output", *SOURCE, "engine")

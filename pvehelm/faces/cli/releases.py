@@ -90,15 +90,16 @@ async def install(
 def _client_side(session: Session, request: actions.Request) -> int:
     from pvehelm.actions.charts import template
 
-    text = template(
+    made = template(
         request.chart,
         request.flags,
         name=request.name,
         namespace=session.namespace or "default",
         skip_schema=request.skip_schema,
         strict=request.strict,
+        foreign=False,
     )
-    sys.stdout.write(text)
+    sys.stdout.write(made.text)
     return 0
 
 
