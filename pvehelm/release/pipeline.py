@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from pvehelm.errors import LeaseHeldError, Problem, PvehelmError, RefusedError, StoppedError
-from pvehelm.release import disks
+from pvehelm.release import disks, hooks
 from pvehelm.release.apply import Applier, Outcome
 from pvehelm.release.context import Context
 from pvehelm.release.decide import Decision, check, decide
@@ -25,6 +25,8 @@ from pvehelm.release.inventory import Inventory
 from pvehelm.release.lease import Lease
 from pvehelm.release.namespaces import missing_namespaces
 from pvehelm.release.plan import Plan
+from pvehelm.release.readiness import TIMEOUT as READY
+from pvehelm.release.readiness import Waiting, wants
 from pvehelm.release.recover import recover_entries
 from pvehelm.release.release import Release, ReleaseKey, Revision, Status
 
@@ -120,6 +122,8 @@ class Run:
         if release is not None and made.empty and options.reuse_empty and same_input(release.current, desire):
             if made.records:
                 self._record_ownership(made, release.current.number)
+            if options.wait:
+                await self._ready(made)
             return result
         if made.destroys and not ctx.confirm(made):
             raise RefusedError(
@@ -215,6 +219,14 @@ class Run:
             entry = store.begin(self.key, self.lease, revision, RECORDS + index, change.ref, "keep", intent)
             store.outcome(entry, self.lease, ok=True, owned=change.owned)
 
+    async def _ready(self, made: Plan) -> None:
+        """--wait where nothing is to be done: what is there may still be on its way."""
+        ctx = self.ctx
+        wanted = wants(made.changes, hooks.of(self.desire, self.options)[0])
+        waiting = Waiting(await ctx.connect(), ctx.kinds.get, ctx.emit, stop=ctx.stop)
+        if wanted:
+            await waiting.until(wanted, lambda: ctx.store.inventory(self.key), self.options.timeout or READY)
+
     # -- how it ended ------------------------------------------------------------------------------------------
 
     def _keep(self, status: Status, description: str) -> None:
@@ -268,6 +280,7 @@ class Run:
         """
         ctx, name = self.ctx, self.key.name
         ctx.emit(Event("note", "", f"{what}; undoing it"))
+        failed = self.revision.number if self.revision else 0
         target = None if self.desire.action == "install" else last_deployed(ctx, self.key)
         try:
             outcome = await (self._restore(target) if target is not None else self._remove())
@@ -281,7 +294,7 @@ class Run:
             raise PvehelmError(
                 f"{what}, and could not be undone", problems, hint=f"pvehelm recover {name}, or pvehelm rollback {name}"
             )
-        logs = f"pvehelm status {name} --logs --revision {self.revision.number if self.revision else 0}"
+        logs = f"pvehelm status {name} --logs --revision {failed}"
         raise PvehelmError(f"{what} and was undone", problems, hint=f"{logs} shows what the tasks said")
 
     async def _remove(self) -> Outcome:

@@ -191,8 +191,8 @@ def main(argv: list[str] | None = None) -> int:
 
         error_text(error)
         return error.exit_code
-    except KeyboardInterrupt as stopped:
-        sys.stderr.write("interrupted\n" + (f"  hint: {stopped}\n" if stopped.args else ""))
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         return _closed()

@@ -232,7 +232,7 @@ def run_async(session: Session, work: Coroutine[Any, Any, Any]) -> Any:
     try:
         return asyncio.run(main())
     except asyncio.CancelledError:
-        raise KeyboardInterrupt(*hints[:1]) from None
+        raise StoppedError("interrupted", hint=hints[0] if hints else "") from None
 
 
 def read_text(path: str) -> str:
