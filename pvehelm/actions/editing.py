@@ -46,8 +46,11 @@ async def draft(
     from pvehelm.chart.manifest import parse
     from pvehelm.chart.yaml import dump
     from pvehelm.release import sets
+    from pvehelm.release.objects import one_each, wishes
 
+    await ctx.connect()
     made = await get(ctx, words, Query(full=True, all_namespaces=all_namespaces, scope=""))
+    one_each(wishes(ctx.kinds, words), made.objects)
     if len(made.objects) != 1:
         raise UsageError(f"edit takes one object, not {len(made.objects)}", hint="pvehelm edit vm/web")
     one = made.objects[0]

@@ -123,8 +123,7 @@ async def _found(ctx: Context, target: Target, ignore_not_found: bool) -> list[O
             raise NotFoundError(first.what, hint=first.hint)
         raise NotFoundError("some objects are not there", missing)
     test = label_test(target.selector)
-    unique = {str((one.found.ref, sorted(one.found.key.items(), key=str))): one for one in found if test(one.labels)}
-    return list(unique.values())
+    return objects.one_each([wish for wish, _ in wanted], [one for one in found if test(one.labels)])
 
 
 def _only_in_a_set(ctx: Context, wish: Wish, namespace: str) -> list[Object]:

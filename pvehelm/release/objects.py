@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 GUEST_WORDS = frozenset(("guest", "guests"))
 GUESTS = ("VirtualMachine", "Container")
+# Parts of a key that tell objects of one name apart.
+PLACES = ("node", "storage", "scope", "vnet", "zone", "ipam")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,13 @@ class Object:
     @property
     def vmid(self) -> int:
         return int(self.found.key.get("vmid", 0)) if isinstance(self.kind, GuestKind) else 0
+
+    @property
+    def names(self) -> frozenset[str]:
+        """What it may be called by: its names in a manifest and in the list, alone or behind its place (``pve1/x``)."""
+        plain = {self.name, self.found.name}
+        places = [str(self.found.key[part]) for part in PLACES if self.found.key.get(part)]
+        return frozenset(plain | {f"{place}/{name}" for place in places for name in plain})
 
     @property
     def labels(self) -> dict[str, str]:
@@ -175,11 +184,11 @@ def _matching(listed: Sequence[Object], here: Sequence[Object], name: str) -> li
         numbered = [one for one in listed if one.vmid == int(name)]
         if numbered:
             return numbered
-    return [one for one in here if name in (one.name, one.found.name)]
+    return [one for one in here if name in one.names]
 
 
 def _missing(kind: Kind, name: str, listed: Sequence[Object]) -> Problem:
-    elsewhere = sorted({one.namespace for one in listed if name in (one.name, one.found.name)})
+    elsewhere = sorted({one.namespace for one in listed if name in one.names})
     if elsewhere:
         hint = f"there is one in namespace {', '.join(elsewhere)} (-n {elsewhere[0]})"
     else:
@@ -216,25 +225,41 @@ async def guests(
     for wish in wanted:
         check_guest(wish.kind)
     made = await catalogue(ctx, wanted, reader, namespace=namespace)
-    unique = {one.vmid: one for one in made.objects}
-    named: dict[str, list[Object]] = {}
+    return one_each(wanted, made.objects)
+
+
+def one_each(wanted: Iterable[Wish], objects: Iterable[Object]) -> list[Object]:
+    """The objects, each once. Raises InvalidError for every name that several of them have."""
+    unique = {f"{one.found.ref} {sorted(one.found.key.items(), key=str)}": one for one in objects}
+    named: dict[tuple[str, str], list[Object]] = {}
     for one in unique.values():
-        for wish in wanted:
-            for name in wish.names:
-                if wish.kind is one.kind and name in (one.name, one.found.name) and not name.isdigit():
-                    named.setdefault(f"{wish.word}/{name}", []).append(one)
+        for word, name in {
+            (wish.word, name)
+            for wish in wanted
+            for name in wish.names
+            if wish.kind is one.kind and name in one.names and not (one.vmid and name.isdigit())
+        }:
+            named.setdefault((word, name), []).append(one)
     problems = [
-        Problem(
-            word.partition("/")[2],
-            f"several guests have this name: {', '.join(map(str, meant))}",
-            f"say which one by its VMID: {meant[0].vmid}, or by its kind",
-        )
-        for word, meant in named.items()
-        if len({one.vmid for one in meant}) > 1
+        Problem(name, f"several objects have this name: {', '.join(map(_told, meant))}", _apart(name, meant))
+        for (_, name), meant in named.items()
+        if len(meant) > 1
     ]
     if problems:
         raise InvalidError("a name is not clear", problems)
     return list(unique.values())
+
+
+def _told(one: Object) -> str:
+    place = next((str(one.found.key[part]) for part in PLACES if one.found.key.get(part)), "")
+    return str(one) if one.vmid or not place else f"{one.kind.name}/{place}/{one.name}"
+
+
+def _apart(name: str, meant: Sequence[Object]) -> str:
+    if meant[0].vmid:
+        return f"say which one by its VMID: {meant[0].vmid}, or by its kind"
+    place = next((str(meant[0].found.key[part]) for part in PLACES if meant[0].found.key.get(part)), "")
+    return f"say which one by its place: {place}/{name}" if place else ""
 
 
 def check_guest(kind: Kind) -> GuestKind:
