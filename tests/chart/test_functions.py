@@ -51,6 +51,17 @@ def test_changing_functions_change_their_first_argument_only() -> None:
     assert FUNCTIONS["unset"](target, "n") == {"m": 1, "x": 1}
 
 
+def test_certificates_are_maps() -> None:
+    authority = FUNCTIONS["genCAWithKey"]("ca", 30, FUNCTIONS["genPrivateKey"]("ecdsa"))
+    made = FUNCTIONS["genSignedCertWithKey"]("web", ["10.0.0.1"], ["web.lan"], 3, authority, authority["Key"])
+    assert made.keys() == {"Cert", "Key"}
+    assert made["Cert"].startswith("-----BEGIN CERTIFICATE-----")
+    assert made["Key"] == authority["Key"]
+    sealed = FUNCTIONS["encryptAES"]("key", "text")
+    assert FUNCTIONS["decryptAES"]("key", sealed) == "text"
+    assert FUNCTIONS["htpasswd"]("me", "secret").startswith("me:$2a$10$")
+
+
 def test_random_functions_by_shape() -> None:
     assert re.fullmatch(r"[A-Za-z0-9]{20}", FUNCTIONS["randAlphaNum"](20))
     assert re.fullmatch(r"[A-Za-z]{20}", FUNCTIONS["randAlpha"](20))

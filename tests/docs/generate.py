@@ -1,4 +1,4 @@
-"""The generated pages of docs/reference: what the commands' help says, and the kinds with their fields.
+"""The generated pages of docs/reference: what the commands' help says, the functions of templates, the kinds.
 
 ``python -m tests.docs.generate`` writes them; test_reference.py tells when that was forgotten.
 """
@@ -12,6 +12,7 @@ import typer
 
 from pvehelm.actions import cluster
 from pvehelm.faces.cli import app as root
+from tests.docs import functions
 from tests.helpers import ROOT
 
 REFERENCE = ROOT / "docs" / "reference"
@@ -22,7 +23,7 @@ RELEASES = ("9.2", "8.4")
 
 def pages() -> dict[str, str]:
     """File name -> text."""
-    return {"cli.md": cli(), "kinds.md": kinds()}
+    return {"cli.md": cli(), "functions.md": functions.page(NOTICE), "kinds.md": kinds()}
 
 
 # Commands

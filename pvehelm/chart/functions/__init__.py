@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pvehelm.chart.functions import dates, encoding, lists, maps, numbers, patterns, strings
+from pvehelm.chart.functions import dates, encoding, lists, maps, numbers, patterns, shared, strings
 from pvehelm.chart.functions.common import Block, Failed, FunctionError, Text
 
 __all__ = ["FUNCTIONS", "SUBJECT_FIRST", "Block", "Failed", "FunctionError", "Text"]
@@ -32,6 +32,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     **patterns.FUNCTIONS,
     **encoding.FUNCTIONS,
     **dates.FUNCTIONS,
+    **shared.FUNCTIONS,
 }
 
 #: Functions whose subject is Sprig's first argument, with the type it has.

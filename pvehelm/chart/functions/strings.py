@@ -241,36 +241,6 @@ def plural(one: Any, many: Any, count: Any) -> str:
     return string(one) if integer(count) == 1 else string(many)
 
 
-def kebabcase(value: Any) -> str:
-    return _connect(string(value), "-")
-
-
-def snakecase(value: Any) -> str:
-    return _connect(string(value), "_")
-
-
-_WORDS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_A-Za-z]+")
-
-
-def _connect(value: str, mark: str) -> str:
-    # Digits cling to the word before them; every other mark and blank becomes one connector.
-    out: list[str] = []
-    for chunk in re.split(r"[\s_\-.]+", value):
-        words = _WORDS.findall(chunk)
-        merged: list[str] = []
-        for word in words:
-            if word.isdigit() and merged:
-                merged[-1] += word
-            else:
-                merged.append(word)
-        out += merged
-    return mark.join(out).lower()
-
-
-def camelcase(value: Any) -> str:
-    return re.sub(r"[\s_\-.]*([^\s_\-.]+)", lambda m: m[1][:1].upper() + m[1][1:], string(value).lower())
-
-
 def toString(value: Any) -> str:
     return text(value)
 
@@ -383,9 +353,6 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "print": print_,
     "println": println,
     "plural": plural,
-    "kebabcase": kebabcase,
-    "snakecase": snakecase,
-    "camelcase": camelcase,
     "toString": toString,
     "toStrings": toStrings,
     "printf": printf,
