@@ -58,13 +58,13 @@ ENGINE = (
     ("dnsName", "text: string", "jinja2", "A text as a DNS name: small letters, digits and dashes."),
 )
 _INTRODUCTION = (
-    "`gotpl` is Helm's own template syntax (`engine: gotpl`), `jinja2` the default. Arguments stand in this order, and a",
-    "value that is piped is the last of them: `{{ .Values.name | trunc 63 }}`, `{{ Values.name | trunc(63) }}`.",
+    "`gotpl` is Helm's own template syntax (`engine: gotpl`), `jinja2` the default. Arguments stand in this order,",
+    "and a value that is piped is the last of them: `{{ .Values.name | trunc 63 }}`, `{{ Values.name | trunc(63) }}`.",
     "",
     "In the Jinja2 dialect functions take numbers where texts are expected, lists and maps are plain ones, dates are",
     "Python's, and the list or map of `append`, `get`, `pick` and the like may be piped as well. Operators (`==`, `<`,",
-    "`not`) stand there for the comparing functions. Functions that begin with `must` fail where the others print their",
-    "complaint or nothing.",
+    "`not`) stand there for the comparing functions. Functions that begin with `must` fail where the others print",
+    "their complaint or nothing.",
 )
 _HEAD = ("| Function | Arguments | Result | Dialects | What it gives |", "|---|---|---|---|---|")
 
