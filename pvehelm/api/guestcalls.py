@@ -139,13 +139,20 @@ class GuestCalls(GuestKind):
         for name, subs in by_name.items():
             self._update_parts(live, name, subs, wanted, sets, drops, written, after, base)
         steps: list[Step] = []
+        digest = {"digest": live.extra["digest"]} if live.extra.get("digest") else {}
+        touched = any(is_volume(self.flavour, name) for name in (*sets, *drops))
+        if touched and live.fields.get("protection") and not changes.get("protection", True):
+            # The server looks at the protection as it is, not as the same call leaves it.
+            lift = {"protection": sets.pop("protection")} if "protection" in sets else {"delete": "protection"}
+            drops = [name for name in drops if name != "protection"]
+            written.remove("protection")
+            steps.append(Step("PUT", f"{base}/config", lift | digest, ("protection",), "lift the protection"))
+            digest = {}
         if sets or drops:
             params = dict(sets)
             if drops:
                 params["delete"] = ",".join(drops)
-            if live.extra.get("digest"):
-                params["digest"] = live.extra["digest"]
-            steps.append(Step("PUT", f"{base}/config", params, tuple(written), "configure"))
+            steps.append(Step("PUT", f"{base}/config", params | digest, tuple(written), "configure"))
         steps += after
         if changes.get("pool"):
             params = {"poolid": changes["pool"], "vms": live.key["vmid"], "allow-move": 1}

@@ -62,13 +62,28 @@ def test_every_field(variant: Variant, tmp_path: Path) -> None:
     live(variant, tmp_path)
 
 
+@pytest.mark.parametrize(("kind", "slot"), [("VirtualMachine", "scsi1"), ("Container", "mp1")])
+def test_a_protection_is_lifted_before_a_disk_goes(kind: str, slot: str, tmp_path: Path) -> None:
+    variant = next(one for one in ALL if (one.release, one.kind, one.name) == ("9.2", kind, "made"))
+    disk = variant.row["values"][slot.replace("1", "[n]")][0]
+
+    async def whole() -> None:
+        walk = Walk(variant, tmp_path)
+        try:
+            for more in ({"protection": True, slot: disk}, {"protection": False}, {"protection": True, slot: disk}, {}):
+                await walk.reach({**variant.spec, **more})
+            await walk.reach(None)
+        finally:
+            await walk.close()
+
+    asyncio.run(whole())
+
+
 @pytest.mark.sweep
 @pytest.mark.parametrize("variant", BEGINNINGS)
 def test_random_specs(variant: Variant) -> None:
     kind = load_kinds(variant.release).get(variant.kind)
-    # A protected guest keeps its disks, so protection has walks of its own only.
-    chosen = [field for field in updatable(variant, kind) if field.name != "protection"]
-    fields = {key_of(field.name): candidates(variant, field) for field in chosen}
+    fields = {key_of(field.name): candidates(variant, field) for field in updatable(variant, kind)}
 
     def specs() -> st.SearchStrategy[dict[str, Any]]:
         return st.fixed_dictionaries({}, optional={name: st.sampled_from(found) for name, found in fields.items()})
