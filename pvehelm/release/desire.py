@@ -51,6 +51,14 @@ class Options:
     restore_disks: bool = False
     # When the operation's time is over, by the client's clock.
     ends: float | None = None
+
+    def within(self, wanted: float, now: float) -> float:
+        """``wanted`` seconds, or what the operation has left of its time, if that is less: a little less, so that what
+        was waited for can still be said."""
+        if self.ends is None:
+            return wanted
+        return max(0.0, min(wanted, self.ends - min(1.0, 0.05 * (self.timeout or 0)) - now))
+
     # What a release that is yet to be made shall be marked with; a new one when empty.
     uid: str = ""
 

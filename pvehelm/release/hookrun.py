@@ -206,11 +206,7 @@ class Job:
 
     def seconds(self, wanted: float) -> float:
         """``wanted`` seconds, or what the operation as a whole has left of its time, if that is less."""
-        if self.options.ends is None:
-            return wanted
-        # A little earlier than the operation ends as a whole, so that what was waited for can still be said.
-        spare = min(1.0, 0.05 * (self.options.timeout or 0))
-        return max(0.0, min(wanted, self.options.ends - spare - self.client.clock()))
+        return self.options.within(wanted, self.client.clock())
 
     @property
     def left(self) -> float:

@@ -213,7 +213,8 @@ class Weaver:
         for what in wanted.privileged:
             if not self.allowed.may_use(kind.name, what):
                 told = "is a privileged kind" if what == kind.name else f"uses {what}, which is privileged"
-                hint = f"--allow-privileged {what}, after reading what it does"
+                no = "" if event == TEST else ", or --no-hooks"
+                hint = f"--allow-privileged {what}, after reading what it does{no}"
                 self.refusals.append(Problem(str(resource.source), f"{resource.ref} ({event} hook) {told}", hint))
         for text in filter(has_secret, texts(dict(resource.spec))):
             try:
@@ -268,9 +269,9 @@ def synthetic(event: str, kind: str, name: str, spec: Mapping[str, Any], reason:
 
 def waiting(release: str, wanted: Mapping[str, Any]) -> Change:
     """Waiting until everything that is wanted is ready."""
-    count = f"{len(wanted)} resource{'s' if len(wanted) > 1 else ''}"
+    what = f"{len(wanted)} resources are" if len(wanted) > 1 else f"{next(iter(wanted))} is"
     hook = {"event": "ready", "wants": dict(wanted)}
-    return Change(ref=f"ready:{release}", kind="Wait", op=Op.run, reason=f"until {count} are ready", hook=hook)
+    return Change(ref=f"ready:{release}", kind="Wait", op=Op.run, reason=f"wait until {what} ready", hook=hook)
 
 
 def removal(release: str) -> Change:

@@ -223,9 +223,11 @@ class Run:
         """--wait where nothing is to be done: what is there may still be on its way."""
         ctx = self.ctx
         wanted = wants(made.changes, hooks.of(self.desire, self.options)[0])
-        waiting = Waiting(await ctx.connect(), ctx.kinds.get, ctx.emit, stop=ctx.stop)
+        client = await ctx.connect()
+        seconds = self.options.within(self.options.timeout or READY, client.clock())
         if wanted:
-            await waiting.until(wanted, lambda: ctx.store.inventory(self.key), self.options.timeout or READY)
+            waiting = Waiting(client, ctx.kinds.get, ctx.emit, stop=ctx.stop)
+            await waiting.until(wanted, lambda: ctx.store.inventory(self.key), seconds)
 
     # -- how it ended ------------------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from pvehelm.release.observe import has_agent, observe
 
 TIMEOUT = 300.0
 """Seconds that ``--wait`` takes at most where no ``--timeout`` says otherwise."""
+IF_RUNNING = "if-running"
 Wants = Mapping[str, Mapping[str, Any]]
 
 
@@ -36,8 +37,10 @@ def wants(changes: Sequence[Change], resources: Sequence[Resource]) -> dict[str,
         fields = change.wanted.fields
         state = ""
         if change.kind in GUEST_KINDS and not fields.get("template"):
-            begun = fields.get("started") and change.op in (Op.create, Op.recreate)
-            state = "running" if begun else str(fields.get("power") or "")
+            state = str(fields.get("power") or "")
+            if fields.get("started"):
+                # Started once and then its administrator's business: what was stopped since is not waited for.
+                state = "running" if change.op in (Op.create, Op.recreate) else IF_RUNNING
         elif change.kind == "HAResource":
             state = str(fields.get("state") or "started")
         row = {"state": state, "conditions": conditions.get(change.ref) or []}
@@ -66,7 +69,9 @@ async def missing(client: Client, kind: Kind, owned: Owned, wanted: Mapping[str,
 
 def _guest(kind: str, document: Mapping[str, Any], state: str) -> list[str]:
     config, status = document["config"], document["status"]
-    if status["state"] != state:
+    if state == IF_RUNNING:
+        state = "running" if status["state"] == "running" else ""
+    elif status["state"] != state:
         return [f"it is {status['state']}, not {state}"]
     if state != "running":
         return []

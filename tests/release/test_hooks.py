@@ -173,10 +173,8 @@ def test_what_a_hook_may_not_do_is_seen_in_the_plan() -> None:
     schema = Schema.load("9.2")
     inventory = Inventory(
         {
-            "VirtualMachine/web": Owned(
-                "VirtualMachine/web", "VirtualMachine", "web", None, {"vmid": 100, "node": "n"}
-            ),
-            "Container/ct": Owned("Container/ct", "Container", "ct", None, {"vmid": 101, "node": "n"}),
+            f"{kind}/x": Owned(f"{kind}/x", kind, "x", None, {"vmid": vmid, "node": "n"})
+            for kind, vmid in (("VirtualMachine", 100), ("Container", 101))
         }
     )
     lacking: dict[str, list[str]] = {}
