@@ -111,9 +111,12 @@ def refuse_others(ctx: Context, key: ReleaseKey, resources: Sequence[Resource]) 
 
 
 def holding(ctx: Context, namespace: str, ref: str) -> ReleaseKey | None:
-    """The set of a namespace whose manifests have a resource of that name."""
+    """The set of a namespace that owns a resource of that name, or has it in its manifests."""
+    owner = owners_by_ref(ctx, lambda key: key.namespace == namespace).get(ref)
     for release in ctx.store.list(ctx.cluster, namespace):
-        if is_set(release) and any(one.ref == ref for one in members(ctx.store.find(release.key))):
+        if not is_set(release):
+            continue
+        if release.key == owner or any(one.ref == ref for one in members(ctx.store.find(release.key))):
             return release.key
     return None
 
