@@ -190,7 +190,7 @@ class Way:
         if live.extra.get("raw", {}).get("description"):
             shown.append({"key": "description", "value": live.extra["raw"]["description"]})
         reader.know(f"{base}/pending", shown)
-        newer = [row["name"] for row in rows if int(row.get("snaptime") or 0) > int(mine.get("snaptime") or 0)]
+        newer = _after(rows, mine)
         disks = [value for value in live.fields.values() if _is_disk(value)]
         steps: list[Step] = []
         losses = [f"what was written to its disks since {name}"]
@@ -224,6 +224,18 @@ class Way:
                 )
             changes.append(change)
         return replace(made, changes=tuple(changes), problems=(*made.problems, *self.problems))
+
+
+def _after(rows: Sequence[Mapping[str, Any]], mine: Mapping[str, Any]) -> list[str]:
+    """The snapshots that were taken after one, oldest first: later ones, and what descends from it."""
+    found: list[str] = []
+    line = {str(mine["name"])}
+    for row in sorted(rows, key=lambda row: int(row.get("snaptime") or 0)):
+        later = int(row.get("snaptime") or 0) > int(mine.get("snaptime") or 0)
+        if row["name"] != mine["name"] and (later or row.get("parent") in line):
+            found.append(str(row["name"]))
+            line.add(str(row["name"]))
+    return found
 
 
 def _can_start(ctx: Context, base: str) -> bool:

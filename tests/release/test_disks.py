@@ -108,6 +108,27 @@ def test_a_storage_without_snapshots_is_refused_with_the_reason(lab: Lab) -> Non
     assert len(lab.history("web")) == 1
 
 
+def test_zfs_goes_back_to_its_newest_snapshot_only(lab: Lab) -> None:
+    lab.api.ok("POST", "/storage", storage="tank", type="zfspool", pool="rpool", content="images,rootdir")
+    machine = "kind: VirtualMachine\nmetadata: { name: web-0 }\nspec:\n  node: pve-node1\n  agent: true\n"
+    machine += "  memory: {{ Values.memory | default(512) }}\n  disks: [{ storage: tank, size: 1G }]\n"
+    chart = lab.chart(machine)
+    lab.run("install", "web", chart)
+    lab.run("upgrade", "web", chart, "--set", "memory=600", "--snapshot")
+    lab.run("upgrade", "web", chart, "--set", "memory=700", "--snapshot")
+    vmid = lab.vmid("web", "VirtualMachine/web-0")
+    base = f"/nodes/pve-node1/qemu/{vmid}/snapshot"
+    lab.api.ok("POST", base, snapname="mine")
+    refused = lab.run("rollback", "web", "1", "--restore-disks", "--yes", code=1)
+    assert "ZFS goes back to the newest snapshot only, and mine came later" in refused.text
+    lab.api.ok("DELETE", f"{base}/mine")
+    shown = lab.run("rollback", "web", "1", "--restore-disks", "--dry-run").out
+    assert "snapshot pvehelm-before-r3 is destroyed" in shown
+    lab.run("rollback", "web", "1", "--restore-disks", "--yes")
+    assert snapshots(lab) == ["pvehelm-before-r2"]
+    lab.settled("web")
+
+
 def test_snapshots_leave_with_the_history(lab: Lab) -> None:
     chart = lab.chart(WEB)
     lab.run("install", "web", chart)
