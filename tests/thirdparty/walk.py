@@ -14,7 +14,7 @@ from tests.thirdparty.lab import FINDINGS, Peer
 
 HELD = frozenset(
     {"Pool", "Storage", "SecurityGroup", "FirewallRules", "FirewallOptions", "IPSet", "Alias"}
-    | {"VirtualMachine", "Container"}
+    | {"VirtualMachine", "Container", "Image", "Volume"}
 )
 """The kinds that fakepve keeps; it answers for the others without keeping anything."""
 
