@@ -57,6 +57,7 @@ class Version:
         return text + (f"+{self.metadata}" if self.metadata else "")
 
 
+@functools.lru_cache(maxsize=1024)
 def parse(text: str) -> Version:
     """A version, leniently: ``v1.2`` is 1.2.0. Raises ValueError."""
     found = _VERSION.match(text.strip()) if len(text) <= 256 else None
@@ -158,7 +159,8 @@ class _Term:
         return v.minor == 0 and v.patch == c.patch
 
 
-def _terms(group: str) -> list[_Term]:
+@functools.lru_cache(maxsize=1024)
+def _terms(group: str) -> tuple[_Term, ...]:
     """The conditions of one alternative, all of which must hold."""
     text = _RANGE.sub(r">=\1 <=\2", group).strip()
     terms: list[_Term] = []
@@ -173,7 +175,7 @@ def _terms(group: str) -> list[_Term]:
             at += 1
             if at == len(text):
                 raise ValueError(f"{group.strip()!r} is no version constraint")
-    return terms
+    return tuple(terms)
 
 
 def _term(operator: str, major: str, minor: str | None, patch: str | None, prerelease: str | None) -> _Term:

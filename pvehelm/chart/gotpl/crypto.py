@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import base64
-import datetime as dt
-import hashlib
-import hmac
-import ipaddress
 import secrets
 from typing import Any, ClassVar
 
@@ -81,6 +77,8 @@ def _read_certificate(value: str) -> Any:
 
 def _names(ips: list[Any], dns: list[Any]) -> list[Any]:
     """The alternative names. Raises GoError for what is no text or no address."""
+    import ipaddress
+
     from cryptography import x509
 
     found: list[Any] = []
@@ -105,6 +103,8 @@ def _certificate(
     cn: str, names: list[Any], days: int, key: Any, issuer: tuple[Any, Any] | None = None, ca: bool = False
 ) -> Certificate:
     """A certificate for ``key``, signed by itself or by an issuer's (certificate, key)."""
+    import datetime as dt
+
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import dsa, ed25519
@@ -312,6 +312,9 @@ _CHARACTERS = {
 @function("derivePassword", "uint32, string, string, string, string", "string")
 def derivePassword(counter: int, kind: str, password: str, user: str, site: str) -> str:
     """A password made from a master password: ``maximum``, ``long``, ``medium``, ``short``, ``basic`` or ``pin``."""
+    import hashlib
+    import hmac
+
     if kind not in _TEMPLATES:
         return f"cannot find password template {kind}"
     name, place = to_bytes(user), to_bytes(site)

@@ -11,7 +11,6 @@ import re
 import secrets
 import string
 import urllib.parse
-import uuid
 import zlib
 from typing import Any
 
@@ -141,6 +140,8 @@ def adler32sum(value: str) -> str:
 @function("uuidv4", "", "string")
 def uuidv4() -> str:
     """A random UUID."""
+    import uuid
+
     return str(uuid.UUID(bytes=secrets.token_bytes(16), version=4))
 
 

@@ -52,6 +52,8 @@ def number(value: float) -> str:
     """A float64 in JSON: no exponent from 1e-6 to below 1e21."""
     if not math.isfinite(value):
         raise GoError(f"json: unsupported value: {float_text(value)}")
+    if value.is_integer() and 0 < abs(value) < 1e15:
+        return str(int(value))
     if value.is_integer() and abs(value) < 1e21:
         return format_float(value, "f", -1) if value or str(value)[0] != "-" else "-0"
     if 1e-6 <= abs(value) < 1e21:

@@ -7,7 +7,6 @@ templates, so ``trunc .Values.size "x"`` with a float64 is an error and a nil gi
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -46,7 +45,8 @@ def function(names: str, parameters: str = "", result: str = "any") -> Callable[
         variadic = bool(types) and types[-1].startswith("...")
         if variadic:
             types[-1] = types[-1][3:]
-        shown = tuple(name.rstrip("_") for name in inspect.signature(called).parameters)
+        code = called.__code__
+        shown = tuple(name.rstrip("_") for name in code.co_varnames[: code.co_argcount + bool(code.co_flags & 4)])
         summary = (called.__doc__ or "").strip().partition("\n")[0]
         signature = Signature(tuple(types), variadic, result, shown, summary)
         checked = _checked(called, signature)

@@ -36,8 +36,9 @@ _DEEPEST = 200
 _PLAIN, _SINGLE, _DOUBLE, _LITERAL = range(4)
 
 #: What go-yaml does not hold for printable: controls, U+FEFF, and everything beyond the basic plane.
-_SPECIAL = re.compile("[^\n\x20-\x7e\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd]")
-_SPECIAL_BUT_TAB = re.compile("[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd]")
+_RARE = "\x7f-\x9f\ud800-\udfff\ufeff\ufffe\uffff\U00010000-\U0010ffff"
+_SPECIAL = re.compile(f"[\x00-\x09\x0b-\x1f{_RARE}]")
+_SPECIAL_BUT_TAB = re.compile(f"[\x00-\x08\x0b-\x1f{_RARE}]")
 _BREAKS = "\n\u2028\u2029"
 _BREAK = re.compile("[\r\n\u2028\u2029]")
 #: Where plain text would be taken for syntax: at its beginning, or ": " and " #" inside.
@@ -161,7 +162,7 @@ _ESCAPES = {
     0x2028: "\\L",
     0x2029: "\\P",
 }
-_ESCAPED = re.compile("[^ !#-\\[\\]-~\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd]")
+_ESCAPED = re.compile(f'[\x00-\x1f"\\\\\u2028\u2029{_RARE}]')
 
 
 def _escape(found: re.Match[str]) -> str:
