@@ -218,7 +218,8 @@ async def uninstall(
     release = ctx.store.get(key)
     if release.current.status is Status.uninstalled:
         if options is not None and not options.keep_history and not options.dry_run:
-            ctx.store.delete(key)
+            with ctx.store.hold(key.scope, purpose="uninstall") as lease:
+                ctx.store.delete(key, lease=lease)
             return None
         raise NotFoundError(
             f"release {name!r} is uninstalled already",
