@@ -55,7 +55,7 @@ def prepare(
     user, patched = patches.split(values.overlay(recorded or {}, values.from_flags(flags, rules(chart))))
     chart = values.enabled(chart, user)
     whole = values.coalesce(chart, user)
-    sources = values.origins(flags)
+    sources = {**values.recorded_origins(recorded or {}), **values.origins(flags)}
     problems = [] if skip_schema else values.validate(chart, whole, sources=sources)
     if problems:
         raise InvalidError(

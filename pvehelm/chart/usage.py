@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from pvehelm.chart.chart import Chart
-from pvehelm.chart.expression import is_paths, texts
+from pvehelm.chart.dependencies import coalesce
+from pvehelm.chart.expression import at, is_paths, texts
+from pvehelm.chart.suggest import suggest
 from pvehelm.chart.yaml import Path_, copied, dotted
 from pvehelm.errors import Problem
 
@@ -112,6 +114,7 @@ def unused(
     for path, below in _consumed(chart, ()):
         (whole if below else asked).add(_global(path))
     found = []
+    defaults = coalesce(chart, {}, allow_missing=True)
     for path in _leaves(values, ()):
         normal = _global(path)
         if normal in asked or any(normal[:end] in whole for end in range(len(normal) + 1)):
@@ -119,8 +122,18 @@ def unused(
         name = dotted(path)
         where = place(path)
         what = "no template used it with these values"
-        found.append(Problem(where or f"values: {name}", f"{name}: {what}" if where else what))
+        hint = _meant(defaults, path)
+        found.append(Problem(where or f"values: {name}", f"{name}: {what}" if where else what, hint))
     return found
+
+
+def _meant(defaults: Mapping[str, Any], path: Path_) -> str:
+    """The name that a value which no chart has by default may have meant."""
+    above = at(defaults, path[:-1])
+    if not isinstance(above, dict) or path[-1] in above:
+        return ""
+    meant = suggest(str(path[-1]), list(above))
+    return f"did you mean {dotted((*path[:-1], meant))}?" if meant else ""
 
 
 def _global(path: Path_) -> Path_:

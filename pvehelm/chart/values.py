@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pvehelm.chart import strvals
-from pvehelm.chart.chart import Chart
 from pvehelm.chart.dependencies import coalesce, enabled
 from pvehelm.chart.merging import Rules, joined, under
 from pvehelm.chart.schema import redact, redact_all, validate
@@ -28,9 +27,9 @@ __all__ = [
     "merge",
     "origins",
     "overlay",
+    "recorded_origins",
     "redact",
     "redact_all",
-    "unused",
     "validate",
 ]
 
@@ -101,22 +100,9 @@ def origins(flags: Sequence[ValueFlag]) -> dict[Path_, str]:
     return out
 
 
-def unused(chart: Chart, user: Mapping[str, Any]) -> list[Problem]:
-    """Top-level keys of the user's values that the chart's defaults, schema and subcharts do not know (warnings)."""
-    from pvehelm.chart.suggest import suggest
-
-    known = {"global", "tags", *chart.values, *((chart.schema or {}).get("properties") or {})}
-    known |= {sub.name for sub in chart.dependencies} | {need.key for need in chart.metadata.dependencies}
-    out = []
-    for key in user:
-        if key not in known and chart.values:
-            meant = suggest(key, known)
-            out.append(
-                Problem(
-                    f"values: {key}", "the chart does not know this value", f"did you mean {meant!r}?" if meant else ""
-                )
-            )
-    return out
+def recorded_origins(recorded: Mapping[str, Any]) -> dict[Path_, str]:
+    """The same for values that come from a release's record."""
+    return dict.fromkeys(_paths(dict(recorded)), "from history")
 
 
 def documents(flag: ValueFlag) -> list[Document]:

@@ -98,5 +98,6 @@ def test_values_that_no_template_used(chart: Chart) -> None:
         ("b.yaml:1:19", "global.y"),
         ("--set naem", "naem"),
     ]
+    assert [p.hint for p in unused_values(chart, given)][-1] == "did you mean name?"
     defaults = [p.what.split(":")[0] for p in unused_values(chart, defaults=True)]
     assert defaults == ["idle.x"]

@@ -22,7 +22,6 @@ from pvehelm.chart.values import (
     overlay,
     redact,
     redact_all,
-    unused,
     validate,
 )
 from pvehelm.errors import InvalidError, UsageError
@@ -178,13 +177,6 @@ def test_broken_flags() -> None:
         from_flags([ValueFlag("file", "f", "a: text"), ValueFlag("set", "a.b=1")])
     with pytest.raises(UsageError, match="several files"):
         from_flags([ValueFlag("set-file", "a=x,b=y", "")])
-
-
-def test_values_that_nobody_knows(tmp_path: Path) -> None:
-    spec = {"values": {"replicas": 1}, "schema": {"properties": {"extra": {}}}, "charts": [{"name": "db"}]}
-    chart = load(write(tmp_path / "web", tree(spec)))
-    found = unused(chart, {"replcas": 2, "extra": 1, "db": {}, "global": {}, "tags": {}})
-    assert [(p.where, p.hint) for p in found] == [("values: replcas", "did you mean 'replicas'?")]
 
 
 # -- schemas -----------------------------------------------------------------------------------------------------------

@@ -184,6 +184,14 @@ def test_sensitive_values_are_sealed(lab: Lab) -> None:
     assert "abc" not in refused.replace("--set password", "")
 
 
+def test_a_recorded_value_that_fits_no_more_says_so(lab: Lab) -> None:
+    chart = lab.chart(VM.format("memory: {{ Values.memory }}"))
+    lab.run("install", "web", chart, "--set", "memory=1024")
+    Path(chart, "values.schema.json").write_text('{"properties": {"memory": {"minimum": 2048}}}')
+    refused = lab.run("upgrade", "web", chart, code=1).err
+    assert "from history: memory: 1024 is less than the minimum of 2048" in refused
+
+
 LOOKS = """
 kind: VirtualMachine
 metadata: { name: vm }
