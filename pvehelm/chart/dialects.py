@@ -78,9 +78,13 @@ def _jinja2() -> Mapping[str, Any]:
 
 
 def _gotpl() -> Mapping[str, Any]:
-    from pvehelm.chart.gotpl import compiler, engine, lexer, parser, syntax
+    from pvehelm.chart.gotpl import compiler, engine, lexer, literals, parser, runtime, syntax
 
-    return {"compiler": compiler, "engine": engine, "lexer": lexer, "parser": parser, "syntax": syntax}
+    # How functions take their arguments goes into the code as well.
+    return {
+        f"gotpl {sorted(engine.PARAMETERS.items())}": engine,
+        **{module.__name__: module for module in (compiler, lexer, literals, parser, runtime, syntax)},
+    }
 
 
 _MODULES = {JINJA2: _jinja2, GOTPL: _gotpl}

@@ -196,10 +196,16 @@ def _revived(value: Any) -> Any:
     return Certificate(value["Cert"], value["Key"])
 
 
-def _unpacked(packed: bytes) -> dict[str, Any]:
+def _unpacked(packed: bytes) -> dict[str, dict[str, dict[str, Kept_]]]:
+    """What ``pack`` packed; nothing where it is something else."""
     try:
         found = marshal.loads(packed) if packed else {}
-    except (ValueError, EOFError, TypeError):
+        for part in ("files", "texts") if found else ():
+            for templates in found[part].values():
+                for one in templates.values():
+                    if not isinstance(one[0], bool) or not isinstance(one[1], (bytes, type(None))):
+                        return {}
+    except (ValueError, EOFError, TypeError, KeyError, AttributeError, IndexError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import marshal
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pvehelm.chart import cache
 from pvehelm.chart.chart import Chart, load
 from pvehelm.chart.dependencies import coalesce
 from pvehelm.chart.dialects import engines, with_engine
@@ -79,8 +81,16 @@ def test_the_second_rendering_comes_from_the_cache_and_is_the_same(
     # What only other values reach is compiled then, and kept with the rest.
     assert rendered(chart, {"t": "{{ .Values.name | title }}"}) != one
     assert entry.read_bytes() != before[1]
-    entry.write_bytes(b"\0" * 100)
-    assert rendered(chart) == one
+    place = cache.directory()
+    for body in (
+        b"",
+        b"N",
+        b"no marshal",
+        marshal.dumps({"files": {"a": []}}),
+        marshal.dumps({"files": 1, "texts": {}}),
+    ):
+        cache.save(place, entry.stem, body)
+        assert rendered(chart) == one
 
 
 SUB = "apiVersion: v2\nname: sub\nversion: 1.0.0\n"

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pvehelm.chart.gotpl.parser import Number, ParseError, parse, unquote
+from pvehelm.chart.gotpl.literals import Number, unquote
+from pvehelm.chart.gotpl.parser import ParseError, parse
 from tests.chart.gotpl.templates import cases, published
 from tests.helpers import needs_shared
 
