@@ -28,7 +28,7 @@ from pvehelm.chart.sandbox import Ask, Limits
 from pvehelm.chart.secrets import OF_LISTS, OPAQUE, Tokens
 
 _NOTES = "templates/NOTES.txt"
-_GENERATE = re.compile(r"\bgenerate\s")
+_GENERATE = re.compile(r"(?:[({|=]|[({|=]-?\s+)generate\s+[\"`$.(]")
 #: Bytes that are no text.
 _CUT = re.compile("[\udc80-\udcff]")
 #: Texts of ``tpl`` that are kept with the compiled code of a chart: how many, and how long each may be.
@@ -261,7 +261,8 @@ class Engine:
 
     def _guarded(self, tokens: Tokens, sources: Mapping[str, str]) -> dict[str, Callable[..., Any]]:
         """Where there are secret references, or may be some, the functions that would look into them refuse to."""
-        if not tokens and not any(map(_GENERATE.search, sources.values())):
+        # Looking for the word first is a hundred times quicker, and charts can be megabytes.
+        if not tokens and not any("generate" in text and _GENERATE.search(text) for text in sources.values()):
             return {}
         return {name: _guarding(tokens, name, function) for name, function in FUNCTIONS.items()}
 
