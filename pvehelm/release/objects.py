@@ -122,11 +122,21 @@ def wishes(kinds: Kinds, words: Sequence[str]) -> list[Wish]:
         for word in words:
             kind, slash, name = word.partition("/")
             if not slash or not name:
-                raise UsageError(f"{word!r}: KIND/NAME is expected once one is given", hint=f"for example {words[0]}")
+                raise UsageError(f"{word!r}: KIND/NAME is expected once one is given", hint="for example vm/web")
             found.setdefault(kind, []).append(name)
         return [Wish(kind, tuple(names), word) for word, names in found.items() for kind in kinds_of(kinds, word)]
     named = [part for part in words[0].split(",") if part]
-    return [Wish(kind, tuple(words[1:]), word) for word in named for kind in kinds_of(kinds, word)]
+    if not named:
+        return wishes(kinds, ())
+    names = tuple(_plain_name(kinds, named, word) for word in words[1:])
+    return [Wish(kind, names, word) for word in named for kind in kinds_of(kinds, word)]
+
+
+def _plain_name(kinds: Kinds, named: Sequence[str], word: str) -> str:
+    """``vm vm/web`` says twice what is meant once."""
+    head, slash, rest = word.partition("/")
+    twice = len(named) == 1 and slash and is_kind(kinds, head) and kinds_of(kinds, head) == kinds_of(kinds, named[0])
+    return rest if twice else word
 
 
 async def catalogue(
@@ -158,9 +168,11 @@ async def catalogue(
         for name in wish.names:
             matched = _matching(listed, here, name)
             made.objects += matched
-            others = [w for w in wanted if w.word == wish.word and w.kind is not wish.kind]
-            if not matched and not any(_matching(by_kind[w.kind.name], by_kind[w.kind.name], name) for w in others):
-                missing.append(_missing(wish.kind, name, listed))
+            alike = [w for w in wanted if w.word == wish.word and name in w.names]
+            if not matched and not any(
+                _matching(by_kind[w.kind.name], by_kind[w.kind.name], name) for w in alike if w is not wish
+            ):
+                missing.append(_missing(alike, name, [one for w in alike for one in by_kind[w.kind.name]]))
     if missing and named_words:
         unique = list(dict.fromkeys(missing))
         if len(unique) == 1:
@@ -187,18 +199,17 @@ def _matching(listed: Sequence[Object], here: Sequence[Object], name: str) -> li
     return [one for one in here if name in one.names]
 
 
-def _missing(kind: Kind, name: str, listed: Sequence[Object]) -> Problem:
+def _missing(alike: Sequence[Wish], name: str, listed: Sequence[Object]) -> Problem:
+    kind = alike[0].kind
+    noun = kind.name if len(alike) == 1 else alike[0].word.removesuffix("s")
     elsewhere = sorted({one.namespace for one in listed if name in one.names})
     if elsewhere:
         hint = f"there is one in namespace {', '.join(elsewhere)} (-n {elsewhere[0]})"
     else:
         meant = suggest(name, [one.name for one in listed])
-        hint = (
-            f"did you mean {meant}?"
-            if meant
-            else f"pvehelm get {(kind.short or (kind.plural,))[0].lower()} -A lists what there is"
-        )
-    return Problem(f"{kind.name}/{name}", f"there is no {kind.name} {name!r}", hint)
+        word = (kind.short or (kind.plural,))[0].lower() if len(alike) == 1 else "guests"
+        hint = f"did you mean {meant}?" if meant else f"pvehelm get {word} -A lists what there is"
+    return Problem(f"{noun}/{name}", f"there is no {noun} {name!r}", hint)
 
 
 async def guests(

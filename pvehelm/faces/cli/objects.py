@@ -61,6 +61,8 @@ async def get(
     form, _, spec = how.partition("=")
     if form not in ("table", "wide", "name", "json", "yaml", "jsonpath", "custom-columns"):
         raise UsageError(f"-o {how}: unknown format", hint=f"one of {FORMATS}")
+    if form in ("jsonpath", "custom-columns") and not spec:
+        raise UsageError(f"-o {form}: a template is expected", hint="for example -o jsonpath={.items[*].metadata.name}")
     full = form in ("json", "yaml", "jsonpath", "custom-columns") or "spec" in sort_by
     query = actions.Query(selector, field_selector, all_namespaces, full_scope(scope), full)
     session.quiet = session.quiet or form in ("name", "jsonpath", "custom-columns")
