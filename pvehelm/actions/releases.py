@@ -76,7 +76,7 @@ async def desired(
     from pvehelm.chart.render import ReleaseInfo
     from pvehelm.release.desire import Desire, placed
     from pvehelm.release.generated import Keeper
-    from pvehelm.release.literals import conceal, hide, hide_in, name_of, reopened, seal
+    from pvehelm.release.literals import conceal, hide, hide_in, name_of, reopened, seal, unknown
     from pvehelm.release.lookup import Lookup
 
     chart, key = request.chart, ctx.key(request.name)
@@ -93,6 +93,10 @@ async def desired(
     )
     resources = conceal(placed(made.resources, ctx.kinds, key.namespace), keeper.secret)
     resources, sealed = seal(resources, ctx.kinds, ctx.store.hmac)
+    before = ctx.store.find(key)
+    problems = unknown(resources, before.current.manifest if before else "", ctx.secrets(key, sealed))
+    if problems:
+        raise InvalidError(f"{act} of {key.name} needs secrets that are not there", problems)
     record = {
         "chart_name": chart.metadata.name,
         "chart_version": chart.version,

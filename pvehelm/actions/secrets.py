@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 @action("read")
 def list_secrets(ctx: Context, name: str) -> list[str]:
     """Name the secrets that are kept with a release; ``generated/...`` were asked for by the chart."""
-    return ctx.store.secret_names(ctx.key(name))
+    key = ctx.key(name)
+    ctx.store.get(key)
+    return ctx.store.secret_names(key)
 
 
 # Only for who sits at the command line: no dashboard or agent has any business with the text.
@@ -23,7 +25,7 @@ def show_secret(ctx: Context, name: str, secret: str) -> str:
     """Show one secret of a release. Raises NotFoundError, or StoreError without the key it was sealed with."""
     from pvehelm.chart.suggest import suggest
 
-    known = ctx.store.secret_names(ctx.key(name))
+    known = list_secrets(ctx, name)
     secret = secret.removeprefix("secret://release/")
     found = next((one for one in (secret, f"generated/{secret}") if one in known), None)
     if found is None:

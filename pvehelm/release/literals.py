@@ -18,8 +18,8 @@ from typing import Any
 from pvehelm.api.kind import Kind, Wanted, leaves
 from pvehelm.api.kinds import Kinds
 from pvehelm.chart.manifest import Resource
-from pvehelm.errors import PvehelmError
-from pvehelm.release.secrets import FILTERS, REDACTED, SECRET, has_secret
+from pvehelm.errors import Problem, PvehelmError
+from pvehelm.release.secrets import FILTERS, REDACTED, SECRET, Secrets, has_secret, references
 
 Path = tuple[str | int, ...]
 
@@ -62,6 +62,27 @@ def seal_values(
             sealed[name] = text
             _put(out, path, f"{SECRET}release/{name}" + ("" if isinstance(value, str) else "|json"))
     return out, sealed
+
+
+def unknown(resources: Sequence[Resource], before: str, secrets: Secrets) -> list[Problem]:
+    """References that the manifest ``before`` did not hold and that mean nothing here, each where it stands first.
+
+    Of an old one it is no drift that it cannot be compared; a new one can only be a mistake.
+    """
+    seen = {"", *references(before.splitlines())}
+    found = []
+    for resource in resources:
+        for path, value in _leaves(dict(resource.spec), ("spec",)):
+            for reference in references(value) if isinstance(value, str) else ():
+                # The release's own may be written by this very operation.
+                if reference in seen or reference.startswith("release/"):
+                    continue
+                seen.add(reference)
+                try:
+                    secrets.resolve(f"${{{SECRET}{reference}}}")
+                except PvehelmError as error:
+                    found.append(Problem(str(resource.where(path)), f"{resource.ref}: {error}", error.hint))
+    return found
 
 
 def reopened(value: Any, resolve: Callable[[Any], Any]) -> Any:
