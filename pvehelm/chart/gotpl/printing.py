@@ -175,9 +175,8 @@ class _Printer:
                 if at < end and form[at] == "*":
                     at += 1
                     self.precision, number = self.given(number)
-                    if self.precision is not None and self.precision < 0:
+                    if self.precision is None or self.precision < 0:
                         self.precision = None
-                    elif self.precision is None:
                         self.out.append("%!(BADPREC)")
                     after = False
                 else:
@@ -516,8 +515,10 @@ def format_float(value: float, letter: str, precision: int) -> str:
         shown = _hex_float(value, precision)
         return shown.upper() if letter == "X" else shown
     if letter == "b":
-        fraction, power = math.frexp(value)
-        return f"{int(fraction * 2**53)}p{power - 53:+d}"
+        power = math.frexp(value)[1]
+        power = max(power - 53, -1074) if value else -1074
+        sign = "-" if math.copysign(1, value) < 0 else ""
+        return f"{sign}{int(abs(math.ldexp(value, -power)) if value else 0)}p{power:+d}"
     if precision >= 0:
         if letter in "gG":
             return _general(value, letter, precision)
@@ -589,16 +590,16 @@ def _hex_float(value: float, precision: int) -> str:
 def _with_zeros(number: str, letter: str, precision: int) -> str:
     """``%#g``: a decimal point always, and the trailing zeros that %g leaves out."""
     digits = 0
-    if letter in "gGxX":
+    if letter in "gGx":
         digits = 6 if precision == -1 else precision
     mark = next((char for char in ("p", "P") if char in number), "") if letter in "xX" else ""
     if not mark and letter not in "xX":
         mark = next((char for char in "eE" if char in number), "")
     body, tail = (number[: number.index(mark)], number[number.index(mark) :]) if mark else (number, "")
-    start = 3 if letter in "xX" else 1
     point = "." in body
     seen = False
-    for char in body[start:]:
+    # The "x" of a hexadecimal number counts as a digit in Go.
+    for char in body[1:]:
         if char == ".":
             continue
         if char != "0":
@@ -607,7 +608,7 @@ def _with_zeros(number: str, letter: str, precision: int) -> str:
             digits -= 1
     if not point:
         # A number that is 0 has one digit all the same.
-        if body[start:] == "0":
+        if body[1:] == "0":
             digits -= 1
         body += "."
     return body + "0" * max(digits, 0) + tail
