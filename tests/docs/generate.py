@@ -45,8 +45,9 @@ def cli() -> str:
 
 def _helps(command: Any, path: list[str], parent: Any) -> Iterator[tuple[list[str], str]]:
     """The help of a command and of every command below it."""
-    sizes = {"terminal_width": WIDTH, "max_content_width": WIDTH}
-    context = command.make_context(" ".join(path), [], resilient_parsing=True, **sizes)
+    # The help flags that a command inherits when it is really called; it keeps those that it is first asked with.
+    settings = {"terminal_width": WIDTH, "max_content_width": WIDTH, "help_option_names": ["-h", "--help"]}
+    context = command.make_context(" ".join(path), [], resilient_parsing=True, **settings)
     text = command.get_help(context)
     yield path, "\n".join(line.rstrip() for line in text.strip().splitlines())
     for name in command.list_commands(context) if hasattr(command, "list_commands") else ():

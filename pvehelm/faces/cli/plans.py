@@ -27,8 +27,6 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     invoke_without_command=True,
-    # Said here, too, since its help is also printed from within.
-    context_settings={"help_option_names": ["-h", "--help"]},
     help="Show what a command would do, and save it as a plan.",
 )
 
