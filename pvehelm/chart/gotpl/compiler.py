@@ -206,7 +206,7 @@ class _Compiler:
         elif value.string:
             self.line(f"a({value.code})")
         else:
-            self.line(f"a(t if (t:={value.code}).__class__ is str else shown(t))")
+            self.line(f"a(shown({value.code}))")
 
     def branch(self, node: Branch) -> None:
         self.scopes.append({})
@@ -368,11 +368,6 @@ class _Compiler:
         known = base in self.elements
         names = node.fields
         if not given and not self.strict:
-            if len(names) == 1 and base.isidentifier():
-                reader = self.field if known else self.first
-                return Expression(
-                    f"({base}.get({names[0]!r}) if {base}.__class__ is dict else{spot}{reader}({base},{names[0]!r}))"
-                )
             reader = "element" if known else "reach"
             return Expression(
                 f"{spot}{reader}{len(names) if len(names) < 4 else ''}({base},{','.join(map(repr, names))})"
@@ -440,40 +435,6 @@ class _Compiler:
     def inline_list(self, node: Any, given: list[Expression]) -> Expression:
         return Expression("[" + ",".join(one.code for one in given) + "]")
 
-    def same(self, sign: str, name: str, node: Any, given: list[Expression]) -> Expression | None:
-        """Equality with a text."""
-        if len(given) != 2 or not (given[1].plain and given[1].string):
-            return None
-        value, text = given[0].code, given[1].code
-        return Expression(
-            f"(t{sign}{text} if (t:={value}).__class__ is str else{self.spot(node, name)}f_{name}(t,{text}))"
-        )
-
-    def inline_eq(self, node: Any, given: list[Expression]) -> Expression | None:
-        return self.same("==", "eq", node, given)
-
-    def inline_ne(self, node: Any, given: list[Expression]) -> Expression | None:
-        return self.same("!=", "ne", node, given)
-
-    def inline_has_key(self, node: Any, given: list[Expression]) -> Expression | None:
-        if len(given) != 2 or not (given[1].plain and given[1].string):
-            return None
-        value, key = given[0].code, given[1].code
-        return Expression(
-            f"({key} in t if (t:={value}).__class__ is dict else{self.spot(node, 'hasKey')}f_hasKey(t,{key}))"
-        )
-
-    def inline_ternary(self, node: Any, given: list[Expression]) -> Expression | None:
-        if len(given) != 3 or not (given[0].plain and given[1].plain):
-            return None
-        one, other, test = (part.code for part in given)
-        spot = self.spot(node, "ternary")
-        return Expression(
-            f"({one} if (t:={test}) is True else {other} if t is False else{spot}f_ternary({one},{other},t))",
-            False,
-            given[0].string and given[1].string,
-        )
-
     def inline_printf(self, node: Any, given: list[Expression]) -> Expression | None:
         if not given or not (given[0].plain and given[0].string) or len(given) < 2:
             return None
@@ -503,9 +464,5 @@ _INLINE = {
     "dict": _Compiler.inline_dict,
     "list": _Compiler.inline_list,
     "tuple": _Compiler.inline_list,
-    "eq": _Compiler.inline_eq,
-    "ne": _Compiler.inline_ne,
-    "hasKey": _Compiler.inline_has_key,
-    "ternary": _Compiler.inline_ternary,
     "printf": _Compiler.inline_printf,
 }

@@ -7,7 +7,6 @@ it, for that is all the grammar asks.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import NamedTuple
 
 KEYWORDS = frozenset(("block", "break", "continue", "define", "else", "end", "if", "range", "nil", "template", "with"))
@@ -49,6 +48,7 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _BLANKS = " \t\r\n"
+_WORDS = {**{word: word for word in KEYWORDS}, "true": "bool", "false": "bool"}
 _TRIM_LEFT = re.compile(r"\{\{-[ \t\r\n]")
 _TRIM_RIGHT = re.compile(r"[ \t\r\n]*")
 _COMMENT_END = re.compile(r"[ \t\r\n]-\}\}|\}\}")
@@ -56,77 +56,76 @@ _COMMENT_END = re.compile(r"[ \t\r\n]-\}\}|\}\}")
 
 def tokens(source: str, *, comments: bool = False) -> list[Token]:
     """The tokens of ``source``; the last is ``eof``, or ``error`` with the message. ``comments`` keeps comments."""
-    return list(_tokens(source, comments))
-
-
-def _tokens(source: str, comments: bool) -> Iterator[Token]:
+    found: list[Token] = []
     at, size = 0, len(source)
-    match = _TOKEN.match
     while True:
         left = source.find("{{", at)
         if left < 0:
             if at < size:
-                yield Token("text", source[at:], at, False)
-            yield Token("eof", "", size, False)
-            return
+                found.append(Token("text", source[at:], at, False))
+            found.append(Token("eof", "", size, False))
+            return found
         trim = _TRIM_LEFT.match(source, left)
         text = source[at:left].rstrip(_BLANKS) if trim else source[at:left]
         if text:
-            yield Token("text", text, at, False)
+            found.append(Token("text", text, at, False))
         # As in Go, the blank after the minus is the first thing inside the action.
         inside = left + 3 if trim else left + 2
         comment = inside + 1 if trim else inside
         if source.startswith("/*", comment):
             close = source.find("*/", comment + 2)
-            if close < 0:
-                yield Token("error", "unclosed comment", comment, False)
-                return
-            end = _COMMENT_END.match(source, close + 2)
+            end = _COMMENT_END.match(source, close + 2) if close >= 0 else None
             if end is None:
-                yield Token("error", "comment ends before closing delimiter", close + 2, False)
-                return
+                what = "unclosed comment" if close < 0 else "comment ends before closing delimiter"
+                found.append(Token("error", what, comment if close < 0 else close + 2, False))
+                return found
             if comments:
-                yield Token("comment", source[comment : close + 2], comment, False)
+                found.append(Token("comment", source[comment : close + 2], comment, False))
             at = _after(source, end)
             continue
-        yield Token("left", "{{", left, False)
-        at, depth, spaced = inside, 0, False
-        while True:
-            found = match(source, at)
-            if found is None:
-                yield Token("error", _mistake(source, at), at, spaced)
-                return
-            kind = found.lastgroup or ""
-            if kind == "space":
-                at, spaced = found.end(), True
-                continue
-            value = found[0]
-            if kind == "word":
-                if value in KEYWORDS:
-                    kind = value
-                elif value in ("true", "false"):
-                    kind = "bool"
-            elif kind == "right":
-                if depth:
-                    yield Token("error", "unclosed left paren", at, spaced)
-                    return
-                yield Token("right", "}}", at, spaced)
-                at = _after(source, found)
-                break
-            elif kind == "open":
-                depth += 1
-            elif kind == "close":
-                depth -= 1
-                if depth < 0:
-                    yield Token("error", "unexpected right paren", at, spaced)
-                    return
-            elif kind == "imaginary" or (kind == "number" and found["imaginary"]):
-                kind = "complex"
-                if not value.endswith("i"):
-                    yield Token("error", f'bad number syntax: "{value}"', at, spaced)
-                    return
-            yield Token(kind, value, at, spaced)
-            at, spaced = found.end(), False
+        found.append(Token("left", "{{", left, False))
+        at = _action(source, inside, found)
+        if at < 0:
+            return found
+
+
+def _action(source: str, at: int, found: list[Token]) -> int:
+    """Reads the tokens of an action from ``at`` on into ``found``; where the text goes on, or -1 after an error."""
+    match, new, append = _TOKEN.match, tuple.__new__, found.append
+    depth, spaced = 0, False
+    while True:
+        token = match(source, at)
+        if token is None:
+            append(Token("error", _mistake(source, at), at, spaced))
+            return -1
+        kind = token.lastgroup or ""
+        if kind == "space":
+            at, spaced = token.end(), True
+            continue
+        value = token[0]
+        if kind == "word":
+            kind = _WORDS.get(value, kind)
+        elif kind == "right":
+            if depth:
+                append(Token("error", "unclosed left paren", at, spaced))
+                return -1
+            append(Token("right", "}}", at, spaced))
+            return _after(source, token)
+        elif kind == "open":
+            depth += 1
+        elif kind == "close":
+            depth -= 1
+            if depth < 0:
+                append(Token("error", "unexpected right paren", at, spaced))
+                return -1
+        elif kind == "imaginary" or (kind == "number" and token["imaginary"]):
+            kind = "complex"
+            if not value.endswith("i"):
+                append(Token("error", f'bad number syntax: "{value}"', at, spaced))
+                return -1
+        # Half as long as Token(...), and there are many.
+        append(new(Token, (kind, value, at, spaced)))
+        at, spaced = token.end(), False
 
 
 def _after(source: str, end: re.Match[str]) -> int:

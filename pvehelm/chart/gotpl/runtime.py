@@ -171,6 +171,8 @@ def pairs(value: Any) -> list[tuple[Any, Any]]:
 
 def shown(value: Any) -> str:
     """What an action prints."""
+    if value.__class__ is str:
+        return value  # type: ignore[no-any-return]
     return "<no value>" if value is None else text(value)
 
 
