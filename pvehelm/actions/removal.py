@@ -75,6 +75,9 @@ async def delete(
             refused.append(Problem(one.ref, f"{one} belongs to release {one.owner}", hint))
     others = await objects.read(others, Reader(await ctx.connect()))
     refused += [problem for one in others for problem in _against(one, allowed)]
+    if options.keep_resources and others:
+        named = ", ".join(one.ref for one in others)
+        raise UsageError(f"--keep-resources: no set has {named}", hint="it makes a set give objects up")
     if len(refused) == 1:
         raise RefusedError(refused[0].what, hint=refused[0].hint)
     if refused:
@@ -172,7 +175,8 @@ async def _out_of_set(
         desire, options = Desire("uninstall", (), record), replace(options, keep_history=True)
     result = await run(ctx, key, desire, options)
     made.plans.append(result.plan)
-    made.done |= dict.fromkeys(sorted(refs), f"deleted from set {key.name}")
+    words = "given up by" if options.keep_resources else "deleted from"
+    made.done |= dict.fromkeys(sorted(refs), f"{words} set {key.name}")
 
 
 async def _plan(ctx: Context, objects: Sequence[Object], purge: bool) -> Plan:

@@ -284,14 +284,14 @@ def _as_notes(error: PvehelmError) -> str:
 # -- delete ------------------------------------------------------------------------------------------------------
 
 
-@command("namespace", "context", "output", "yes", "dry_run", "timeout", "allow_destroy")
+@command("namespace", "context", "output", "yes", "dry_run", *o.UNINSTALL)
 async def delete(
     session: Session,
     words: Annotated[
         list[str],
         typer.Argument(
-            help="KIND NAME..., KIND/NAME..., or a release.",
-            metavar="[KIND NAME... | RELEASE]",
+            help="KIND NAME..., KIND/NAME..., or releases.",
+            metavar="[KIND NAME... | RELEASE...]",
             autocompletion=complete.objects,
         ),
     ] = [],
@@ -306,7 +306,7 @@ async def delete(
     ] = False,
     ignore_not_found: Annotated[bool, typer.Option("--ignore-not-found", help="A missing object is no error.")] = False,
 ) -> int | None:
-    """Delete objects by name or manifest; a set loses them as its next revision. A lone word is a release.
+    """Delete objects by name or manifest; a set loses them as its next revision. Words without a kind are releases.
 
     pvehelm delete vm web
     pvehelm delete -f web.yaml
@@ -317,10 +317,9 @@ async def delete(
         raise UsageError("delete takes names or -f, not both")
     if not words and not files:
         raise UsageError("delete what?", hint="delete vm NAME, delete -f FILE, or delete RELEASE")
-    if len(words) == 1 and "/" not in words[0] and not selector and not _is_kind(words[0]):
+    if words and not any("/" in word for word in words) and not selector and not _is_kind(words[0]):
         from pvehelm.faces.cli.releases import uninstall
 
-        session.given.setdefault("description", "")
         result: int | None = await uninstall.function(session, names=words, ignore_not_found=ignore_not_found)
         return result
     resources = manifests.read(read_files(files, recursive)) if files else []
