@@ -15,7 +15,14 @@ class NodeKind(Kind):
     plural = "Nodes"
     short = ("node", "no")
     evidence = "recorded"
-    columns = ("STATUS=status", "CPU=cpu:percent", "CPUS=maxcpu", "MEM=mem:size", "OF=maxmem:size", "UPTIME=uptime:time")
+    columns = (
+        "STATUS=status",
+        "CPU=cpu:percent",
+        "CPUS=maxcpu",
+        "MEM=mem:size",
+        "OF=maxmem:size",
+        "UPTIME=uptime:time",
+    )
     wide = ("DISK=disk:size", "OF=maxdisk:size", "LEVEL=level", "FINGERPRINT=ssl_fingerprint")
 
     def fields(self) -> Mapping[str, Field]:

@@ -19,7 +19,9 @@ from pvehelm.api.typeoptions import options_of
 
 API_VERSION = "proxmox.io/v1"
 # Of a configuration, but not a matter of a manifest.
-_UNSAID = re.compile(r"(unused\d+|cipassword|vmgenid|meta|lock|pool|power|node|started|template|cloudInitDrive|vmid|digest)\Z")
+_UNSAID = re.compile(
+    r"(unused\d+|cipassword|vmgenid|meta|lock|pool|power|node|started|template|cloudInitDrive|vmid|digest)\Z"
+)
 _BUSES = ("scsi", "virtio", "sata", "ide")
 
 
