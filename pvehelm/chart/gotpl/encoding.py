@@ -14,7 +14,7 @@ import urllib.parse
 import zlib
 from typing import Any
 
-from pvehelm.chart.gotpl.printing import quote
+from pvehelm.chart.gotpl.quoting import quote
 from pvehelm.chart.gotpl.signatures import function
 from pvehelm.chart.gotpl.values import GoError, bounded, from_bytes, strval, to_bytes, type_of
 
@@ -87,7 +87,11 @@ def b32dec(value: str) -> str:
     """A text from base32; the complaint if it is none."""
     body = to_bytes(value).translate(None, _BREAKS)
     fault = _corrupt32(body)
-    return from_bytes(base64.b32decode(body)) if fault is None else f"illegal base32 data at input byte {fault}"
+    if fault is not None:
+        return f"illegal base32 data at input byte {fault}"
+    # What stands behind the padding is not looked at.
+    end = body.find(b"=")
+    return from_bytes(base64.b32decode(body if end < 0 else body[: end // 8 * 8 + 8]))
 
 
 _BASE32 = (string.ascii_uppercase + "234567").encode()
@@ -105,7 +109,7 @@ def _corrupt32(body: bytes) -> int | None:
                 wrong = next((k for k, other in enumerate(group[held + 1 :]) if other != 61), None)
                 if wrong is not None:
                     return start + held + wrong
-                return start + held if held in (3, 6) else start + 8 if rest > 8 else None
+                return start + held if held in (3, 6) else None
             if byte not in _BASE32:
                 return start + held
         if len(group) < 8:

@@ -9,7 +9,8 @@ import re
 from json.encoder import encode_basestring
 from typing import Any
 
-from pvehelm.chart.gotpl.printing import format_float, quote
+from pvehelm.chart.gotpl.floats import format_float
+from pvehelm.chart.gotpl.quoting import quote
 from pvehelm.chart.gotpl.signatures import function
 from pvehelm.chart.gotpl.values import (
     GoError,

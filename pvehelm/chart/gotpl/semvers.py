@@ -162,6 +162,6 @@ def semverCompare(constraint: str, version: str) -> bool:
 
 
 def _quoted(value: str) -> str:
-    from pvehelm.chart.gotpl.printing import quote
+    from pvehelm.chart.gotpl.quoting import quote
 
     return quote(value)

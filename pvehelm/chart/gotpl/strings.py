@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pvehelm.chart.gotpl.printing import quote as go_quote
 from pvehelm.chart.gotpl.printing import sprint
+from pvehelm.chart.gotpl.quoting import quote as go_quote
 from pvehelm.chart.gotpl.signatures import function
 from pvehelm.chart.gotpl.values import GoError, StringMap, Strings, bounded, from_bytes, strval, text, to_bytes
 

@@ -6,8 +6,8 @@ import datetime as dt
 import re
 from typing import Any, ClassVar
 
-from pvehelm.chart.gotpl.dates import Time, Zone, days_since_epoch
-from pvehelm.chart.gotpl.printing import quote
+from pvehelm.chart.gotpl.clock import Time, Zone, days_since_epoch
+from pvehelm.chart.gotpl.quoting import quote
 from pvehelm.chart.gotpl.signatures import function
 from pvehelm.chart.gotpl.values import GoError, GoObject, Int64, bounded, float_text, type_of
 

@@ -8,8 +8,9 @@ import math
 import re
 from typing import Any
 
+from pvehelm.chart.gotpl.floats import format_float
 from pvehelm.chart.gotpl.jsontext import mapping, sequence
-from pvehelm.chart.gotpl.printing import format_float, sprintf
+from pvehelm.chart.gotpl.printing import sprintf
 from pvehelm.chart.gotpl.signatures import function
 from pvehelm.chart.gotpl.values import GoError, copy, from_bytes
 from pvehelm.chart.gotpl.yamlout import is_date

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from pvehelm.chart.gotpl.crypto import Certificate
-from pvehelm.chart.gotpl.dates import Time
+from pvehelm.chart.gotpl.clock import Time
 from pvehelm.chart.gotpl.library import BUILTINS, FUNCTIONS, SIGNATURES, ArgumentError
 from pvehelm.chart.gotpl.values import GoError, Int64, StringMap, Strings, copy, deep_equal, kind_of, text, type_of
 from pvehelm.chart.gotpl.yamlout import natural
