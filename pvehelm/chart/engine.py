@@ -49,19 +49,15 @@ class Engine:
                 self.sources[name] = source
                 self.scope_of[name] = scope
         self.env = _Environment(self)
-        names = [
-            *(scopes[0].root if scopes else ()),
-            *FUNCTIONS,
-            "include",
-            "tpl",
-            "lookup",
-            "generate",
-            "sensitive",
-            "loop",
-        ]
-        self.trouble = Trouble(self.sources, names, self.env.hint)
         self.kept = Kept(ask, tokens)
-        own = {"lookup": self._lookup, "include": self._include, "tpl": self._tpl, "generate": self.kept.generate}
+        own: dict[str, Callable[..., Any]] = {
+            "lookup": self._lookup,
+            "include": self._include,
+            "tpl": self._tpl,
+            "generate": self.kept.generate,
+        }
+        names = [*(scopes[0].root if scopes else ()), *FUNCTIONS, *own, "sensitive", "loop"]
+        self.trouble = Trouble(self.sources, names, self.env.hint)
         Library(self.env, tokens, self.trouble, own, self.kept)
 
     # Rendering

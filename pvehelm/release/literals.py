@@ -51,6 +51,9 @@ def seal_values(
     A number or a truth becomes a reference with ``|json`` (see :func:`reopened`); with ``texts_only`` it stays, for
     templates, which could do nothing with such a reference.
     """
+    paths = list(paths)
+    if not paths:
+        return values, {}
     out = copy.deepcopy(values)
     sealed: dict[str, str] = {}
     for start in paths:
