@@ -44,10 +44,10 @@ OWN = {
 #: Names that are compiled in place or are the engine's, beside the library's.
 NAMES = frozenset((*OWN, "and", "or"))
 
-#: Functions whose result is always a string.
 #: What can be asked of ``.Values`` beside its keys.
 VALUES_METHODS = frozenset(("AsMap", "PathValue", "Table", "YAML"))
 
+#: Functions whose result is always a string.
 _STRINGS = frozenset(
     {
         *("include", "tpl", "quote", "squote", "indent", "nindent", "toYaml", "toJson", "print", "println", "printf"),
@@ -367,7 +367,10 @@ class _Compiler:
         spot = self.spot(node)
         known = base in self.elements
         names = node.fields
-        if not given and not self.strict:
+        asked = [
+            index for index in range(1, len(names)) if names[index] in VALUES_METHODS and names[index - 1] == "Values"
+        ]
+        if not given and not self.strict and not asked:
             reader = "element" if known else "reach"
             return Expression(
                 f"{spot}{reader}{len(names) if len(names) < 4 else ''}({base},{','.join(map(repr, names))})"
@@ -375,6 +378,8 @@ class _Compiler:
         for index, name in enumerate(names):
             reader = self.field if index or known else self.first
             more = [repr(name), *(given if index == len(names) - 1 else [])]
+            if index in asked:
+                reader = "of_values"
             base = f"{spot}{reader}({base},{','.join(more)})"
         return Expression(base)
 
