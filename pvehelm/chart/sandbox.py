@@ -9,6 +9,7 @@ child taken over by a template can do no more than answer wrongly. While it work
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import select
@@ -56,6 +57,7 @@ def run(work: Callable[[Ask], Any], limits: Limits = DEFAULT, *, answer: Callabl
         return work(answer or _nothing)
     down_read, down_write = os.pipe()
     up_read, up_write = os.pipe()
+    _widened(up_read)
     with warnings.catch_warnings():
         # The child touches only what is already imported and no lock of another thread.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -69,6 +71,14 @@ def run(work: Callable[[Ask], Any], limits: Limits = DEFAULT, *, answer: Callabl
         return parent.serve()
     finally:
         parent.close()
+
+
+def _widened(pipe: int) -> None:
+    """Room for what charts print, so that the two processes need not take turns for every 64 KiB of it."""
+    import fcntl
+
+    with contextlib.suppress(AttributeError, OSError):
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 1 << 20)
 
 
 def _nothing(_: Any) -> Any:
@@ -183,6 +193,8 @@ def _receive(descriptor: int) -> Any:
 
 def _child(work: Callable[[Ask], Any], limits: Limits, read: int, write: int) -> NoReturn:
     code = 1
+    # What is there already is not looked through for garbage: it would have to be copied for that.
+    gc.freeze()
     try:
         _confine(limits, read, write)
 

@@ -18,7 +18,6 @@ from pvehelm.errors import InvalidError, NotFoundError, Problem
 
 __all__ = ["Document", "crds", "cut", "only", "ordered", "text"]
 
-_SEPARATOR = re.compile(r"^---[ \t]*", re.MULTILINE)
 _KIND = re.compile(r"^kind:[ \t]+([A-Za-z0-9]+)[ \t]*$", re.MULTILINE)
 _SOURCE = re.compile(r"# Source: [^/\n]+/(.+)")
 _SPACES = "\t\n\v\f\r \x85\xa0"
@@ -98,7 +97,10 @@ class Document:
 
 def cut(text: str) -> list[str]:
     """The documents of a text, without the blank ones, each without blanks before it."""
-    return [part.lstrip(_SPACES) for part in _SEPARATOR.split(text.lstrip(_SPACES)) if part.strip(_SPACES)]
+    # Many times as quick as a pattern with ^ in it, and charts print megabytes.
+    parts = f"\n{text.lstrip(_SPACES)}".split("\n---")
+    last = parts.pop()
+    return [part for part in (*(f"{part}\n".lstrip(_SPACES) for part in parts), last.lstrip(_SPACES)) if part]
 
 
 def ordered(files: Mapping[str, str]) -> tuple[list[Document], list[Document]]:
