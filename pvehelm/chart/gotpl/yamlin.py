@@ -13,7 +13,7 @@ from pvehelm.chart.gotpl.jsontext import mapping, sequence
 from pvehelm.chart.gotpl.printing import sprintf
 from pvehelm.chart.gotpl.signatures import function
 from pvehelm.chart.gotpl.values import GoError, copy, from_bytes
-from pvehelm.chart.gotpl.yamlout import is_date
+from pvehelm.chart.gotpl.yamltext import is_date
 
 _LONG = "tag:yaml.org,2002:"
 _WORDS: dict[str, Any] = {
