@@ -44,6 +44,8 @@ def enabled(chart: Chart, values: Mapping[str, Any], *, allow_missing: bool = Fa
 
     Raises InvalidError when a declared dependency that is enabled is not in ``charts/``, unless that is allowed.
     """
+    if not _asks(chart):
+        return chart
     problems: list[Problem] = []
     out = _enabled(chart, copied(values), None, problems)
     if problems and not allow_missing:
@@ -100,16 +102,21 @@ def _enabled(chart: Chart, user: Values, above: Mapping[str, Any] | None, proble
     own = seen.get("tags") if above is None else chart.values.get("tags")
     tags = {**(own if isinstance(own, dict) else {}), **(above or {})}
     problems.extend(_absent(chart, need) for need in lacking if _counts(chart, need, seen, tags))
-    # Below, nulls of the user must still be there: they remove the defaults of the subcharts' subcharts.
-    given = _whole(whole, copied(user), "", keep=True)
-    kept = []
-    for sub, why in found:
-        if why is None or _counts(chart, why, seen, tags):
+    kept = [sub for sub, why in found if why is None or _counts(chart, why, seen, tags)]
+    if any(map(_asks, kept)):
+        # Below, nulls of the user must still be there: they remove the defaults of the subcharts' subcharts.
+        given = _whole(whole, copied(user), "", keep=True)
+        for index, sub in enumerate(kept):
             below = given.get(sub.name)
-            kept.append(_enabled(sub, below if isinstance(below, dict) else {}, tags, problems))
+            kept[index] = _enabled(sub, below if isinstance(below, dict) else {}, tags, problems)
     names = {sub.name for sub in kept}
     metadata = replace(chart.metadata, dependencies=tuple(need for need in needs if need.key in names))
     return replace(chart, metadata=metadata, dependencies=tuple(kept))
+
+
+def _asks(chart: Chart) -> bool:
+    """Whether a chart of the tree names dependencies, so that values decide what there is."""
+    return bool(chart.metadata.dependencies) or any(map(_asks, chart.dependencies))
 
 
 def _meant(need: Dependency, sub: Chart) -> bool:

@@ -38,9 +38,15 @@ def copied(value: Any) -> Any:
 
     (What an alias names is one object wherever it stands, and ``copy.deepcopy`` would keep it so.)
     """
-    if isinstance(value, Mapping):
-        return {key: copied(item) for key, item in value.items()}
-    return [copied(item) for item in value] if isinstance(value, list) else value
+    kind = value.__class__
+    if kind is dict or isinstance(value, Mapping):
+        return {key: item if item.__class__ in _SCALARS else copied(item) for key, item in value.items()}
+    if kind is list or isinstance(value, list):
+        return [item if item.__class__ in _SCALARS else copied(item) for item in value]
+    return value
+
+
+_SCALARS = frozenset((str, int, float, bool, type(None)))
 
 
 @dataclass(frozen=True, slots=True)
