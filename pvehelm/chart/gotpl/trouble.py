@@ -14,7 +14,7 @@ from pvehelm.chart.gotpl.compiler import CompileError, Spot, located
 from pvehelm.chart.gotpl.parser import ParseError
 from pvehelm.chart.gotpl.runtime import Failure, MissingKey
 from pvehelm.chart.gotpl.signatures import SIGNATURES, ArgumentError
-from pvehelm.chart.gotpl.syntax import Call, Chain, Field, Tree, Variable, place, quoted
+from pvehelm.chart.gotpl.syntax import Call, Chain, Command, Field, Tree, Variable, place, quoted
 from pvehelm.chart.gotpl.values import GoError
 from pvehelm.chart.objects import Scope
 from pvehelm.chart.suggest import suggest
@@ -111,7 +111,10 @@ class Trouble:
         parts = []
         for index, link in enumerate(links):
             last = index == len(links) - 1
-            parts.append(f"template: {link.where}: executing {quoted(link.template)} at <{link.spot.node}>: ")
+            node = link.spot.node
+            if last and isinstance(error, TypeError) and isinstance(node, Command):
+                node = node.args[0]
+            parts.append(f"template: {link.where}: executing {quoted(link.template)} at <{node}>: ")
             if link.spot.function and (not last or _in_function(error)):
                 parts.append(f"error calling {link.spot.function}: ")
                 if link.spot.function == "tpl" and not last:
@@ -148,9 +151,10 @@ def chain(links: list[Link]) -> list[Link]:
 
 
 def _in_function(error: BaseException) -> bool:
-    return not isinstance(error, ArgumentError) and (
-        isinstance(error, GoError) or not type(error).__module__.startswith("pvehelm")
-    )
+    """Whether a function failed that was called, and not the call of it."""
+    if isinstance(error, ArgumentError) or (isinstance(error, TypeError) and "argument" in str(error)):
+        return False
+    return isinstance(error, GoError) or not type(error).__module__.startswith("pvehelm")
 
 
 def message(error: BaseException, function: str = "") -> str:
@@ -161,11 +165,25 @@ def message(error: BaseException, function: str = "") -> str:
         return "rendering needs more memory than it may have"
     if isinstance(error, UnboundLocalError):
         return "undefined variable"
-    if isinstance(error, TypeError) and "argument" in str(error):
-        return f"wrong number of args for {function}" if function else str(error)
+    if isinstance(error, TypeError) and "argument" in str(error) and function:
+        return _wrong_number(error, function)
     if isinstance(error, (GoError, CompileError)) or type(error).__module__.startswith("pvehelm"):
         return str(error)
     return f"{type(error).__name__}: {error}"
+
+
+def _wrong_number(error: TypeError, function: str) -> str:
+    signature = SIGNATURES.get(function)
+    said, least = f"wrong number of args for {function}", ""
+    if signature is None:
+        return said
+    wanted = len(signature.parameters) - signature.variadic
+    if signature.variadic:
+        least = "at least "
+    given = re.search(r"but (\d+) (?:was|were) given", str(error))
+    lacking = re.search(r"missing (\d+) required", str(error))
+    got = given[1] if given else str(wanted - int(lacking[1])) if lacking else ""
+    return f"{said}: want {least}{wanted}" + (f" got {got}" if got else "")
 
 
 def _before(node: Any, name: str) -> str:
