@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pvehelm.release.context import Context
-from pvehelm.release.inventory import GUEST_KINDS
 from pvehelm.release.release import ReleaseKey
+
+if TYPE_CHECKING:
+    from pvehelm.api.kind import Key, Kind
+    from pvehelm.release.live import Reader
 
 
 class Lookup:
@@ -43,17 +46,19 @@ class Lookup:
         client = await ctx.dial()
         try:
             reader = Reader(client)
-            key = owned.identifier if owned is not None else await _key_of(kind, name, reader)
+            key = owned.identifier if owned is not None else await self._key(kind, name, reader)
+            if key is None:
+                return {}
             live = await kind.read(key, reader)
             return dict(live.fields) if live is not None else {}
         finally:
             await client.aclose()
 
+    async def _key(self, kind: Kind, name: str, reader: Reader) -> Key | None:
+        """The key of an object by its name, of the release's namespace first; a guest also by its VMID."""
+        from pvehelm.api.listing import listing
 
-async def _key_of(kind: Any, name: str, reader: Any) -> dict[str, Any]:
-    if kind.name in GUEST_KINDS:
-        from pvehelm.api.guests import guests
-
-        row = next((r for r in await guests(reader) if r.get("name") == name), None)
-        return {"vmid": row["vmid"]} if row else {"vmid": None}
-    return dict(kind.key_of(name)) if hasattr(kind, "key_of") else {"name": name}
+        listed = (await listing(kind, self.ctx.kinds, reader)).found
+        found = [one for one in listed if name and name in (one.name, str(one.key.get("vmid", "")))]
+        found.sort(key=lambda one: one.namespace != self.key.namespace)
+        return found[0].key if found else None

@@ -280,3 +280,21 @@ def test_an_editor_gets_the_text_back_with_what_is_wrong(lab: Lab, tmp_path: Pat
     assert "Do this?" in err
     assert "Pool/p edited" in out
     assert lab.api.ok("GET", "/pools/p")["comment"] == "third"
+
+
+def test_a_chart_that_may_looks_up_objects_of_every_kind(lab: Lab) -> None:
+    template = """
+kind: Pool
+metadata: { name: p }
+spec:
+  comment: >-
+    {{ lookup("Storage", "local").type | default("unseen") }}
+    {{ lookup("VirtualMachine", "debian-12-template").memory | default("unseen") }}
+    {{ lookup("Network", "vmbr0").type | default("unseen") }}
+    {{ lookup("Storage", "nothing").type | default("unseen") }}
+"""
+    chart = lab.chart(template)
+    lab.run("install", "web", chart, "--allow-lookup")
+    assert lab.api.ok("GET", "/pools/p")["comment"] == "dir 1024 bridge unseen"
+    lab.run("upgrade", "web", chart)
+    assert lab.api.ok("GET", "/pools/p")["comment"] == "unseen unseen unseen unseen"
