@@ -124,9 +124,9 @@ class HookKind(Kind):
         """See Kind.lower; guests stay the refs they are, since they may not be there yet."""
         fields: dict[str, Any] = {}
         for name, value in resource.spec.items():
+            if value is None or name not in self._fields:
+                continue  # what is unknown is a matter of validation
             facts = self._fields[name].facts
-            if value is None:
-                continue
             if name in TIMES and not values.is_open(value):
                 fields[name] = seconds(str(value))
             elif name == "command" and isinstance(value, str):

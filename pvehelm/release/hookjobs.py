@@ -289,7 +289,7 @@ async def _address(job: Job, ref: str) -> str:
 
 async def wait(job: Job) -> None:
     """Wait for a time, or until conditions hold."""
-    if job.fields.get("duration"):
+    if job.fields.get("duration") is not None:
         job.ends = job.client.clock() + job.seconds(float(job.fields["duration"]))
         while job.left > 0:
             await job.pause(min(1.0, job.left))

@@ -318,7 +318,7 @@ def describe(kind: str, fields: Mapping[str, Any]) -> str:
         return f"ask {guest} for {scheme}, port {port}, {fields.get('path') or '/'}"
     if kind == "TcpCheck":
         return f"connect to port {fields['port']} of {guest}"
-    if fields.get("duration"):
+    if fields.get("duration") is not None:
         return f"wait for {fields['duration']:g} s"
     return f"wait until {' and '.join(fields['until'])} of {fields['object']}"
 
