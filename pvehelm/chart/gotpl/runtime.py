@@ -172,7 +172,7 @@ def pairs(value: Any) -> list[tuple[Any, Any]]:
 def shown(value: Any) -> str:
     """What an action prints."""
     if value.__class__ is str:
-        return value  # type: ignore[no-any-return]
+        return value
     return "<no value>" if value is None else text(value)
 
 
