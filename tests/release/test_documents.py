@@ -158,3 +158,24 @@ def test_kinds_may_be_named_short(lab: Lab) -> None:
     assert "made" in result.out or "replace" in result.out
     result = lab.run("upgrade", "web", chart, "--replace", "vm/gone", code=1)
     assert "--replace names no resource" in result.err
+
+
+def test_hooks_are_part_of_a_saved_plan(lab: Lab) -> None:
+    chart = lab.chart(
+        VM
+        + """
+---
+apiVersion: proxmox.io/v1
+kind: Wait
+metadata: { name: pause, hook: "pre-upgrade,pre-delete" }
+spec: { duration: 0s }
+"""
+    )
+    lab.run("install", "web", chart)
+    path = saved(lab, "upgrade", "web", chart, "--set", "memory=2048")
+    assert "1 to run" in json.loads(path.read_text())["plan"]["summary"]
+    assert "pre-upgrade:Wait/pause: run done" in lab.run("apply-plan", str(path)).err
+    path = saved(lab, "uninstall", "web")
+    assert "pre-delete:Wait/pause: run done" in lab.run("apply-plan", str(path), "--yes").err
+    assert not lab.guests()
+    lab.sound()
