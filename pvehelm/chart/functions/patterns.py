@@ -8,22 +8,9 @@ from typing import Any
 from pvehelm.chart.functions.common import FunctionError, integer, string
 from pvehelm.chart.functions.shared import of
 
-
-def _re(name: str) -> Callable[..., Any]:
-    call = of("regex", name)
-
-    def called(*values: Any) -> Any:
-        try:
-            return call(*values)
-        except FunctionError as error:
-            raise FunctionError(f"{error}; patterns are RE2's: no look-around, no back-references") from None
-
-    return called
-
-
-_match, _find, _find_all = _re("mustRegexMatch"), _re("regexFind"), _re("regexFindAll")
-_replace, _replace_literal = _re("regexReplaceAll"), _re("regexReplaceAllLiteral")
-_split, _quote = _re("regexSplit"), _re("regexQuoteMeta")
+_match, _find, _find_all = of("regex", "mustRegexMatch"), of("regex", "regexFind"), of("regex", "regexFindAll")
+_replace, _replace_literal = of("regex", "regexReplaceAll"), of("regex", "regexReplaceAllLiteral")
+_split, _quote = of("regex", "regexSplit"), of("regex", "regexQuoteMeta")
 
 
 def regexMatch(pattern: Any, value: Any) -> bool:

@@ -29,7 +29,7 @@ def of(module: str, name: str) -> Callable[..., Any]:
         try:
             return loaded()(*values)
         except GoError as error:
-            raise FunctionError(str(error)) from None
+            raise FunctionError(f"{error}; {error.hint}" if error.hint else str(error)) from None
 
     called.__name__ = name
     return called

@@ -39,7 +39,8 @@ def _compiled(pattern: str) -> Any:
     except re2.error as error:
         what, found, where = from_bytes(error.args[0]).partition(": ")
         what = _COMPLAINTS.get(what, what)
-        raise GoError(f"error parsing regexp: {what}: `{where if found else ''}`") from None
+        hint = "patterns are RE2's: no look-around, no back-references"
+        raise GoError(f"error parsing regexp: {what}: `{where if found else ''}`", hint) from None
 
 
 def _spans(pattern: Any, value: bytes, most: int) -> list[Any]:

@@ -103,10 +103,18 @@ def _two(called: Callable[..., Any], kinds: list[Any], checks: list[Any]) -> Cal
     return checking
 
 
+_HINTS = {
+    "int": "numbers of values files are float64 and those of --set int64: make them int with | int",
+    "string": "make it a text with | toString, or print it with quote or printf",
+    "bool": "decide by a comparison, or by empty or not, which give true or false",
+}
+
+
 def _wrong(value: Any, expected: str) -> ArgumentError:
     if value is None:
         return ArgumentError(f"invalid value; expected {expected}")
-    return ArgumentError(f"wrong type for value; expected {expected}; got {type_of(value)}")
+    message = f"wrong type for value; expected {expected}; got {type_of(value)}"
+    return ArgumentError(message, _HINTS.get(expected, ""))
 
 
 def _string(value: Any) -> str:

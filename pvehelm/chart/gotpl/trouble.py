@@ -88,6 +88,8 @@ class Trouble:
             self.problems.append(problem)
 
     def _hint(self, error: BaseException, node: Any) -> str:
+        if isinstance(error, GoError) and error.hint:
+            return error.hint
         said = str(error)
         if isinstance(error, MissingKey):
             close = suggest(error.name, [key for key in error.value if isinstance(key, str)])

@@ -16,7 +16,11 @@ from typing import Any, ClassVar
 
 
 class GoError(Exception):
-    """A function's error, with Go's message."""
+    """A function's error, with Go's message; ``hint`` says what to do about it, where Go does not."""
+
+    def __init__(self, message: str = "", hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 #: No function makes a text or a list larger than this; a template that needs more is a mistake or an attack.
