@@ -49,6 +49,7 @@ REVISIONS = st.builds(
     user=CLEAN,
     rollback_of=st.none() | st.integers(1, 99),
     events=st.lists(MAPS, max_size=2),
+    complete=st.just(True),
 )
 OWNED = st.builds(
     Owned,
