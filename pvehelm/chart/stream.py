@@ -183,7 +183,15 @@ def _head(part: str, path: str) -> tuple[str, str | None]:
     found = _KIND.findall(part)
     if len(found) == 1 and "helm.sh/hook" not in part:
         return found[0], None
-    data = load(part, file=path)
+    try:
+        data = load(part, file=path)
+    except InvalidError:
+        # What is said twice is an error of ours and not of Helm.
+        from pvehelm.chart.gotpl.yamlin import fromYaml
+
+        data = fromYaml(part)
+        if "Error" in data:
+            raise
     if not isinstance(data, dict):
         return "", None
     annotations = _below(_below(data, "metadata"), "annotations")

@@ -12,6 +12,8 @@ from pvehelm.chart.stream import crds, ordered, text
 from pvehelm.errors import InvalidError
 from tests.chart.data import cases, write
 
+TWICE = "kind: Job\nmetadata: {annotations: {helm.sh/hook: test}}\nkind: Job\n"
+
 
 @pytest.mark.parametrize("case", cases("stream.yaml"))
 def test_case(case: dict[str, Any]) -> None:
@@ -20,7 +22,7 @@ def test_case(case: dict[str, Any]) -> None:
 
 def test_what_is_no_yaml_is_named() -> None:
     with pytest.raises(InvalidError) as caught:
-        ordered({"a/templates/a.yaml": "a: [\n", "a/templates/b.yaml": "kind: A\nkind: B\n"})
+        ordered({"a/templates/a.yaml": "a: [\n", "a/templates/b.yaml": "kind: 'A\n", "a/templates/c.yaml": TWICE})
     assert [problem.where.partition(":")[0] for problem in caught.value.problems] == [
         "a/templates/a.yaml",
         "a/templates/b.yaml",
