@@ -248,3 +248,28 @@ spec: { scope: VirtualMachine/vm, enable: true }
     found = [row["identifier"]["vmid"] for row in rows] + [change["key"]["vmid"] for change in changes]
     assert len(found) == 4
     assert all(isinstance(vmid, int) for vmid in found)
+
+
+# -- killed in the middle of the newer verbs -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("moment", [("begin", "after", 1), ("outcome", "before", 1), ("put_revision", "before", 2)])
+@pytest.mark.parametrize("verb", ["apply-plan", "repair", "accept"])
+def test_killed_in_the_middle(lab: Lab, verb: str, moment: tuple[str, str, int]) -> None:
+    chart = lab.chart(VM)
+    lab.run("install", "web", chart)
+    vmid = lab.vmid("web", "VirtualMachine/vm")
+    file = str(lab.folder / "web.plan.json")
+    if verb == "apply-plan":
+        lab.run("plan", "upgrade", "web", chart, "--set", "memory=2048", "--out", file)
+        args = ("apply-plan", file)
+    else:
+        lab.set(vmid, memory=4096)
+        args = ("drift", "web", f"--{verb}")
+    assert lab.killed(*moment, *args)
+    lab.run("recover", "web", "--yes")
+    lab.settled("web")
+    lab.sound("web")
+    assert list(lab.guests()) == [str(vmid)]
+    wanted = {"apply-plan": 2048, "repair": 1024, "accept": 4096}[verb]
+    assert int(lab.config(vmid)["memory"]) == wanted
