@@ -21,14 +21,16 @@ _TEXT = st.text(
     )
     | st.sampled_from("\n\n  :#-'\"{}[],&*!|>%@`0123456789.ynt~=")
 )
+#: go-yaml prints a key "<<" plain, and takes it for a merge when it reads.
+_KEY = _TEXT.filter(lambda text: text != "<<")
 _NUMBER = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(1 << 53), 1 << 53).map(float)
 _LEAF = st.none() | st.booleans() | _NUMBER | _TEXT
-_VALUE = st.recursive(_LEAF, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_TEXT, inner, max_size=4))
+_VALUE = st.recursive(_LEAF, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_KEY, inner, max_size=4))
 
 
 @given(_VALUE)
 def test_what_toYaml_prints_reads_back(value: Any) -> None:
-    assert yamlin.load(yamlout.dump(value)) == value
+    assert yamlin.load(yamlout.dump(value) + "\n") == value
 
 
 @given(_VALUE)
@@ -50,7 +52,7 @@ def test_what_toJson_prints_reads_back(value: Any) -> None:
 
 
 _PLAIN = st.booleans() | st.floats(allow_nan=False) | st.integers(-(1 << 62), 1 << 62).map(Int64) | _TEXT
-_TABLE = st.recursive(_PLAIN, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXT, inner, max_size=4))
+_TABLE = st.recursive(_PLAIN, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEY, inner, max_size=4))
 
 
 @given(st.dictionaries(_TEXT, _TABLE, max_size=4))
