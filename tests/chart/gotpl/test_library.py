@@ -10,8 +10,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from pvehelm.chart.gotpl.crypto import Certificate
 from pvehelm.chart.gotpl.clock import Time
+from pvehelm.chart.gotpl.crypto import Certificate
 from pvehelm.chart.gotpl.library import BUILTINS, FUNCTIONS, SIGNATURES, ArgumentError
 from pvehelm.chart.gotpl.values import GoError, Int64, StringMap, Strings, copy, deep_equal, kind_of, text, type_of
 from pvehelm.chart.gotpl.yamlout import natural
@@ -146,6 +146,15 @@ def test_nothing_grows_without_bounds(name: str, arguments: tuple[Any, ...]) -> 
 def test_arguments_have_gos_types(name: str, arguments: tuple[Any, ...], message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         call(name, *arguments)
+
+
+def test_what_to_do_is_said() -> None:
+    with pytest.raises(ArgumentError) as caught:
+        call("trunc", 2.0, "x")
+    assert "| int" in caught.value.hint
+    with pytest.raises(GoError) as refused:
+        call("regexFind", "a(?=b)", "ab")
+    assert "look-around" in refused.value.hint
 
 
 def test_signatures_fit_the_functions() -> None:
