@@ -229,7 +229,13 @@ async def uninstall(
             f"release {name!r} is uninstalled already",
             hint="its history is kept; uninstall without --keep-history drops it",
         )
-    return await _remove(ctx, key, release.current, options or Options(), description)
+    current, left = release.current, None
+    if current.status is Status.failed and (current.plan or {}).get("action") == "uninstall":
+        from pvehelm.release.hookrun import again
+
+        # It goes on where it ended: guests that were stopped meanwhile run no more commands.
+        left = again(ctx, key, current)
+    return await _remove(ctx, key, current, options or Options(), description, left)
 
 
 async def _remove(

@@ -169,6 +169,31 @@ def test_killed_while_testing(lab: Lab) -> None:
         each_step(lab, point, args, after)
 
 
+@pytest.mark.parametrize("point", [("begin", "after"), ("outcome", "before")], ids=["intent", "unrecorded"])
+def test_killed_removal_with_hooks(lab: Lab, point: tuple[str, str]) -> None:
+    """Whoever finishes it, what hooks of the removal have made goes as well."""
+    hooks = """
+---
+kind: Pool
+metadata: { name: farewell, hook: "pre-delete,post-delete" }
+---
+kind: GuestExec
+metadata: { name: bye, hook: pre-delete, hookWeight: 1 }
+spec: { guest: VirtualMachine/web, command: "true" }
+"""
+    lab.run("install", "web", lab.chart(MACHINE + hooks))
+    args = ("uninstall", "web", "--yes", "--allow-privileged", "GuestExec")
+
+    def after(lab: Lab, count: int) -> None:
+        lab.run(*(args if count % 2 else ("recover", "web", "--yes", "--allow-privileged", "GuestExec")))
+        assert not lab.guests()
+        assert "farewell" not in lab.state.collection("pools")
+        assert lab.run("list", "-q").out == ""
+        lab.sound()
+
+    each_step(lab, point, args, after)
+
+
 def test_what_a_hook_may_not_do_is_seen_in_the_plan() -> None:
     schema = Schema.load("9.2")
     inventory = Inventory(
