@@ -121,7 +121,6 @@ def rendered(
         watch=watch,
         strict=strict,
         lint=lint,
-        foreign=True,
         set_paths=[path for path, said in prepared.sources.items() if said.startswith("--set ")],
         # What is sealed came from the user, or is the chart's own default in the release's own store.
         user_values={"user": prepared.user, "sealed": [f"secret://release/{name}" for name in prepared.sealed]},
@@ -210,7 +209,7 @@ def template(
     """Render a chart's manifests and print them, without a server.
 
     A chart in Helm's own syntax prints what ``helm template`` prints of it: documents in the order of their kinds,
-    hooks last, as ``stream`` has it. Raises InvalidError, and NotFoundError where ``show_only`` names what is not there.
+    hooks last, as ``stream`` has it. Raises InvalidError, and NotFoundError where ``show_only`` names nothing there.
     """
     from pvehelm.chart import stream
 

@@ -19,7 +19,7 @@ from pvehelm.chart import cache, secrets
 from pvehelm.chart.chart import Chart
 from pvehelm.chart.dialects import GOTPL, JINJA2, engines, undecided
 from pvehelm.chart.functions.common import FunctionError
-from pvehelm.chart.manifest import Foreign, Resource, Source, check_unique, is_foreign, parse, to_text
+from pvehelm.chart.manifest import API_VERSION, Foreign, Resource, Source, check_unique, is_foreign, parse, to_text
 from pvehelm.chart.objects import Capabilities, ReleaseInfo, Scope, scopes
 from pvehelm.chart.sandbox import DEFAULT, Ask, Limits, run
 from pvehelm.chart.stream import cut
@@ -59,11 +59,11 @@ def render(
     strict: bool = False,
     lint: bool = False,
     set_paths: Collection[Path_] = (),
-    foreign: bool = False,
+    foreign: bool = True,
 ) -> Rendered:
     """Renders ``chart`` with ``values``, which are coalesced already.
 
-    With ``foreign`` documents of other programs (Kubernetes') are let be; they are problems otherwise.
+    Documents of other programs (Kubernetes') are let be; without ``foreign`` they are problems.
 
     In charts of Helm's own syntax ``strict`` makes missing values errors, and ``lint`` lets ``fail`` and ``required``
     pass, as with Helm; whole numbers at ``set_paths`` are int64 there, as those of ``--set``, all others float64.
@@ -261,9 +261,10 @@ def _resources(
 ) -> list[Resource]:
     """The resources of all files, with references back in place; what is wrong goes to ``problems``."""
     found: list[Resource] = []
+    if foreign is not None:
+        foreign += _foreign(output["files"])
     for name, text in output["files"].items():
-        if foreign is not None and (others := _foreign(name, text)) is not None:
-            foreign += others
+        if foreign and _OURS not in text:
             continue
         places = output["lines"][name]
 
@@ -297,18 +298,20 @@ def _resources(
 
 _VERSION = re.compile(r"^apiVersion:[ \t]+[\"']?([\w./-]+)", re.MULTILINE)
 _KIND = re.compile(r"^kind:[ \t]+[\"']?(\w+)", re.MULTILINE)
-_CONTENT = re.compile(r"^[ \t]*[^#\s]", re.MULTILINE)
+_OURS = API_VERSION.partition("/")[0]
 
 
-def _foreign(name: str, text: str) -> list[Foreign] | None:
-    """The documents of a file that has none but those of other programs, and need not be parsed for that."""
+def _foreign(files: Mapping[str, str]) -> list[Foreign]:
+    """The documents of other programs in files where nothing is ours.
+
+    Where there is one, what says nothing of itself (comments, fragments) is not ours either, and need not be parsed.
+    """
     found = []
-    for part in cut(text):
-        version, kind = _VERSION.search(part), _KIND.search(part)
-        if version and is_foreign(version[1]):
-            found.append(Foreign(version[1], kind[1] if kind else "", Source(name, 1)))
-        elif _CONTENT.search(part):
-            return None
+    for name, text in files.items():
+        for part in cut(text) if _OURS not in text else ():
+            version, kind = _VERSION.search(part), _KIND.search(part)
+            if version and is_foreign(version[1]):
+                found.append(Foreign(version[1], kind[1] if kind else "", Source(name, 1)))
     return found
 
 

@@ -67,7 +67,7 @@ def by_us(chart: Path | Chart, values: dict[str, Any]) -> dict[str, str] | str:
     """Our files, the notes of the chart among them, or the error."""
     try:
         loaded = with_engine(load(chart), "gotpl") if isinstance(chart, Path) else chart
-        prepared = prepare(loaded, [ValueFlag("file", "values.json", json.dumps(values))])
+        prepared = prepare(loaded, [ValueFlag("file", "values.json", json.dumps(values, ensure_ascii=False))])
         release = ReleaseInfo(NAME, NAMESPACE)
         made = render(prepared.chart, dict(prepared.values), release, Capabilities(), foreign=True)
     except PvehelmError as error:
