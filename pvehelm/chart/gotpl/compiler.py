@@ -126,6 +126,8 @@ class _Compiler:
         self.count = 0
         self.dot = "d0"
         self.scopes: list[dict[str, str]] = [{"$": "d0"}]
+        #: In the else part of a loop that has a break: what says that the loop outside goes on.
+        self.flag = ""
         #: Elements of a loop: a nil among them is known to be one.
         self.elements: set[str] = set()
 
@@ -167,7 +169,7 @@ class _Compiler:
                 data = self.pipe(node.pipe).code if node.pipe else "None"
                 self.line(f"({self.spot(node)}R.call({node.name!r},{data},a))")
             elif isinstance(node, Jump):
-                self.line(node.word)
+                self.jump(node)
 
     def merged(self, nodes: list[Any]) -> Iterator[Any]:
         """The nodes with texts and constant strings (``{{ "{{" }}``) in one where they follow each other.
@@ -239,15 +241,23 @@ class _Compiler:
             self.block(other)
 
     def loop(self, node: Branch) -> None:
-        pipe, dot = node.pipe, self.dot
-        over = self.commands(pipe)
+        pipe, dot, flag = node.pipe, self.dot, self.flag
+        over = self.commands(pipe).code
+        lacking = [name.name for name in pipe.names if pipe.assigns and self.found(name.name) is None]
+        if lacking:
+            self.line(f"({self.fault(pipe, f'undefined variable: {lacking[0]}').code})")
         names = [self.assigned(name) if pipe.assigns else self.declared(name.name) for name in pipe.names]
         element = self.fresh("d")
         self.elements.add(element)
         if not pipe.assigns:
             self.elements.update(names[-1:])
+        if names and (pipe.assigns or node.other):
+            # Until there is an element the variables are what the loop runs over.
+            kept = self.fresh("o")
+            self.line(f"{'='.join([kept, *names])}=({over})")
+            over = kept
         two = len(names) == 2
-        items = f"{self.spot(pipe)}{'pairs' if two else 'items'}({over.code})"
+        items = f"{self.spot(pipe)}{'pairs' if two else 'items'}({over})"
         if node.other is not None:
             kept = self.fresh("r")
             self.line(f"{kept}=({items})")
@@ -259,15 +269,40 @@ class _Compiler:
             self.depth += 1
             self.line(f"{names[-1]}={element}")
             self.depth -= 1
-        self.dot = element
+        self.dot, self.flag = element, ""
         self.block(node.body)
-        self.dot = dot
+        self.dot, self.flag = dot, flag
         if node.other is not None:
             self.depth -= 1
             self.line("else:")
-            self.scopes.append({})
-            self.block(node.other)
-            self.scopes.pop()
+            self.otherwise(node.other)
+
+    def otherwise(self, nodes: list[Any]) -> None:
+        """The else part of a loop. In Go a ``break`` there ends that part, and ``continue`` is of the loop outside."""
+        if not _breaks(nodes):
+            self.block(nodes)
+            return
+        before, self.flag = self.flag, self.fresh("b")
+        self.depth += 1
+        self.line(f"{self.flag}=False")
+        self.line("for _ in (0,):")
+        self.block(nodes)
+        self.line(f"if {self.flag}:")
+        self.flag = before
+        self.depth += 1
+        if before:
+            self.line(f"{before}=True")
+            self.line("break")
+        else:
+            self.line("continue")
+        self.depth -= 2
+
+    def jump(self, node: Jump) -> None:
+        if self.flag and node.word == "continue":
+            self.line(f"{self.flag}=True")
+            self.line("break")
+        else:
+            self.line(node.word)
 
     # Variables
 
@@ -390,7 +425,7 @@ class _Compiler:
         ]
         if final is None:
             return self.called(node, name, given)
-        if final.plain or all(arg.plain for arg in given):
+        if final.plain or (name not in ("and", "or") and all(arg.plain for arg in given)):
             return self.called(node, name, [*given, final])
         # Go computes what is piped first.
         kept = self.fresh("p")
@@ -449,6 +484,16 @@ class _Compiler:
         if all(one.string for one in given[1:]):
             return Expression(f"({form}%({','.join(one.code for one in given[1:])},))", False, True)
         return Expression(f"{self.spot(node, 'printf')}joined({','.join(one.code for one in given)})", False, True)
+
+
+def _breaks(nodes: list[Any]) -> bool:
+    """Whether there is a break in these nodes that is of no loop among them."""
+    for node in nodes:
+        if isinstance(node, Jump) and node.word == "break":
+            return True
+        if isinstance(node, Branch) and node.word != "range" and (_breaks(node.body) or _breaks(node.other or [])):
+            return True
+    return False
 
 
 def _constant(node: Any) -> Text | None:

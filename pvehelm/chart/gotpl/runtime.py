@@ -58,7 +58,9 @@ def first_field(value: Any, name: str, *args: Any) -> Any:
 
 
 def reach(value: Any, *names: str) -> Any:
-    """``value.a.b...``: ``first_field`` and then ``field``."""
+    """``value.a.b...``: ``first_field`` and then ``field``; of nothing there is nothing, however deep."""
+    if value is None:
+        return None
     value = first_field(value, names[0])
     for name in names[1:]:
         value = value.get(name) if value.__class__ is dict else field(value, name)
@@ -71,11 +73,15 @@ def reach1(value: Any, name: str) -> Any:
 
 
 def reach2(value: Any, one: str, two: str) -> Any:
+    if value is None:
+        return None
     value = value.get(one) if value.__class__ is dict else first_field(value, one)
     return value.get(two) if value.__class__ is dict else field(value, two)
 
 
 def reach3(value: Any, one: str, two: str, three: str) -> Any:
+    if value is None:
+        return None
     value = value.get(one) if value.__class__ is dict else first_field(value, one)
     value = value.get(two) if value.__class__ is dict else field(value, two)
     return value.get(three) if value.__class__ is dict else field(value, three)
