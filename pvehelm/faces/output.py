@@ -322,7 +322,8 @@ class Progress:
             self.running.pop(event.ref, None)
         elif event.type in ("change-done", "change-failed", "change-skipped"):
             self.running.pop(event.ref, None)
-            self.done += event.type == "change-done"
+            # What a hook makes is a part of the hook.
+            self.done += event.type == "change-done" and not event.data.get("inner")
         line = self._line(event)
         if self.live:
             self._clear()

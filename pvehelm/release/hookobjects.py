@@ -90,7 +90,7 @@ async def _apply(job: Job, made: Plan) -> None:
         kinds=ctx.kinds.get,
         inventory=job.inventory,
         secrets=job.applier.secrets,
-        emit=ctx.emit,
+        emit=lambda event: ctx.emit(replace(event, data={**event.data, "inner": True})),
         keep_secret=lambda name, text: ctx.store.put_secret(key, name, text),
         stop=job.applier.stop,
     )
