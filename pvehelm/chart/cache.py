@@ -42,8 +42,8 @@ def key(sources: Mapping[str, str], dialect: str = "jinja2") -> str:
 
     found = hashlib.sha256()
     compiling = modules(dialect)
-    for part in (*compiling, importlib.util.MAGIC_NUMBER):
-        found.update((part.encode() if isinstance(part, str) else part) + b"\0")
+    for part in (*(name.encode() for name in compiling), importlib.util.MAGIC_NUMBER):
+        found.update(part + b"\0")
     for module in compiling.values():
         # A newer release compiles differently; its version alone would not tell while it is being developed.
         with contextlib.suppress(OSError):
