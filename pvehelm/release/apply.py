@@ -12,9 +12,8 @@ import re
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pvehelm.api.client import Client
 from pvehelm.api.guests import GuestKind
 from pvehelm.api.kind import Kind, Live, Step, Wanted, get_leaf, leaves, placeholders
 from pvehelm.api.task import Task, is_upid
@@ -28,6 +27,9 @@ from pvehelm.release.release import ReleaseKey
 from pvehelm.release.secrets import Secrets
 from pvehelm.release.silence import became, unclear
 from pvehelm.release.store import Store
+
+if TYPE_CHECKING:
+    from pvehelm.api.client import Client
 
 TAKEN = re.compile(r"already exists|config file already exists|already used", re.IGNORECASE)
 # What the server says when a configuration is not the one that was read.

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pvehelm.api.client import Client
 from pvehelm.api.hookkinds import HookKind
 from pvehelm.chart import condition
 from pvehelm.errors import ApiError, PvehelmError
@@ -15,6 +14,9 @@ from pvehelm.release.hookrun import Guest, Job, Skipped
 from pvehelm.release.observe import answers, has_agent, observe
 from pvehelm.release.reach import HttpProbe, http_request, tcp
 from pvehelm.release.readiness import TIMEOUT, Waiting
+
+if TYPE_CHECKING:
+    from pvehelm.api.client import Client
 
 ATTEMPT = 10.0
 """Seconds that one attempt of a check may take."""

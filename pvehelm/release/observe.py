@@ -11,13 +11,15 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pvehelm.api.client import Client
 from pvehelm.api.kind import Kind, Live
 from pvehelm.errors import ApiError
 from pvehelm.release.inventory import GUEST_KINDS, Owned
 from pvehelm.release.live import Reader
+
+if TYPE_CHECKING:
+    from pvehelm.api.client import Client
 
 MAC_KEY = {"VirtualMachine": "macaddr", "Container": "hwaddr"}
 

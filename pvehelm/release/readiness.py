@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pvehelm.api.client import Client
 from pvehelm.api.kind import Kind
 from pvehelm.chart import condition
 from pvehelm.chart.manifest import Resource
@@ -20,6 +19,9 @@ from pvehelm.release.change import Change, Op
 from pvehelm.release.event import Emit, Event
 from pvehelm.release.inventory import GUEST_KINDS, Inventory, Owned
 from pvehelm.release.observe import has_agent, observe
+
+if TYPE_CHECKING:
+    from pvehelm.api.client import Client
 
 TIMEOUT = 300.0
 """Seconds that ``--wait`` takes at most where no ``--timeout`` says otherwise."""

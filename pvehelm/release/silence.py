@@ -7,9 +7,8 @@ know any more, or calls ``unexpected status``, was cut off by a restart. Sending
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pvehelm.api.client import Client
 from pvehelm.api.exchange import maybe_executed, quote
 from pvehelm.api.kind import Kind, Live, Step, Wanted, leaves
 from pvehelm.api.task import UNKNOWN
@@ -17,6 +16,9 @@ from pvehelm.errors import PvehelmError, TaskError
 from pvehelm.release.inventory import GUEST_KINDS
 from pvehelm.release.live import Reader
 from pvehelm.release.plan import Change
+
+if TYPE_CHECKING:
+    from pvehelm.api.client import Client
 
 LOST = frozenset({UNKNOWN, "unexpected status"})
 """Exit statuses that say that nobody saw the task end."""
