@@ -309,8 +309,8 @@ async def wait_for(
 
 def condition_test(condition: str) -> Any:
     """Whether a document is as a condition of ``--for`` says. Raises UsageError."""
-    from pvehelm.actions.jsonpath import path, printed
     from pvehelm.actions.objects import field_test
+    from pvehelm.chart.jsonpath import path, printed
 
     if condition == "delete":
         return lambda document: False

@@ -144,7 +144,7 @@ def field_test(selector: str) -> Callable[[Mapping[str, Any]], bool]:
                 f"--field-selector {term!r}: expected FIELD=VALUE",
                 hint="for example status.status=running,spec.node!=pve1",
             )
-        from pvehelm.actions.jsonpath import path
+        from pvehelm.chart.jsonpath import path
 
         parts = [name] if "." in name else [f"status.{name}", f"spec.{name}", f"metadata.{name}"]
         tests.append(([path(part) for part in parts], wanted, mark != "!="))

@@ -131,7 +131,7 @@ class Columns:
 
 def custom(documents: Sequence[Mapping[str, Any]], spec: str, *, header: bool) -> None:
     """``-o custom-columns=NAME:.metadata.name,NODE:.spec.node``. Raises UsageError."""
-    from pvehelm.actions.jsonpath import path, printed
+    from pvehelm.chart.jsonpath import path, printed
 
     parts = [part.partition(":") for part in spec.split(",") if part]
     if not parts or not all(head and finder for head, _, finder in parts):

@@ -98,7 +98,7 @@ class _Shown:
         # One object that was named is itself, several are a list.
         self.single = len(words) == 2 or (len(words) == 1 and "/" in words[0])
         if form == "jsonpath":
-            from pvehelm.actions.jsonpath import Template
+            from pvehelm.chart.jsonpath import Template
 
             self.template = Template(spec)
         elif form == "custom-columns":
@@ -153,7 +153,7 @@ def full_scope(text: str) -> str:
 
 
 def _sorted(objects: Sequence[Object], sort_by: str) -> list[Object]:
-    from pvehelm.actions.jsonpath import path
+    from pvehelm.chart.jsonpath import path
 
     name = sort_by.strip("{}").lstrip(".")
     finders = [

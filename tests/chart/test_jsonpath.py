@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pvehelm.actions.jsonpath import Template, path, printed
+from pvehelm.chart.jsonpath import Template, path, printed
 from pvehelm.errors import UsageError
 from tests.release.lab import load_cases
 
-CASES = load_cases("actions/jsonpath.yaml")
+CASES = load_cases("chart/cases/jsonpath.yaml")
 DATA: dict[str, Any] = {
     "kind": "List",
     "items": [
