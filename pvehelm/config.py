@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -51,6 +52,7 @@ __all__ = [
     "resolve_secret",
     "store_url",
     "use_context",
+    "without_password",
 ]
 
 
@@ -211,7 +213,7 @@ def env(config: Config) -> dict[str, str]:
         "PVEHELM_KEY": "<set>" if environ.get("PVEHELM_KEY") else "",
         "PVEHELM_NAMESPACE": context.namespace,
         "PVEHELM_PASSWORD": "<set>" if auth and context.user else "",
-        "PVEHELM_STORE": store_url(config),
+        "PVEHELM_STORE": without_password(store_url(config)),
         "PVEHELM_TOKEN_ID": context.token_id,
         "PVEHELM_TOKEN_SECRET": "<set>" if auth and context.token_id else "",
         "PVEHELM_USER": context.user,
@@ -221,6 +223,12 @@ def env(config: Config) -> dict[str, str]:
 def store_url(config: Config) -> str:
     """The URL of the release store in effect."""
     return config.context.store or f"sqlite:///{data_dir(config.environ)}/releases.db"
+
+
+def without_password(url: str) -> str:
+    """A store's URL as it may be shown; a reference of a secret stays."""
+    hidden = re.sub(r"(://[^/@?:]*):(?!\$\{)[^@/]*@", r"\1:***@", url)
+    return re.sub(r"([?&]password=)(?!\$\{)[^&]*", r"\1***", hidden)
 
 
 def _clusters_file(environ: Mapping[str, str]) -> str:

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.postgres import postgres_server, postgres_url
+
+__all__ = ["postgres_server", "postgres_url"]
 SETTINGS = ("CONTEXT", "NAMESPACE", "STORE", "HOST", "TOKEN_ID", "USER")
 SECRETS = ("TOKEN_SECRET", "PASSWORD", "KEY")
 

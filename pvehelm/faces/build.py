@@ -32,7 +32,7 @@ def build_context(config: Config, *, announce: bool = True) -> Context:
         from pvehelm.config import store_url
         from pvehelm.release.store import open_store as opened
 
-        return opened(store_url(config))
+        return opened(resolved(store_url(config)))
 
     async def dial() -> Client:
         return simulator_client() if settings.is_simulator else host_client(config)
@@ -58,6 +58,18 @@ def resolvers() -> dict[str, Resolver]:
     from pvehelm.release.resolvers import everything
 
     return everything(os.environ)
+
+
+def resolved(url: str) -> str:
+    """A store's URL with the references in it (``${secret://env/PGPASS}``) as what they stand for."""
+    if "secret://" not in url:
+        return url
+    from urllib.parse import quote
+
+    from pvehelm.release.secrets import Secrets
+
+    secrets = {name: (lambda key, one=one: quote(one(key), safe="")) for name, one in resolvers().items()}
+    return str(Secrets(secrets).resolve(url))
 
 
 def whoami() -> str:

@@ -117,8 +117,7 @@ class Leases:
                 "purpose = excluded.purpose, ttl = excluded.ttl, since = excluded.since, expires = excluded.expires",
                 (scope, fence, *me, purpose, ttl, ttl),
             )
-            holder, host, _, pid, start = me
-            return Lease(scope, holder, host, pid, start, fence, ttl, purpose, self.db.time(), self)
+            return self._lease(self._row(scope))
 
     def renew(self, lease: Lease) -> None:
         """Let the lease last its whole ttl again. Raises FencedError if it was taken over."""

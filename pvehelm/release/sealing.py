@@ -142,7 +142,7 @@ class SealedSecrets(Journal):
 
     def put_secret(self, key: ReleaseKey, name: str, text: str) -> None:
         """Keep a sealed value for ``secret://release/NAME`` of this release. Makes the key when first needed."""
-        sealing = self.keys.get(create=True, purpose="seal the secret")
+        sealing = self._key("seal the secret")
         with self.db.transaction():
             self.db.execute(
                 "INSERT INTO secrets (release_id, name, key_id, sealed, updated) VALUES (?, ?, ?, ?, ?) "
@@ -168,7 +168,17 @@ class SealedSecrets(Journal):
 
     def hmac(self, text: str, *, create: bool = True) -> str:
         """A keyed fingerprint of a secret, to see changes by; without ``create`` a missing key is a StoreError."""
-        return self.keys.get(create=create, purpose="compare").hmac(text)
+        return (self._key("compare") if create else self.keys.get(purpose="compare")).hmac(text)
+
+    def _key(self, purpose: str) -> SealingKey:
+        """The key; made where there is none yet. Another computer's key can't be made up: where the store keeps
+        secrets already, theirs is the one to bring. Raises StoreError."""
+        try:
+            return self.keys.get(purpose=purpose)
+        except StoreError:
+            if self.db.value("SELECT 1 FROM secrets LIMIT 1") is not None:
+                raise
+        return self.keys.get(create=True, purpose=purpose)
 
     def hmac_matches(self, mac: str, text: str) -> bool:
         """Whether ``text`` has that fingerprint. Raises StoreError ("cannot compare") without the key it came from."""

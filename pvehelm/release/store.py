@@ -11,7 +11,7 @@ import json
 import os
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Self
 
@@ -22,13 +22,14 @@ from pvehelm.release.lease import Lease, is_alive, machine
 from pvehelm.release.release import Release, ReleaseKey, Revision, Status
 from pvehelm.release.sealing import KeySource, SealedSecrets
 
-__all__ = ["Entry", "Lease", "SqliteStore", "Store", "open_store"]
+__all__ = ["Entry", "Lease", "Store", "open_store"]
 
 _SUMMARY = (
     "v.number, v.status, v.chart_name, v.chart_version, v.app_version, v.chart_digest, v.chart_origin, v.description, "
     "v.labels, v.created, v.updated, v.author, v.rollback_of, v.pvehelm_version"
 )
 _BODIES = ("user_values", "computed_values", "manifest", "plan", "notes", "events")
+CONTENTS = (*_BODIES, "archive")
 
 
 class Store(SealedSecrets):
@@ -112,8 +113,9 @@ class Store(SealedSecrets):
                     f"release {key} still owns {owned} objects and has {unknown} unfinished steps",
                     hint="`pvehelm uninstall` removes them, `pvehelm recover` finishes what was interrupted",
                 )
+            left = self._contents("release_id = ?", (release,))
             self.db.execute("DELETE FROM releases WHERE id = ?", (release,))
-            self._collect()
+            self._collect(left)
 
     def _list(self, where: str, params: tuple[Any, ...]) -> builtins.list[Release]:
         rows = self.db.rows(
@@ -156,9 +158,7 @@ class Store(SealedSecrets):
             if lease is not None:
                 self.check(lease)
             release = self.ensure_id(key)
-            kept = self.db.value(
-                "SELECT archive FROM revisions WHERE release_id = ? AND number = ?", (release, revision.number)
-            )
+            before = self._contents("release_id = ? AND number = ?", (release, revision.number))
             row = {
                 "release_id": release,
                 "number": revision.number,
@@ -181,7 +181,7 @@ class Store(SealedSecrets):
                 "plan": None if revision.plan is None else self._put_blob(dump(revision.plan).encode()),
                 "notes": self._put_blob(revision.notes.encode(errors="surrogatepass")),
                 "events": self._put_blob(dump(revision.events).encode()),
-                "archive": kept if archive is None else self._put_blob(archive),
+                "archive": (before[-1] if before else None) if archive is None else self._put_blob(archive),
             }
             names = list(row)
             updates = ", ".join(f"{name} = excluded.{name}" for name in names[2:])
@@ -191,8 +191,7 @@ class Store(SealedSecrets):
                 tuple(row.values()),
             )
             self._supersede(release, revision.number, revision.status)
-            if kept is not None:
-                self._collect()
+            self._collect(digest for digest in before if digest not in row.values())
         return revision
 
     def set_status(
@@ -215,12 +214,17 @@ class Store(SealedSecrets):
             changes: dict[str, Any] = {"status": str(status), "updated": self.clock()}
             if description is not None:
                 changes["description"] = _clean(description)
+            before: builtins.list[str | None] = []
             if events is not None:
+                before = [
+                    self.db.value("SELECT events FROM revisions WHERE release_id = ? AND number = ?", (release, number))
+                ]
                 changes["events"] = self._put_blob(dump(events).encode())
             setting = ", ".join(f"{name} = ?" for name in changes)
             sql = f"UPDATE revisions SET {setting} WHERE release_id = ? AND number = ?"
             if not self.db.execute(sql, (*changes.values(), release, number)):
                 raise self._no_revision(key, number)
+            self._collect(digest for digest in before if digest != changes["events"])
             self._supersede(release, number, status)
 
     def revisions(self, key: ReleaseKey, *, bodies: bool = False) -> builtins.list[Revision]:
@@ -275,13 +279,14 @@ class Store(SealedSecrets):
             rows = self.db.rows("SELECT number, status FROM revisions WHERE release_id = ? ORDER BY number", (release,))
             spare = [row["number"] for row in rows[:-1] if row["status"] != Status.deployed]
             gone = spare[: max(0, len(rows) - history_max)]
+            left: builtins.list[str | None] = []
             for number in gone:
+                left += self._contents("release_id = ? AND number = ?", (release, number))
                 self.db.execute("DELETE FROM revisions WHERE release_id = ? AND number = ?", (release, number))
                 self.db.execute(
                     "DELETE FROM journal WHERE release_id = ? AND revision = ? AND ok IS NOT NULL", (release, number)
                 )
-            if gone:
-                self._collect()
+            self._collect(left)
         return gone
 
     def _supersede(self, release: int, number: int, status: Status) -> None:
@@ -315,16 +320,33 @@ class Store(SealedSecrets):
         if data is None or digest != _digest(data):
             raise StoreError(
                 f"release store {self.db.path}: content {digest} is damaged or missing",
-                hint="put a copy of the file from a backup in its place",
+                hint="put a copy from a backup in its place; `pvehelm store verify` shows what else is damaged",
             )
         return data
 
-    def _collect(self) -> None:
-        """Drop content that no revision refers to."""
-        used = " UNION ".join(
-            f"SELECT {name} FROM revisions WHERE {name} IS NOT NULL" for name in (*_BODIES, "archive")
-        )
-        self.db.execute(f"DELETE FROM blobs WHERE digest NOT IN ({used})")
+    def _collect(self, digests: Iterable[str | None]) -> None:
+        """Drop those of these contents that no revision refers to any more."""
+        several = set(filter(None, digests))
+        if len(several) > 20:  # asking for each of them would cost more than looking through all
+            self.collect()
+            return
+        used = " OR ".join(f"r.{name} = blobs.digest" for name in CONTENTS)
+        for digest in several:
+            sql = f"DELETE FROM blobs WHERE digest = ? AND NOT EXISTS (SELECT 1 FROM revisions r WHERE {used})"
+            self.db.execute(sql, (digest,))
+
+    def collect(self) -> int:
+        """Drop content that no revision refers to; how many pieces."""
+        used = " UNION ".join(f"SELECT {name} FROM revisions WHERE {name} IS NOT NULL" for name in CONTENTS)
+        return self.db.execute(f"DELETE FROM blobs WHERE digest NOT IN ({used})")
+
+    def _contents(self, where: str, params: tuple[Any, ...]) -> builtins.list[str | None]:
+        """The digests of everything that these revisions refer to."""
+        return [
+            one
+            for row in self.db.rows(f"SELECT {', '.join(CONTENTS)} FROM revisions WHERE {where}", params)
+            for one in tuple(row)
+        ]
 
     # -- meta --------------------------------------------------------------------------------------------------
 
@@ -338,44 +360,50 @@ class Store(SealedSecrets):
         self.db.execute(sql, (name, value))
 
 
-class SqliteStore(Store):
-    """The store in one SQLite file (owner-only); ``:memory:`` keeps nothing."""
-
-    def __init__(
-        self,
-        path: str,
-        *,
-        keys: KeySource | None = None,
-        clock: Callable[[], float] = time.time,
-        busy: float = 30.0,
-    ) -> None:
-        super().__init__(Database(path, busy=busy), keys or _default_keys(os.environ), clock)
-
-
 def open_store(
     url: str = "",
     *,
     keys: KeySource | None = None,
     clock: Callable[[], float] = time.time,
     environ: Mapping[str, str] = os.environ,
+    busy: float = 30.0,
+    moved: bool = False,
 ) -> Store:
-    """The store at ``sqlite:///PATH`` (always absolute; ``~`` is the home directory), by default in the data directory.
+    """The store at ``sqlite:///PATH`` (always absolute; ``~`` is the home directory; ``:memory:`` keeps nothing) or
+    ``postgresql://...``, by default a file in the data directory. ``busy``: seconds to wait for others.
 
-    Raises InvalidError for a URL of another make, StoreError where it can't be opened.
+    Raises InvalidError for a URL of another make, StoreError where it can't be opened, or was moved elsewhere and
+    ``moved`` does not say that this is known.
     """
-    from pvehelm.dirs import data_dir
+    store = Store(_database(url, environ, busy), keys or _default_keys(environ), clock)
+    if not moved:
+        there = store.db.value("SELECT value FROM meta WHERE name = 'moved'")
+        if there:
+            store.close()
+            raise StoreError(
+                f"release store {store.db.path}: it was moved to {there}",
+                hint=f"use that one: context add --store, or PVEHELM_STORE={there}",
+            )
+    return store
 
-    path = url_path(url) if url else os.path.join(data_dir(environ), "releases.db")
-    return SqliteStore(path, keys=keys or _default_keys(environ), clock=clock)
+
+def _database(url: str, environ: Mapping[str, str], busy: float) -> Database:
+    if url.startswith(("postgresql://", "postgres://")):
+        from pvehelm.release.postgres import PostgresDatabase
+
+        return PostgresDatabase(url, busy=busy)
+    from pvehelm.dirs import data_dir
+    from pvehelm.release.sqlite import SqliteDatabase
+
+    return SqliteDatabase(url_path(url) if url else os.path.join(data_dir(environ), "releases.db"), busy=busy)
 
 
 def url_path(url: str) -> str:
     """The file that a store URL means; a plain path stands for itself."""
     scheme, separator, rest = url.partition("://")
-    if scheme in ("postgres", "postgresql") and separator:
-        raise InvalidError("this version keeps releases in SQLite only", hint="use sqlite:///PATH as the store's URL")
     if separator and (scheme != "sqlite" or not rest.startswith("/")):
-        raise InvalidError(f"{url}: this is no store URL", hint="it looks like sqlite:////var/lib/pvehelm/releases.db")
+        hint = "it looks like sqlite:////var/lib/pvehelm/releases.db or postgresql://USER@HOST/DATABASE"
+        raise InvalidError(f"{url}: this is no store URL", hint=hint)
     if not separator:
         return url if url == ":memory:" else os.path.abspath(os.path.expanduser(url))
     path = rest.lstrip("/")

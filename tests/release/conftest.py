@@ -16,8 +16,14 @@ WEB = ReleaseKey("c1", "default", "web")
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
+def sqlite_url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/releases.db"
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest) -> str:
+    """A store's URL: whatever takes it runs on both databases."""
+    return str(request.getfixturevalue(f"{request.param}_url"))
 
 
 @pytest.fixture

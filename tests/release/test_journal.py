@@ -176,11 +176,12 @@ def test_killed_process_leaves_its_intent(store: Store, url: str) -> None:
         assert store.reserved("c1") == set()
 
 
-def test_twenty_processes_get_their_own_numbers(store: Store, url: str) -> None:
-    outputs = crowd("releases", url, 20, "#", 3)
+def test_processes_get_their_own_numbers(store: Store, url: str) -> None:
+    size = 20 if url.startswith("sqlite") else 6
+    outputs = crowd("releases", url, size, "#", 3)
     vmids = [int(text) for output in outputs for text in output.split()]
-    assert len(vmids) == len(set(vmids)) == 60
+    assert len(vmids) == len(set(vmids)) == 3 * size
     assert store.reserved("c1") == set(vmids)
     releases = store.list("c1", "default")
-    assert [(one.status, one.current.number, one.deployed) for one in releases] == [(Status.deployed, 3, 3)] * 20
+    assert [(one.status, one.current.number, one.deployed) for one in releases] == [(Status.deployed, 3, 3)] * size
     assert store.db.value("SELECT count(*) FROM blobs WHERE size = 5") == 1  # the one chart

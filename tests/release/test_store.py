@@ -19,7 +19,7 @@ from pvehelm.errors import InvalidError, NotFoundError, RefusedError, StoreError
 from pvehelm.release.database import Database
 from pvehelm.release.inventory import Inventory, Owned
 from pvehelm.release.release import Release, ReleaseKey, Revision, Status
-from pvehelm.release.store import SqliteStore, Store, open_store, url_path
+from pvehelm.release.store import Store, open_store, url_path
 from tests.helpers import ROOT
 from tests.release.conftest import WEB
 
@@ -84,7 +84,7 @@ def test_release_round_trip(value: Release) -> None:
 @settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(REVISIONS, min_size=1, max_size=3, unique_by=lambda one: one.number))
 def test_what_is_written_is_read(revisions: list[Revision]) -> None:
-    with SqliteStore(":memory:") as store:
+    with open_store(":memory:") as store:
         for one in revisions:
             store.put_revision(WEB, one)
             assert store.revision(WEB, one.number) == one
@@ -336,7 +336,7 @@ def test_relative_and_home_urls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert url_path("sqlite:///~/x.db") == url_path("~/x.db") == url_path("x.db") == str(tmp_path / "x.db")
 
 
-@pytest.mark.parametrize("url", ["postgresql://db/x", "postgres://db/x", "mysql://db/x", "sqlite://x.db", "sqlite://"])
+@pytest.mark.parametrize("url", ["mysql://db/x", "sqlite://x.db", "sqlite://"])
 def test_other_urls_are_refused(url: str) -> None:
     with pytest.raises(InvalidError) as caught:
         open_store(url)
@@ -400,7 +400,12 @@ def test_unusable_files(tmp_path: Path, make: str, name: str, what: str, hint: s
     assert hint in caught.value.hint
 
 
-def test_full_disk(store: Store) -> None:
+def test_full_disk(sqlite_url: str) -> None:
+    with open_store(sqlite_url) as store:
+        fill(store)
+
+
+def fill(store: Store) -> None:
     store.put_revision(WEB, Revision(1))
     pages = store.db.value("PRAGMA page_count")
     store.db.rows(f"PRAGMA max_page_count = {pages + 4}")
@@ -413,30 +418,34 @@ def test_full_disk(store: Store) -> None:
 
 
 def test_locked_for_too_long(store: Store, url: str) -> None:
-    with SqliteStore(url_path(url), busy=0.05) as other, store.transaction():
+    with open_store(url, busy=0.05) as other, store.transaction():
         with pytest.raises(StoreError, match="locked for too long"):
             other.put_revision(WEB, Revision(1))
         assert other.list(None) == []  # readers never wait
 
 
-def test_not_writable(store: Store, url: str) -> None:
-    store.db.rows("PRAGMA query_only = 1")
-    with pytest.raises(StoreError, match="not written") as caught:
-        store.put_revision(WEB, Revision(1))
+def test_not_writable(sqlite_url: str) -> None:
+    with open_store(sqlite_url) as store:
+        store.db.rows("PRAGMA query_only = 1")
+        with pytest.raises(StoreError, match="not written") as caught:
+            store.put_revision(WEB, Revision(1))
     assert "permissions" in caught.value.hint
 
 
-def test_database_interface_is_small(url: str) -> None:
+def test_database_interface_is_small() -> None:
     """What another database has to offer."""
     public = {name for name in vars(Database) if not name.startswith("_")}
     assert public == {
-        "NOW",
-        "TYPES",
+        "check",
+        "claim",
         "close",
+        "compact",
         "execute",
+        "has_table",
         "insert",
         "row",
         "rows",
+        "size",
         "time",
         "transaction",
         "value",
@@ -447,8 +456,10 @@ def test_database_interface_is_small(url: str) -> None:
 # -- start-up --------------------------------------------------------------------------------------------------
 
 
-def test_list_is_light(store: Store, url: str) -> None:
-    store.put_revision(WEB, Revision(1, Status.deployed))
+def test_list_is_light(sqlite_url: str) -> None:
+    url = sqlite_url
+    with open_store(url) as store:
+        store.put_revision(WEB, Revision(1, Status.deployed))
     code = f"""
 import sys
 from pvehelm.release.store import open_store

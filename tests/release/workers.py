@@ -13,11 +13,17 @@ from tests.helpers import ROOT
 Process = subprocess.Popen[str]
 
 
+def data_of(url: str) -> str:
+    """The data directory of a worker: beside an SQLite file; else whatever the test has."""
+    path = "/" + url.removeprefix("sqlite:///").lstrip("/")
+    return os.path.dirname(path) if url.startswith("sqlite:") else os.environ["PVEHELM_DATA"]
+
+
 def start(verb: str, url: str, *args: object) -> Process:
     return subprocess.Popen(
         [sys.executable, "-m", "tests.release.worker", verb, url, *map(str, args)],
         cwd=ROOT,
-        env={**os.environ, "PVEHELM_DATA": os.path.dirname("/" + url.removeprefix("sqlite:///").lstrip("/"))},
+        env={**os.environ, "PVEHELM_DATA": data_of(url)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
