@@ -158,8 +158,8 @@ def offline(
     from pvehelm.api.kinds import Kinds
     from pvehelm.api.schema import Schema
     from pvehelm.chart.render import ReleaseInfo
-    from pvehelm.release.decide import require_valid
     from pvehelm.release.generated import Placeholders
+    from pvehelm.release.validity import require_valid
 
     schema = Schema.load(pve_version)
     kinds = Kinds.load(schema)

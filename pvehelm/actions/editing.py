@@ -143,10 +143,10 @@ def changed(begun: Draft, text: str) -> Resource:
 async def _plan(ctx: Context, begun: Draft, after: Resource, options: Options) -> Plan:
     """The changes between two manifests of a live object: what was said before is its base, as an inventory's is."""
     from pvehelm.api.kind import leaves
-    from pvehelm.release.decide import require_valid
     from pvehelm.release.inventory import Inventory, Owned
     from pvehelm.release.live import Reader, gather
     from pvehelm.release.plan import plan
+    from pvehelm.release.validity import require_valid
 
     one = begun.object
     client = await ctx.connect()

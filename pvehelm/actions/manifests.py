@@ -69,7 +69,7 @@ def validate(files: Sequence[File], *, pve_version: str = "") -> list[Resource]:
     from pvehelm.api.kinds import Kinds
     from pvehelm.api.schema import Schema
     from pvehelm.chart.manifest import check_unique, parse
-    from pvehelm.release.decide import require_valid
+    from pvehelm.release.validity import require_valid
 
     kinds = Kinds.load(Schema.load(pve_version))
     problems: list[Problem] = []

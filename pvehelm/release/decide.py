@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from pvehelm.api.kind import leaves
 from pvehelm.api.kinds import Kinds
 from pvehelm.chart.manifest import Resource, check_unique
-from pvehelm.chart.suggest import suggest
 from pvehelm.errors import InvalidError, Problem, PvehelmError, RefusedError
 from pvehelm.release import disks, hooks
 from pvehelm.release.change import Change
@@ -17,11 +16,12 @@ from pvehelm.release.commits import held, with_commits
 from pvehelm.release.context import Context
 from pvehelm.release.desire import Desire, Options, last_deployed, same_input
 from pvehelm.release.inventory import GUEST_KINDS, Inventory
-from pvehelm.release.live import Reader, begin, gather, pause, told
+from pvehelm.release.live import Reader, begin, gather, pause
 from pvehelm.release.namespaces import missing_pools
 from pvehelm.release.plan import Desired, Observed, Op, Plan, plan
 from pvehelm.release.release import ReleaseKey
 from pvehelm.release.secrets import Secrets, has_secret, texts
+from pvehelm.release.validity import require_no_problems
 
 if TYPE_CHECKING:
     from pvehelm.api.client import Client
@@ -214,34 +214,13 @@ def _unresolved(made: Plan, kinds: Kinds, secrets: Secrets) -> list[Problem]:
     return list(found.values())
 
 
-def require_valid(kinds: Kinds, resources: Sequence[Resource]) -> None:
-    """Raise InvalidError with every problem of every manifest, each at its place in the template or file."""
-    _raise_problems(kinds, resources, list(kinds.validate(resources)))
-
-
 async def _valid(kinds: Kinds, resources: Sequence[Resource]) -> None:
-    """``require_valid``, while the server's answers come in."""
+    """``validity.require_valid``, while the server's answers come in."""
     found = []
     for index, resource in enumerate(resources):
         found += kinds.validate([resource])
         await pause(index)
-    _raise_problems(kinds, resources, found)
-
-
-def _raise_problems(kinds: Kinds, resources: Sequence[Resource], invalid: Sequence[tuple[Any, Any, Problem]]) -> None:
-    found: list[Problem] = []
-    refs = {resource.ref for resource in resources}
-    for resource in resources:
-        for index, need in enumerate(resource.metadata.get("needs") or ()):
-            if need not in refs:
-                at = str(resource.where(("metadata", "needs", index)))
-                meant = suggest(str(need), refs)
-                hint = f"did you mean {meant}?" if meant else "needs names resources of the same release: KIND/NAME"
-                found.append(Problem(at, f"{resource.ref}: it needs {need}, which is not in this release", hint))
-    found += [told(resource, path, problem) for resource, path, problem in invalid if isinstance(resource, Resource)]
-    found += hooks.problems(resources, kinds)
-    if found:
-        raise InvalidError("the manifests are not valid", found)
+    require_no_problems(kinds, resources, found)
 
 
 async def _missing_rights(

@@ -25,7 +25,6 @@ from pvehelm.chart.suggest import suggest
 from pvehelm.errors import InvalidError, NotFoundError, Problem, PvehelmError
 from pvehelm.release.change import Change, Op, Plan
 from pvehelm.release.inventory import GUEST_KINDS, Inventory
-from pvehelm.release.readiness import wants
 from pvehelm.release.secrets import Secrets, has_secret, texts
 
 if TYPE_CHECKING:
@@ -184,6 +183,8 @@ class Weaver:
         ran: frozenset[str] = frozenset(),
     ) -> Plan:
         """``made`` with the hooks of a verb ('' for none) but those that ``ran``. ``first`` is done before anything."""
+        from pvehelm.release.readiness import wants
+
         before = [await self.change(f"pre-{verb}", one) for one in at(hooks, f"pre-{verb}")] if verb else []
         after = [await self.change(f"post-{verb}", one) for one in at(hooks, f"post-{verb}")] if verb else []
         before = _chain([*first, *(change for change in before if change.ref not in ran)])

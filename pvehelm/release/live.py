@@ -12,6 +12,7 @@ from pvehelm.errors import InvalidError, Problem
 from pvehelm.release.inventory import GUEST_KINDS, Inventory, Owned
 from pvehelm.release.plan import Desired, Observed
 from pvehelm.release.secrets import Secrets, has_secret, secret_key
+from pvehelm.release.validity import told
 
 
 class Reads(Protocol):
@@ -181,13 +182,6 @@ def _renamed(desired: Mapping[str, Desired], inventory: Inventory) -> dict[str, 
 def _is(one: Desired, owned: Owned) -> bool:
     keyed = bool(one.wanted.key.keys() & owned.identifier.keys() - {"node"}) and _same_key(one, owned)
     return keyed and (not one.kind.several or bool(leaves(one.wanted.fields).keys() & owned.fields.keys()))
-
-
-def told(resource: Resource, path: Sequence[str | int], problem: Problem) -> Problem:
-    """A problem of a manifest at its place in the template, with the field's name if its text leaves that out."""
-    named = len(path) < 2 or str(path[-1]) in problem.what
-    label = "" if named else ".".join(map(str, path)) + ": "
-    return Problem(str(resource.where(path)), f"{resource.ref}: {label}{problem.what}", problem.hint)
 
 
 async def _lower_all(
