@@ -421,7 +421,8 @@ class _Compiler:
     def function(self, node: Any, name: str, args: list[Any], final: Expression | None) -> Expression:
         kinds = self.parameters.get(name, ())
         given = [
-            self.argument(arg, kinds[min(index, len(kinds) - 1)] if kinds else "any") for index, arg in enumerate(args)
+            self.handed(arg, kinds[min(index, len(kinds) - 1)]) if kinds else self.argument(arg)
+            for index, arg in enumerate(args)
         ]
         if final is None:
             return self.called(node, name, given)
@@ -431,6 +432,16 @@ class _Compiler:
         kept = self.fresh("p")
         made = self.called(node, name, [*given, Expression(kept, True, final.string)])
         return Expression(f"(({kept}:={final.code}),{made.code})[1]", False, made.string)
+
+    def handed(self, node: Any, kind: str) -> Expression:
+        """An argument of a function with typed parameters. Go takes nil for a map, but not a field that holds none."""
+        value = self.argument(node, kind)
+        if kind != "map" or not (isinstance(node, Field) or (isinstance(node, (Variable, Chain)) and node.fields)):
+            return value
+        fault = (
+            f"{self.spot(node)}fault('wrong type for value; expected map[string]interface {{}}; got interface {{}}')"
+        )
+        return Expression(f"(t if (t:={value.code}) is not None else{fault})")
 
     def called(self, node: Any, name: str, given: list[Expression]) -> Expression:
         codes = [one.code for one in given]
