@@ -134,13 +134,13 @@ def of_values(value: Any, name: str, *args: Any) -> Any:
     for step in steps if name == "Table" else steps[:-1]:
         below = value.get(step)
         if not isinstance(below, dict):
-            raise ExecError(f"error calling {name}: {step!r} is not a table")
+            raise ExecError(f'error calling {name}: "{step}" is not a table')
         value = below
     if name == "Table":
         return value
     found = value.get(steps[-1])
     if steps[-1] not in value or isinstance(found, dict):
-        raise ExecError(f"error calling PathValue: {steps[-1]!r} is not a value")
+        raise ExecError(f'error calling PathValue: "{steps[-1]}" is not a value')
     return found
 
 
