@@ -75,7 +75,6 @@ class Applier:
         parallel: int = 10,
         per_node: int = 6,
         per_source: int = 3,
-        sleep: Callable[[float], Any] = asyncio.sleep,
         perform: Callable[[Change, Applier], Awaitable[None]] | None = None,
     ) -> None:
         self.plan = plan
@@ -91,7 +90,7 @@ class Applier:
         self.emit = emit
         self.keep_secret = keep_secret
         self.stop = stop or asyncio.Event()
-        self.sleep = sleep
+        self.sleep = client.sleep
         self.outcome = Outcome()
         self.keys: dict[str, Mapping[str, Any]] = {ref: owned.identifier for ref, owned in inventory.entries.items()}
         self.owned: dict[str, Owned] = dict(inventory.entries)

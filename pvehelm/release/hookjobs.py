@@ -318,9 +318,7 @@ async def wait(job: Job) -> None:
 
 async def ready(job: Job) -> None:
     """Wait until what the plan is about is ready (``--wait``)."""
-    waiting = Waiting(
-        job.client, job.ctx.kinds.get, job.ctx.emit, stop=job.applier.stop, sleep=lambda s: job.applier.sleep(s)
-    )
+    waiting = Waiting(job.client, job.ctx.kinds.get, job.ctx.emit, stop=job.applier.stop)
     await waiting.until(job.change.hook["wants"], lambda: job.inventory, job.seconds(job.options.timeout or TIMEOUT))
 
 

@@ -29,9 +29,7 @@ async def make(job: Job) -> None:
     await _apply(job, replace(made, changes=tuple(marked)))
     wanted = wants(made.changes, [job.resource])
     if wanted:
-        waiting = Waiting(
-            job.client, job.ctx.kinds.get, job.ctx.emit, stop=job.applier.stop, sleep=lambda s: job.applier.sleep(s)
-        )
+        waiting = Waiting(job.client, job.ctx.kinds.get, job.ctx.emit, stop=job.applier.stop)
         await waiting.until(wanted, lambda: job.inventory, job.left)
 
 

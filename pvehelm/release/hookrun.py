@@ -23,6 +23,7 @@ from pvehelm.release.inventory import GUEST_KINDS, Inventory, Owned
 from pvehelm.release.live import Reader
 from pvehelm.release.observe import is_strange
 from pvehelm.release.release import Revision, Status
+from pvehelm.release.silence import unclear
 
 if TYPE_CHECKING:
     from pvehelm.release.apply import Applier
@@ -281,7 +282,7 @@ class Job:
             self.say("\n".join(getattr(error, "log", ()) or ()))
             raise
         except PvehelmError as error:
-            if not (isinstance(error, TransportError) and error.sent):
+            if not unclear(error):
                 self.ctx.store.outcome(entry, self.lease, ok=False, error=self.applier.secrets.redact(str(error)))
             raise
         self.ctx.store.outcome(entry, self.lease, ok=True)
@@ -290,8 +291,8 @@ class Job:
     async def _send(self, method: str, path: str, params: Any, node: str, task: str, began: float) -> Any:
         try:
             return await self.client.request(method, path, params=params)
-        except TransportError as error:
-            if not error.sent or not task:
+        except (ApiError, TransportError) as error:
+            if not unclear(error) or not task:
                 raise
             self.applier.tell("retry", self.change.ref, f"no answer ({error}); looking for the task")
             type_, _, id_ = task.partition(" ")

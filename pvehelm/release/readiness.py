@@ -8,7 +8,7 @@ address has one. What HA shall start is started. ``metadata.readyWhen`` adds con
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pvehelm.api.kind import Kind
@@ -122,14 +122,12 @@ class Waiting:
         emit: Emit,
         *,
         stop: asyncio.Event | None = None,
-        sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
         pause: tuple[float, float] = (0.5, 3.0),
     ) -> None:
         self.client = client
         self.kinds = kinds
         self.emit = emit
         self.stop = stop
-        self.sleep = sleep
         self.pause = pause
 
     async def until(self, wanted: Wants, inventory: Callable[[], Inventory], seconds: float) -> None:
@@ -160,7 +158,7 @@ class Waiting:
                 problems = [Problem(ref, told[ref]) for ref in left]
                 hint = "--timeout gives more time; pvehelm status says what is there"
                 raise PvehelmError(f"not ready after {seconds:g} s", problems, hint=hint)
-            await self.sleep(min(pause, remaining))
+            await self.client.sleep(min(pause, remaining))
             pause = min(self.pause[1], pause * 1.5)
 
     async def _lacks(self, owned: Owned | None, wanted: Mapping[str, Any]) -> list[str]:

@@ -8,7 +8,6 @@ object is gone.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -103,7 +102,7 @@ async def _read(ctx: Context, ref: str, kind: Kind, where: Mapping[str, Any], re
             ctx.emit(
                 Event("note", ref, f"guest {where.get('vmid')} is locked ({lock}); waiting up to 4 minutes for it")
             )
-        await asyncio.sleep(pause)
+        await (await ctx.connect()).sleep(pause)
         reader.forget()
     return live
 
