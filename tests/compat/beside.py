@@ -15,7 +15,6 @@ from pvehelm.actions.charts import prepare
 from pvehelm.chart.chart import Chart, load
 from pvehelm.chart.dialects import with_engine
 from pvehelm.chart.render import Capabilities, ReleaseInfo, render
-from pvehelm.chart.stream import text
 from pvehelm.chart.values import ValueFlag
 from pvehelm.errors import PvehelmError
 
@@ -88,8 +87,4 @@ def differences(chart: Path, values: dict[str, Any]) -> list[str]:
     # Helm prints the notes of the chart only, and so we keep no others.
     wanted = {name: theirs[name] for name in theirs if not name.endswith(NOTES) or name.count("/") == 2}
     ours = {name: ours[name] for name in ours if name in wanted or not name.endswith(NOTES)}
-    found = [name for name in sorted({*wanted, *ours} - unstable) if wanted.get(name) != ours.get(name)]
-    theirs, ours = ({name: files[name] for name in files if not name.endswith(NOTES)} for files in (wanted, ours))
-    if not found and not unstable and text(theirs) != text(ours):
-        found.append("the whole")
-    return found
+    return [name for name in sorted({*wanted, *ours} - unstable) if wanted.get(name) != ours.get(name)]
