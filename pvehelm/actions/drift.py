@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pvehelm.release.decide import Decision
     from pvehelm.release.desire import Options
     from pvehelm.release.live import Reader
-    from pvehelm.release.pipeline import Result
+    from pvehelm.release.pipeline import Pin, Result
     from pvehelm.release.plan import Change
     from pvehelm.release.release import Revision
 
@@ -94,10 +94,11 @@ async def drift(
     else:
         keys = [ctx.key(name) for name in names]
     reader = Reader(await ctx.connect())
-    return list(await asyncio.gather(*(_of(ctx, key, options, reader) for key in keys)))
+    return list(await asyncio.gather(*(drift_of(ctx, key, reader, options) for key in keys)))
 
 
-async def _of(ctx: Context, key: ReleaseKey, options: Options | None, reader: Reader) -> Drift:
+async def drift_of(ctx: Context, key: ReleaseKey, reader: Reader, options: Options | None = None) -> Drift:
+    """What differs between one release and the server. Raises NotFoundError for one that is not installed."""
     from pvehelm.release.decide import decide
     from pvehelm.release.desire import Options, back_to
 
@@ -182,15 +183,15 @@ def _doer(row: Difference, tasks: Sequence[Mapping[str, Any]]) -> dict[str, Any]
 
 
 @action("destroy")
-async def repair(ctx: Context, key: ReleaseKey, options: Options | None = None) -> Result:
-    """Bring the server back to what the release's deployed revision says."""
+async def repair(ctx: Context, key: ReleaseKey, options: Options | None = None, *, pin: Pin | None = None) -> Result:
+    """Bring the server back to what the release's deployed revision says; ``pin`` may refuse what was decided."""
     from pvehelm.release.desire import Options, back_to
     from pvehelm.release.pipeline import run
 
     _, current = standing(ctx, key)
     desire = back_to(current)
     record = {**desire.record, "description": f"Drift repaired, back to revision {current.number}", "rollback_of": None}
-    return await run(ctx, key, replace(desire, action="repair", record=record), options or Options())
+    return await run(ctx, key, replace(desire, action="repair", record=record), options or Options(), pin=pin)
 
 
 # -- accept ----------------------------------------------------------------------------------------------------
@@ -222,7 +223,7 @@ async def accept(
     from pvehelm.release.desire import Options
     from pvehelm.release.live import Reader
 
-    found = await _of(ctx, key, None, Reader(await ctx.connect()))
+    found = await drift_of(ctx, key, Reader(await ctx.connect()))
     if not found.differences or found.decision is None:
         return None
     _, current = standing(ctx, key)
