@@ -10,14 +10,14 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from pvehelm.errors import InvalidError, NotFoundError, PvehelmError, TransportError, UsageError
+from pvehelm.errors import InvalidError, NotFoundError, Problem, PvehelmError, TransportError, UsageError
 
 if TYPE_CHECKING:
     import git
@@ -83,17 +83,40 @@ def parse(text: str) -> Address:
     return Address(f"{parts.scheme[4:]}://{netloc}{place}", ref, "" if str(folder) == "." else str(folder))
 
 
+def commit_of(address: Address) -> str:
+    """The commit that the address's ref stands for now, asked of the repository. Raises as :func:`checkout` does."""
+    if _HEX.match(address.ref):
+        return address.ref
+    ref = address.ref or "HEAD"
+    with tempfile.TemporaryDirectory(prefix="pvehelm-git-") as scratch:
+        repo = _empty(scratch)
+        try:
+            wanted = [ref, f"refs/tags/{ref}^{{}}", f"refs/tags/{ref}", f"refs/heads/{ref}"]
+            listed = _run(repo, address, "ls_remote", "--", address.url, *wanted)
+        finally:
+            repo.close()
+    found = {name: commit for commit, _, name in (line.partition("\t") for line in listed.splitlines())}
+    for name in wanted:
+        if name in found:
+            return found[name]
+    raise NotFoundError(f"{address}: there is no {address.ref or 'commit'}")
+
+
 @contextmanager
-def checkout(address: Address) -> Iterator[tuple[Path, Address]]:
+def checkout(address: Address, signers: Sequence[str] = ()) -> Iterator[tuple[Path, Address]]:
     """The files of a commit in a folder that is gone afterwards, and the address with that commit for its ref.
 
-    Raises NotFoundError without such a ref or folder, TransportError when git gets no further.
+    With ``signers`` (lines of an allowed_signers file, armoured OpenPGP keys) the commit must be signed by one of them.
+    Raises NotFoundError without such a ref or folder, TransportError when git gets no further, InvalidError for a
+    commit that is not signed as it must be.
     """
     with tempfile.TemporaryDirectory(prefix="pvehelm-git-") as scratch:
         repo = _fetched(address, scratch)
         try:
             repo.git.checkout("--quiet", "--detach", "FETCH_HEAD")
             commit = repo.head.commit.hexsha
+            if signers:
+                _verify(repo, replace(address, ref=commit), signers)
         finally:
             repo.close()
         shutil.rmtree(Path(scratch, ".git"))
@@ -102,6 +125,58 @@ def checkout(address: Address) -> Iterator[tuple[Path, Address]]:
         if not folder.is_dir() or root.resolve() not in (folder.resolve(), *folder.resolve().parents):
             raise NotFoundError(f"{address}: there is no folder {address.path!r}")
         yield folder, replace(address, ref=commit)
+
+
+PGP = "-----BEGIN PGP PUBLIC KEY BLOCK-----"
+
+
+def _verify(repo: git.Repo, address: Address, signers: Sequence[str]) -> None:
+    """Raise InvalidError unless HEAD carries a signature of one of the signers, and of nobody else's choice of keys."""
+    from git.exc import CommandError
+
+    with tempfile.TemporaryDirectory(prefix="pvehelm-signers-") as keys:
+        lines = [line for text in signers if PGP not in text for line in text.splitlines() if line.strip()]
+        allowed = Path(keys, "allowed_signers")
+        allowed.write_text("".join(_signer(line) + "\n" for line in lines), encoding="utf-8")
+        _import(keys, [text for text in signers if PGP in text])
+        settings = {"gpg.ssh.allowedSignersFile": str(allowed), "gpg.minTrustLevel": "undefined"}
+        programs = {"gpg.program": "gpg", "gpg.openpgp.program": "gpg", "gpg.ssh.program": "ssh-keygen"}
+        with repo.git.custom_environment(GNUPGHOME=keys):
+            try:
+                options = [
+                    part for name, value in {**settings, **programs}.items() for part in ("-c", f"{name}={value}")
+                ]
+                repo.git.execute(["git", *options, "verify-commit", "--raw", "HEAD"], kill_after_timeout=60)
+            except CommandError as error:
+                told = str(error.stderr or "").strip().strip("'").strip()
+                signed = "NO_PUBKEY" in told or "No principal" in told or "Good" in told
+                what = "it is signed by somebody else" if signed else "it is not signed, or not rightly"
+                raise InvalidError(
+                    f"{address}: commit {address.ref[:12]} is not signed by an allowed signer",
+                    [Problem(f"commit {address.ref[:12]}", what)],
+                    hint="sign it (git commit -S) with a key of the signers, or add the signer's key to them",
+                ) from None
+
+
+def _signer(line: str) -> str:
+    """A line of an allowed_signers file; of a public key alone one for whoever has it."""
+    plain = line.strip()
+    return f"* {plain}" if plain.startswith(("ssh-", "ecdsa-", "sk-")) else plain
+
+
+def _import(home: str, keys: Sequence[str]) -> None:
+    """Make a keyring of these keys alone."""
+    import subprocess
+
+    os.chmod(home, 0o700)
+    for text in keys:
+        line = ["gpg", "--homedir", home, "--batch", "--quiet", "--no-autostart", "--import"]
+        try:
+            done = subprocess.run(line, input=text, capture_output=True, text=True, check=False, timeout=60)
+        except OSError as error:
+            raise PvehelmError(f"gpg can't be run: {error.strerror}", hint="install gnupg") from None
+        if done.returncode:
+            raise InvalidError(f"a signer's key can't be used: {' '.join(done.stderr.split())[-200:]}")
 
 
 def _fetched(address: Address, scratch: str) -> git.Repo:
