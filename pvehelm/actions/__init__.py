@@ -19,6 +19,7 @@ MODULES = (
     "tests",
     "looking",
     "charts",
+    "suites",
     "values",
     "outdated",
     "secrets",

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pvehelm.errors import InvalidError, NotFoundError, Problem, PvehelmError, TransportError, UsageError
@@ -263,3 +263,76 @@ def _author(repo: git.Repo, what: str) -> str:
         return str(repo.git.config("--get", key)) or default
     except CommandError:
         return default
+
+
+# -- the repository that a chart is developed in -----------------------------------------------------------------
+
+
+def _around(folder: str | os.PathLike[str]) -> git.Repo:
+    """The repository around a folder. Raises NotFoundError."""
+    try:
+        import git
+    except ImportError as error:
+        raise PvehelmError(f"git is needed and cannot be used: {error}".splitlines()[0], hint="install git") from None
+    from git.exc import InvalidGitRepositoryError, NoSuchPathError
+
+    try:
+        repo = git.Repo(folder, search_parent_directories=True)
+    except (InvalidGitRepositoryError, NoSuchPathError):
+        raise NotFoundError(f"{os.fspath(folder)} is in no git repository") from None
+    repo.git.update_environment(**_ENVIRONMENT)
+    return repo
+
+
+def _commit(repo: git.Repo, ref: str) -> git.Commit:
+    from git.exc import GitError
+
+    try:
+        return repo.commit("HEAD" if not ref else ref if not ref.startswith("-") else "")
+    except (GitError, ValueError, IndexError):
+        raise NotFoundError(f"there is no {ref!r} in {repo.working_dir}", hint="a branch, tag or commit") from None
+
+
+def changed_since(folder: str | os.PathLike[str], ref: str) -> set[Path]:
+    """The files around a folder that differ from where its history left ``ref``: in commits, in the work tree, new.
+
+    Raises NotFoundError where there is no repository, or no such ref in it.
+    """
+    repo = _around(folder)
+    try:
+        there = _commit(repo, ref)
+        bases = repo.merge_base(there, repo.head.commit) or [there]
+        names = repo.git.diff("--name-only", "-z", "--no-ext-diff", "--no-renames", bases[0].hexsha).split("\0")
+        root = Path(repo.working_dir)
+        return {root / name for name in (*names, *repo.untracked_files) if name}
+    finally:
+        repo.close()
+
+
+@contextmanager
+def at(folder: str | os.PathLike[str], ref: str) -> Iterator[Path | None]:
+    """A folder as it was at a ref of its own repository, gone afterwards; None where it was not there yet.
+
+    Raises NotFoundError where there is no repository, or no such ref in it.
+    """
+    repo = _around(folder)
+    try:
+        tree = _commit(repo, ref).tree
+        place = Path(folder).resolve().relative_to(Path(repo.working_dir).resolve())
+        try:
+            below = tree / str(place) if place.parts else tree
+        except KeyError:
+            yield None
+            return
+        with tempfile.TemporaryDirectory(prefix="pvehelm-git-") as scratch:
+            root = Path(scratch, Path(folder).resolve().name)
+            items: Any = below.traverse()
+            for item in items:
+                # Links and submodules have no place in a chart.
+                if item.type == "blob" and item.mode in (0o100644, 0o100755):
+                    target = root / Path(item.path).relative_to(below.path or ".")
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.write_bytes(item.data_stream.read())
+            yield root if root.is_dir() else None
+    finally:
+        repo.close()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.charts.world import World, differences, world
+from pvehelm.simulator.world import World, differences, world
 from tests.helpers import ROOT
 from tests.release.lab import Lab
 

@@ -42,6 +42,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str, str]]] = {
         "show": ("charts", "app", "Show a chart's definition, values or README."),
         "values": ("values", "values", "Compute a chart's values; say where each comes from."),
         "create": ("creating", "app", "Scaffold a chart, or make a guest."),
+        "chart": ("chart", "app", "Test charts, write their documentation."),
         "package": ("charts", "package", "Pack a chart into an archive."),
         "dependency": ("dependency", "app", "List, update and build a chart's dependencies."),
         "pull": ("repos", "pull", "Fetch a chart's package."),

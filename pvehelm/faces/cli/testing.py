@@ -66,6 +66,12 @@ def _last(row: Mapping[str, Any]) -> str:
 
 def junit(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
     """The reports as JUnit's XML, for CI systems."""
+    return "\n".join(['<?xml version="1.0" encoding="UTF-8"?>', *junit_suite(name, rows), ""])
+
+
+def junit_suite(name: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The lines of one ``<testsuite>``. Rows have name, kind, phase (Succeeded, Failed, Skipped), started and
+    completed (seconds), error and log."""
     from xml.sax.saxutils import escape, quoteattr
 
     def clean(text: object) -> str:
@@ -76,14 +82,13 @@ def junit(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
 
     total = sum(row["completed"] - row["started"] for row in rows)
     lines = [
-        '<?xml version="1.0" encoding="UTF-8"?>',
-        f'<testsuite name={quoteattr(name)} tests="{len(rows)}" failures="{count("Failed")}" errors="0" '
+        f'<testsuite name={quoteattr(clean(name))} tests="{len(rows)}" failures="{count("Failed")}" errors="0" '
         f'skipped="{count("Skipped")}" time="{total:.3f}">',
     ]
     for row in rows:
         seconds = row["completed"] - row["started"]
-        place = quoteattr(f"{name}.{row['kind']}")
-        case = f"  <testcase classname={place} name={quoteattr(row['name'])}"
+        place = quoteattr(clean(f"{name}.{row['kind']}"))
+        case = f"  <testcase classname={place} name={quoteattr(clean(row['name']))}"
         lines.append(f'{case} time="{seconds:.3f}">')
         if row["phase"] == "Failed":
             lines.append(f"    <failure message={quoteattr(clean(row['error']))}/>")
@@ -92,7 +97,7 @@ def junit(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
         if row["log"]:
             lines.append(f"    <system-out>{escape(clean(chr(10).join(row['log'])))}</system-out>")
         lines.append("  </testcase>")
-    return "\n".join([*lines, "</testsuite>", ""])
+    return [*lines, "</testsuite>"]
 
 
 def show_hooks(session: Session, name: str, revision: int) -> None:
