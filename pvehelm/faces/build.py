@@ -122,6 +122,7 @@ def simulator_client() -> Client:
         """Closes the state that was opened for it."""
 
         async def aclose(self) -> None:
+            await super().aclose()
             state.close()
 
     transport = Owner(Simulator(state))

@@ -6,7 +6,7 @@ import asyncio
 
 import httpx
 
-from pvehelm.simulator.core import Request, Simulator
+from pvehelm.simulator.core import Outcome, Request, Simulator
 
 PREFIX = "/api2/json"
 
@@ -19,6 +19,12 @@ class SimulatorTransport(httpx.AsyncBaseTransport):
 
     def __init__(self, simulator: Simulator) -> None:
         self.simulator = simulator
+        # Requests being answered; whoever stops waiting for one does not stop its thread.
+        self._answering: set[asyncio.Future[Outcome]] = set()
+
+    async def aclose(self) -> None:
+        """Returns when nothing works on the state any more."""
+        await asyncio.gather(*self._answering, return_exceptions=True)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         body = await request.aread()
@@ -27,9 +33,11 @@ class SimulatorTransport(httpx.AsyncBaseTransport):
         if not path.startswith(PREFIX):
             return httpx.Response(404, content=b"", request=request)
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in request.headers.raw}
-        outcome = await asyncio.to_thread(
-            self.simulator.process, Request(request.method, path[len(PREFIX) :] or "/", query, headers, body)
-        )
+        call = Request(request.method, path[len(PREFIX) :] or "/", query, headers, body)
+        answering = asyncio.ensure_future(asyncio.to_thread(self.simulator.process, call))
+        self._answering.add(answering)
+        answering.add_done_callback(self._answering.discard)
+        outcome = await asyncio.shield(answering)
         if outcome.delay:
             await self._wait(outcome.delay, request)
         if outcome.response is None:
