@@ -61,7 +61,7 @@ def compare(
     ignored = tuple(_dotted(str(path)) for path in one.metadata.get("ignoreChanges") or ())
     changed: list[FieldChange] = []
     for leaf, value in wanted.items():
-        if owned is not None and any(_below(name, path) for path in ignored for name in _names(one, leaf)):
+        if any(_below(name, path) for path in ignored for name in _names(one, leaf)):
             continue
         before = now.get(leaf, live.fields.get(leaf))
         if (value is None and before is None) or is_same(kind, leaf, value, before, owned, observed):
@@ -125,7 +125,8 @@ def is_same(kind: Kind, leaf: str, value: Any, before: Any, owned: Owned | None,
         current = observed.hashes.get(text)
         hidden = kind.recorded(leaf) or kind.write_only(leaf)
         if current is None:
-            return recorded is not None  # what it stands for is not known here: that is no drift
+            # What it stands for is not known here: that is no drift, and what is taken over keeps what it has.
+            return recorded is not None or (owned is None and kind.write_only(leaf))
         if other_key(recorded, current):
             # Fingerprinted with another key: what live shows can be compared, the rest can't, which is no drift.
             return hidden or kind.same(leaf, observed.plain.get(text), before)
