@@ -35,6 +35,7 @@ MODULES = (
     "guests",
     "tasks",
     "access",
+    "importing",
 )
 
 

@@ -6,6 +6,7 @@ simulator state as another client would, ``store`` opens the same release store.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import itertools
@@ -15,7 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,10 @@ from typing import Any
 import pytest
 import yaml
 
+from pvehelm.config import load
+from pvehelm.faces.build import build_context
 from pvehelm.faces.cli.app import main
+from pvehelm.release.context import Context
 from pvehelm.release.inventory import GUEST_KINDS, Inventory
 from pvehelm.release.release import ReleaseKey
 from pvehelm.release.store import Store, open_store
@@ -53,6 +57,19 @@ class Result:
 
     def __repr__(self) -> str:
         return f"$ pvehelm {' '.join(self.args)}\n-> {self.code}\n{self.out}\n--- stderr\n{self.err}"
+
+
+def with_context(work: Callable[[Context], Awaitable[Any]]) -> Any:
+    """What an action gives in a context of the laboratory's."""
+
+    async def main() -> Any:
+        ctx = build_context(load(), announce=False)
+        try:
+            return await work(ctx)
+        finally:
+            await ctx.aclose()
+
+    return asyncio.run(main())
 
 
 class Lab:

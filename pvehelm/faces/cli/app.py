@@ -58,6 +58,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str, str]]] = {
         "describe": ("changing", "describe", "Show everything about objects."),
         "edit": ("changing", "edit", "Change an object in the editor."),
         "validate": ("manifests", "validate", "Check manifests without a server."),
+        "import": ("importing", "import_", "Write manifests or a chart of what is there already."),
         "wait": ("guests", "wait", "Wait until objects are as a condition says."),
     },
     "Guests": {
