@@ -7,8 +7,9 @@ helm-docs begins one where there is more in the comment. Annotations in comments
   over several lines between two lines of ``# @schema``;
 * ``## @param web.port [integer,nullable] The port``: Bitnami's form, anywhere in the file.
 
-Maps that have keys are closed; ``# @schema additionalProperties: true`` opens one. Keys that end like ``password`` are
-marked ``x-sensitive``. What somebody has written into the schema by hand stays: see :func:`infer`.
+Maps that have keys are closed; ``# @schema additionalProperties: true`` opens one, and a schema there makes it a map of
+such things, whose keys in values.yaml are examples. Keys that end like ``password`` are marked ``x-sensitive``. What somebody
+has written into the schema by hand stays: see :func:`infer`.
 """
 
 from __future__ import annotations
@@ -176,6 +177,8 @@ def _schema(value: Any, path: Path_, comments: _Comments) -> dict[str, Any]:
     if keywords.pop("x-nullable", False) and isinstance(out.get("type"), str):
         out["type"] = [out["type"], "null"]
     out.update(keywords)
+    if isinstance(keywords.get("additionalProperties"), dict) and "properties" not in keywords:
+        out.pop("properties", None)  # a map of things of one kind, by name: the default's keys are examples
     if out.get("x-sensitive") is True:
         return out
     if path and value is not None and not isinstance(value, dict) and (not isinstance(value, list) or not value):
