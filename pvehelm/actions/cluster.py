@@ -75,11 +75,13 @@ def schema_report(*, release: str = "") -> Mapping[str, Any]:
     return report | {name: dict(sorted(counter.items())) for name, counter in counts.items()}
 
 
-@action("write")
+@action("write", reads=lambda method, *_, **__: method.upper() == "GET")
 async def api(
     ctx: Context, method: str, path: str, params: Mapping[str, Any] | None = None, *, wait: bool = False
 ) -> Any:
     """One raw call of the API; returns its data."""
+    if method.upper() != "GET":
+        ctx.begin()
     client = await ctx.dial()
     try:
         data = await client.request(method.upper(), path if path.startswith("/") else f"/{path}", params or {})

@@ -106,6 +106,7 @@ async def cancel(ctx: Context, upid: str) -> bool:
     parsed = UPID.parse(upid)
     if (await Task(parsed, client).status()).get("status") == "stopped":
         return False
+    ctx.begin()
     try:
         await client.delete(f"/nodes/{quote(parsed.node)}/tasks/{quote(str(parsed))}")
     except ApiError as error:

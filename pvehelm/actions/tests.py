@@ -69,6 +69,7 @@ async def run(ctx: Context, name: str, options: Options | None = None, *, chosen
         check(made)
         if not made.changes:
             return Tested(revision, ())
+        ctx.begin()
         return await _run(ctx, key, lease, revision, made, options)
 
 

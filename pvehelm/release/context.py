@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pvehelm.api.client import Client
     from pvehelm.api.kinds import Kinds
     from pvehelm.api.schema import Schema
+    from pvehelm.release.audit import Record
     from pvehelm.release.event import Emit, Event
     from pvehelm.release.plan import Plan
     from pvehelm.release.reach import Connect
@@ -75,6 +76,10 @@ class Context:
         # Set to ask a running apply to start nothing more; ``applying`` names the release while there is one.
         self.stop: asyncio.Event | None = None
         self.applying = ""
+        # The action that runs, for the audit trail; see ``audit``.
+        self.record: Record | None = None
+        # The cluster's id, once it is known.
+        self.known_cluster = ""
         self._store: Store | None = None
         self._client: Client | None = None
         self._kinds: Kinds | None = None
@@ -91,10 +96,21 @@ class Context:
             self._store = self.open_store()
         return self._store
 
+    def use(self, store: Store) -> None:
+        """Go on with another store, which is closed at the end; whoever calls closes the one before."""
+        self._store = store
+
     @property
     def cluster(self) -> str:
         """The id of the cluster that releases are kept under."""
-        return self.identify()
+        if not self.known_cluster:
+            self.known_cluster = self.identify()
+        return self.known_cluster
+
+    def begin(self) -> None:
+        """Something is about to be changed: the audit trail is told first."""
+        if self.record is not None:
+            self.record.begin(self)
 
     def key(self, name: str, namespace: str = "") -> ReleaseKey:
         from pvehelm.release.release import ReleaseKey

@@ -119,8 +119,6 @@ class Database:
         """How many bytes the store takes up."""
         raise NotImplementedError
 
-    def claim(self, table: str, key: str = "id") -> None:
-        """Let automatic keys of ``table`` go on after the highest that is there."""
 
     def check(self) -> list[str]:
         """What the database itself finds wrong with its file."""

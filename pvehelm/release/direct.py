@@ -107,6 +107,9 @@ async def carry_out(
                 ctx.emit(Event("change-failed", one.ref, str(error)))
 
     with owners_held(ctx, objects, verb):
+        if ctx.record is not None:
+            ctx.record.facts["objects"] = [str(one) for one in objects]
+        ctx.begin()
         ctx.emit(Event("plan", "", verb, {"changes": len(objects)}))
         try:
             async with asyncio.timeout(timeout):

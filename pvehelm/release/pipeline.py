@@ -115,6 +115,8 @@ class Run:
         self.uid = ctx.store.ensure(key, self.uid)
         decision = await decide(ctx, key, desire, options, uid=self.uid)
         made, self.before = decision.plan, decision.inventory
+        if ctx.record is not None:
+            ctx.record.planned(made)
         if self.pin is not None:
             self.pin(decision)
         check(made)
@@ -134,6 +136,9 @@ class Run:
         ctx.emit(Event("plan", "", made.summary(), {"changes": sum(change.acts for change in made.changes)}))
         with ctx.store.transaction():
             self.revision = ctx.store.put_revision(key, begun(ctx, release, desire, made, options), lease=self.lease)
+            if ctx.record is not None:
+                ctx.record.about(key, revision=self.revision.number)
+                ctx.record.begin(ctx)
             for name, text in desire.sealed.items():
                 ctx.store.put_secret(key, name, text)
             if options.snapshot:

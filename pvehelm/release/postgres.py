@@ -161,10 +161,6 @@ class PostgresDatabase(Database):
             )
         )
 
-    def claim(self, table: str, key: str = "id") -> None:
-        self.rows(
-            f"SELECT setval(pg_get_serial_sequence('{table}', '{key}'), max({key})) FROM {table} HAVING max({key}) > 0"
-        )
 
     # -- the connection ----------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Self
 
 from pvehelm.errors import InvalidError, NotFoundError, RefusedError, StoreError
+from pvehelm.release.audit import Trail
 from pvehelm.release.database import Database
 from pvehelm.release.journal import Entry, dump
 from pvehelm.release.lease import Lease, is_alive, machine
@@ -32,7 +33,7 @@ _BODIES = ("user_values", "computed_values", "manifest", "plan", "notes", "event
 CONTENTS = (*_BODIES, "archive")
 
 
-class Store(SealedSecrets):
+class Store(SealedSecrets, Trail):
     """Everything that is kept, over one database. Methods raise StoreError where the database fails."""
 
     def __init__(self, db: Database, keys: KeySource, clock: Callable[[], float] = time.time) -> None:

@@ -85,6 +85,8 @@ COMMANDS: dict[str, dict[str, tuple[str, str, str]]] = {
         "simulator": ("simulator", "app", "Serve, reset and disturb the simulator."),
     },
     "Settings": {
+        "store": ("store", "app", "Copy, move, check and rebuild the release store."),
+        "audit": ("store", "audit", "Show who changed what, when, and how it ended."),
         "context": ("contexts", "app", "Choose the Proxmox host to work with."),
         "env": ("settings", "env", "Show where pvehelm keeps things."),
         "version": ("settings", "version", "Show the version."),

@@ -160,11 +160,16 @@ def _graph(plan: Plan, *, dot: bool) -> None:
 
 def write_private(path: str, text: str) -> None:
     """Write a file that only its owner can read, whole or not at all. Raises PvehelmError."""
+    write_private_bytes(path, text.encode())
+
+
+def write_private_bytes(path: str, data: bytes) -> None:
+    """Write a file that only its owner can read, whole or not at all. Raises PvehelmError."""
     draft = f"{path}.{os.getpid()}.draft"
     try:
         handle = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
         os.replace(draft, path)
     except OSError as error:
         if os.path.exists(draft):
