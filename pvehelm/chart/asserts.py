@@ -19,7 +19,7 @@ from pvehelm.chart.suggest import suggest
 from pvehelm.chart.yaml import dump
 from pvehelm.errors import InvalidError, PvehelmError, UsageError
 
-_MISSING = "nothing"
+_MISSING: Any = type("Missing", (), {})()
 
 
 class Shown(NamedTuple):
@@ -360,11 +360,10 @@ def _subset(data: Any, args: Mapping[str, Any]) -> Verdict:
 
 def _length(data: Any, args: Mapping[str, Any]) -> Verdict:
     paths = [str(one) for one in args.get("paths", ())] or [str(args.get("path", ""))]
-    sizes = {
-        path: len(found) for path in paths if isinstance(found := _one(data, {"path": path})[1], (list, dict, str))
-    }
-    wanted = args.get("count", sizes.get(paths[0]))
-    holds = len(sizes) == len(paths) and all(size == wanted for size in sizes.values())
+    ends = {path: _one(data, {"path": path})[1] for path in paths}
+    sizes = {path: len(end) for path, end in ends.items() if isinstance(end, (list, dict, str))}
+    wanted = args.get("count", next(iter(sizes.values()), 0))
+    holds = len(sizes) == len(ends) and all(size == wanted for size in sizes.values())
     found = sizes if len(paths) > 1 else sizes.get(paths[0], _MISSING)
     return Verdict(holds, f"the length of {', '.join(paths)}", found, _inline(wanted))
 

@@ -285,11 +285,11 @@ def _around(folder: str | os.PathLike[str]) -> git.Repo:
 
 
 def _commit(repo: git.Repo, ref: str) -> git.Commit:
-    from git.exc import GitError
+    from git.exc import GitError, ODBError
 
     try:
         return repo.commit("HEAD" if not ref else ref if not ref.startswith("-") else "")
-    except (GitError, ValueError, IndexError):
+    except (GitError, ODBError, ValueError, IndexError):
         raise NotFoundError(f"there is no {ref!r} in {repo.working_dir}", hint="a branch, tag or commit") from None
 
 

@@ -183,7 +183,8 @@ class _Reader:
         if "tests" not in data:
             if not shared.get("install"):
                 self.bad((), "a suite has tests", "or install: true, for a release on a simulator")
-            cases += self.cases({"it": "lives"}, (), shared)
+            else:
+                cases += self.cases({"it": "lives"}, (), shared)
         for index, item in enumerate(data.get("tests", ())):
             path: Path_ = ("tests", index)
             cases += self.cases(self.checked(item, path, _CASE, "a test"), path, shared)
