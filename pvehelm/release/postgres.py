@@ -161,7 +161,6 @@ class PostgresDatabase(Database):
             )
         )
 
-
     # -- the connection ----------------------------------------------------------------------------------------
 
     def _live(self) -> psycopg.Connection[Any]:
@@ -226,8 +225,8 @@ class PostgresDatabase(Database):
     def _prepare(self) -> None:
         if self.value("SELECT current_schema()") is None:
             raise StoreError(
-                f"release store {self.path}: the schema that its search_path names is not there",
-                hint="CREATE SCHEMA makes it",
+                f"release store {self.path}: the schema that its search_path names is not there, or not for this role",
+                hint="CREATE SCHEMA makes it, GRANT USAGE, CREATE ON SCHEMA allows it",
             )
 
     # -- errors ------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from pvehelm.errors import FencedError
+from pvehelm.errors import FencedError, StoreError
 from pvehelm.release.release import ReleaseKey, Revision, Status
 from pvehelm.release.store import Store, open_store
 
@@ -76,6 +76,19 @@ def count(store: Store, scope: str, rounds: str) -> None:
         time.sleep(0.001)
         store.set_meta("counter", str(before + 1))
         store.release(lease)
+
+
+def stand_still(store: Store) -> None:
+    """Be suspended in the middle of a step that writes."""
+    try:
+        with store.transaction():
+            store.set_meta("still", "1")
+            say("inside")
+            time.sleep(0.4)
+            store.set_meta("still", "2")
+        say("written")
+    except StoreError as error:
+        say(f"refused: {error}")
 
 
 def main() -> None:
