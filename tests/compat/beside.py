@@ -34,8 +34,8 @@ def value_sets(chart: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "default", {}
     files = [*chart.glob("ci/*.y*ml"), *(Path(SETS, chart.name).glob("*.*") if SETS else ())]
     for file in sorted(files):
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-        if isinstance(values, dict) and file.stem != "default":
+        values, *more = [*yaml.safe_load_all(file.read_text(encoding="utf-8")), None]
+        if isinstance(values, dict) and not any(more) and file.stem != "default":
             yield file.stem, json.loads(json.dumps(values, default=str))
 
 
