@@ -247,8 +247,10 @@ class PostgresDatabase(Database):
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         what, hint = _MEANING.get(state) or _MEANING.get(state[:2]) or ("{}", "")
         if not state and isinstance(error, self._lost()):
-            what, hint = "the server cannot be reached: {}", "check the store's URL and the server"
-            first = _reason(error)
+            first, told = _reason(error), "FATAL" in str(error)  # the server itself gives no code for these
+            state = next((code for words, code in _AT_THE_DOOR if told and words in first), "")
+            unknown = ("{}" if told else "the server cannot be reached: {}", "check the store's URL and the server")
+            what, hint = _MEANING.get(state, unknown)
         return StoreError(f"release store {self.path}: {what.format(first)}", hint=hint)
 
 
@@ -278,6 +280,13 @@ def _driver() -> Any:
     return psycopg
 
 
+_AT_THE_DOOR = (
+    ("authentication", "28"),
+    ("no password", "28"),
+    ("role", "28"),
+    ("database", "3D"),
+    ("too many", "53300"),
+)
 _MEANING: Mapping[str, tuple[str, str]] = {
     "55P03": (
         "another process has kept it locked for too long",

@@ -243,7 +243,7 @@ def test_rights_and_names(postgres_url: str, postgres_server: str) -> None:
         with psycopg.connect(postgres_server, autocommit=True) as other:
             other.execute(f"DROP OWNED BY {role}")
             other.execute(f"DROP ROLE {role}")
-    with pytest.raises(StoreError, match="nowhere") as caught:
+    with pytest.raises(StoreError, match='database "nowhere" does not exist') as caught:
         open_store(postgres_server.replace("/postgres?", "/nowhere?"))
     assert "CREATE DATABASE" in caught.value.hint
     with pytest.raises(StoreError, match="schema"):
