@@ -140,14 +140,22 @@ class _Part:
         self.codes = b""
 
     def load(self, place: Any, *, strict: bool) -> None:
-        """Takes what was compiled before from the cache."""
-        if place:
-            self.entry = cache.key(self.sources, self.dialect) + ("-strict" if strict and self.dialect == GOTPL else "")
-            self.codes = cache.load(place, self.entry)
+        """Takes what was compiled before from the cache, or (without one) from this process's own memory."""
+        self.entry = cache.key(self.sources, self.dialect) + ("-strict" if strict and self.dialect == GOTPL else "")
+        self.codes = cache.load(place, self.entry) if place else _KEPT.get(self.entry, b"")
 
     def save(self, place: Any, codes: str) -> None:
-        if place and codes:
+        if codes and place:
             cache.save(place, self.entry, base64.b64decode(codes))
+        elif codes:
+            while len(_KEPT) >= _MOST_KEPT:
+                _KEPT.pop(next(iter(_KEPT)), None)
+            _KEPT[self.entry] = base64.b64decode(codes)
+
+
+#: What trusted charts compiled to in this process.
+_KEPT: dict[str, bytes] = {}
+_MOST_KEPT = 16
 
 
 def _scopes(
