@@ -18,6 +18,7 @@ from pvehelm.errors import InvalidError, NotFoundError, Problem, PvehelmError, U
 
 SIMULATOR = "simulator"
 STORED = "stored"
+RECONCILE = ("observe", "repair", "repair-and-prune")
 PORT = 8006
 HEADER = "# pvehelm's contexts. YAML; `pvehelm context` rewrites this file as JSON, which loads faster.\n"
 _TEXTS = ("host", "token_id", "user", "secret", "fingerprint", "ca_file", "store", "namespace", "cluster")
@@ -25,9 +26,11 @@ _KEYS = (*_TEXTS, "hosts", "port", "policy")
 
 
 class Policy(NamedTuple):
-    """What charts may do in a context without a flag: ``allow_privileged`` lists kinds (or ``all``)."""
+    """What charts may do in a context without a flag: ``allow_privileged`` lists kinds (or ``all``); what a reconciler
+    may do to releases that have no policy of their own (``reconcile``; empty: observe)."""
 
     allow_privileged: tuple[str, ...] = ()
+    reconcile: str = ""
 
 
 class ContextConfig(NamedTuple):
@@ -70,8 +73,13 @@ class ContextConfig(NamedTuple):
             data["port"] = self.port
         if self.hosts:
             data["hosts"] = list(self.hosts)
+        policy: dict[str, Any] = {}
         if self.policy.allow_privileged:
-            data["policy"] = {"allow_privileged": list(self.policy.allow_privileged)}
+            policy["allow_privileged"] = list(self.policy.allow_privileged)
+        if self.policy.reconcile:
+            policy["reconcile"] = self.policy.reconcile
+        if policy:
+            data["policy"] = policy
         return data
 
 
@@ -126,19 +134,20 @@ def _context(name: str, raw: Any, where: str, problems: list[Problem]) -> Contex
     if not isinstance(hosts, list) or not all(isinstance(one, str) for one in hosts):
         problems.append(Problem(f"{where}.hosts", "it must be a list of host names"))
     policy = raw.get("policy") or {}
-    allowed = (
-        policy.get("allow_privileged", [])
-        if isinstance(policy, dict) and policy.keys() <= {"allow_privileged"}
-        else None
-    )
+    known = isinstance(policy, dict) and policy.keys() <= {"allow_privileged", "reconcile"}
+    allowed = policy.get("allow_privileged", []) if known else None
+    reconcile = policy.get("reconcile", "") if known else ""
     if not isinstance(allowed, list) or not all(isinstance(one, str) for one in allowed):
-        problems.append(Problem(f"{where}.policy", "it must look like {allow_privileged: [Kind, ...]}"))
+        what = "it must look like {allow_privileged: [Kind, ...], reconcile: repair}"
+        problems.append(Problem(f"{where}.policy", what))
+    if reconcile not in ("", *RECONCILE):
+        problems.append(Problem(f"{where}.policy.reconcile", f"it must be one of {', '.join(RECONCILE)}"))
     if raw.get("token_id") and raw.get("user"):
         problems.append(Problem(where, "it has both a token_id and a user", "remove one of them"))
     if len(problems) > before:
         return None
     texts = {key: raw[key] for key in _TEXTS if raw.get(key)}
-    return ContextConfig(name, hosts=tuple(hosts), port=port, policy=Policy(tuple(allowed or ())), **texts)
+    return ContextConfig(name, hosts=tuple(hosts), port=port, policy=Policy(tuple(allowed or ()), reconcile), **texts)
 
 
 def _parse(path: str) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""The reconciler: every release looked at on a clock, and set right as far as its policy allows."""
