@@ -26,6 +26,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str, str]]] = {
         "apply-plan": ("plans", "apply_plan", "Apply a saved plan exactly, or say what moved."),
         "diff": ("releases", "diff", "Show what differs: live, a chart, or two revisions."),
         "drift": ("drift", "drift", "Show what differs from the releases; repair or accept it."),
+        "reconcile": ("reconcile", "app", "Set releases right on a clock; follow git repositories."),
         "recover": ("releases", "recover", "Finish or repair what was interrupted."),
         "test": ("testing", "run", "Run the tests of a release."),
         "unlock": ("releases", "unlock", "Take a release's lease from whoever holds it."),
