@@ -21,6 +21,7 @@ MODULES = (
     "releases",
     "plans",
     "drift",
+    "reconcile",
     "tests",
     "looking",
     "charts",
