@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 from pvehelm.chart.yaml import Document, load_all
@@ -179,7 +180,7 @@ def read(reading: Reading, *, namespace: str, default: Policy) -> Sync | None:
     for name in ("policy", *POLICY):
         if name in spec:
             given = {"mode" if name == "policy" else name: spec[name]}
-            made = reading.convert(("spec", name), lambda given=given: Policy.from_json({**default.to_json(), **given}))
+            made = reading.convert(("spec", name), partial(Policy.from_json, {**default.to_json(), **given}))
             if made is not None:
                 policy = policy.changed(**{next(iter(given)): getattr(made, next(iter(given)))})
     timeout = reading.convert(("spec", "timeout"), lambda: _time(spec["timeout"])) if "timeout" in spec else None

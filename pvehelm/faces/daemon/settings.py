@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -103,13 +104,12 @@ def _settings(reading: Reading, base: Settings) -> Settings:
     policy, made = base.policy, base
     for name in ("policy", "interval", "windows", "freezes", "timezone"):
         if name in spec:
-            field = "mode" if name == "policy" else name
-            given = {**policy.to_json(), field: spec[name]}
-            policy = reading.convert(("spec", name), lambda given=given: Policy.from_json(given)) or policy
+            given = {**policy.to_json(), "mode" if name == "policy" else name: spec[name]}
+            policy = reading.convert(("spec", name), partial(Policy.from_json, given)) or policy
     times = {"longestPause": "longest", "heartbeat": "heartbeat"}
     for name, field in times.items():
         if name in spec:
-            value = reading.convert(("spec", name), lambda name=name: seconds(spec[name]))
+            value = reading.convert(("spec", name), partial(seconds, spec[name]))
             made = replace(made, **{field: value}) if value else made
     if not 0 <= spec.get("jitter", 0) <= 1:
         reading.problem(("spec", "jitter"), "jitter is a share of the interval, from 0 to 1")
