@@ -10,6 +10,8 @@ from pvehelm.simulator.state import State
 #: Not what somebody configured: records of work, log-ins, and what the server rolls at each change.
 RECORDS = frozenset({"tasks", "tickets", "sessions"})
 ROLLED = frozenset({"vmgenid", "digest", "meta"})
+#: What a guest is doing rather than what it is: changes under way, what ran in it and what that wrote.
+PASSING = frozenset({"pending", "delete", "started", "processes", "files"})
 
 World = dict[str, Any]
 
@@ -20,6 +22,8 @@ def world(state: State) -> World:
     for collection, key, body in state.execute("SELECT collection, key, body FROM documents"):
         if collection not in RECORDS:
             document = json.loads(body)
+            if collection == "nodes" and not document.get("vnets"):
+                document.pop("vnets", None)  # a list that is there once networks were applied, even when all are gone
             if any(document.values()):  # a scope's firewall is kept when everything is gone from it
                 found[f"{collection}/{key}"] = guest(document) if collection in ("qemu", "lxc") else document
     return found
@@ -31,7 +35,7 @@ def guest(document: dict[str, Any]) -> dict[str, Any]:
     volumes = [str(v).partition(",")[0] for k, v in config.items() if not k.startswith("unused")]
     # The simulator leaves an unusedN behind when a waiting change of a disk is taken back.
     config = {k: v for k, v in config.items() if not (k.startswith("unused") and v in volumes)}
-    return {**{k: v for k, v in document.items() if k not in ("pending", "delete", "started")}, "config": config}
+    return {**{k: v for k, v in document.items() if k not in PASSING}, "config": config}
 
 
 def differences(before: World, after: World) -> list[str]:
