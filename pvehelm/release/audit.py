@@ -39,10 +39,10 @@ class AuditEntry(NamedTuple):
     ``origin`` the number that it had in the store it was imported from (0: this one)."""
 
     seq: int
-    at: float
-    by: str
-    action: str
-    outcome: str
+    at: float = 0.0
+    by: str = ""
+    action: str = ""
+    outcome: str = ""
     cluster: str = ""
     namespace: str = ""
     release: str = ""
@@ -134,7 +134,7 @@ def read(body: str, hashed: str) -> AuditEntry:
     try:
         data = json.loads(body)
     except ValueError:
-        return AuditEntry(0, 0.0, "", "", "damaged", hash=hashed)
+        return AuditEntry(0, outcome="damaged", hash=hashed)
     inner = data.get("imported")
     if inner is not None:
         origin = json.loads(inner["body"])
