@@ -1,0 +1,182 @@
+"""Conversion: a chart in Helm's own template syntax rewritten in Jinja2, as far as that goes by rule.
+
+Text, names and layout stay. What has no counterpart is left to a person: it becomes a ``fail`` at its place, which says
+so whenever it is rendered, and a finding with its line. ``convert_proof`` compares what both charts render.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pvehelm.chart.chart import Chart
+from pvehelm.chart.convert_expression import Expressions
+from pvehelm.chart.convert_known import ANYTHING, Open, Samples, collected
+from pvehelm.chart.convert_template import Template
+from pvehelm.chart.dialects import GOTPL, JINJA2, engines
+from pvehelm.chart.gotpl.engine import KNOWN
+from pvehelm.chart.gotpl.parser import ParseError, parse
+from pvehelm.chart.gotpl.syntax import Tree, place
+from pvehelm.errors import InvalidError, Problem
+
+_ROUNDS = 4
+_ACTION = re.compile(r"\{\{.*?\}\}", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """``files`` are those of the converted chart by path; ``by_hand`` what is left, ``notes`` what to look at."""
+
+    files: Mapping[str, bytes]
+    templates: tuple[str, ...]
+    by_hand: tuple[Problem, ...]
+    notes: tuple[Problem, ...]
+
+
+def convert(chart: Chart, files: Mapping[str, bytes], values: Sequence[Mapping[str, Any]]) -> Conversion:
+    """The chart of ``files`` (all of its folder) with its templates, and those of its subcharts, in Jinja2.
+
+    ``values`` are what its templates see, once for each values file to go by. Raises InvalidError where there is
+    nothing to convert, and for templates that cannot be read.
+    """
+    found = engines(chart)
+    if GOTPL not in found:
+        hint = "--engine gotpl says that a chart which names no engine is written in Helm's syntax"
+        raise InvalidError(f"{chart.name} is not written in Helm's template syntax", hint=hint)
+    work = _Work()
+    order = iter(found)
+    made = work.chart(chart, dict(files), [dict(one) for one in values], order)
+    work.finish()
+    return Conversion(
+        made(), tuple(sorted(work.done)), tuple(work.unique(work.by_hand)), tuple(work.unique(work.notes))
+    )
+
+
+class _Work:
+    """One conversion: all templates of the tree see each other's definitions, so they are read in rounds."""
+
+    def __init__(self) -> None:
+        self.sources: dict[str, str] = {}
+        self.trees: dict[str, dict[str, Tree]] = {}
+        self.values: dict[str, Samples] = {}
+        self.done: dict[str, str] = {}
+        self.by_hand: list[Problem] = []
+        self.notes: list[Problem] = []
+        self.seen: dict[str, Samples] = {}
+        self.calls: dict[str, list[Any]] = {}
+
+    def chart(self, chart: Chart, files: dict[str, bytes], values: list[dict[str, Any]], order: Any) -> Any:
+        """Enters a chart and its subcharts; what comes back makes its files once all is converted."""
+        engine = next(order)
+        if engine == GOTPL:
+            for path, source in chart.templates.items():
+                self.sources[chart.file(path)] = source
+                self.values[chart.file(path)] = collected(values) or (Open(),)
+        below = []
+        for sub in chart.dependencies:
+            seen = [one.get(sub.name) for one in values]
+            own = [one for one in seen if isinstance(one, dict)]
+            below.append((sub, self.chart(sub, dict(sub.raw), own, order)))
+
+        def made() -> dict[str, bytes]:
+            out = dict(files)
+            for sub, make in below:
+                folder = sub.path.removeprefix(chart.path).lstrip("/")
+                for path in [path for path in out if path == folder or path.startswith(f"{folder}/")]:
+                    del out[path]
+                folder = f"charts/{sub.metadata.name}" if folder.endswith(".tgz") else folder
+                out |= {f"{folder}/{path}": content for path, content in make().items()}
+            if engine == GOTPL:
+                out |= {
+                    path: self.done[chart.file(path)].encode("utf-8", "surrogateescape") for path in chart.templates
+                }
+                out["Chart.yaml"] = _named(out["Chart.yaml"].decode("utf-8-sig")).encode()
+                if any(_calls_tpl(self.trees[chart.file(path)].values()) for path in chart.templates):
+                    for path in [
+                        path for path in out if path == "values.yaml" or re.fullmatch(r"ci/[^/]+\.ya?ml", path)
+                    ]:
+                        out[path] = self.texts(chart, path, out[path].decode("utf-8-sig"), values).encode()
+            return out
+
+        return made
+
+    def finish(self) -> None:
+        self.read()
+        for _ in range(_ROUNDS):
+            self.calls, self.by_hand, self.notes = {}, [], []
+            for path in self.sources:
+                self.done[path] = self.converted(path, self.sources[path], self.trees[path])
+            seen = {name: collected(found) or ANYTHING for name, found in self.calls.items()}
+            if seen == self.seen:
+                break
+            self.seen = seen
+
+    def read(self) -> None:
+        problems = []
+        for path, source in self.sources.items():
+            try:
+                self.trees[path] = parse(path, source, KNOWN)
+            except ParseError as error:
+                problems.append(Problem(f"{path}:{error.line}", error.message))
+        if problems:
+            raise InvalidError("the templates cannot be read", problems)
+
+    def converted(self, path: str, source: str, trees: Mapping[str, Tree]) -> str:
+        def told(kept: list[Problem], where: Any, what: str, hint: str) -> None:
+            line, column = place(source, getattr(where, "pos", 0))
+            kept.append(Problem(f"{path}:{line}:{column + 1}", f"{what}: {where}"[:300], hint))
+
+        expressions = Expressions(
+            self.values[path],
+            lambda node, what, hint: told(self.by_hand, node, what, hint),
+            lambda node, what, hint: told(self.notes, node, what, hint),
+            self.calls,
+        )
+        silent = path.rpartition("/")[2].startswith("_")
+        return Template(source, dict(trees), expressions, self.seen).converted(silent=silent)
+
+    def texts(self, chart: Chart, path: str, text: str, values: list[dict[str, Any]]) -> str:
+        """A values file whose texts are templates for ``tpl``: actions that keep their quotes are rewritten."""
+        file = chart.file(path)
+        self.values[file] = collected(values) or (Open(),)
+
+        def action(found: re.Match[str]) -> str:
+            if text[text.rfind("\n", 0, found.start()) + 1 : found.start()].lstrip().startswith("#"):
+                return found[0]
+            line = f"{file}:{text.count(chr(10), 0, found.start()) + 1}"
+            before = len(self.by_hand)
+            try:
+                shown = self.converted(file, found[0], parse(file, found[0], KNOWN))
+            except ParseError:
+                shown = ""
+            del self.by_hand[before:]
+            if not shown or "fail(" in shown or _marks(shown) != _marks(found[0]):
+                hint = "write it in Jinja2, with the quotes that YAML asks for there"
+                self.by_hand.append(Problem(line, f"a value that may be a template for tpl: {found[0]}"[:300], hint))
+                return found[0]
+            return shown
+
+        return _ACTION.sub(action, text)
+
+    def unique(self, problems: list[Problem]) -> list[Problem]:
+        def order(problem: Problem) -> tuple[str, list[int]]:
+            file, *numbers = problem.where.split(":")
+            return file, [int(number) for number in numbers if number.isdigit()]
+
+        return sorted(dict.fromkeys(problems), key=order)
+
+
+def _marks(text: str) -> list[str]:
+    return re.findall(r"[\"'\\\n]", text)
+
+
+def _calls_tpl(trees: Iterable[Tree]) -> bool:
+    return any(re.search(r"\btpl\b", tree.source) for tree in trees)
+
+
+def _named(text: str) -> str:
+    """Chart.yaml with the engine in it."""
+    changed, count = re.subn(r"(?m)^engine:.*$", f"engine: {JINJA2}", text)
+    return changed if count else f"{text.rstrip()}\nengine: {JINJA2}\n"

@@ -1,0 +1,341 @@
+"""A template of Helm's syntax rewritten in Jinja2's, tag by tag; the text between stays as it is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pvehelm.chart import convert_known as known
+from pvehelm.chart.convert_expression import ATOM, FILTER, ByHand, Code, Expressions, Scope, string, variable
+from pvehelm.chart.convert_known import ANYTHING, ROOT, Samples
+from pvehelm.chart.convert_layout import Tag, tags, text, written
+from pvehelm.chart.gotpl.syntax import Action, Branch, Call, Name, Pipe, Tree, Variable
+
+_INDEXES = frozenset(("i", "j", "n", "idx", "index", "num", "count"))
+
+
+@dataclass
+class _Block:
+    """What is open: the tags that close it, and the scopes to go back to."""
+
+    word: str
+    closes: list[str]
+    outside: Scope
+    #: The scope of the parts of an if, with or range.
+    base: Scope
+    #: The ``else if`` that follows, in the tree.
+    node: Branch | None = None
+    after: list[str] = field(default_factory=list)
+
+
+class Template:
+    """Converts one file. ``seen`` are the samples that each named template was called with, as far as is known."""
+
+    def __init__(self, source: str, trees: dict[str, Tree], expressions: Expressions, seen: dict[str, Samples]) -> None:
+        self.source, self.expressions, self.seen = source, expressions, seen
+        self.nodes: dict[int, Any] = {}
+        self.cells: set[int] = set()
+        for tree in trees.values():
+            if tree.source == source:
+                self._index(tree.root)
+                _Cells(self.cells).walk(tree.root, {"$": (-1, 0)}, 0)
+        self.blocks: list[_Block] = []
+        root = Code("root", samples=(ROOT,))
+        self.scope = Scope(root, root)
+
+    def _index(self, nodes: list[Any]) -> None:
+        for node in nodes:
+            self.nodes[node.pos] = node
+            if isinstance(node, Branch):
+                self._index(node.body)
+                self._index(node.other or [])
+
+    def converted(self, *, silent: bool = False) -> str:
+        """The template in Jinja2; ``silent``: nothing outside of its definitions is printed."""
+        out, at = [], 0
+        for tag in tags(self.source, silent=silent):
+            out.append(text(self.source[at : tag.start]))
+            self.expressions.scope = self.scope
+            out.append(written(self.source, tag, self.parts(tag)))
+            at = tag.end
+        return "".join([*out, text(self.source[at:])])
+
+    # Tags
+
+    def parts(self, tag: Tag) -> list[str]:
+        """The statements that a tag becomes."""
+        word = tag.word
+        if word == "comment":
+            inside = tag.tokens[0].value[2:-2].strip().replace("#}", "# }")
+            return [f"# {inside}"]
+        if word in ("if", "with", "range"):
+            return self.opened(self.nodes[tag.tokens[0].pos])
+        if word == "else":
+            return self.divided(tag)
+        if word == "end":
+            block = self.blocks.pop()
+            self.scope = block.outside
+            return block.closes
+        if word in ("define", "block"):
+            return self.defined(tag)
+        if word == "template":
+            node = self.nodes[tag.tokens[1].pos]
+            return [self.included(node)]
+        if word in ("break", "continue"):
+            return [word]
+        return self.action(self.nodes[tag.tokens[0].pos])
+
+    def action(self, node: Action) -> list[str]:
+        pipe = node.pipe
+        if not pipe.names:
+            return [f"= {self.expressions.printed(pipe)}"]
+        name = pipe.names[0]
+        changed = self.changed(pipe)
+        if changed:
+            return [f"do {changed}"]
+        code = self.expressions.value(self.expressions.pipe(pipe))
+        return [f"set {self.assigned(name, code) if pipe.assigns else self.declared(name, code)}"]
+
+    def changed(self, pipe: Pipe) -> str:
+        """``$_ := set $map ...``: a change for its own sake."""
+        first = pipe.commands[-1].args[0]
+        if not isinstance(first, Name) or first.name not in ("set", "unset", "merge", "mergeOverwrite", "fail"):
+            return ""
+        if pipe.names[0].name.strip("$_") or pipe.assigns:
+            return ""
+        if len(pipe.commands) == 1 and len(pipe.commands[0].args) > 1 and first.name != "fail":
+            target = self.expressions.operand(pipe.commands[0].args[1])
+            if target.shared or target.text in ("root", "_", *("Release", "Chart", "Capabilities")):
+                hint = f"make a copy with {{% set own = deepCopy({target.text}) %}}, change and use that"
+                why = ByHand(f"{target.text} is changed, which Jinja2 charts cannot do", hint)
+                return self.expressions.by_hand(pipe, why).text
+        return self.expressions.pipe(pipe).text
+
+    def declared(self, name: Variable, code: Code) -> str:
+        """``name = value`` for a new variable."""
+        local = self.local(name, code)
+        if name.pos in self.cells:
+            return f"{local} = namespace(value={code.text})"
+        return f"{local} = {code.text}"
+
+    def local(self, name: Variable, code: Code) -> str:
+        """Enters a variable into the scope and gives what it is called."""
+        taken = {one.text.partition(".")[0] for key, one in self.scope.variables.items() if key != name.name}
+        taken |= {one.text.partition(".")[0] for key, one in self._outer().items() if key == name.name}
+        taken |= {self.scope.dot.text.partition(".")[0]}
+        word = variable(name.name[1:], taken)
+        shown = f"{word}.value" if name.pos in self.cells else word
+        samples = ANYTHING if name.pos in self.cells else code.samples
+        self.scope.variables[name.name] = Code(shown, ATOM, samples, code.shared)
+        return word
+
+    def _outer(self) -> dict[str, Code]:
+        return self.blocks[-1].outside.variables if self.blocks else {}
+
+    def assigned(self, name: Variable, code: Code) -> str:
+        known_as = self.scope.variables.get(name.name)
+        if known_as is None:
+            return f"_unknown = {self.expressions.by_hand(name, ByHand(f'{name.name} is not set here')).text}"
+        for scope in (self.scope, *(block.outside for block in self.blocks), *(block.base for block in self.blocks)):
+            # It may be either from here on.
+            if (one := scope.variables.get(name.name)) is not None and one.text == known_as.text:
+                samples = known.collected((*one.samples, *code.samples))
+                scope.variables[name.name] = replace(one, samples=samples, shared=one.shared or code.shared)
+        return f"{known_as.text} = {code.text}"
+
+    def included(self, node: Call) -> str:
+        data = self.expressions.value(self.expressions.pipe(node.pipe)) if node.pipe else Code("{}")
+        self.expressions.calls.setdefault(node.name, []).extend(data.samples)
+        return f"= include({string(node.name)}, {data.text})"
+
+    def defined(self, tag: Tag) -> list[str]:
+        from pvehelm.chart.gotpl.literals import unquote
+
+        name = unquote(tag.tokens[1].value)
+        after = []
+        if tag.word == "block":
+            after = [self.included(self.nodes[tag.tokens[1].pos])]
+        self.blocks.append(_Block(tag.word, ["enddefine", *after], self.scope, self.scope))
+        data = Code("_", samples=self.seen.get(name, ANYTHING))
+        self.scope = Scope(data, data)
+        return [f"define {string(name)}"]
+
+    # Branches
+
+    def opened(self, node: Branch) -> list[str]:
+        block = _Block(node.word, [], self.scope, self.scope.inner(), node)
+        self.scope = block.base
+        self.blocks.append(block)
+        self.expressions.scope = self.scope
+        return self.loop(node, block) if node.word == "range" else self.condition(node, block, "if")
+
+    def condition(self, node: Branch, block: _Block, word: str) -> list[str]:
+        """``if`` and ``with``: the value of a with goes by a name of its own where it is more than a path."""
+        expressions, pipe = self.expressions, node.pipe
+        code = expressions.pipe(pipe, truth=node.word == "if" and not pipe.names)
+        sets: list[str] = []
+        dot = None
+        simple = not code.deep and re.fullmatch(r"[A-Za-z_][\w.]*", code.text) is not None
+        if pipe.names and (pipe.assigns or not simple or pipe.names[0].pos in self.cells):
+            code = expressions.value(code)
+            line = self.assigned(pipe.names[0], code) if pipe.assigns else self.declared(pipe.names[0], code)
+            sets.append(f"set {line}")
+            code = self.scope.variables.get(pipe.names[0].name, code)
+        elif pipe.names:
+            self.scope.variables[pipe.names[0].name] = code
+        elif node.word == "with" and not simple:
+            code = expressions.value(code)
+            word_ = variable("it", self._taken())
+            sets.append(f"set {word_} = {code.text}")
+            code = Code(word_, ATOM, code.samples, code.shared)
+        condition = expressions.condition(code)
+        block.base = self.scope
+        inside = replace(code, samples=known.given(code.samples))
+        if node.word == "with":
+            dot = inside
+        self.scope = self.scope.inner(dot)
+        if pipe.names:
+            self.scope.variables[pipe.names[0].name] = inside
+        if sets and word == "elif":
+            block.closes.insert(0, "endif")
+            return ["else", *sets, f"if {condition.text}"]
+        if word == "if":
+            block.closes.append("endif")
+        return [*sets, f"{word} {condition.text}"]
+
+    def _taken(self) -> set[str]:
+        names = {one.text.partition(".")[0] for one in self.scope.variables.values()}
+        return names | {self.scope.dot.text.partition(".")[0]}
+
+    def divided(self, tag: Tag) -> list[str]:
+        block = self.blocks[-1]
+        self.scope = block.base.inner()
+        self.expressions.scope = self.scope
+        if len(tag.tokens) > 1 and tag.tokens[1].kind in ("if", "with"):
+            node = self.nodes[tag.tokens[1].pos]
+            return self.condition(node, block, "elif")
+        return ["else"]
+
+    def loop(self, node: Branch, block: _Block) -> list[str]:
+        pipe = node.pipe
+        if pipe.assigns:
+            code = self.expressions.by_hand(pipe, ByHand("a loop sets variables that were there before"))
+            block.closes.append("endfor")
+            return [f"for item in {code.text}"]
+        code = self.expressions.pipe(pipe)
+        kind = known.kind(code.samples)
+        over = self.over(pipe, code)
+        two = len(pipe.names) == 2
+        if not kind and two:
+            kind = "list" if pipe.names[0].name[1:] in _INDEXES else "map"
+            what = f"{code.text} is taken for a {kind}, as its variables look"
+            self.expressions.note(pipe, what, "for key, value in X | dictsort(true) is for maps, loop.index0 for lists")
+        samples = known.elements(code.samples) if kind in ("map", "list") else ANYTHING
+        element = self.element(node, code, samples)
+        block.closes.append("endfor")
+        self.scope = self.scope.inner(replace(element, shared=code.shared))
+        if pipe.names:
+            self.scope.variables[pipe.names[-1].name] = self.scope.dot
+        if kind == "map":
+            key = self.local(pipe.names[0], Code("", samples=("",))) if two and pipe.names[0].name != "$_" else "_key"
+            over = f"{code_level(over, code)} | dictsort(true)"
+            return [f"for {key}, {element.text} in {over}"]
+        if not two:
+            return [f"for {element.text} in {over}"]
+        index = pipe.names[0]
+        if not _used(node.body, index.name):
+            return [f"for {element.text} in {over}"]
+        if any(isinstance(inner, Branch) and inner.word == "range" for inner in _all(node.body)):
+            word = self.local(index, Code("", samples=(0,)))
+            return [f"for {element.text} in {over}", f"set {word} = loop.index0"]
+        self.scope.variables[index.name] = Code("loop.index0", samples=(0,))
+        return [f"for {element.text} in {over}"]
+
+    def over(self, pipe: Pipe, code: Code) -> str:
+        """What a loop runs over, nothing where it is missing."""
+        last = pipe.commands[-1].args[0]
+        if isinstance(last, Name) and last.name == "until":
+            count = code.text
+            if count.startswith("until(") and count.endswith(")"):
+                return "range(" + count[len("until(") :]
+            if count.endswith("| until"):
+                return f"range({count.removesuffix('| until').strip()})"
+        if known.kind(code.samples) == "number":
+            return f"range({code.text})"
+        if code.lacking is not False:
+            return f"{code.at(FILTER)} | default([])"
+        return code.at(FILTER)
+
+    def element(self, node: Branch, code: Code, samples: Samples) -> Code:
+        """The name of a loop's element: its variable's, or the singular of what the loop runs over."""
+        names = node.pipe.names
+        if names and names[-1].name.strip("$_"):
+            word = variable(names[-1].name[1:], self._taken())
+        else:
+            last = code.text.rpartition(".")[2] if code.below is not None else ""
+            word = variable(_singular(last) or ("i" if code.text.startswith("until") else "item_"), self._taken())
+            word = "item" if word == "item_" else word
+        return Code(word, ATOM, samples)
+
+
+def code_level(over: str, code: Code) -> str:
+    return over if code.level >= FILTER or over.endswith("default([])") else f"({over})"
+
+
+def _singular(word: str) -> str:
+    if not word.isidentifier():
+        return ""
+    for ending, instead in (("ies", "y"), ("sses", "ss"), ("xes", "x"), ("s", "")):
+        if word.endswith(ending) and (ending == "sses" or not word.endswith("ss")):
+            return word[: -len(ending)] + instead
+    return ""
+
+
+def _all(nodes: list[Any]) -> Iterator[Any]:
+    for node in nodes:
+        yield node
+        if isinstance(node, Branch):
+            yield from _all(node.body)
+            yield from _all(node.other or [])
+
+
+def _used(nodes: list[Any], name: str) -> bool:
+    """Whether a variable is named in any of these nodes."""
+    return any(_mentions(node, name) for node in nodes)
+
+
+def _mentions(node: Any, name: str) -> bool:
+    if isinstance(node, Variable):
+        return node.name == name
+    if isinstance(node, (list, tuple)):
+        return any(_mentions(one, name) for one in node)
+    slots = getattr(type(node), "__slots__", ())
+    return any(_mentions(getattr(node, slot), name) for slot in slots if slot not in ("pos", "source", "value"))
+
+
+class _Cells:
+    """Finds variables that are set anew within a loop that they were made outside of: Jinja2 asks for a namespace."""
+
+    def __init__(self, cells: set[int]) -> None:
+        self.cells = cells
+
+    def walk(self, nodes: list[Any], names: dict[str, tuple[int, int]], loops: int) -> None:
+        """``names``: where each variable was made, and in how many loops."""
+        for node in nodes:
+            if isinstance(node, Action):
+                self.pipe(node.pipe, names, loops)
+            elif isinstance(node, Branch):
+                inner = dict(names)
+                self.pipe(node.pipe, inner, loops)
+                deeper = loops + (node.word == "range")
+                self.walk(node.body, dict(inner), deeper)
+                self.walk(node.other or [], dict(inner), loops)
+
+    def pipe(self, pipe: Pipe, names: dict[str, tuple[int, int]], loops: int) -> None:
+        for name in pipe.names:
+            if not pipe.assigns:
+                names[name.name] = (name.pos, loops)
+            elif name.name in names and names[name.name][1] < loops:
+                self.cells.add(names[name.name][0])

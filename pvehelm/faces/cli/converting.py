@@ -1,0 +1,91 @@
+"""chart convert: a chart of Helm's own syntax rewritten in Jinja2."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pvehelm.errors import Problem, PvehelmError, UsageError
+from pvehelm.faces import output
+from pvehelm.faces.cli import options as o
+from pvehelm.faces.cli.command import SOURCE, Session, command
+
+if TYPE_CHECKING:
+    from pvehelm.actions.conversion import Converted
+
+
+@command("output", *SOURCE)
+def convert(
+    session: Session,
+    path: o.ChartPath,
+    to: Annotated[str, typer.Option("--to", help="The dialect to write it in.", metavar="jinja2")] = "jinja2",
+    out: Annotated[
+        str, typer.Option("--out", help="The new chart's folder; CHART-jinja2 unless given.", metavar="DIR")
+    ] = "",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Write into a folder that exists; its other files stay.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--report", help="Write nothing, only report.")] = False,
+) -> int:
+    """Rewrite a chart of Helm's own template syntax in Jinja2, and prove it.
+
+    What goes by rule is written; what does not fails at its place until a person has written it. Both charts are
+    rendered with values.yaml and each file under ci/, and compared document by document. Exit code 1 while anything
+    is left to do or differs.
+    """
+    from pvehelm.actions import conversion
+    from pvehelm.chart.dialects import with_engine
+    from pvehelm.faces.cli.chart import sources_of
+
+    if to != "jinja2":
+        raise UsageError(f"--to {to}: charts are converted to jinja2")
+    # Charts that name no engine are Helm's, or there would be nothing to convert.
+    chart = with_engine(o.load_chart(path, session), "gotpl")
+    folder = Path(out or f"{Path(path).name.removesuffix('.tgz')}-{to}")
+    if not dry_run:
+        _check(folder, overwrite=overwrite)
+    made = conversion.convert(chart, sources_of(path, chart))
+    if not dry_run:
+        for name, content in made.files.items():
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+    data = {"chart": path, "out": "" if dry_run else str(folder), **made.as_dict()}
+    output.show(session.output, data, lambda: _table(made, "" if dry_run else str(folder)))
+    return 0 if made.proven else 1
+
+
+def _check(folder: Path, *, overwrite: bool) -> None:
+    if folder.is_file():
+        raise PvehelmError(f"{folder} is a file", hint="--out names another folder")
+    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
+        hint = "--out names another folder, --overwrite writes into this one, --report writes nothing"
+        raise PvehelmError(f"{folder} exists already", hint=hint)
+
+
+def _table(made: Converted, folder: str) -> None:
+    on = output.colours_wanted(sys.stdout)
+
+    def told(title: str, colour: str, problems: tuple[Problem, ...]) -> None:
+        for problem in problems:
+            sys.stdout.write(output.paint(f"[{title}] ", colour, on) + output.problem_text(problem, on) + "\n")
+
+    told("BY HAND", "red", made.by_hand)
+    told("NOTE", "yellow", made.notes)
+    rows = [[proof.values, str(proof.documents), "same" if proof.same else "DIFFERS"] for proof in made.proofs]
+    output.table(rows, ("VALUES", "DOCUMENTS", "RESULT"))
+    for proof in made.proofs:
+        told(proof.values, "red", proof.differences)
+    count = len(made.templates)
+    where = f" in {folder}" if folder else ", nothing written"
+    sys.stdout.write(f"{count} {'template' if count == 1 else 'templates'} converted{where}; ")
+    left = len(made.by_hand)
+    if made.proven:
+        sys.stdout.write("both charts render the same\n")
+    elif left:
+        sys.stdout.write(f"{left} {'place' if left == 1 else 'places'} to be written by hand\n")
+    else:
+        sys.stdout.write("the charts differ\n")
