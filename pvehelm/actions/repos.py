@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,7 +11,7 @@ from pvehelm.errors import InvalidError, NotFoundError, Problem, PvehelmError, U
 
 if TYPE_CHECKING:
     from pvehelm.chart.archives import Archive
-    from pvehelm.chart.book import Book, Repository
+    from pvehelm.chart.book import Book, Login, Repository
     from pvehelm.chart.chart import Chart
     from pvehelm.chart.lock import Locked
     from pvehelm.chart.resolver import Chosen
@@ -229,22 +228,18 @@ def push(archive: Archive, target: str, *, url: str = "", force: bool = False) -
 
 
 @action("local", "registry-login")
-def registry_login(host: str, username: str, *, password: str = "", secret: str = "", service: str = "") -> None:
-    """Log in at a registry; the login is kept for the owner's eyes only. ``service``: another host that may have it,
-    for tokens."""
+def registry_login(host: str, login: Login) -> None:
+    """Log in at a registry; the login is kept for the owner's eyes only. Without a user it is said how to ask it."""
     from pvehelm.chart import registry, repositories
-    from pvehelm.chart.fetch import Credentials
 
-    have = book()
-    if not re.fullmatch(repositories.HOST, host):
-        raise UsageError(f"{host!r} is no registry", hint="for example registry.example.org or localhost:5000")
-    if not secret:
-        asked = registry.Registry(host, Credentials(username, password), service)
+    repositories.check_registry(host, login.service)
+    if login.username and not login.secret:
+        asked = registry.Registry(host, login)
         try:
             asked.check()
         finally:
             asked.close()
-    repositories.login(have, host, username, password=password, secret=secret, service=service)
+    repositories.login(book(), host, login)
 
 
 @action("local", "registry-logout")

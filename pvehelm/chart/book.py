@@ -39,6 +39,25 @@ class Repository(NamedTuple):
         return self.url.rstrip("/")
 
 
+class Login(NamedTuple):
+    """What is known about a registry: who logs in and with which password (or the reference to it), the ``service``
+    besides that may have the login for tokens, and whether the registry is asked over plain http."""
+
+    username: str = ""
+    password: str = ""
+    secret: str = ""
+    service: str = ""
+    plain_http: bool = False
+
+    def credentials(self, host: str) -> Credentials | None:
+        """The credentials, if it has any. Raises InvalidError when the reference leads nowhere."""
+        from pvehelm.chart.fetch import Credentials
+
+        if not self.username:
+            return None
+        return Credentials(self.username, _referred(self.secret, f"registry {host}") if self.secret else self.password)
+
+
 class Book(NamedTuple):
     """What is configured: repositories by name, and the logins at registries by ``host[:port]``."""
 
@@ -81,21 +100,15 @@ class Book(NamedTuple):
             )
         return Credentials(repository.username, str(stored["password"]))
 
-    def login_of(self, host: str) -> Credentials | None:
-        """The credentials for a registry."""
-        from pvehelm.chart.fetch import Credentials
-
+    def login_of(self, host: str) -> Login:
+        """What is known about a registry: from ``registry login``, else from where Docker keeps logins."""
         stored = stored_credentials(self.path)["registries"].get(host)
-        if not stored:
-            return None
-        password = str(stored.get("password", ""))
-        if stored.get("secret"):
-            password = _referred(str(stored["secret"]), f"registry {host}")
-        return Credentials(str(stored.get("username", "")), password)
-
-    def token_service_of(self, host: str) -> str:
-        """The host that the user lets have the login at a registry, for tokens; '' for none but the registry."""
-        return str(stored_credentials(self.path)["registries"].get(host, {}).get("tokenService", ""))
+        if stored is None:
+            return Login(*_docker_login(host))
+        user, password, secret, service = (
+            str(stored.get(key, "")) for key in ("username", "password", "secret", "tokenService")
+        )
+        return Login(user, password, secret, service, stored.get("plainHttp") is True)
 
 
 def load(path: str | None = None) -> Book:
@@ -165,6 +178,21 @@ def stored_credentials(path: str) -> dict[str, dict[str, Any]]:
     if not parts or not all(isinstance(part, dict) for part in parts.values()):
         raise InvalidError(f"{file} is damaged", hint="remove it, and add or log in again")
     return {key: {name: one for name, one in part.items() if isinstance(one, dict)} for key, part in parts.items()}
+
+
+def _docker_login(host: str) -> tuple[str, str]:
+    """User and password for a registry as ``docker login`` keeps them without a helper; empty when there are none."""
+    from base64 import b64decode
+
+    folder = os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")
+    try:
+        with open(os.path.join(folder, "config.json"), encoding="utf-8") as file:
+            auths = json.load(file)["auths"]
+        found = auths.get(host) or auths.get(f"https://{host}") or {}
+        user, _, password = b64decode(found.get("auth", ""), validate=True).decode().partition(":")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return "", ""
+    return user, password
 
 
 def _referred(secret: str, what: str) -> str:

@@ -17,8 +17,8 @@ from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from pvehelm.chart import versions
 from pvehelm.chart.archives import Archive, cached, keep, opened
-from pvehelm.chart.book import Book
-from pvehelm.chart.fetch import MAX_ARCHIVE, MAX_SMALL, Answer, Credentials, Fetcher, basic, origin
+from pvehelm.chart.book import Book, Login
+from pvehelm.chart.fetch import MAX_ARCHIVE, MAX_SMALL, Answer, Fetcher, basic, origin
 from pvehelm.chart.repositories import HOST, registry_url
 from pvehelm.errors import ApiError, AuthError, InvalidError, NotFoundError, RefusedError, UsageError
 
@@ -64,15 +64,17 @@ def parse(text: str) -> Reference:
     return Reference(host, path, tag, digest)
 
 
-class Registry:
-    """One registry; ``credentials`` are the login's, ``service`` the host besides that the user lets have them, for
-    tokens. Raises as Fetcher does."""
+NOBODY = Login()
 
-    def __init__(self, host: str, credentials: Credentials | None = None, service: str = "") -> None:
+
+class Registry:
+    """One registry, asked with what is known about it. Raises as Fetcher does."""
+
+    def __init__(self, host: str, login: Login = NOBODY) -> None:
         self.host = host
-        self.service = service
-        self.url = registry_url(host)
-        self.login = credentials
+        self.service = login.service
+        self.url = registry_url(host, login.plain_http)
+        self.login = login.credentials(host)
         self.fetcher = Fetcher(self.url)
         self.token = ""
 
@@ -267,8 +269,8 @@ class Registry:
 
 
 def open_registry(book: Book, host: str) -> Registry:
-    """The registry at ``host`` with the login that the book has for it."""
-    return Registry(host, book.login_of(host), book.token_service_of(host))
+    """The registry at ``host`` with what the book knows about it."""
+    return Registry(host, book.login_of(host))
 
 
 def _host(place: str) -> str:

@@ -7,7 +7,7 @@ import os
 import re
 from typing import Any
 
-from pvehelm.chart.book import HEADER, NAME, Book, Repository, credentials_file, load, stored_credentials
+from pvehelm.chart.book import HEADER, NAME, Book, Login, Repository, credentials_file, load, stored_credentials
 from pvehelm.chart.fetch import is_loopback, local_path, origin
 from pvehelm.contextfile import locked, write
 from pvehelm.errors import InvalidError, UsageError
@@ -67,18 +67,22 @@ def remove(book: Book, names: list[str]) -> Book:
         return _save(book._replace(repositories={k: v for k, v in book.repositories.items() if k not in names}), stored)
 
 
-def login(book: Book, host: str, username: str, *, password: str = "", secret: str = "", service: str = "") -> None:
-    """Keep the credentials for a registry; ``service``: the other host that may have them, for tokens."""
+def login(book: Book, host: str, login: Login) -> None:
+    """Keep what is known about a registry."""
+    check_registry(host, login.service)
+    names = {"service": "tokenService", "plain_http": "plainHttp"}
+    with locked(book.path):
+        stored = stored_credentials(book.path)
+        stored["registries"][host] = {names.get(key, key): value for key, value in login._asdict().items() if value}
+        _save(None, stored, book.path)
+
+
+def check_registry(host: str, service: str = "") -> None:
+    """Whether a registry's name and its token service's can be used. Raises UsageError."""
     if not re.fullmatch(HOST, host):
         raise UsageError(f"{host!r} is no registry", hint="for example registry.example.org or localhost:5000")
     if service and not re.fullmatch(HOST, service):
         raise UsageError(f"{service!r} is no host", hint="--token-service takes a host, such as auth.example.org")
-    with locked(book.path):
-        stored = stored_credentials(book.path)
-        kept = {"secret": secret} if secret else {"password": password}
-        kept |= {"tokenService": service} if service else {}
-        stored["registries"][host] = {"username": username, **kept}
-        _save(None, stored, book.path)
 
 
 def logout(book: Book, host: str) -> bool:
@@ -91,9 +95,9 @@ def logout(book: Book, host: str) -> bool:
         return known
 
 
-def registry_url(host: str) -> str:
-    """The web address of a registry: https, but http for one on this machine."""
-    return f"{'http' if is_loopback(host) else 'https'}://{host}"
+def registry_url(host: str, plain_http: bool = False) -> str:
+    """The web address of a registry: https, but http for one on this machine, or where the user said so."""
+    return f"{'http' if plain_http or is_loopback(host) else 'https'}://{host}"
 
 
 def _save(book: Book | None, stored: dict[str, dict[str, Any]], path: str = "") -> Book:

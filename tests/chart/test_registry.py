@@ -10,7 +10,7 @@ import pytest
 
 from pvehelm.chart import publishing, registry, repositories
 from pvehelm.chart.archives import Archive, opened
-from pvehelm.chart.fetch import Credentials
+from pvehelm.chart.book import Login, load
 from pvehelm.chart.sources import fetch
 from pvehelm.errors import AuthError, InvalidError, NotFoundError, RefusedError, UsageError
 from tests.chart.servers import Hub, hub_server, packed
@@ -33,14 +33,14 @@ def _archive(name: str = "web", version: str = "1.0.0", **more: str) -> Archive:
 
 
 def _push(hub: Hub, archive: Archive, **options: bool) -> list[str]:
-    return publishing.to_registry(repositories.load(), archive, f"oci://{hub.host}/charts", **options)
+    return publishing.to_registry(load(), archive, f"oci://{hub.host}/charts", **options)
 
 
 def test_there_and_back(hub: Hub) -> None:
     for version in ("1.0.0", "1.1.0+b.1", "1.2.0-rc.1", "0.9.0"):
         _push(hub, _archive("web", version))
     hub.manifests[("charts/web", "latest")] = b"{}"
-    book, url = repositories.load(), f"oci://{hub.host}/charts/web"
+    book, url = load(), f"oci://{hub.host}/charts/web"
     assert fetch(book, url).chart.version == "1.1.0+b.1"
     assert fetch(book, url, devel=True).chart.version == "1.2.0-rc.1"
     assert fetch(book, url, version="<1").chart.version == "0.9.0"
@@ -67,7 +67,7 @@ def test_as_helm_puts_it_there(hub: Hub) -> None:
     assert json.loads(hub.blobs[manifest["config"]["digest"]])["description"] == "A web"
     assert manifest["layers"][0]["mediaType"] == "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
     assert manifest["layers"][0]["size"] == len(archive.data)
-    assert fetch(repositories.load(), f"oci://{hub.host}/charts/web").sidecars == archive.sidecars
+    assert fetch(load(), f"oci://{hub.host}/charts/web").sidecars == archive.sidecars
 
 
 def test_what_is_there_is_not_replaced(hub: Hub) -> None:
@@ -84,16 +84,16 @@ def test_logins(hub: Hub) -> None:
     with pytest.raises(AuthError) as caught:
         _push(hub, _archive())
     assert "registry login" in caught.value.hint
-    repositories.login(repositories.load(), hub.host, "me", password="wrong")
+    repositories.login(load(), hub.host, Login("me", "wrong"))
     with pytest.raises(AuthError):
         _push(hub, _archive())
-    repositories.login(repositories.load(), hub.host, "me", password="secret")
+    repositories.login(load(), hub.host, Login("me", "secret"))
     _push(hub, _archive())
-    assert fetch(repositories.load(), f"oci://{hub.host}/charts/web").chart.version == "1.0.0"
+    assert fetch(load(), f"oci://{hub.host}/charts/web").chart.version == "1.0.0"
     sent = {(path.partition("?")[0], h.get("authorization", "")[:6]) for _, path, h in hub.seen}
     assert {path for path, scheme in sent if scheme == "Basic "} == {"/token"}
-    assert repositories.logout(repositories.load(), hub.host)
-    assert not repositories.logout(repositories.load(), hub.host)
+    assert repositories.logout(load(), hub.host)
+    assert not repositories.logout(load(), hub.host)
 
 
 REALMS = [
@@ -114,7 +114,7 @@ REALMS = [
 
 @pytest.mark.parametrize(("host", "realm", "service", "fine"), REALMS)
 def test_whom_a_login_is_entrusted_to(host: str, realm: str, service: str, fine: bool) -> None:
-    asked = registry.Registry(host, Credentials("me", "secret"), service)
+    asked = registry.Registry(host, Login("me", "secret", service=service))
     try:
         if fine:
             asked._entrust(realm)
@@ -137,10 +137,10 @@ def test_who_has_no_login_may_ask_anybody_for_a_token() -> None:
 
 
 def test_the_token_service_is_kept_with_the_login() -> None:
-    repositories.login(repositories.load(), "docker.test", "me", secret="secret://env/X", service="auth.test")
-    assert repositories.load().token_service_of("docker.test") == "auth.test"
+    repositories.login(load(), "docker.test", Login("me", secret="secret://env/X", service="auth.test"))
+    assert load().login_of("docker.test").service == "auth.test"
     with pytest.raises(UsageError, match="is no host"):
-        repositories.login(repositories.load(), "docker.test", "me", password="x", service="https://auth.test/")
+        repositories.login(load(), "docker.test", Login("me", "x", service="https://auth.test/"))
 
 
 def test_registries_that_lie(hub: Hub) -> None:
@@ -148,7 +148,7 @@ def test_registries_that_lie(hub: Hub) -> None:
     good = hub.manifests[("charts/web", "1.0.0")]
     manifest = json.loads(good)
     url = f"oci://{hub.host}/charts/web:1.0.0"
-    book = repositories.load()
+    book = load()
     layer = manifest["layers"][0]["digest"]
     data, hub.blobs[layer] = hub.blobs[layer], b"changed"
     with pytest.raises(InvalidError, match="not what it should be"):
@@ -181,3 +181,33 @@ def test_registries_that_lie(hub: Hub) -> None:
 def test_references_that_are_none(text: str) -> None:
     with pytest.raises(UsageError):
         registry.parse(text)
+
+
+def test_a_registry_over_plain_http_is_one_that_the_user_named() -> None:
+    assert registry.Registry("registry.lab").url == "https://registry.lab"
+    repositories.login(load(), "registry.lab", Login(plain_http=True))
+    kept = load().login_of("registry.lab")
+    assert kept == Login(plain_http=True)
+    assert registry.Registry("registry.lab", kept).url == "http://registry.lab"
+
+
+DOCKER = [
+    ({"auths": {"hub.test": {"auth": "bWU6c2VjcmV0"}}}, Login("me", "secret")),
+    ({"auths": {"https://hub.test": {"auth": "bWU6YTpi"}}}, Login("me", "a:b")),
+    ({"auths": {"hub.test": {}}, "credsStore": "desktop"}, Login()),
+    ({"auths": {"hub.test": {"auth": "no base64!"}}}, Login()),
+    ({"auths": []}, Login()),
+    ([], Login()),
+]
+
+
+@pytest.mark.parametrize(("config", "login"), DOCKER)
+def test_logins_that_docker_keeps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: object, login: Login
+) -> None:
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    assert load().login_of("hub.test") == Login()
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert load().login_of("hub.test") == login
+    repositories.login(load(), "hub.test", Login("own", "x"))
+    assert load().login_of("hub.test") == Login("own", "x")

@@ -318,13 +318,18 @@ def login(
     token_service: Annotated[
         str, typer.Option("--token-service", help="Another host that may have the login, for tokens.", metavar="HOST")
     ] = "",
+    plain_http: Annotated[
+        bool, typer.Option("--plain-http", help="Ask it over http, which anybody on the way can read and change.")
+    ] = False,
 ) -> None:
     """Log in at a registry. The password comes by prompt, stdin or reference, never as an argument."""
-    if not username:
+    from pvehelm.chart.book import Login
+
+    if not username and not plain_http:
         raise UsageError("login needs --username")
     password = _password(username, password_ref, password_stdin)
-    actions.registry_login(host, username, password=password or "", secret=password_ref, service=token_service)
-    sys.stdout.write("Login Succeeded\n" if not password_ref else f"The login at {host} is kept\n")
+    actions.registry_login(host, Login(username, password or "", password_ref, token_service, plain_http))
+    sys.stdout.write("Login Succeeded\n" if username and not password_ref else f"What was said of {host} is kept\n")
 
 
 @registry_app.command()
