@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pvehelm.chart.chart import Chart
     from pvehelm.chart.manifest import Foreign
     from pvehelm.chart.render import ReleaseInfo, Rendered
+    from pvehelm.chart.rules import Finding, Rule
     from pvehelm.chart.values import ValueFlag
 
 Lookup = Callable[[str, str], Any]
@@ -251,30 +252,66 @@ def lint(
     pve_version: str = "",
     skip_schema: bool = False,
     unused: bool = False,
-) -> tuple[list[Any], bool]:
+) -> tuple[list[Finding], bool]:
     """Check a chart: metadata, values, schema, templates, manifests. Returns findings and whether it passed.
 
-    ``unused`` warns of values, the chart's own included, that no template used.
+    ``strict`` lets warnings count; ``unused`` warns of values, the chart's own included, that no template used. What
+    the chart's own files silence is left out (``chart.rules``).
     """
     from pvehelm.actions.values import unused_values
-    from pvehelm.chart.lint import Finding
     from pvehelm.chart.lint import lint as static
+    from pvehelm.chart.rules import finding, silenced
     from pvehelm.chart.values import from_flags, origins, overlay
 
     findings = static(chart, overlay({}, from_flags(flags)), sources=origins(flags))
-    if not any(finding.severity == "error" for finding in findings):
+    if not any(one.severity == "error" for one in findings):
         try:
             prepared = prepare(chart, flags, skip_schema=skip_schema)
             if chart.metadata.type != "library":
-                offline(prepared, "release-name", "default", pve_version=pve_version, strict=strict, lint=True)
+                made = offline(prepared, "release-name", "default", pve_version=pve_version, strict=strict, lint=True)
+                findings += _made(chart, made, pve_version)
                 if unused:
                     idle = unused_values(chart, flags, defaults=True, pve_version=pve_version)
-                    findings += [Finding(p.where, p.what, p.hint, "warning") for p in idle]
+                    findings += [finding("values-unused", p.where, p.what, p.hint) for p in idle]
         except InvalidError as error:
             problems = error.problems or (Problem(chart.path, str(error), error.hint),)
-            findings = [*(Finding(p.where, p.what, p.hint, "error") for p in problems), *findings]
+            findings = [*(finding("render", _placed(chart, p.where), p.what, p.hint) for p in problems), *findings]
+    findings = silenced(chart, findings, lint_rules())
     bad = ("error", "warning") if strict else ("error",)
-    return findings, not any(finding.severity in bad for finding in findings)
+    return findings, not any(one.severity in bad for one in findings)
+
+
+def _made(chart: Chart, made: Rendered, pve_version: str) -> list[Finding]:
+    """What is found in the manifests."""
+    from pvehelm.api.kinds import Kinds
+    from pvehelm.api.schema import Schema
+    from pvehelm.release.lint import findings
+
+    sources: dict[str, str] = {}
+
+    def collect(one: Chart, prefix: str) -> None:
+        sources.update({f"{prefix}{name}": text for name, text in one.templates.items()})
+        for sub in one.dependencies:
+            collect(sub, f"{prefix}charts/{sub.name}/")
+
+    collect(chart, f"{chart.name}/")
+    found = findings(made.resources, Kinds.load(Schema.load(pve_version)), sources)
+    return [one._replace(where=_placed(chart, one.where)) for one in found]
+
+
+def _placed(chart: Chart, where: str) -> str:
+    """A place in a template as a file that can be opened."""
+    prefix = f"{chart.name}/"
+    return chart.file(where.removeprefix(prefix)) if where.startswith(prefix) else where
+
+
+@action("local")
+def lint_rules() -> dict[str, Rule]:
+    """The rules of lint by name."""
+    from pvehelm.chart.rules import RULES
+    from pvehelm.release.lint import RULES as PROXMOX
+
+    return {**RULES, **PROXMOX}
 
 
 @action("local")

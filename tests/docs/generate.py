@@ -11,6 +11,7 @@ from typing import Any
 import typer
 
 from pvehelm.actions import cluster
+from pvehelm.actions.charts import lint_rules
 from pvehelm.faces.cli import app as root
 from tests.docs import functions
 from tests.helpers import ROOT
@@ -23,7 +24,7 @@ RELEASES = ("9.2", "8.4")
 
 def pages() -> dict[str, str]:
     """File name -> text."""
-    return {"cli.md": cli(), "functions.md": functions.page(NOTICE), "kinds.md": kinds()}
+    return {"cli.md": cli(), "functions.md": functions.page(NOTICE), "kinds.md": kinds(), "lint.md": lint()}
 
 
 # Commands
@@ -52,6 +53,17 @@ def _helps(command: Any, path: list[str], parent: Any) -> Iterator[tuple[list[st
     yield path, "\n".join(line.rstrip() for line in text.strip().splitlines())
     for name in command.list_commands(context) if hasattr(command, "list_commands") else ():
         yield from _helps(command.get_command(context, name), [*path, name], command)
+
+
+# Lint
+
+
+def lint() -> str:
+    lines = ["# Rules of lint", "", NOTICE, ""]
+    lines += ["How they are silenced is in [Developing charts](../chart-development.md#lint).", ""]
+    lines += ["| rule | severity | what it finds |", "|---|---|---|"]
+    lines += [f"| `{name}` | {rule.severity} | {rule.told} |" for name, rule in lint_rules().items()]
+    return "\n".join([*lines, ""])
 
 
 # Kinds

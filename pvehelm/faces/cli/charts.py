@@ -19,10 +19,13 @@ from pvehelm.faces.cli.values import Unused, tell_unused
 
 if TYPE_CHECKING:
     from pvehelm.chart.manifest import Foreign
+    from pvehelm.chart.rules import Finding
+    from pvehelm.chart.values import ValueFlag
 
 PveVersion = Annotated[
     str, typer.Option("--pve-version", help="Render and check for this Proxmox VE version.", metavar="X.Y")
 ]
+LINT_FORMATS = ("table", "json", "yaml", "sarif")
 
 
 @command("namespace", *SOURCE, "engine", "strict")
@@ -109,7 +112,7 @@ def tell_foreign(found: Sequence[Foreign]) -> None:
         sys.stderr.write(f"note: {count} not for Proxmox ({shown}): printed, but nothing that pvehelm installs\n")
 
 
-@command("output", *SOURCE, "engine")
+@command(*SOURCE, "engine")
 def lint(
     session: Session,
     paths: Annotated[list[str], typer.Argument(help="Charts.", metavar="CHART...")],
@@ -124,46 +127,71 @@ def lint(
     skip_schema: o.SkipSchema = False,
     pve_version: PveVersion = "",
     unused: Unused = False,
+    how: Annotated[str, typer.Option("-o", "--output", help="table, json, yaml or sarif.", metavar="FORMAT")] = "table",
 ) -> int:
-    """Check charts: metadata, values, schema, templates, manifests."""
+    """Check charts: metadata, values, schema, templates, manifests.
+
+    .pvehelmlint.yaml and comments (lint: ignore=RULE) silence rules.
+    """
+    if how not in LINT_FORMATS:
+        raise UsageError(f"-o {how}: unknown format", hint=f"one of {', '.join(LINT_FORMATS)}")
     flags = o.value_flags()
     failed, rows = 0, []
+    everything: list[Finding] = []
     for path in paths:
-        try:
-            found, passed = actions.lint(
-                o.load_chart(path, session),
-                flags,
-                strict=strict,
-                pve_version=pve_version,
-                skip_schema=skip_schema,
-                unused=unused,
-            )
-            findings: list[tuple[str, Problem]] = [(finding.severity, finding) for finding in found]
-        except PvehelmError as error:
-            findings, passed = [("error", problem) for problem in error.problems], False
-            if not findings:
-                raise
+        findings, passed = _linted(path, session, flags, strict, pve_version, skip_schema, unused)
         failed += not passed
         if quiet:
-            findings = [(severity, problem) for severity, problem in findings if severity != "info"]
-        rows.append({"chart": path, "passed": passed, "findings": [_row(s, p) for s, p in findings]})
-        if session.output == "table":
+            findings = [one for one in findings if one.severity != "info"]
+        everything += findings
+        rows.append({"chart": path, "passed": passed, "findings": [_row(one) for one in findings]})
+        if how == "table":
             on = output.colours_wanted(sys.stdout)
             sys.stdout.write(f"==> Linting {path}\n")
-            for severity, problem in findings:
-                colour = {"error": "red", "warning": "yellow"}.get(severity, "dim")
+            for one in findings:
+                colour = {"error": "red", "warning": "yellow"}.get(one.severity, "dim")
+                rule = output.paint(f"  ({one.rule})", "dim", on)
+                text = output.problem_text(Problem(*one[:3]), on)
+                first, newline, rest = text.partition("\n")
                 sys.stdout.write(
-                    output.paint(f"[{severity.upper()}] ", colour, on) + output.problem_text(problem, on) + "\n"
+                    output.paint(f"[{one.severity.upper()}] ", colour, on) + first + rule + newline + rest + "\n"
                 )
-    if session.output != "table":
-        output.emit_data(rows, session.output)
+    if how == "sarif":
+        from pvehelm.chart.sarif import report
+
+        output.emit_data(report(everything, actions.lint_rules()), "json")
+    elif how != "table":
+        output.emit_data(rows, how)
     else:
         sys.stdout.write(f"\n{len(paths)} chart(s) linted, {failed} chart(s) failed\n")
     return 1 if failed else 0
 
 
-def _row(severity: str, problem: Problem) -> dict[str, str]:
-    return {"severity": severity} | {name: getattr(problem, name) for name in ("where", "what", "hint")}
+def _linted(
+    path: str,
+    session: Session,
+    flags: Sequence[ValueFlag],
+    strict: bool,
+    pve_version: str,
+    skip_schema: bool,
+    unused: bool,
+) -> tuple[list[Finding], bool]:
+    """The findings of a chart, also of one that can't be loaded, and whether it passed."""
+    try:
+        chart = o.load_chart(path, session)
+        return actions.lint(
+            chart, flags, strict=strict, pve_version=pve_version, skip_schema=skip_schema, unused=unused
+        )
+    except PvehelmError as error:
+        if not error.problems:
+            raise
+        from pvehelm.chart.rules import finding
+
+        return [finding("chart-load", p.where, p.what, p.hint) for p in error.problems], False
+
+
+def _row(one: Finding) -> dict[str, str]:
+    return {name: getattr(one, name) for name in ("severity", "rule", "where", "what", "hint")}
 
 
 @command()
