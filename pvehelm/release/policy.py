@@ -160,7 +160,7 @@ def zone_of(name: str) -> tzinfo:
         return UTC
     try:
         return ZoneInfo(name)
-    except (OSError, ValueError):
+    except (KeyError, OSError, ValueError):
         raise UsageError(f"{name!r} is no timezone known here", hint="for example Europe/Berlin or UTC") from None
 
 
