@@ -87,8 +87,8 @@ def status(ctx: Context, name: str, revision: int = 0) -> tuple[Release, Revisio
 def history(ctx: Context, name: str, limit: int = 256) -> list[Revision]:
     """The revisions of a release, oldest first."""
     key = ctx.key(name)
-    ctx.store.get(key)
-    return list(ctx.store.revisions(key))[-limit:]
+    ctx.store.get(key, bodies=False)
+    return ctx.store.revisions(key, limit=limit)
 
 
 @action("read")

@@ -228,11 +228,13 @@ class Store(SealedSecrets, Trail):
             self._collect(digest for digest in before if digest != changes["events"])
             self._supersede(release, number, status)
 
-    def revisions(self, key: ReleaseKey, *, bodies: bool = False) -> builtins.list[Revision]:
-        """The history, oldest first; summaries unless ``bodies``. Empty for an unknown release."""
-        sql = f"SELECT {_SUMMARY} FROM revisions v WHERE v.release_id = ? ORDER BY v.number"
+    def revisions(self, key: ReleaseKey, *, bodies: bool = False, limit: int = 0) -> builtins.list[Revision]:
+        """The history, oldest first, of the newest ``limit`` (0: all); summaries unless ``bodies``. Empty for an
+        unknown release."""
+        sql = f"SELECT {_SUMMARY} FROM revisions v WHERE v.release_id = ? ORDER BY v.number DESC LIMIT ?"
         with self.db.transaction(write=False):
-            found = [_summary(row) for row in self.db.rows(sql, (self.id_of(key),))]
+            found = [_summary(row) for row in self.db.rows(sql, (self.id_of(key), limit or 2**31 - 1))]
+            found.reverse()
             return [self.revision(key, one.number) for one in found] if bodies else found
 
     def revision(self, key: ReleaseKey, number: int) -> Revision:

@@ -19,6 +19,7 @@ from pvehelm.errors import InvalidError, NotFoundError, RefusedError, StoreError
 from pvehelm.release.database import Database
 from pvehelm.release.inventory import Inventory, Owned
 from pvehelm.release.release import Release, ReleaseKey, Revision, Status
+from pvehelm.release.sqlite import SqliteDatabase
 from pvehelm.release.store import Store, open_store, url_path
 from tests.helpers import ROOT
 from tests.release.conftest import WEB
@@ -450,6 +451,40 @@ def test_database_interface_is_small() -> None:
         "value",
         "version",
     }
+
+
+# -- long histories --------------------------------------------------------------------------------------------
+
+
+def test_a_long_history_costs_no_more(sqlite_url: str) -> None:
+    """Counted in the database's own steps, which no busy computer changes."""
+    with open_store(sqlite_url) as store:
+        steps: dict[int, list[int]] = {}
+        assert isinstance(store.db, SqliteDatabase)
+        assert store.db._connection is not None
+        counted = [0]
+
+        def count() -> int:
+            counted[0] += 1
+            return 0
+
+        for number in range(1, 1001):
+            store.put_revision(WEB, Revision(number, Status.deployed, values={"n": number}))
+            if number not in (20, 1000):
+                continue
+            store.db._connection.set_progress_handler(count, 1)
+            for work in (
+                lambda: store.list("c1"),
+                lambda: store.get(WEB),
+                lambda: store.revisions(WEB, limit=10),
+                lambda: store.next_number(WEB),
+            ):
+                counted[0] = 0
+                work()
+                steps.setdefault(number, []).append(counted[0])
+            store.db._connection.set_progress_handler(None, 1)
+        for few, many in zip(steps[20], steps[1000], strict=True):
+            assert many <= 1.3 * few
 
 
 # -- start-up --------------------------------------------------------------------------------------------------
