@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +12,14 @@ import pytest
 import yaml
 
 from pvehelm.simulator.world import World, differences, world
+from tests.charts import repo
 from tests.helpers import ROOT
 from tests.release.lab import Lab
 
 OWN = Path(__file__).parent
-FIRST_PARTY = sorted(place.parent for place in (ROOT / "charts").glob("*/Chart.yaml"))
+ALL = sorted(place.parent for place in (ROOT / "charts").glob("*/Chart.yaml"))
+LIBRARIES = [ROOT / "charts/common"]
+FIRST_PARTY = [chart for chart in ALL if chart not in LIBRARIES]
 EVERY_KIND = OWN / "every-kind"
 CHARTS = [*FIRST_PARTY, EVERY_KIND]
 CI_FILES = [(chart, file) for chart in CHARTS for file in sorted((chart / "ci").glob("*.yaml"))]
@@ -22,6 +27,13 @@ CI_FILES = [(chart, file) for chart in CHARTS for file in sorted((chart / "ci").
 PROMISED = {
     *("VirtualMachine", "Container", "Pool", "Storage", "Image", "SecurityGroup", "FirewallRules", "FirewallOptions"),
     *("IPSet", "Alias", "HAResource", "HARule", "BackupJob", "User", "Group", "Role", "AccessControl", "Token"),
+}
+
+
+#: What has to be allowed by name: commands in guests, and what reaches beyond a release.
+PRIVILEGED = {
+    **{name: {"GuestExec"} for name in ("k3s", "postgresql", "docker-host", "monitoring")},
+    "network-base": {"Zone", "VNet", "Subnet"},
 }
 
 
@@ -33,6 +45,7 @@ class Life:
     first: tuple[str, ...]  # flags of the installation
     changes: tuple[tuple[str, ...], ...]  # flags of each upgrade; all of it can be undone
     allow: tuple[str, ...] = ()
+    remove: tuple[str, ...] = ()  # flags of the removal
 
 
 LIVES = {
@@ -59,6 +72,73 @@ LIVES = {
         (),
         (("--set", "cores=2,memory=1024,swap=0,tags={a,b}"), ("--set", "network.ip=10.0.0.5/24,onboot=false")),
     ),
+    "k3s": Life(
+        ROOT / "charts/k3s",
+        (),
+        (
+            ("--set", "agents.count=3,k3s.version=v1.31.5+k3s1,firewall.api={10.1.0.0/16}"),
+            ("--set", "provision.enabled=false,firewall.enabled=false,backup.enabled=true,servers.memory=8192"),
+        ),
+        ("--allow-privileged", "GuestExec"),
+    ),
+    "postgresql": Life(
+        ROOT / "charts/postgresql",
+        ("--set", "postgresql.password=secret://env/EVERY_KIND_PASSWORD"),
+        (
+            ("--set", "replicas=2,postgresql.clients={10.9.0.0/16}"),
+            ("--set", "firewall.enabled=false,backup.keepDaily=3"),
+        ),
+        ("--allow-privileged", "GuestExec", "--allow-destroy", "VirtualMachine/web-pg-2"),
+        ("--allow-destroy", "VirtualMachine/web-pg-0", "--allow-destroy", "VirtualMachine/web-pg-1"),
+    ),
+    "docker-host": Life(
+        ROOT / "charts/docker-host",
+        (),
+        (
+            ("--set", "replicas=2,variables.TOKEN=secret://env/EVERY_KIND_PASSWORD,firewall.ports[0].port=8080"),
+            ("--set", "provision.enabled=false,backup.enabled=true,network.vlan=9"),
+        ),
+        ("--allow-privileged", "GuestExec"),
+    ),
+    "monitoring": Life(
+        ROOT / "charts/monitoring",
+        (),
+        (
+            ("--set", "metrics.port=2003,prometheus.targets.nodes={10.0.0.11:9100},grafana.port=80"),
+            ("--set", "metrics.enabled=false,backup.enabled=true"),
+        ),
+        ("--allow-privileged", "GuestExec"),
+        ("--allow-destroy", "VirtualMachine/web-monitoring"),
+    ),
+    "container-fleet": Life(
+        ROOT / "charts/container-fleet",
+        (),
+        (
+            (
+                "--set",
+                "containers.web.memory=256,containers.cache.order=2,containers.cache.ip=10.0.0.9/24,backup.enabled=true",
+            ),
+        ),
+        (),
+        ("--allow-destroy", "Container/web-db"),
+    ),
+    "network-base": Life(
+        ROOT / "charts/network-base",
+        (),
+        (
+            (
+                "--set",
+                "vnets.apps.alias=Web,aliases.monitor=10.0.0.50,groups.web[0].from=monitor,datacenter.manage=true",
+            ),
+            ("--set", "vnets.data=null,ipsets.admins={10.0.0.0/24,!10.0.0.66}"),
+        ),
+        ("--allow-privileged", "Zone", "--allow-privileged", "VNet", "--allow-privileged", "Subnet"),
+    ),
+    "backup-policy": Life(
+        ROOT / "charts/backup-policy",
+        (),
+        (("--set", "jobs.weekly.schedule=sat 05:00,jobs.weekly.all=true,defaults.keep.daily=2"),),
+    ),
     "every-kind": Life(
         EVERY_KIND,
         ("--set", "password=secret://env/EVERY_KIND_PASSWORD"),
@@ -77,7 +157,7 @@ def password(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EVERY_KIND_PASSWORD", "correct horse")
 
 
-@pytest.mark.parametrize("chart", CHARTS, ids=ids)
+@pytest.mark.parametrize("chart", [*CHARTS, *LIBRARIES], ids=ids)
 def test_lint(lab: Lab, chart: Path) -> None:
     result = lab.run("lint", str(chart))
     assert not re.search(r"\[(WARNING|ERROR)\]", result.text), result
@@ -119,7 +199,7 @@ def test_life(lab: Lab, name: str) -> None:
     last = lab.history("web")[-1]
     assert (last["description"], last["rollback_revision"]) == ("Rollback to 1", 1)
     lab.sound("web")
-    lab.run("uninstall", "web", "--yes")
+    lab.run("uninstall", "web", "--yes", *life.remove)
     lab.sound()
     assert differences(empty, world(lab.state)) == []
     assert lab.run("list", "-o", "json").json == []
@@ -192,16 +272,48 @@ def test_every_kind_uses_every_kind(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("chart", FIRST_PARTY, ids=ids)
-def test_first_party_charts_need_no_permission(lab: Lab, chart: Path) -> None:
-    result = lab.run("install", "web", str(chart), "--dry-run")
+def test_first_party_charts_need_no_other_permission(lab: Lab, chart: Path) -> None:
+    needed = PRIVILEGED.get(chart.name, set())
+    result = lab.run("install", "web", str(chart), "--dry-run", code=None)
     assert "Plan: " in result.out
+    assert set(re.findall(r"--allow-privileged (\w+)", result.text)) == needed
+    for kind in needed:
+        assert f"--allow-privileged {kind}" in (chart / "README.md").read_text()
 
 
 @pytest.mark.parametrize("chart", FIRST_PARTY, ids=ids)
 def test_first_party_charts_are_complete(chart: Path) -> None:
-    for name in ("README.md", "values.yaml", "values.schema.json", "templates/NOTES.txt"):
+    for name in ("README.md", "values.yaml", "values.schema.json", "templates/NOTES.txt", "icon.svg"):
         assert (chart / name).is_file(), f"{chart.name} has no {name}"
     assert list((chart / "ci").glob("*.yaml"))
+    assert list((chart / "tests").glob("*_test.yaml"))
+
+
+@pytest.mark.parametrize("chart", ALL, ids=ids)
+def test_what_charts_hold_of_others_is_as_it_is_there(lab: Lab, chart: Path) -> None:
+    definition = (chart / "Chart.yaml").read_text()
+    hint = "run python -m tests.charts.repo"
+    assert repo.with_icon(definition, chart / "icon.svg") == definition, hint
+    assert repo.outdated(chart) == [], hint
+    if (chart / "values.yaml").is_file():
+        lab.run("schema", "values", str(chart), "--check")
+
+
+@pytest.mark.parametrize(("chart", "file"), [(c, f) for c, f in CI_FILES if c.name in PRIVILEGED], ids=str)
+def test_scripts_are_scripts(lab: Lab, chart: Path, file: Path) -> None:
+    shell = shutil.which("dash") or "sh"
+    for flags in ((), ("-f", str(file))):
+        rendered = lab.run("template", "x", str(chart), *flags).out
+        for document in yaml.safe_load_all(rendered):
+            if document and document["kind"] == "GuestExec":
+                done = subprocess.run([shell, "-n"], input=document["spec"]["stdin"], capture_output=True, text=True)
+                assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("chart", FIRST_PARTY, ids=ids)
+def test_suites_hold_for_8_4(lab: Lab, chart: Path) -> None:
+    result = lab.run("chart", "test", str(chart), "--pve-version", "8.4", code=None)
+    assert result.code == 0, result
 
 
 @pytest.mark.parametrize("chart", FIRST_PARTY, ids=ids)
