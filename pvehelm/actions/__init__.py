@@ -43,6 +43,7 @@ MODULES = (
     "tasks",
     "access",
     "importing",
+    "adoption",
 )
 
 

@@ -107,7 +107,7 @@ async def apply(
     namespace: str = "",
 ) -> Result:
     """Apply manifests as a set: make and change what they say, and remember it as the set's next revision."""
-    from pvehelm.actions.releases import check_name
+    from pvehelm.actions.releases import check_name, settled
     from pvehelm.release import sets
     from pvehelm.release.desire import Options
     from pvehelm.release.pipeline import run
@@ -115,6 +115,7 @@ async def apply(
     if not resources:
         raise UsageError("there are no manifests in what was given")
     key = ctx.key(check_name(name), namespace)
+    await settled(ctx, key, options)
     desire = await sets.applied(ctx, key, resources, prune=prune, description=description)
     return await run(ctx, key, desire, options or Options())
 

@@ -20,7 +20,15 @@ if TYPE_CHECKING:
     from pvehelm.release.pipeline import Result
     from pvehelm.release.release import Release, Revision
 
+# The name that a release's chart is rendered under, where it was renamed since.
+CALLED = "pvehelmName"
 NAME = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+
+
+def _recorded(release: Release, revision: Revision) -> dict[str, Any]:
+    """The user values of a revision, with the name that the chart is rendered under by now."""
+    called = {name: value for name, value in release.current.user_values.items() if name == CALLED}
+    return {name: value for name, value in revision.user_values.items() if name != CALLED} | called
 
 
 def _from_history(recorded: Mapping[str, Any], given: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -41,6 +49,14 @@ def check_name(name: str) -> str:
             f"{name!r} is no release name", hint="lower-case letters, digits, '-' and '.', at most 53 characters"
         )
     return name
+
+
+async def settled(ctx: Context, key: ReleaseKey, options: Options | None) -> None:
+    """Finish what an interrupted adopt or move left, since manifests depend on it; a dry run leaves it."""
+    from pvehelm.release.handover import settle
+
+    if options is None or not options.dry_run:
+        await settle(ctx, key)
 
 
 @dataclass(frozen=True)
@@ -80,12 +96,13 @@ async def desired(
     from pvehelm.release.lookup import Lookup
 
     chart, key = request.chart, ctx.key(request.name)
-    recorded = reopened(recorded, lambda reference: ctx.secrets(key).resolve(reference))
+    recorded = dict(reopened(recorded, lambda reference: ctx.secrets(key).resolve(reference)))
+    called = str(recorded.pop(CALLED, key.name))
     prepared = prepare(chart, request.flags, recorded=recorded, skip_schema=request.skip_schema)
     prepared = without_secrets(prepared, lambda _, text: name_of(ctx.store.hmac(text)))
     keeper = Keeper(ctx.store, key)
     await ctx.connect()
-    info = ReleaseInfo(key.name, key.namespace, revision, act == "install", act == "upgrade")
+    info = ReleaseInfo(called, key.namespace, revision, act == "install", act == "upgrade")
     lookup = Lookup(ctx, key, everything=request.allow_lookup)
     # Off the loop: templates may look things up, which is a conversation of its own with the server.
     made = await asyncio.to_thread(
@@ -103,7 +120,9 @@ async def desired(
         "app_version": chart.metadata.app_version or "",
         "chart_digest": chart.digest,
         "chart_origin": request.origin,
-        "user_values": hide(prepared.user, sealed) | ({patches.KEY: prepared.patches} if prepared.patches else {}),
+        "user_values": hide(prepared.user, sealed)
+        | ({patches.KEY: prepared.patches} if prepared.patches else {})
+        | ({CALLED: called} if called != key.name else {}),
         "values": hide(prepared.record, sealed),
         "manifest": to_text(resources),
         "labels": dict(labels),
@@ -150,6 +169,7 @@ async def upgrade(ctx: Context, request: Request, options: Options | None = None
 
     name = check_name(request.name)
     key = ctx.key(name)
+    await settled(ctx, key, options)
     before = ctx.store.find(key)
     if before is None or before.current.status is Status.uninstalled:
         if request.install_if_missing:
@@ -163,7 +183,7 @@ async def upgrade(ctx: Context, request: Request, options: Options | None = None
             f"{name!r} is a set of manifests, not a chart's release",
             hint=f"pvehelm apply -f FILE --set-name {name} changes it; install the chart under another name",
         )
-    recorded = {} if request.reset_values else (last_deployed(ctx, key) or before.current).user_values
+    recorded = {} if request.reset_values else _recorded(before, last_deployed(ctx, key) or before.current)
     labels = {**before.current.labels, **request.labels}
     desire = await desired(
         ctx, request, "upgrade", recorded=recorded, revision=before.current.number + 1, labels=labels
@@ -185,9 +205,11 @@ async def rollback(
     from pvehelm.release.pipeline import run
 
     key = ctx.key(name)
+    await settled(ctx, key, options)
     release = ctx.store.get(key)
     target = _target(ctx, key, release, revision)
     desire = back_to(target)
+    desire = replace(desire, record={**desire.record, "user_values": _recorded(release, target)})
     if description:
         desire = replace(desire, record={**desire.record, "description": description})
     return await run(ctx, key, desire, options or Options())
@@ -219,6 +241,7 @@ async def uninstall(
     key = ctx.key(name)
     if ignore_not_found and ctx.store.find(key) is None:
         return None
+    await settled(ctx, key, options)
     release = ctx.store.get(key)
     if release.current.status is Status.uninstalled:
         if options is not None and not options.keep_history and not options.dry_run:
@@ -273,6 +296,7 @@ async def recover(ctx: Context, name: str, options: Options | None = None) -> Re
     from pvehelm.release.pipeline import run
 
     key = ctx.key(name)
+    await settled(ctx, key, options)
     release = ctx.store.get(key)
     current = ctx.store.revision(key, release.current.number)
     if current.status is Status.uninstalled:

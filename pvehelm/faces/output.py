@@ -208,7 +208,7 @@ def plan_text(plan: Plan, stream: TextIO | None = None, *, unchanged: bool = Fal
         stream.write(
             paint(head, colour, on) + paint(tail, "red" if change.effect.name == "data_loss" else "yellow", on) + "\n"
         )
-        for row in _field_lines(change):
+        for row in field_lines(change):
             stream.write(paint(row, colour, on) + "\n")
         for loss in change.losses:
             stream.write(paint(f"    ! {loss} is destroyed", "red", on) + "\n")
@@ -229,7 +229,8 @@ def dry_text(plan: Plan) -> None:
             sys.stdout.write(f"{title}: {problem_text(problem, on)}\n")
 
 
-def _field_lines(change: Change) -> Iterable[str]:
+def field_lines(change: Change) -> Iterable[str]:
+    """The fields of a change as a plan shows them."""
     if str(change.op) in ("create", "replace"):
         for row in change.fields:
             if row.after is not None:

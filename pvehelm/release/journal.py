@@ -7,10 +7,10 @@ transaction. Both check the lease's fencing number, so whoever was taken over ca
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pvehelm.errors import NotFoundError
+from pvehelm.errors import NotFoundError, RefusedError
 from pvehelm.release.lease import Lease, Leases
 from pvehelm.release.release import ReleaseKey
 
@@ -274,6 +274,25 @@ class Journal(Leases):
                 (key.cluster, key.namespace, key.name, uid or str(uuid4()), self.clock()),
             )
             return self.id_of(key)
+
+    def rename(self, key: ReleaseKey, new: ReleaseKey, *, leases: Sequence[Lease]) -> None:
+        """Give a release another name, with its history, inventory, journal and secrets. Whole or not at all.
+
+        Raises RefusedError where there is a release of that name, NotFoundError where there is none of the old one.
+        """
+        with self.db.transaction():
+            for lease in leases:
+                self.check(lease)
+            release, other = self.id_of(key), self.id_of(new)
+            if release < 0:
+                raise NotFoundError(f"release {key} not found")
+            if other > 0:
+                for table in ("revisions", "inventory", "journal"):
+                    if self.db.value(f"SELECT 1 FROM {table} WHERE release_id = ?", (other,)) is not None:
+                        raise RefusedError(f"there is a release {new} already")
+                self.db.execute("DELETE FROM releases WHERE id = ?", (other,))
+            sql = "UPDATE releases SET namespace = ?, name = ? WHERE id = ?"
+            self.db.execute(sql, (new.namespace, new.name, release))
 
 
 def dump(value: Any) -> str:

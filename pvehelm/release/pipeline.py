@@ -111,7 +111,10 @@ class Run:
         clock = (await ctx.connect()).clock
         if options.timeout is not None:
             self.options = replace(options, ends=clock() + options.timeout)
-        await recover_entries(ctx, key, self.lease)
+        if await recover_entries(ctx, key, self.lease):
+            now = ctx.store.find(key, bodies=False)
+            if (now.current.number if now else 0) != (release.current.number if release else 0):
+                raise PvehelmError(f"an interrupted handover of {key} was finished first", hint="run the command again")
         self.uid = ctx.store.ensure(key, self.uid)
         decision = await decide(ctx, key, desire, options, uid=self.uid)
         made, self.before = decision.plan, decision.inventory

@@ -15,6 +15,7 @@ from typing import Any
 from pvehelm.api.kind import Kind, Live
 from pvehelm.api.task import Task
 from pvehelm.errors import ApiError, NotFoundError, TaskError
+from pvehelm.release import handover
 from pvehelm.release.context import Context
 from pvehelm.release.event import Event
 from pvehelm.release.hookrun import CALL, HOOK
@@ -38,6 +39,10 @@ async def _recover(ctx: Context, key: ReleaseKey, lease: Lease, entry: Entry) ->
     intent = entry.intent
     if entry.op in (HOOK, CALL):
         note = await recover_run(ctx, lease, entry)
+        ctx.emit(Event("note", entry.ref, f"interrupted earlier: it {note}"))
+        return
+    if entry.op == handover.HANDOVER:
+        note = await handover.recover(ctx, key, lease, entry)
         ctx.emit(Event("note", entry.ref, f"interrupted earlier: it {note}"))
         return
     kind = _kind(ctx, intent)
