@@ -314,6 +314,14 @@ def lint_rules() -> dict[str, Rule]:
     return {**RULES, **PROXMOX}
 
 
+@action("local", "chart-docs")
+def documented(chart: Chart) -> str:
+    """Write the tables of a chart's README from its values' comments and its schema: the README's new text."""
+    from pvehelm.chart.readme import NAME, written
+
+    return written(chart, chart.raw.get(NAME, b"").decode("utf-8-sig", "replace"))
+
+
 @action("local")
 def show(chart: Chart, what: str = "all") -> str:
     """Show a chart's definition, values or README."""

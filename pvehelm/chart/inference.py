@@ -8,8 +8,8 @@ helm-docs begins one where there is more in the comment. Annotations in comments
 * ``## @param web.port [integer,nullable] The port``: Bitnami's form, anywhere in the file.
 
 Maps that have keys are closed; ``# @schema additionalProperties: true`` opens one, and a schema there makes it a map of
-such things, whose keys in values.yaml are examples. Keys that end like ``password`` are marked ``x-sensitive``. What somebody
-has written into the schema by hand stays: see :func:`infer`.
+such things, whose keys in values.yaml are examples. Keys that end like ``password`` are marked ``x-sensitive``. What
+somebody has written into the schema by hand stays: see :func:`infer`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def infer(chart: Chart) -> tuple[str, list[Problem]]:
     values are added, and a type that the default does not have is replaced. Raises InvalidError for annotations that
     make no sense, each with its line.
     """
-    reader = _Comments(chart)
+    reader = Comments(chart)
     made = _schema(chart.values, (), reader)
     for need in chart.metadata.dependencies:
         made["properties"].setdefault(need.key, {"type": "object"})
@@ -68,8 +68,8 @@ def infer(chart: Chart) -> tuple[str, list[Problem]]:
     return json.dumps(whole, indent=2, ensure_ascii=False) + "\n", told
 
 
-class _Comments:
-    """What the comments of a values.yaml say about each path."""
+class Comments:
+    """What the comments of a values.yaml say about each path; see the module for their form."""
 
     def __init__(self, chart: Chart) -> None:
         self.file = chart.file("values.yaml")
@@ -155,7 +155,7 @@ class _Comments:
         return {"type": types[0] if len(types) == 1 else types} if types else {}
 
 
-def _schema(value: Any, path: Path_, comments: _Comments) -> dict[str, Any]:
+def _schema(value: Any, path: Path_, comments: Comments) -> dict[str, Any]:
     described, keywords = comments.about(path) if path else ("", {})
     out: dict[str, Any] = {}
     if type(value) in _TYPES:
@@ -186,7 +186,7 @@ def _schema(value: Any, path: Path_, comments: _Comments) -> dict[str, Any]:
     return out
 
 
-def _items(value: list[Any], path: Path_, comments: _Comments) -> dict[str, Any]:
+def _items(value: list[Any], path: Path_, comments: Comments) -> dict[str, Any]:
     """What the items of a list have in common."""
     kinds = {type(item) for item in value}
     if len(kinds) != 1:

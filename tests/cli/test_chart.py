@@ -178,3 +178,13 @@ def test_a_package(lab: Lab, tmp_path: Path) -> None:
     (package,) = tmp_path.glob("*.tgz")
     assert "0 failed" in lab.run("chart", "test", str(package), "--only", "render").out
     assert os.listdir(tmp_path)
+
+
+def test_docs(lab: Lab) -> None:
+    place = chart(lab, "", values="# A text.\ntext: a\n")
+    told = lab.run("chart", "docs", str(place), "--check", code=1)
+    assert "+| `text` | string | `a` | A text. |" in told.out
+    assert not (place / "README.md").exists()
+    assert lab.run("chart", "docs", str(place)).out == f"wrote {place}/README.md\n"
+    lab.run("chart", "docs", str(place), "--check")
+    assert lab.run("chart", "docs", str(place)).out == ""

@@ -175,6 +175,43 @@ def _published(chart: Chart, version: str) -> Chart | None:
     return None
 
 
+@app.command()
+@command()
+def docs(
+    session: Session,
+    paths: Annotated[list[str], typer.Argument(help="Charts' folders.", metavar="CHART...")],
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; fail where a README would change.")] = False,
+) -> int:
+    """Write the tables of charts' READMEs from the comments of values.yaml and the schema.
+
+    They stand between <!-- values --> and <!-- /values -->; the rest of a README stays.
+    """
+    import difflib
+
+    from pvehelm.actions.charts import documented
+
+    stale = 0
+    for path in paths:
+        chart = o.load_chart(path)
+        target = Path(path, "README.md")
+        if not target.parent.is_dir():
+            raise UsageError(f"{path} is no folder: packages are not written")
+        before = target.read_text(encoding="utf-8-sig") if target.exists() else ""
+        text = documented(chart)
+        if text == before:
+            continue
+        stale += 1
+        if check:
+            lines = difflib.unified_diff(before.splitlines(), text.splitlines(), str(target), "chart docs", lineterm="")
+            sys.stdout.writelines(f"{line}\n" for line in lines)
+        else:
+            target.write_text(text, encoding="utf-8")
+            sys.stdout.write(f"wrote {target}\n")
+    if check and stale:
+        sys.stderr.write(f"{stale} README(s) are not up to date; pvehelm chart docs {' '.join(paths)}\n")
+    return int(check and bool(stale))
+
+
 # -- output --------------------------------------------------------------------------------------------------------
 
 
