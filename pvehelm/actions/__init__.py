@@ -26,6 +26,7 @@ MODULES = (
     "looking",
     "charts",
     "suites",
+    "conversion",
     "values",
     "outdated",
     "secrets",
@@ -44,6 +45,7 @@ MODULES = (
     "access",
     "importing",
     "adoption",
+    "moving",
 )
 
 

@@ -1,9 +1,9 @@
-"""Whose an object is: adopt it, move it to another release, give a release another name. Marks and records only."""
+"""Adopting: objects that nobody manages become a release's, as they are. What moving them needs, too, is here."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +47,7 @@ class Taken:
 
 
 @dataclass
-class _Members:
+class Members:
     """A release as it is: its manifests, and what is said about them by whom."""
 
     key: ReleaseKey
@@ -70,16 +70,16 @@ class _Members:
         return next((one for one in self.resources if one.ref == ref), None)
 
 
-def _members(ctx: Context, key: ReleaseKey) -> _Members:
+def members_of(ctx: Context, key: ReleaseKey) -> Members:
     from pvehelm.release.desire import back_to
     from pvehelm.release.sets import members
 
     release = ctx.store.find(key)
     if release is None or release.current.status is Status.uninstalled:
-        return _Members(key, release)
+        return Members(key, release)
     if release.current.chart_name:
-        return _Members(key, release, list(back_to(release.current).resources))
-    return _Members(key, release, members(release))
+        return Members(key, release, list(back_to(release.current).resources))
+    return Members(key, release, members(release))
 
 
 # -- adopt -------------------------------------------------------------------------------------------------------
@@ -98,11 +98,11 @@ async def adopt(ctx: Context, taking: Taking, *, dry_run: bool = False, expected
 
     key = ctx.key(check_name(taking.release))
     if not dry_run:
-        if await handover.settle(ctx, key) and (done := await _done(ctx, key, taking)):
+        if await handover.settle(ctx, key) and (done := await done_already(ctx, key, taking)):
             return done
         with handover.held(ctx, [key], "adopt") as leases:
             taken, what = await _adoption(ctx, key, taking, dry_run=False)
-            _as_shown(taken.plan, expected)
+            as_shown(taken.plan, expected)
             await handover.hand_over(ctx, what, leases)
             return replace(taken, revision=what.taker.revision.number, changed=True)
     return (await _adoption(ctx, key, taking, dry_run=True))[0]
@@ -112,10 +112,11 @@ async def _adoption(ctx: Context, key: ReleaseKey, taking: Taking, *, dry_run: b
     from pvehelm.release import handover
     from pvehelm.release.importing import imported
     from pvehelm.release.live import Reader
+    from pvehelm.release.sets import refuse_others
 
     reader = Reader(await ctx.connect())
-    objects = await _objects(ctx, taking, reader)
-    mine = _members(ctx, key)
+    objects = await named_objects(ctx, taking, reader)
+    mine = members_of(ctx, key)
     inventory = ctx.store.inventory(key)
     problems = [problem for one in objects if (problem := _not_free(ctx, key, one, taking.claim))]
     if problems:
@@ -138,12 +139,13 @@ async def _adoption(ctx: Context, key: ReleaseKey, taking: Taking, *, dry_run: b
         targets.append(meant)
     if problems:
         raise NotFoundError(f"not everything can be adopted into {key}", problems)
-    plan, changes = await _compared(ctx, key, "adopt", targets, objects, inventory, {})
+    refuse_others(ctx, key, [one for one in targets if mine.find(one.ref) is None])
+    plan, changes = await compared(ctx, key, "adopt", targets, objects, inventory, {})
     uid = ctx.store.uid(key) if dry_run else ctx.store.ensure(key)
-    pieces = [_piece(changes[resource.ref], None, uid) for resource in targets]
+    pieces = [piece(changes[resource.ref], None, uid) for resource in targets]
     names = ", ".join(str(one) for one in objects)
-    record = {} if mine.is_chart else {"manifest": _joined(mine.resources, targets)}
-    revision = _next(ctx, mine, plan, f"Adopted {names}", record)
+    record = {} if mine.is_chart else {"manifest": joined_text(mine.resources, targets)}
+    revision = next_revision(ctx, mine, plan, f"Adopted {names}", record)
     return Taken(plan, key), handover.Handover(tuple(pieces), handover.Side(key, revision))
 
 
@@ -163,7 +165,7 @@ def _not_free(ctx: Context, key: ReleaseKey, one: Object, claim: frozenset[str])
     return Problem(str(one), what, f"--take-ownership {one.found.ref} if nobody manages it any more")
 
 
-def _meant(ctx: Context, mine: _Members, inventory: Inventory, one: Object, ref: str) -> Resource | None:
+def _meant(ctx: Context, mine: Members, inventory: Inventory, one: Object, ref: str) -> Resource | None:
     """The manifest that an object is: the named one, the one with its VMID, the one of its name."""
     if ref:
         wanted = ctx.kinds.ref(ref)
@@ -191,243 +193,22 @@ def _is_key(one: Object, resource: Resource) -> bool:
     return bool(shared) and all(str(key[name]) == str(one.found.key[name]) for name in shared)
 
 
-def _unmeant(mine: _Members, inventory: Inventory, one: Object) -> Problem:
+def _unmeant(mine: Members, inventory: Inventory, one: Object) -> Problem:
     what = f"the chart of {mine.key} has no manifest called {one.kind.name}/{one.found.name}"
     return Problem(str(one), what, _open(mine, inventory, one))
 
 
-def _open(mine: _Members, inventory: Inventory, one: Object) -> str:
+def _open(mine: Members, inventory: Inventory, one: Object) -> str:
     refs = [r.ref for r in mine.resources if r.kind == one.kind.name and r.ref not in inventory]
     if refs:
         return f"--as {refs[0]}" + (f"; or one of {', '.join(refs[1:6])}" if refs[1:] else "")
     return f"adopt it into a set (--release NAME of none there is), or let the chart have another {one.kind.name}"
 
 
-# -- move --------------------------------------------------------------------------------------------------------
-
-
-@action("write")
-async def move(ctx: Context, taking: Taking, *, dry_run: bool = False, expected: str = "") -> Taken:
-    """Move objects from the release that owns them to another: marks and records, no field is changed.
-
-    A set loses and gets the manifests; the chart of a release that gives leaves its own out from now on (a patch among
-    the values), that of one that takes has to have them. Raises RefusedError where what stays needs what goes, or the
-    other way round.
-    """
-    from pvehelm.actions.releases import check_name
-    from pvehelm.release import handover
-    from pvehelm.release.live import Reader
-
-    to = ctx.key(check_name(taking.release))
-    reader = Reader(await ctx.connect())
-    giver = _giver(await _objects(ctx, taking, reader), to)
-    if dry_run:
-        return (await _moving(ctx, giver, to, taking, dry_run=True))[0]
-    if any([await handover.settle(ctx, key) for key in (giver, to)]) and (done := await _done(ctx, to, taking)):
-        return done
-    with handover.held(ctx, [giver, to], "move") as leases:
-        taken, what = await _moving(ctx, giver, to, taking, dry_run=False)
-        _as_shown(taken.plan, expected)
-        await handover.hand_over(ctx, what, leases)
-    return replace(taken, revision=what.taker.revision.number, changed=True)
-
-
-def _whole(*members: _Members) -> None:
-    """Raise RefusedError for a chart's release that is not as its newest revision says: that has to be mended first."""
-    for one in members:
-        if one.is_chart and one.current.status is Status.failed:
-            what = f"revision {one.current.number} of {one.key} failed"
-            raise RefusedError(what, hint=f"pvehelm recover {one.key.name} -n {one.key.namespace} first")
-
-
-def _giver(objects: Sequence[Object], to: ReleaseKey) -> ReleaseKey:
-    problems = [Problem(str(one), "no release owns it", f"pvehelm adopt {one.ref} --release {to.name}")
-                for one in objects if one.owner is None]  # fmt: skip
-    problems += [Problem(str(one), f"it belongs to {to} already") for one in objects if one.owner == to]
-    if problems:
-        raise RefusedError("nothing was moved", problems)
-    owners = {one.owner for one in objects if one.owner is not None}
-    if len(owners) != 1:
-        names = ", ".join(sorted(map(str, owners)))
-        raise RefusedError(f"these objects belong to several releases: {names}", hint="move those of one at a time")
-    return owners.pop()
-
-
-async def _moving(
-    ctx: Context, giver: ReleaseKey, to: ReleaseKey, taking: Taking, *, dry_run: bool
-) -> tuple[Taken, Handover]:
-    from pvehelm.release import handover
-    from pvehelm.release.live import Reader
-
-    reader = Reader(await ctx.connect())
-    objects = await _objects(ctx, taking, reader)
-    if _giver(objects, to) != giver:
-        raise RefusedError("another command moved these objects meanwhile")
-    gives, takes = _members(ctx, giver), _members(ctx, to)
-    _whole(gives, takes)
-    inventory = ctx.store.inventory(to)
-    going: dict[str, Resource] = {}
-    targets: list[Resource] = []
-    problems: list[Problem] = []
-    for one in objects:
-        ref = ctx.kinds.ref(taking.ref) if taking.ref else one.ref
-        if ref.partition("/")[0] != one.kind.name:
-            raise UsageError(f"--as {taking.ref}: {one} is of another kind", hint=f"--as {one.kind.name}/NAME")
-        source = gives.find(one.ref)
-        if source is None:
-            problems.append(
-                Problem(one.ref, f"{giver} has no manifest of it", f"pvehelm upgrade or recover {giver.name}")
-            )
-            continue
-        going[one.ref] = source
-        target = takes.find(ref)
-        if ref in inventory:
-            problems.append(Problem(ref, f"{to} has one already", "--as KIND/NAME gives it another name there"))
-        elif target is None and takes.is_chart and not _left_out(takes.current, ref):
-            hint = "upgrade it with a chart that does, or move it to a set"
-            problems.append(Problem(ref, f"the chart of {to} has no manifest of it", hint))
-        targets.append(target or _named(source, ref))
-    problems += _torn(gives, takes, going, targets)
-    if problems:
-        raise RefusedError(f"this can't be moved from {giver} to {to}", problems)
-    before = ctx.store.inventory(giver).entries
-    bases = {target.ref: before[one.ref] for one, target in zip(objects, targets, strict=True)}
-    plan, changes = await _compared(ctx, to, "move", targets, objects, inventory, bases)
-    uid = ctx.store.uid(to) if dry_run else ctx.store.ensure(to)
-    pieces = [_piece(changes[target.ref], before[one.ref], uid) for one, target in zip(objects, targets, strict=True)]
-    names = ", ".join(str(one) for one in objects)
-    what = handover.Handover(
-        tuple(pieces),
-        handover.Side(to, _next(ctx, takes, plan, f"Moved here from {giver}: {names}", _with(takes, targets))),
-        handover.Side(giver, _next(ctx, gives, plan, f"Moved to {to}: {names}", _without(gives, going))),
-        tuple(sorted(_secrets(going.values()))),
-    )
-    return Taken(plan, to), what
-
-
-def _torn(
-    gives: _Members, takes: _Members, going: Mapping[str, Resource], targets: Sequence[Resource]
-) -> Iterator[Problem]:
-    """References between what stays and what goes: no release knows the names of another."""
-    for resource in gives.resources:
-        others = _mentions(resource) & gives.refs - {resource.ref}
-        if resource.ref in going:
-            for other in sorted(others - going.keys() - takes.refs):
-                yield Problem(resource.ref, f"it needs {other}, which stays", f"move {other} with it")
-        else:
-            for other in sorted(others & going.keys()):
-                yield Problem(resource.ref, f"it stays and needs {other}", f"move {resource.ref} with it")
-
-
-def _mentions(resource: Resource) -> set[str]:
-    """Everything in a manifest that may be a reference."""
-    found: set[str] = set()
-
-    def walk(value: Any) -> None:
-        if isinstance(value, Mapping):
-            for inner in value.values():
-                walk(inner)
-        elif isinstance(value, list | tuple):
-            for inner in value:
-                walk(inner)
-        elif isinstance(value, str) and "/" in value:
-            found.add(value)
-
-    walk([resource.spec, resource.metadata.get("needs")])
-    return found
-
-
-def _secrets(resources: Sequence[Resource] | Any) -> set[str]:
-    """Names of the giver's own secrets that manifests refer to."""
-    import re
-
-    texts = json.dumps([one.spec for one in resources], default=str)
-    return set(re.findall(r'secret://release/([^"}|\\]+)', texts))
-
-
-def _left_out(current: Revision, ref: str) -> bool:
-    """Whether a chart would render a manifest that its values leave out, since it was moved away once."""
-    from pvehelm.chart import patches
-
-    found = current.user_values.get(patches.KEY) or {}
-    return ref in found and found[ref] is None
-
-
-def _without(gives: _Members, going: Mapping[str, Resource]) -> dict[str, Any]:
-    from pvehelm.chart import patches
-    from pvehelm.chart.manifest import to_text
-
-    left = [one for one in gives.resources if one.ref not in going]
-    record: dict[str, Any] = {"manifest": to_text(left)}
-    if gives.is_chart:
-        before = gives.current.user_values.get(patches.KEY) or {}
-        changed = {**before, **dict.fromkeys(going, None)}
-        record["user_values"] = {**gives.current.user_values, patches.KEY: changed}
-    elif not left:
-        record["status"] = Status.uninstalled
-    return record
-
-
-def _with(takes: _Members, targets: Sequence[Resource]) -> dict[str, Any]:
-    from pvehelm.chart import patches
-
-    record: dict[str, Any] = {"manifest": _joined(takes.resources, targets)}
-    before = takes.current.user_values.get(patches.KEY) or {}
-    if takes.is_chart and before:
-        left = {ref: one for ref, one in before.items() if one is not None or ref not in {t.ref for t in targets}}
-        values = {name: value for name, value in takes.current.user_values.items() if name != patches.KEY}
-        record["user_values"] = values | ({patches.KEY: left} if left else {})
-    return record
-
-
-# -- rename ------------------------------------------------------------------------------------------------------
-
-
-@action("write")
-async def rename(ctx: Context, name: str, new: str) -> Release:
-    """Give a release or set another name, with its history; nothing else is changed.
-
-    A chart goes on to be rendered under the name it was installed with (``pvehelmName`` among the recorded values), so
-    that the next plan is as empty as before. Raises RefusedError where the name is taken.
-    """
-    from pvehelm.actions.releases import CALLED, check_name
-    from pvehelm.release import disks, handover
-    from pvehelm.release.recover import recover_entries
-
-    key, other = ctx.key(name), ctx.key(check_name(new))
-    if key == other:
-        raise UsageError(f"{name} has that name already")
-    ctx.store.get(key, bodies=False)
-    with handover.held(ctx, [key, other], "rename") as leases:
-        if ctx.store.open_entries(key):
-            await recover_entries(ctx, key, leases[key])
-        mine = _members(ctx, key)
-        _whole(mine)
-        if ctx.store.find(other, bodies=False) is not None:
-            raise RefusedError(
-                f"there is a release {other} already",
-                hint=f"another name; pvehelm uninstall {new} drops an old history",
-            )
-        values = dict(mine.current.user_values)
-        if mine.is_chart:
-            values.setdefault(CALLED, key.name)
-            if values[CALLED] == other.name:
-                del values[CALLED]
-        revision = _next(ctx, mine, None, f"Renamed from {key.name}", {"user_values": values})
-        if ctx.record is not None:
-            ctx.record.about(key, revision=revision.number, renamed=other.name)
-        with ctx.store.transaction():
-            ctx.store.rename(key, other, leases=list(leases.values()))
-            ctx.store.put_revision(other, revision, lease=leases[other])
-            if ctx.store.meta().get(disks.mark(key)):
-                ctx.store.set_meta(disks.mark(other), "1")
-    return ctx.store.get(other)
-
-
 # -- in common ---------------------------------------------------------------------------------------------------
 
 
-async def _objects(ctx: Context, taking: Taking, reader: Any) -> list[Object]:
+async def named_objects(ctx: Context, taking: Taking, reader: Any) -> list[Object]:
     """The named objects, read, each once. Raises NotFoundError, and UsageError where several have one name given."""
     from pvehelm.release import objects
 
@@ -445,19 +226,19 @@ async def _objects(ctx: Context, taking: Taking, reader: Any) -> list[Object]:
     return found
 
 
-async def _done(ctx: Context, key: ReleaseKey, taking: Taking) -> Taken | None:
+async def done_already(ctx: Context, key: ReleaseKey, taking: Taking) -> Taken | None:
     """What an interrupted command had begun and is finished now, when that is just what is asked for."""
     from pvehelm.release.change import Plan
     from pvehelm.release.live import Reader
 
-    objects = await _objects(ctx, taking, Reader(await ctx.connect()))
+    objects = await named_objects(ctx, taking, Reader(await ctx.connect()))
     if any(one.owner != key or (taking.ref and one.ref != ctx.kinds.ref(taking.ref)) for one in objects):
         return None
     number = ctx.store.get(key, bodies=False).current.number
     return Taken(Plan("adopt", key.name, key.namespace, ()), key, number, changed=True)
 
 
-async def _compared(
+async def compared(
     ctx: Context,
     key: ReleaseKey,
     verb: str,
@@ -516,7 +297,7 @@ async def _compared(
     return Plan(verb, key.name, key.namespace, shown, whole.problems, (), whole.notes), changes
 
 
-def _piece(change: Change, before: Owned | None, uid: str) -> Piece:
+def piece(change: Change, before: Owned | None, uid: str) -> Piece:
     """Ownership of an object as it is: what differs from the manifest was not written, so it is not owned yet."""
     from pvehelm.release.handover import Piece
 
@@ -530,7 +311,7 @@ def _piece(change: Change, before: Owned | None, uid: str) -> Piece:
     return Piece(replace(change.owned, fields=fields, found=found, created=False, uid=uid))
 
 
-def _as_shown(plan: Plan, expected: str) -> None:
+def as_shown(plan: Plan, expected: str) -> None:
     if expected and plan.digest != expected:
         raise RefusedError("the objects are not as they were shown any more", hint="look at the difference once more")
 
@@ -547,19 +328,21 @@ def _resource(ctx: Context, manifest: Mapping[str, Any], ref: str) -> Resource:
     return made
 
 
-def _named(resource: Resource, ref: str) -> Resource:
+def renamed(resource: Resource, ref: str) -> Resource:
     name = ref.partition("/")[2]
     return replace(resource, name=name, metadata={**resource.metadata, "name": name})
 
 
-def _joined(before: Sequence[Resource], given: Sequence[Resource]) -> str:
+def joined_text(before: Sequence[Resource], given: Sequence[Resource]) -> str:
     from pvehelm.chart.manifest import to_text
     from pvehelm.release.sets import joined
 
     return to_text(joined(before, given, prune=False))
 
 
-def _next(ctx: Context, members: _Members, plan: Plan | None, description: str, record: Mapping[str, Any]) -> Revision:
+def next_revision(
+    ctx: Context, members: Members, plan: Plan | None, description: str, record: Mapping[str, Any]
+) -> Revision:
     """The revision that says what became of a release: as the one before, but for what ``record`` says."""
     from pvehelm import __version__
 

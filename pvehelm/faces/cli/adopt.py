@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pvehelm.actions import adoption as actions
+from pvehelm.actions import moving
 from pvehelm.errors import RefusedError
 from pvehelm.faces import output
 from pvehelm.faces.cli import complete
@@ -56,7 +57,7 @@ async def move(
 
     pvehelm move vm/web-0 --to shop
     """
-    return await _taken(session, actions.move, actions.Taking(words, to, ref), "moved to")
+    return await _taken(session, moving.move, actions.Taking(words, to, ref), "moved to")
 
 
 async def _taken(
@@ -119,7 +120,7 @@ async def rename(
 
     pvehelm rename web shop
     """
-    release = await actions.rename(session.context, name, new)
+    release = await moving.rename(session.context, name, new)
 
     def people() -> None:
         sys.stdout.write(f'release "{name}" is called "{new}" now: revision {release.current.number}\n')
