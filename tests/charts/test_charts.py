@@ -297,6 +297,7 @@ def test_what_charts_hold_of_others_is_as_it_is_there(lab: Lab, chart: Path) -> 
     assert repo.outdated(chart) == [], hint
     if (chart / "values.yaml").is_file():
         lab.run("schema", "values", str(chart), "--check")
+        lab.run("chart", "docs", str(chart), "--check")
 
 
 @pytest.mark.parametrize(("chart", "file"), [(c, f) for c, f in CI_FILES if c.name in PRIVILEGED], ids=str)
@@ -314,19 +315,6 @@ def test_scripts_are_scripts(lab: Lab, chart: Path, file: Path) -> None:
 def test_suites_hold_for_8_4(lab: Lab, chart: Path) -> None:
     result = lab.run("chart", "test", str(chart), "--pve-version", "8.4", code=None)
     assert result.code == 0, result
-
-
-@pytest.mark.parametrize("chart", FIRST_PARTY, ids=ids)
-def test_the_readme_names_values_that_exist(chart: Path) -> None:
-    values = yaml.safe_load((chart / "values.yaml").read_text())
-    for line in (chart / "README.md").read_text().splitlines():
-        if not line.startswith("| `"):
-            continue
-        for name in re.findall(r"`([A-Za-z][\w.]*)(?:\.\*)?`", line.split("|")[1]):
-            found = values
-            for part in name.split("."):
-                assert part in found, f"{chart.name}/README.md: there is no value {name}"
-                found = found[part]
 
 
 def settled(lab: Lab, release: str, chart: Path, allow: tuple[str, ...] = ()) -> None:
