@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pvehelm import __version__
 from pvehelm.actions import action
-from pvehelm.errors import InvalidError, Problem
+from pvehelm.errors import InvalidError, Problem, UsageError
 
 if TYPE_CHECKING:
     from pvehelm.chart.chart import Chart
     from pvehelm.chart.manifest import Foreign
+    from pvehelm.chart.postrender import PostRenderer
     from pvehelm.chart.render import ReleaseInfo, Rendered
     from pvehelm.chart.rules import Finding, Rule
     from pvehelm.chart.values import ValueFlag
@@ -206,6 +207,7 @@ def template(
     kube_version: str = "",
     api_versions: Sequence[str] = (),
     foreign: bool = True,
+    post: PostRenderer | None = None,
 ) -> Templated:
     """Render a chart's manifests and print them, without a server.
 
@@ -214,6 +216,8 @@ def template(
     """
     from pvehelm.chart import stream
 
+    if post is not None and show_only:
+        raise UsageError("--show-only and --post-renderer exclude each other: its output has no templates")
     prepared = prepare(chart, flags, skip_schema=skip_schema)
     made = offline(
         prepared,
@@ -228,7 +232,8 @@ def template(
     first = stream.crds(prepared.chart) if include_crds else ()
     if chart.metadata.engine == "gotpl":
         text = stream.text(made.files, first=first, hooks=hooks, tests=tests)
-        return Templated(stream.only(text, show_only) if show_only else text, made.foreign)
+        text = stream.only(text, show_only) if show_only else text
+        return Templated(_posted(text, post, pve_version), made.foreign)
     wanted = {
         path: text
         for path, text in made.files.items()
@@ -240,7 +245,23 @@ def template(
             f"no template {missing[0]!r} in the chart", hint=f"there are {', '.join(sorted(made.files))}"
         )
     parts = [f"---\n# Source: {path}\n{text.strip()}\n" for path, text in sorted(wanted.items()) if text.strip()]
-    return Templated("".join((*map(str, first), *parts)), made.foreign)
+    return Templated(_posted("".join((*map(str, first), *parts)), post, pve_version), made.foreign)
+
+
+def _posted(text: str, post: PostRenderer | None, pve_version: str) -> str:
+    """What a post-renderer makes of a text; the manifests in it are checked."""
+    if post is None:
+        return text
+    from pvehelm.api.kinds import Kinds
+    from pvehelm.api.schema import Schema
+    from pvehelm.chart.manifest import check_unique, parse
+    from pvehelm.release.validity import require_valid
+
+    made = post.text(text)
+    found = parse(made, file=f"output of {post.name}", foreign=[])
+    check_unique(found)
+    require_valid(Kinds.load(Schema.load(pve_version)), found)
+    return made if made.endswith("\n") else made + "\n"
 
 
 @action("local")

@@ -14,6 +14,7 @@ from pvehelm.release.release import ReleaseKey, Status
 
 if TYPE_CHECKING:
     from pvehelm.chart.chart import Chart
+    from pvehelm.chart.postrender import PostRenderer
     from pvehelm.chart.values import ValueFlag
     from pvehelm.release.context import Context
     from pvehelm.release.desire import Desire, Options
@@ -78,6 +79,8 @@ class Request:
     allow_lookup: bool = False
     install_if_missing: bool = False
     reset_values: bool = False
+    # The user's own program, which sees references where there are secrets.
+    post: PostRenderer | None = None
 
 
 async def desired(
@@ -110,6 +113,10 @@ async def desired(
     )
     resources = conceal(placed(made.resources, ctx.kinds, key.namespace), keeper.secret)
     resources, sealed = seal(resources, ctx.kinds, ctx.store.hmac)
+    if request.post is not None:
+        made_of = placed(await asyncio.to_thread(request.post.resources, resources), ctx.kinds, key.namespace)
+        resources, more = seal(made_of, ctx.kinds, ctx.store.hmac)
+        sealed |= more
     before = ctx.store.find(key)
     problems = unknown(resources, before.current.manifest if before else "", ctx.secrets(key, sealed))
     if problems:

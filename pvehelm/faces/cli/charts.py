@@ -15,6 +15,7 @@ from pvehelm.errors import Problem, PvehelmError, UsageError
 from pvehelm.faces import output
 from pvehelm.faces.cli import options as o
 from pvehelm.faces.cli.command import SOURCE, Session, command
+from pvehelm.faces.cli.postrender import post_renderer
 from pvehelm.faces.cli.values import Unused, tell_unused
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ PveVersion = Annotated[
 LINT_FORMATS = ("table", "json", "yaml", "sarif")
 
 
-@command("namespace", *SOURCE, "engine", "strict")
+@command("namespace", *SOURCE, "engine", "strict", *o.POST)
 def template(
     session: Session,
     names: Annotated[
@@ -83,6 +84,7 @@ def template(
         tests=not skip_tests,
         kube_version=kube_version,
         api_versions=[name for names in api_versions for name in names.split(",")],
+        post=post_renderer(session),
     )
     text = made.text
     if unused:

@@ -99,6 +99,13 @@ Engine = Annotated[
     typer.Option("--engine", help="The engine of charts that name none: gotpl (Helm's) or jinja2.", metavar="ENGINE"),
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Missing values are errors in Helm's own template syntax.")]
+PostRenderer = Annotated[
+    str,
+    typer.Option("--post-renderer", help="A program that may change the manifests: stdin to stdout.", metavar="CMD"),
+]
+PostRendererArgs = Annotated[
+    Strings, typer.Option("--post-renderer-args", help="An argument for it; repeatable.", metavar="ARG")
+]
 
 # The flags that a command takes by naming them, with their defaults; ``session.given`` has what was said.
 SHARED: dict[str, tuple[Any, Any]] = {
@@ -112,6 +119,8 @@ SHARED: dict[str, tuple[Any, Any]] = {
     "engine": (Engine, ""),
     "strict": (Strict, False),
     "allow_lookup": (AllowLookup, False),
+    "post_renderer": (PostRenderer, ""),
+    "post_renderer_args": (PostRendererArgs, []),
     "install_if_missing": (InstallToo, False),
     "reset_values": (ResetValues, False),
     "reuse_values": (ReuseValues, False),
@@ -145,8 +154,12 @@ VALUES = (
     *("skip_schema", "engine", "strict", "allow_lookup"),
 )
 ALLOWING = ("take_ownership", "allow_destroy", "allow_privileged")
+POST = ("post_renderer", "post_renderer_args")
 # What every command takes that writes a revision of a chart.
-CHART = (*SOURCE, *VALUES, *ALLOWING, "description", "labels", "create_namespace", "target", "atomic", "no_hooks")
+CHART = (
+    *(*SOURCE, *VALUES, *POST, *ALLOWING),
+    *("description", "labels", "create_namespace", "target", "atomic", "no_hooks"),
+)
 BACKUP = ("backup", "backup_storage")
 UPGRADE = (
     *CHART,
@@ -325,6 +338,7 @@ def dry_mode(session: Session) -> str:
 def request(session: Session, name: str, chart: Chart) -> Request:
     """What install and upgrade are asked for by the flags. Raises UsageError for labels."""
     from pvehelm.actions.releases import Request, parse_labels
+    from pvehelm.faces.cli.postrender import post_renderer
 
     given = session.given
     if given.get("reset_values") and (given.get("reuse_values") or given.get("reset_then_reuse")):
@@ -336,6 +350,7 @@ def request(session: Session, name: str, chart: Chart) -> Request:
         value_flags(),
         session.origin,
         labels=parse_labels(given.get("labels", ())),
+        post=post_renderer(session),
         **{flag: given[flag] for flag in plain if flag in given},
     )
 

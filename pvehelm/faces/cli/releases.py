@@ -98,6 +98,7 @@ def _client_side(session: Session, request: actions.Request) -> int:
         skip_schema=request.skip_schema,
         strict=request.strict,
         foreign=False,
+        post=request.post,
     )
     sys.stdout.write(made.text)
     return 0
@@ -197,7 +198,7 @@ def unlock(session: Session, name: o.Name) -> None:
     _say(f'release "{name}" unlocked\n' if held else f'release "{name}" was not locked\n')
 
 
-@command("namespace", "context", "output", *SOURCE, *o.VALUES, "reset_values", "allow_privileged")
+@command("namespace", "context", "output", *SOURCE, *o.VALUES, *o.POST, "reset_values", "allow_privileged")
 async def diff(
     session: Session,
     names: Annotated[
