@@ -95,6 +95,11 @@ def load_archive(data: bytes, *, name: str) -> Chart:
     return _finish(raw, name, budget)
 
 
+def from_files(raw: Mapping[str, bytes], *, name: str) -> Chart:
+    """The chart of these files; ``name`` stands for its folder in messages. Raises InvalidError."""
+    return _finish(raw, name, Budget())
+
+
 def digest_of(raw: Mapping[str, bytes]) -> str:
     """``sha256:<hex>`` over paths and contents: the same for a directory and for the package made of it."""
     whole = hashlib.sha256()

@@ -19,6 +19,7 @@ from pvehelm.chart.dialects import GOTPL, JINJA2, engines
 from pvehelm.chart.gotpl.engine import KNOWN
 from pvehelm.chart.gotpl.parser import ParseError, parse
 from pvehelm.chart.gotpl.syntax import Tree, place
+from pvehelm.chart.yaml import load_all
 from pvehelm.errors import InvalidError, Problem
 
 _ROUNDS = 4
@@ -109,7 +110,7 @@ class _Work:
             for path in self.sources:
                 self.done[path] = self.converted(path, self.sources[path], self.trees[path])
             seen = {name: collected(found) or ANYTHING for name, found in self.calls.items()}
-            if seen == self.seen:
+            if _same(seen, self.seen):
                 break
             self.seen = seen
 
@@ -138,27 +139,44 @@ class _Work:
         return Template(source, dict(trees), expressions, self.seen).converted(silent=silent)
 
     def texts(self, chart: Chart, path: str, text: str, values: list[dict[str, Any]]) -> str:
-        """A values file whose texts are templates for ``tpl``: actions that keep their quotes are rewritten."""
+        """A values file whose texts are templates for ``tpl``, rewritten where it stays the same YAML."""
         file = chart.file(path)
+        if "{{" not in text:
+            return text
         self.values[file] = collected(values) or (Open(),)
+        kept: list[str] = []
 
-        def action(found: re.Match[str]) -> str:
-            if text[text.rfind("\n", 0, found.start()) + 1 : found.start()].lstrip().startswith("#"):
-                return found[0]
-            line = f"{file}:{text.count(chr(10), 0, found.start()) + 1}"
-            before = len(self.by_hand)
-            try:
-                shown = self.converted(file, found[0], parse(file, found[0], KNOWN))
-            except ParseError:
-                shown = ""
-            del self.by_hand[before:]
-            if not shown or "fail(" in shown or _marks(shown) != _marks(found[0]):
-                hint = "write it in Jinja2, with the quotes that YAML asks for there"
-                self.by_hand.append(Problem(line, f"a value that may be a template for tpl: {found[0]}"[:300], hint))
-                return found[0]
-            return shown
+        def hidden(found: re.Match[str]) -> str:
+            kept.append(found[0])
+            return f"#\0{len(kept) - 1}\0"
 
-        return _ACTION.sub(action, text)
+        hushed = re.sub(r"(?m)^[ \t]*#.*$", hidden, text)
+        whole = self.text(file, hushed)
+        if whole is None:
+            whole = _ACTION.sub(lambda found: self.single(file, hushed, found), hushed)
+        return re.sub("#\0(\\d+)\0", lambda found: kept[int(found[1])], whole)
+
+    def text(self, file: str, text: str) -> str | None:
+        """Text with templates in it, rewritten; None where that is no mechanical matter."""
+        before, notes = len(self.by_hand), len(self.notes)
+        try:
+            shown = self.converted(file, text, parse(file, text, KNOWN))
+            same = _outline(shown) == _outline(text)
+        except (ParseError, InvalidError):
+            same = False
+        failed = len(self.by_hand) > before
+        del self.by_hand[before:], self.notes[notes:]
+        return shown if same and not failed else None
+
+    def single(self, file: str, text: str, found: re.Match[str]) -> str:
+        """One action of a values file, where the file cannot be rewritten as a whole."""
+        shown = self.text(file, found[0])
+        if shown is None or _marks(shown) != _marks(found[0]):
+            where = f"{file}:{text.count(chr(10), 0, found.start()) + 1}"
+            hint = "write it in Jinja2, with the quotes that YAML asks for there"
+            self.by_hand.append(Problem(where, f"a value that may be a template for tpl: {found[0]}"[:300], hint))
+            return found[0]
+        return shown
 
     def unique(self, problems: list[Problem]) -> list[Problem]:
         def order(problem: Problem) -> tuple[str, list[int]]:
@@ -168,8 +186,30 @@ class _Work:
         return sorted(dict.fromkeys(problems), key=order)
 
 
+def _outline(text: str) -> Any:
+    """What stands in a YAML text beside the templates in it. Raises InvalidError."""
+
+    def outline(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: outline(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [outline(item) for item in value]
+        return "{{" if isinstance(value, str) and ("{{" in value or "{%" in value) else value
+
+    return [outline(one.data) for one in load_all(re.sub("#\0\\d+\0", "#", text), lines=False)]
+
+
+def _same(one: Mapping[str, Samples], other: Mapping[str, Samples]) -> bool:
+    """Whether named templates were called with the same; literal maps are made anew in each round."""
+    return one.keys() == other.keys() and all(_shape(one[name]) == _shape(other[name]) for name in one)
+
+
+def _shape(samples: Samples) -> list[Any]:
+    return [sorted(map(str, one)) if isinstance(one, dict) else type(one) for one in samples]
+
+
 def _marks(text: str) -> list[str]:
-    return re.findall(r"[\"'\\\n]", text)
+    return re.findall(r"[\"'\\\n]|: |\s#", text)
 
 
 def _calls_tpl(trees: Iterable[Tree]) -> bool:

@@ -37,7 +37,7 @@ _DATES = _words("Year Month Day Hour Minute Second Weekday YearDay Unix UTC AddD
 _MAP_METHODS = frozenset(("items", "keys", "values", "get"))
 #: As filters these mean something else in Jinja2, or ask for the value first.
 _CALLED = frozenset((*SUBJECT_FIRST, "list", "max", "min", "dict", "tuple", "lookup"))
-_MAPS = _words("dict merge mergeOverwrite mustMerge mustMergeOverwrite pick omit set unset fromYaml fromJson")
+_MAPS = _words("dict merge mergeOverwrite mustMerge mustMergeOverwrite pick omit set unset")
 _LISTS = _words(
     "list tuple keys values splitList until untilStep uniq sortAlpha append prepend concat without compact reverse "
     "rest initial fromYamlArray fromJsonArray regexSplit regexFindAll chunk slice toStrings pluck"
@@ -136,9 +136,11 @@ class Expressions:
 
     # In their places
 
-    def printed(self, pipe: Pipe) -> str:
-        """What ``{{ ... }}`` prints: nothing for what is missing."""
+    def printed(self, pipe: Pipe, *, whole: bool) -> str:
+        """What ``{{ ... }}`` prints: nothing for what is missing, or null where that is the ``whole`` value."""
         code = self.pipe(pipe)
+        if whole:
+            return self.value(code).text
         if code.lacking and code.below is not None:
             base, key = code.below
             if code.deep or base.lacking:
@@ -296,6 +298,9 @@ class Expressions:
             return self.map(given)
         if name not in FUNCTIONS and name not in ("lookup", "generate", "sensitive"):
             raise ByHand(f"there is no {name} in Jinja2 charts", "write what it is for in another way")
+        if name in _CHANGING and given and "set" not in name and re.match(r"_\b", given[0].text):
+            # What a named template is called with may be part of the values.
+            given[0] = Code(f"deepCopy({given[0].text})", samples=given[0].samples)
         if name in _CHANGING and given and given[0].shared:
             if final is None or name in ("set", "unset"):
                 self.note(node, f"{name} changed the values themselves; here it changes a copy", "")
@@ -405,6 +410,8 @@ def _result(name: str) -> Samples:
     name = name[4:5].lower() + name[5:] if name.startswith("must") else name
     if name in _MAPS:
         return (Open(),)
+    if name == "lookup":
+        return (Open(), {})
     return ([UNKNOWN],) if name in _LISTS else ANYTHING
 
 

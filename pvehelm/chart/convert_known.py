@@ -30,13 +30,13 @@ class Open(dict[str, Any]):
 
 def collected(found: Iterable[Any]) -> Samples:
     """Samples without those that say the same, and not too many."""
-    kept: list[Any] = []
+    kept: dict[Any, Any] = {}
     for one in found:
         if len(kept) >= _MOST:
-            return (*kept, UNKNOWN)
-        if not any(one is other or (type(one) is type(other) and one == other) for other in kept):
-            kept.append(one)
-    return tuple(kept)
+            return (*kept.values(), UNKNOWN)
+        plain = one is None or isinstance(one, (str, int, float))
+        kept.setdefault((type(one), one) if plain else id(one), one)
+    return tuple(kept.values())
 
 
 def below(samples: Samples, key: Any) -> Samples:

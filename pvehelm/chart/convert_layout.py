@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from pvehelm.chart.gotpl.lexer import Token, tokens
 
 _COMMENT_END = re.compile(r"[ \t\r\n]-\}\}|\}\}")
 _LINE_START = re.compile(r"(?:\A|\n)([ \t]*)\Z")
 _OPENER = re.compile(r"(?:^|[\s:-])[|>][+-]?\d?[+-]?[ \t]*(?:#.*)?\Z")
+_TRAILING = re.compile(r"[ \t]+(?=\r?\n)")
 _OPENING = ("if", "with", "range", "define", "block")
 
 
@@ -62,6 +64,9 @@ def tags(source: str, *, silent: bool = False) -> list[Tag]:
         elif pending:
             pending.append(token)
     _pair(found)
+    for tag in found:
+        if not tag.prints and not tag.right and (blanks := _TRAILING.match(source, tag.end)):
+            tag.end = blanks.end()
     _place(source, found, silent)
     return found
 
@@ -97,8 +102,23 @@ def _place(source: str, found: list[Tag], silent: bool) -> None:
             exact.update(() if unseen else (tag.block,))
         if tag.word == "end" and found[tag.block].word in ("define", "block"):
             depth -= 1
+    _settle(source, found, exact)
     for tag in found:
         tag.plain = tag.block not in exact
+
+
+def _settle(source: str, found: list[Tag], exact: set[int]) -> None:
+    """In a text of several lines, what comes before an exact tag that takes a line's end has to be exact as well."""
+    pairs = [
+        (one.block, other.block)
+        for one, other in pairwise(found)
+        if other.left and not other.prints and not source[one.end : other.start].strip() and in_block(source, one.start)
+    ]
+    while True:
+        more = {before for before, after in pairs if after in exact and before not in exact}
+        if not more:
+            return
+        exact |= more
 
 
 def _alone(source: str, found: list[Tag], index: int) -> bool:

@@ -25,7 +25,7 @@ class Proof:
         return not self.differences
 
     def as_dict(self) -> dict[str, Any]:
-        shown = [{"where": one.where, "what": one.what} for one in self.differences]
+        shown = [{"where": one.where, "what": one.what, "hint": one.hint} for one in self.differences]
         return {"values": self.values, "same": self.same, "documents": self.documents, "differences": shown}
 
 
@@ -49,7 +49,7 @@ def compare(values: str, before: Mapping[str, str], after: Mapping[str, str], no
             continue
         for index, (mine, its) in enumerate(zip(one, other, strict=True)):
             where = _called(file, mine, index)
-            found += [Problem(where, what) for what in _differences(mine, its, ())]
+            found += [Problem(where, *told) for told in _differences(mine, its, ())]
     if notes[0].split() != notes[1].split():
         found.append(Problem("NOTES.txt", f"{_first(*notes)}"))
     return Proof(values, count, tuple(found[:_MOST]))
@@ -74,21 +74,30 @@ def _called(file: str, document: Any, index: int) -> str:
     return f"{file}: {data.get('kind', 'document')}/{name or index + 1}"
 
 
-def _differences(one: Any, other: Any, path: Path_) -> Iterator[str]:
+def _differences(one: Any, other: Any, path: Path_) -> Iterator[tuple[str, str]]:
+    """What differs, and what may be done about it."""
     if isinstance(one, dict) and isinstance(other, dict):
         for key in [*one, *(key for key in other if key not in one)]:
             below = (*path, key)
             if key not in other:
-                yield f"{dotted(below)} is {_shown(one[key])} before and missing after"
+                yield f"{dotted(below)} is {_shown(one[key])} before and missing after", ""
             elif key not in one:
-                yield f"{dotted(below)} is missing before and {_shown(other[key])} after"
+                yield f"{dotted(below)} is missing before and {_shown(other[key])} after", ""
             else:
                 yield from _differences(one[key], other[key], below)
     elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
         for index, (mine, its) in enumerate(zip(one, other, strict=True)):
             yield from _differences(mine, its, (*path, index))
     elif not _same(one, other):
-        yield f"{dotted(path) or 'it'}{_told(one, other)}"
+        yield f"{dotted(path) or 'it'}{_told(one, other)}", _hint(one, other)
+
+
+def _hint(one: Any, other: Any) -> str:
+    if isinstance(other, str) and one is None and not other:
+        return "an empty text is a text in Jinja2 charts; what prints nothing in Helm is null"
+    if isinstance(other, str) and not isinstance(one, (str, dict, list)):
+        return "a text stays a text in Jinja2 charts: | int makes a number of it, or write the value without quotes"
+    return ""
 
 
 def _told(one: Any, other: Any) -> str:

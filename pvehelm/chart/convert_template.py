@@ -13,7 +13,8 @@ from pvehelm.chart.convert_known import ANYTHING, ROOT, Samples
 from pvehelm.chart.convert_layout import Tag, tags, text, written
 from pvehelm.chart.gotpl.syntax import Action, Branch, Call, Name, Pipe, Tree, Variable
 
-_INDEXES = frozenset(("i", "j", "n", "idx", "index", "num", "count"))
+_KEY = re.compile(r"\s*(?:- +)*(?:-|[^\s:#{}\[\]\"'][^:{}]*:)[ \t]+")
+_INDEXES = frozenset(("_", "i", "j", "n", "idx", "index", "num", "count"))
 
 
 @dataclass
@@ -85,12 +86,19 @@ class Template:
             return [self.included(node)]
         if word in ("break", "continue"):
             return [word]
-        return self.action(self.nodes[tag.tokens[0].pos])
+        return self.action(self.nodes[tag.tokens[0].pos], tag)
 
-    def action(self, node: Action) -> list[str]:
+    def whole(self, tag: Tag) -> bool:
+        """Whether what a tag prints is all of the value in its line, where nothing is null."""
+        start = self.source.rfind("\n", 0, tag.start) + 1
+        end = self.source.find("\n", tag.end)
+        rest = self.source[tag.end : end if end >= 0 else None]
+        return not rest.strip() and not tag.left and _KEY.fullmatch(self.source[start : tag.start]) is not None
+
+    def action(self, node: Action, tag: Tag) -> list[str]:
         pipe = node.pipe
         if not pipe.names:
-            return [f"= {self.expressions.printed(pipe)}"]
+            return [f"= {self.expressions.printed(pipe, whole=self.whole(tag))}"]
         name = pipe.names[0]
         changed = self.changed(pipe)
         if changed:
@@ -226,12 +234,12 @@ class Template:
             return [f"for item in {code.text}"]
         code = self.expressions.pipe(pipe)
         kind = known.kind(code.samples)
-        over = self.over(pipe, code)
         two = len(pipe.names) == 2
-        if not kind and two:
-            kind = "list" if pipe.names[0].name[1:] in _INDEXES else "map"
-            what = f"{code.text} is taken for a {kind}, as its variables look"
+        if not kind:
+            kind = "map" if two and pipe.names[0].name[1:] not in _INDEXES else "list"
+            what = f"{code.text} is taken for a {kind}"
             self.expressions.note(pipe, what, "for key, value in X | dictsort(true) is for maps, loop.index0 for lists")
+        over = self.over(pipe, code, kind)
         samples = known.elements(code.samples) if kind in ("map", "list") else ANYTHING
         element = self.element(node, code, samples)
         block.closes.append("endfor")
@@ -253,7 +261,7 @@ class Template:
         self.scope.variables[index.name] = Code("loop.index0", samples=(0,))
         return [f"for {element.text} in {over}"]
 
-    def over(self, pipe: Pipe, code: Code) -> str:
+    def over(self, pipe: Pipe, code: Code, kind: str) -> str:
         """What a loop runs over, nothing where it is missing."""
         last = pipe.commands[-1].args[0]
         if isinstance(last, Name) and last.name == "until":
@@ -262,10 +270,10 @@ class Template:
                 return "range(" + count[len("until(") :]
             if count.endswith("| until"):
                 return f"range({count.removesuffix('| until').strip()})"
-        if known.kind(code.samples) == "number":
+        if kind == "number":
             return f"range({code.text})"
         if code.lacking is not False:
-            return f"{code.at(FILTER)} | default([])"
+            return f"{code.at(FILTER)} | default({'{}' if kind == 'map' else '[]'})"
         return code.at(FILTER)
 
     def element(self, node: Branch, code: Code, samples: Samples) -> Code:
@@ -281,7 +289,7 @@ class Template:
 
 
 def code_level(over: str, code: Code) -> str:
-    return over if code.level >= FILTER or over.endswith("default([])") else f"({over})"
+    return over if code.level >= FILTER or over.endswith("default({})") else f"({over})"
 
 
 def _singular(word: str) -> str:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 _ACTION = re.compile(r"\{\{(-?)\s*(.*?)\s*(-?)\}\}", re.DOTALL)
+_COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)
 _WORDS = ("if", "range", "with", "end", "else", "define", "template", "block", "break", "continue")
 _CALL = re.compile(r"[A-Za-z_]\w*\s+(?:[.$\"'`(\d]|[A-Za-z_]\w*\b(?!\s*(?:if|else|in|is|and|or|not|~)\b))")
 
@@ -13,6 +14,7 @@ _CALL = re.compile(r"[A-Za-z_]\w*\s+(?:[.$\"'`(\d]|[A-Za-z_]\w*\b(?!\s*(?:if|els
 def actions(source: str) -> Iterator[tuple[int, int, str, str]]:
     """Each Go action in ``source``: line and column, the action, and its Jinja2 equivalent."""
     blocks: list[str] = []
+    source = _COMMENT.sub(lambda found: re.sub(r"[^\n]", " ", found[0]), source)
     for found in _ACTION.finditer(source):
         body = found[2]
         if not _is_go(body):

@@ -13,6 +13,7 @@ from pvehelm.errors import InvalidError, UsageError
 from pvehelm.faces import output
 from pvehelm.faces.cli import options as o
 from pvehelm.faces.cli.command import Session, command
+from pvehelm.faces.cli.converting import convert
 
 if TYPE_CHECKING:
     from pvehelm.actions.suites import Choice, Previous, Report, Tested
@@ -31,6 +32,9 @@ ChangedSince = Annotated[
 @app.callback()
 def group() -> None:
     """Test charts, write their documentation."""
+
+
+app.command("convert")(convert)
 
 
 @app.command("test")

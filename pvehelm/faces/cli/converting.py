@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pvehelm.actions.conversion import Converted
 
 
-@command("output", *SOURCE)
+@command("output", *SOURCE, "engine")
 def convert(
     session: Session,
     path: o.ChartPath,
@@ -37,13 +37,14 @@ def convert(
     is left to do or differs.
     """
     from pvehelm.actions import conversion
-    from pvehelm.chart.dialects import with_engine
+    from pvehelm.chart.dialects import undecided, with_engine
     from pvehelm.faces.cli.chart import sources_of
 
     if to != "jinja2":
         raise UsageError(f"--to {to}: charts are converted to jinja2")
-    # Charts that name no engine are Helm's, or there would be nothing to convert.
-    chart = with_engine(o.load_chart(path, session), "gotpl")
+    chart = o.load_chart(path, session)
+    if undecided(chart):
+        chart = with_engine(chart, "gotpl")
     folder = Path(out or f"{Path(path).name.removesuffix('.tgz')}-{to}")
     if not dry_run:
         _check(folder, overwrite=overwrite)
