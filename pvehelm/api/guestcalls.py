@@ -251,7 +251,7 @@ class GuestCalls(GuestKind):
         base = self._base(live.key)
         steps = []
         if live.extra.get("status") in ("running", "paused"):
-            steps.append(Step("POST", f"{base}/status/stop", {}, (), "stop"))
+            steps.append(Step("POST", f"{base}/status/stop", {}, (), "stop", undoes=("started",)))
         return [*steps, Step("DELETE", base, {}, (), "destroy", deletes=True)]
 
     def losses(self, live: Live) -> list[str]:

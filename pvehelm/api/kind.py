@@ -86,17 +86,20 @@ class Step:
     keep: Mapping[str, str] = field(default_factory=dict)
     # Parameters that nothing but the wire may see.
     hidden: tuple[str, ...] = ()
+    # Leaves that are no longer as they were written once it succeeded.
+    undoes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         params = {name: "<secret>" if name in self.hidden else value for name, value in self.params.items()}
         row: dict[str, Any] = {"method": self.method, "path": self.path, "params": params}
         row |= {k: v for k, v in (("writes", list(self.writes)), ("note", self.note), ("keep", dict(self.keep))) if v}
+        row |= {"undoes": list(self.undoes)} if self.undoes else {}
         row |= {k: True for k, v in (("creates", self.creates), ("deletes", self.deletes)) if v}
         return row
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> Step:
-        return cls(**{**row, "writes": tuple(row.get("writes", ()))})
+        return cls(**{**row, "writes": tuple(row.get("writes", ())), "undoes": tuple(row.get("undoes", ()))})
 
 
 @dataclass(frozen=True, slots=True)

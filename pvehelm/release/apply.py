@@ -364,6 +364,7 @@ class Applier:
         path = self._fill(step.path)
         params = self.secrets.resolve(self._fill(dict(step.params)))
         data: Any = None
+        asked = False
         for attempt in range(3):
             try:
                 if data is None:
@@ -373,8 +374,13 @@ class Applier:
                     await self._wait(change.ref, data)
                 return data
             except PvehelmError as error:
+                if asked and "" in step.keep and isinstance(error, ApiError) and not unclear(error) and attempt < 2:
+                    # The lock is taken: by the first try, whose answer with the token was lost.
+                    await self.client.delete(path, {"force": 1})
+                    continue
                 if not unclear(error) or attempt == 2:
                     raise
+                asked = True
                 self.tell("retry", change.ref, f"{error}: looking whether it happened")
                 data = await self._became(change, step)
                 if data is None and isinstance(error, TaskError):
@@ -419,6 +425,9 @@ class Applier:
     def _partly(self, change: Change, step: Step) -> Owned | None:
         """Ownership after this step alone: what was owned before, and the leaves it writes."""
         whole = self._complete(change)
+        if step.undoes and change.ref in self.owned:
+            left = self.owned[change.ref]
+            return replace(left, fields={leaf: v for leaf, v in left.fields.items() if leaf not in step.undoes})
         if whole is None or step.deletes or change.op in (Op.delete, Op.forget):
             return None
         before = self.owned.get(change.ref) if change.op is not Op.recreate or not step.creates else None

@@ -74,6 +74,8 @@ async def waiting_networks(made: Plan, schema: Schema, get: Get) -> list[str]:
         found += _waiting(kind, rows, columns, ours)
         if kind == "VNet":
             for row in rows:
+                if row.get("state") == "deleted":
+                    continue  # it is in the list until that is applied, and nowhere else
                 below = await get(f"{path}/{quote(row['vnet'])}/subnets", pending=1) or []
                 named = [{"state": one.get("state"), "vnet": row["vnet"], "cidr": _cidr(one)} for one in below]
                 found += _waiting("Subnet", named, ("vnet", "cidr"), ours)

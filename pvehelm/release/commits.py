@@ -13,15 +13,23 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pvehelm.api import scopes
+from pvehelm.api.exchange import maybe_executed
 from pvehelm.api.kind import Kind, Step
 from pvehelm.api.schema import Schema
-from pvehelm.errors import Problem
+from pvehelm.errors import ApiError, Problem
 from pvehelm.release.bystanders import Exchange, cutting, waiting_interfaces, waiting_networks
+from pvehelm.release.event import Event
 from pvehelm.release.inventory import GUEST_KINDS
 from pvehelm.release.plan import Allowed, Change, Observed, Op, Plan, circles, order
+
+if TYPE_CHECKING:
+    from pvehelm.release.context import Context
+    from pvehelm.release.journal import Entry
+    from pvehelm.release.lease import Lease
+    from pvehelm.release.release import ReleaseKey
 
 KIND = "Commit"
 # The secrets of a release that hold the tokens of locks taken: one for each round.
@@ -66,11 +74,10 @@ async def with_commits(
     get: Get,
     allowed: Allowed,
     *,
-    held: Callable[[], bool] = lambda: False,
     exchange: Exchange | None = None,
 ) -> Plan:
-    """``made`` with the calls that make its changes count. ``held``: whether an interrupted run left its lock;
-    ``exchange``: ``Client.exchange``, for what stands beside a list."""
+    """``made`` with the calls that make its changes count. ``exchange``: ``Client.exchange``, for what stands beside
+    a list."""
     groups = _groups(made, observed, kinds)
     for group in groups.values():
         if group.node and exchange is not None:
@@ -93,7 +100,7 @@ async def with_commits(
         if group.node:
             refusals += await cutting(group.node, group.acting, observed, allowed, get)
         pending = bool(group.foreign or group.waiting)
-        changes = _add(changes, group, schema, held=bool(group.lock) and held(), pending=pending)
+        changes = _add(changes, group, schema, pending=pending)
     return replace(made, changes=tuple(order(changes)), refusals=tuple(refusals))
 
 
@@ -138,13 +145,13 @@ def _groups(made: Plan, observed: Observed, kinds: Callable[[str], Kind]) -> dic
     return groups
 
 
-def _add(changes: Sequence[Change], group: Group, schema: Schema, *, held: bool, pending: bool) -> list[Change]:
+def _add(changes: Sequence[Change], group: Group, schema: Schema, *, pending: bool) -> list[Change]:
     """The plan's changes with the group's own; two calls where one would have to come both before and after."""
-    found = _placed(changes, group, schema, [group.acting], held=held, pending=pending)
+    found = _placed(changes, group, schema, [group.acting], pending=pending)
     if circles(found):
         going = [change for change in group.acting if change.op is Op.delete]
         coming = [change for change in group.acting if change.op is not Op.delete]
-        found = _placed(changes, group, schema, [coming, going], held=held, pending=pending)
+        found = _placed(changes, group, schema, [coming, going], pending=pending)
     return found
 
 
@@ -154,7 +161,6 @@ def _placed(
     schema: Schema,
     rounds: Sequence[Sequence[Change]],
     *,
-    held: bool,
     pending: bool,
 ) -> list[Change]:
     locks = bool(group.lock) and all(_takes_lock(schema, step) for change in group.acting for step in change.steps)
@@ -168,10 +174,8 @@ def _placed(
         call, lock = f"{KIND}/{group.name}{suffix}", f"{KIND}/{group.name}{suffix}-lock"
         calls.append(call)
         if locks:
-            steps = [_release_old(group)] if held and number == 0 else []
-            steps.append(_take(group, LOCK_SECRETS[number], pending=pending or number > 0))
-            before = tuple(calls[:-1])
-            made.append(_change(lock, "one at a time", steps, before))
+            take = _take(group, LOCK_SECRETS[number], pending=pending or number > 0)
+            made.append(_change(lock, "one at a time", [take], tuple(calls[:-1])))
         for member in members:
             needs = (*member.needs, *((lock,) if locks else ()), *calls[:-1])
             own = [_locked(step, LOCK_SECRETS[number]) for step in member.steps] if locks else list(member.steps)
@@ -213,10 +217,6 @@ def _take(group: Group, secret: str, *, pending: bool) -> Step:
     return Step("POST", group.lock, params, note="take the lock", keep={"": f"secret://release/{secret}"})
 
 
-def _release_old(group: Group) -> Step:
-    return Step("DELETE", group.lock, {"force": 1}, note="release the lock that an interrupted run left")
-
-
 def _takes_lock(schema: Schema, step: Step) -> bool:
     found = schema.match(step.method, step.path)
     return found is not None and found[0].param("lock-token") is not None
@@ -226,14 +226,34 @@ def _locked(step: Step, secret: str) -> Step:
     return replace(step, params={**step.params, "lock-token": f"${{secret://release/{secret}}}"})
 
 
-def held(secret: Callable[[str], str]) -> bool:
-    """Whether a run of this release took the lock and never gave it back."""
-    from pvehelm.errors import PvehelmError
-
-    for name in LOCK_SECRETS:
+async def give_back(ctx: Context, key: ReleaseKey, lease: Lease, entries: Sequence[Entry]) -> None:
+    """Give back the locks that an interrupted run of this release took, of whose journal ``entries`` were open: by the
+    token; by force where the answer with the token was never heard. Raises ApiError, TransportError.
+    """
+    takes = [entry for entry in entries if entry.op == Op.update and entry.intent.get("method") == "POST"]
+    unheard = {str(entry.intent["path"]) for entry in takes if entry.ref.startswith(f"{KIND}/")}
+    names = [name for name in ctx.store.secret_names(key) if name in LOCK_SECRETS and ctx.store.get_secret(key, name)]
+    if not unheard and not names:
+        return
+    everything = (ctx.kinds.get(name) for name in ctx.kinds.names())
+    path = next(kind.lock for kind in everything if kind.lock)
+    given: list[dict[str, Any]] = [{"lock-token": f"${{secret://release/{name}}}"} for name in names]
+    client = await ctx.connect()
+    release = ctx.store.find(key)
+    for params in given or [{"force": 1}]:
+        intent = {"method": "DELETE", "path": path, "params": params, "note": "release the lock of an interrupted run"}
+        ref = f"{KIND}/lock"
+        entry = ctx.store.begin(key, lease, release.current.number if release else 0, 0, ref, str(Op.update), intent)
         try:
-            if secret(name):
-                return True
-        except PvehelmError:
-            continue
-    return False
+            await client.delete(path, ctx.secrets(key).resolve(params))
+        except ApiError as error:
+            ctx.store.outcome(entry, lease, ok=False, error=ctx.secrets(key).redact(str(error)))
+            if maybe_executed(error):
+                raise
+            # It is not ours (any more): somebody took it by force meanwhile.
+            ctx.emit(Event("note", ref, str(error)))
+        else:
+            ctx.store.outcome(entry, lease, ok=True)
+            ctx.emit(Event("note", ref, "an interrupted run had taken the lock; it was given back"))
+    for name in names:
+        ctx.store.put_secret(key, name, "")

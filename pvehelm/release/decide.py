@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,9 @@ from pvehelm.chart.manifest import Resource, check_unique
 from pvehelm.errors import InvalidError, Problem, PvehelmError, RefusedError
 from pvehelm.release import disks, hooks
 from pvehelm.release.change import Change
-from pvehelm.release.commits import held, with_commits
+from pvehelm.release.commits import with_commits
 from pvehelm.release.context import Context
-from pvehelm.release.desire import Desire, Options, last_deployed, same_input
+from pvehelm.release.desire import Desire, Options, back_to, last_deployed, same_input
 from pvehelm.release.inventory import GUEST_KINDS, Inventory
 from pvehelm.release.live import Reader, begin, gather, pause
 from pvehelm.release.namespaces import missing_pools
@@ -97,7 +97,6 @@ async def decide(
         ctx.schema,
         reader,
         allowed,
-        held=lambda: held(lambda name: ctx.store.get_secret(key, name)),
         exchange=client.exchange,
     )
     missing = await missing_pools(desire, reader, create=options.create_namespace)
@@ -108,7 +107,9 @@ async def decide(
     if missing:
         made = replace(made, problems=(*made.problems, *missing))
     if options.atomic:
-        made = replace(made, refusals=(*made.refusals, *_irreversible(made, observed, kinds)))
+        target = last_deployed(ctx, key)
+        kept = {resource.ref for resource in back_to(target).resources} if target else set()
+        made = replace(made, refusals=(*made.refusals, *_irreversible(made, observed, kinds, kept)))
     return Decision(made, inventory, desired, observed, reader.requests)
 
 
@@ -156,8 +157,8 @@ async def _way_back(
     return way
 
 
-def _irreversible(made: Plan, observed: Observed, kinds: Kinds) -> Iterator[Problem]:
-    """What of a plan could not be undone, and so is refused with --atomic."""
+def _irreversible(made: Plan, observed: Observed, kinds: Kinds, kept: Set[str]) -> Iterator[Problem]:
+    """What of a plan could not be undone, and so is refused with --atomic; ``kept``: refs that undoing it keeps."""
     hint = "run it without --atomic"
     destroyed = {change.ref for change in made.destroys}
     for change in made.changes:
@@ -165,7 +166,7 @@ def _irreversible(made: Plan, observed: Observed, kinds: Kinds) -> Iterator[Prob
             what = f"{change.ref}: what is destroyed can't be brought back"
             yield Problem(change.where or "--atomic", f"{what}, so --atomic is refused", hint)
         live = observed.live.get(change.ref)
-        if change.op is not Op.update or live is None:
+        if change.op is not Op.update or live is None or change.ref not in kept:
             continue
         kind = kinds.get(change.kind)
         for row in change.fields:

@@ -278,7 +278,6 @@ class Run:
             return
         self._keep(Status.failed, what)
         if self.options.atomic:
-            await recover_entries(self.ctx, self.key, self.lease)
             await self._undo(what, ())
 
     # -- --atomic ----------------------------------------------------------------------------------------------
@@ -293,6 +292,7 @@ class Run:
         failed = self.revision.number if self.revision else 0
         target = None if self.desire.action == "install" else last_deployed(ctx, self.key)
         try:
+            await recover_entries(ctx, self.key, self.lease)
             outcome = await (self._restore(target) if target is not None else self._remove())
         except PvehelmError as error:
             problems = [*problems, Problem("undoing it", str(error), error.hint), *error.problems]

@@ -8,7 +8,7 @@ object is gone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from pvehelm.api.kind import Kind, Live
 from pvehelm.api.task import Task
 from pvehelm.errors import ApiError, NotFoundError, TaskError
 from pvehelm.release import handover
+from pvehelm.release.commits import give_back
 from pvehelm.release.context import Context
 from pvehelm.release.event import Event
 from pvehelm.release.hookrun import CALL, HOOK
@@ -25,6 +26,7 @@ from pvehelm.release.journal import Entry
 from pvehelm.release.lease import Lease
 from pvehelm.release.live import Reader
 from pvehelm.release.release import ReleaseKey
+from pvehelm.release.silence import arrived, blind
 
 
 async def recover_entries(ctx: Context, key: ReleaseKey, lease: Lease) -> int:
@@ -32,6 +34,7 @@ async def recover_entries(ctx: Context, key: ReleaseKey, lease: Lease) -> int:
     entries = ctx.store.open_entries(key)
     for entry in entries:
         await _recover(ctx, key, lease, entry)
+    await give_back(ctx, key, lease, entries)
     return len(entries)
 
 
@@ -47,10 +50,10 @@ async def _recover(ctx: Context, key: ReleaseKey, lease: Lease, entry: Entry) ->
         return
     kind = _kind(ctx, intent)
     if kind is None:
-        ctx.store.outcome(entry.id, lease, ok=False, error="interrupted before anything was sent")
+        ctx.store.outcome(entry.id, lease, ok=False, error="interrupted")
         return
     client = await ctx.connect()
-    await _settle_task(ctx, entry)
+    done = await _settle_task(ctx, entry)
     where: Mapping[str, Any] = intent.get("key", {})
     live = await _read(ctx, entry.ref, kind, where, Reader(client))
     owned = Owned.from_json(intent["owned"]) if intent.get("owned") else None
@@ -73,9 +76,22 @@ async def _recover(ctx: Context, key: ReleaseKey, lease: Lease, entry: Entry) ->
         )
         note = "is gone; that is recorded now" if gone else "is still there"
     else:
+        if live is None:
+            owned = None
+        elif owned is not None and not done:
+            owned = _seen(kind, live, owned, intent.get("writes", ()))
         ctx.store.outcome(entry.id, lease, ok=True, owned=owned)
         note = f"was being changed ({intent.get('note') or intent.get('path')}); the plan will tell"
     ctx.emit(Event("note", entry.ref, f"interrupted earlier: it {note}"))
+
+
+def _seen(kind: Kind, live: Live, owned: Owned, written: Sequence[str]) -> Owned:
+    """``owned`` without leaves that nobody can say of whether they arrived: live does not show them, so that no later
+    plan would miss them. They are written once more."""
+    if arrived(kind, live, owned.fields, written):
+        return owned
+    lost = {leaf for leaf in written if leaf == "started" or (leaf != "node" and blind(kind, leaf))}
+    return replace(owned, fields={leaf: value for leaf, value in owned.fields.items() if leaf not in lost})
 
 
 def _kind(ctx: Context, intent: Mapping[str, Any]) -> Kind | None:
@@ -112,10 +128,10 @@ async def _read(ctx: Context, ref: str, kind: Kind, where: Mapping[str, Any], re
     return live
 
 
-async def _settle_task(ctx: Context, entry: Entry) -> None:
-    """Let a task that outlived its process end."""
+async def _settle_task(ctx: Context, entry: Entry) -> bool:
+    """Let a task that outlived its process end; whether it ended well."""
     if not entry.upid:
-        return
+        return False
     task = Task(entry.upid, await ctx.connect())
     try:
         if (await task.status()).get("status") == "running":
@@ -123,3 +139,5 @@ async def _settle_task(ctx: Context, entry: Entry) -> None:
         await task.wait()
     except (TaskError, ApiError) as error:
         ctx.emit(Event("note", entry.ref, str(error)))
+        return False
+    return True

@@ -6,11 +6,11 @@ know any more, or calls ``unexpected status``, was cut off by a restart. Sending
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pvehelm.api.exchange import maybe_executed, quote
-from pvehelm.api.kind import Kind, Live, Step, Wanted, leaves
+from pvehelm.api.kind import Kind, Live, Step, leaves
 from pvehelm.api.task import UNKNOWN
 from pvehelm.errors import PvehelmError, TaskError
 from pvehelm.release.inventory import GUEST_KINDS
@@ -55,7 +55,10 @@ async def became(
         elif step.creates:
             if live is not None and carries_mark(kind, live, change):
                 return ""
-        elif live is not None and change.wanted and step.writes and _has(kind, live, change.wanted, step.writes):
+        elif live is not None and "started" in step.undoes:
+            if live.fields.get("power") != "running":
+                return ""
+        elif live is not None and change.wanted and arrived(kind, live, leaves(change.wanted.fields), step.writes):
             return ""
     return None
 
@@ -98,12 +101,18 @@ def carries_mark(kind: Kind, live: Live, change: Change) -> bool:
     return mark is not None and change.owned is not None and mark.uid == change.owned.uid and mark.ref == change.ref
 
 
-def _has(kind: Kind, live: Live, wanted: Wanted, written: Sequence[str]) -> bool:
-    desired, now = leaves(wanted.fields), leaves(live.fields)
-    return all(
-        now.get("power") == "running"
-        if leaf == "started"
-        else kind.recorded(leaf) or kind.same(leaf, desired.get(leaf), now.get(leaf))
+def arrived(kind: Kind, live: Live, desired: Mapping[str, Any], written: Iterable[str]) -> bool:
+    """Whether a call that writes the leaves ``written`` of ``desired`` was done: a call is done whole or not at all, so
+    what the server shows speaks for what it does not. Where it shows nothing, the call counts as not done."""
+    now = leaves(live.fields)
+    told = [
+        now.get("power") == "running" if leaf == "started" else kind.same(leaf, desired[leaf], now.get(leaf))
         for leaf in written
-        if leaf in desired
-    )
+        if leaf in desired and not blind(kind, leaf)
+    ]
+    return bool(told) and all(told)
+
+
+def blind(kind: Kind, leaf: str) -> bool:
+    """Whether the server does not show what a leaf is."""
+    return leaf != "started" and (kind.recorded(leaf) or kind.write_only(leaf))
