@@ -74,7 +74,8 @@ async def _desire(
         "manifest": to_text(wanted.values()),
         "rollback_of": None,
     }
-    return replace(desire, action="accept", resources=tuple(wanted.values()), record=record)
+    newest = ctx.store.get(key, bodies=False).current.number
+    return replace(desire, action="accept", resources=tuple(wanted.values()), record=record, base=newest)
 
 
 # -- fields to specs -------------------------------------------------------------------------------------------

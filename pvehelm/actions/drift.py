@@ -188,10 +188,13 @@ async def repair(ctx: Context, key: ReleaseKey, options: Options | None = None, 
     from pvehelm.release.desire import Options, back_to
     from pvehelm.release.pipeline import run
 
+    newest = ctx.store.get(key, bodies=False).current.number
     _, current = standing(ctx, key)
     desire = back_to(current)
     record = {**desire.record, "description": f"Drift repaired, back to revision {current.number}", "rollback_of": None}
-    return await run(ctx, key, replace(desire, action="repair", record=record), options or Options(), pin=pin)
+    return await run(
+        ctx, key, replace(desire, action="repair", record=record, base=newest), options or Options(), pin=pin
+    )
 
 
 # -- accept ----------------------------------------------------------------------------------------------------

@@ -216,7 +216,8 @@ async def rollback(
     release = ctx.store.get(key)
     target = _target(ctx, key, release, revision)
     desire = back_to(target)
-    desire = replace(desire, record={**desire.record, "user_values": _recorded(release, target)})
+    record = {**desire.record, "user_values": _recorded(release, target)}
+    desire = replace(desire, record=record, base=release.current.number)
     if description:
         desire = replace(desire, record={**desire.record, "description": description})
     return await run(ctx, key, desire, options or Options())
@@ -293,7 +294,7 @@ async def _remove(
         "manifest": of_removal(current.manifest),
         "hooks": again,
     }
-    return await run(ctx, key, Desire("uninstall", (), record), options)
+    return await run(ctx, key, Desire("uninstall", (), record, base=current.number), options)
 
 
 @action("write")
@@ -321,7 +322,7 @@ async def recover(ctx: Context, name: str, options: Options | None = None) -> Re
         else f"Repaired revision {current.number}"
     )
     record = {**desire.record, "description": description, "rollback_of": current.rollback_of, "hooks": left}
-    return await run(ctx, key, replace(desire, action="recover", record=record), options)
+    return await run(ctx, key, replace(desire, action="recover", record=record, base=current.number), options)
 
 
 @action("write")
