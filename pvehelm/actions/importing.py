@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pvehelm.actions import action
-from pvehelm.errors import NotFoundError, Problem, UsageError
+from pvehelm.errors import ApiError, NotFoundError, Problem, UsageError
 
 if TYPE_CHECKING:
     from pvehelm.api.essence import Document
+    from pvehelm.api.kind import Kind
     from pvehelm.release.context import Context
     from pvehelm.release.live import Reader
     from pvehelm.release.objects import Object, Wish
@@ -69,7 +71,7 @@ async def import_objects(ctx: Context, selection: Selection, *, form: str = "man
     )
     left += made.left
     if not made.documents:
-        raise NotFoundError("there is nothing to import", left, hint="pvehelm get all kinds: pvehelm api-resources")
+        raise NotFoundError("there is nothing to import", left, hint="pvehelm api-resources lists the kinds")
     found = Found(documents=made.documents, left=left, silent=silent, requests=reader.requests)
     if form == "chart":
         from pvehelm.chart.outline import outline
@@ -92,10 +94,15 @@ async def _chosen(
     fits = label_test(selection.selector)
     if selection.everything:
         kinds = [kind for kind in ctx.kinds if not kind.hook_only and kind.name not in CONTENTS]
-        wanted = [objects.Wish(kind) for kind in kinds]
+        unread = await _unreadable(ctx, kinds, reader, selection.scope)
+        wanted = [objects.Wish(kind) for kind in kinds if kind.plural not in unread]
     else:
+        unread = {}
         wanted = _wishes(ctx, selection.words)
-    made = objects.Catalogue()
+        if any(wish.kind.name == "Node" for wish in wanted):
+            hint = "its settings are kinds of their own: nodeconfigs, networks, nodedns, ..."
+            raise UsageError("a node has no manifest", hint=hint)
+    made = objects.Catalogue(silent=unread)
     # A scope is for the kinds that have one.
     for scoped in (False, True):
         part = [wish for wish in wanted if bool(getattr(wish.kind, "scoped", False)) == scoped]
@@ -117,6 +124,21 @@ async def _chosen(
         for owner, count in sorted(others.items())
     ]
     return free, left, made.silent
+
+
+async def _unreadable(ctx: Context, kinds: Sequence[Kind], reader: Reader, scope: str) -> dict[str, str]:
+    """The kinds whose lists can't be read, with the reason: no right to, or nothing of the sort on this cluster."""
+    from pvehelm.api.listing import listing
+
+    async def one(kind: Kind) -> str:
+        try:
+            await listing(kind, ctx.kinds, reader, scope=scope if getattr(kind, "scoped", False) else "")
+        except ApiError as error:
+            return str(error)
+        return ""
+
+    answers = await asyncio.gather(*(one(kind) for kind in kinds))
+    return {kind.plural: why for kind, why in zip(kinds, answers, strict=True) if why}
 
 
 def _wishes(ctx: Context, words: Sequence[str]) -> list[Wish]:

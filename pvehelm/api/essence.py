@@ -173,6 +173,8 @@ def _guest(
         _password(name, spec, notes)
     if power == "stopped" and not spec.get("isTemplate"):
         spec["power"] = "unmanaged"
+    if kind.flavour == "lxc" and not spec.get("isTemplate"):
+        notes.append("no server tells what it was made from: with an image it could be made again")
     notes += [f"{key} is privileged: --allow-privileged {key}" for key in ("args", "hookscript") if spec.get(key)]
     return {key: value for key, value in spec.items() if value not in ([], {}, None, "") or key == "cloudInit"}
 

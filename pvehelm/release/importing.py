@@ -56,6 +56,9 @@ async def imported(
         document = document if one.vmid else _linked(one.kind, document, refs, names)
         if everything and (_is_idle(one, document) or any(SERVERS_OWN in p.what for p in document.problems)):
             continue
+        if one.owner is not None:
+            note = f"belongs to release {one.owner}: pvehelm move {one.ref} takes it from there"
+            document = replace(document, notes=(note, *document.notes))
         if document.problems:
             made.left += [Problem(document.ref, p.what, p.hint) for p in document.problems]
         else:

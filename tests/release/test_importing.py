@@ -149,11 +149,41 @@ def test_what_goes_wrong(lab: Lab, tmp_path: Path) -> None:
     for args, (code, words) in told.items():
         result = lab.run(*args, code=None)
         assert (result.code, words in result.err) == (code, True), result
+    assert "a node has no manifest" in lab.run("import", "node/pve-node1", code=64).err
+    assert "key is required" in lab.run("import", "subscriptions", code=1).err
     file = str(tmp_path / "one.yaml")
     lab.run("import", "vm/201", "-o", "manifests", file)
     assert "already there" in lab.run("import", "vm/201", "-o", "manifests", file, code=64).err
     lab.run("import", "vm/201", "-o", "manifests", file, "--force")
-    image = "image/debian-12-standard_12.7-1_amd64.tar.zst"
-    result = lab.run("import", "vm/201", f"pve-node1/{image}", code=None)
-    assert result.code
     assert "name: one" in lab.run("import", "vm", "201").out
+
+
+def test_what_can_not_be_read_is_told_and_the_rest_is_written(lab: Lab, tmp_path: Path) -> None:
+    lab.api.ok("POST", "/nodes/pve-node1/qemu", vmid=201, name="one", memory=512)
+    lab.api.ok("POST", "/nodes/pve-node1/qemu", vmid=202, name="two", memory=512)
+    faults = {
+        "GET /access/users": "403",
+        "GET /nodes/pve-node1/qemu/202/pending": "500",
+        "GET /cluster/ceph/flags": "500",
+    }
+    for match, status in faults.items():
+        lab.run("simulator", "faults", "add", "--match", match, "--status", status, "--times", "99")
+    result = lab.run("import", "--all", "-o", "manifests", str(tmp_path / "all"))
+    for words in (
+        "not read: Users: ",
+        "left out: VirtualMachine/two (VMID 202): it can't be read",
+        "left out: CephFlags",
+    ):
+        assert words in result.err, result
+    assert "name: one" in (tmp_path / "all" / "virtualmachines.yaml").read_text()
+    assert lab.run("import", "vm", "201", "202", code=1).out.startswith("apiVersion")
+
+
+def test_what_belongs_to_releases(lab: Lab, tmp_path: Path) -> None:
+    lab.api.ok("POST", "/nodes/pve-node1/qemu", vmid=201, name="one", memory=512)
+    lab.run("adopt", "vm/201", "--release", "pets")
+    result = lab.run("import", "--all")
+    assert "default/pets: 1 object of this release" in result.err
+    assert "name: one" not in result.out
+    assert "name: one" in lab.run("import", "--all", "--owned").out
+    assert "# belongs to release default/pets" in lab.run("import", "vm/201").out
