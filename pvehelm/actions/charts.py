@@ -354,11 +354,11 @@ def show(chart: Chart, what: str = "all") -> str:
 
 
 @action("local")
-def create(name: str) -> Mapping[str, str]:
+def create(name: str, engine: str = "jinja2") -> Mapping[str, str]:
     """Scaffold a chart: paths and contents of its files."""
     from pvehelm.chart.scaffold import scaffold
 
-    return scaffold(name)
+    return scaffold(name, engine)
 
 
 @action("local")

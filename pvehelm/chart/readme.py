@@ -125,7 +125,8 @@ def resolved(schema: Any, root: Mapping[str, Any]) -> dict[str, Any]:
 def _type(schema: Mapping[str, Any], value: Any) -> str:
     """The type in words: ``integer, 1 to 10``; the choices where there are some."""
     if isinstance(schema.get("enum"), list):
-        return ", ".join(f"`{_cell(_inline(one))}`" for one in schema["enum"])
+        choices = (_cell(_inline(one)) if one != "" else '""' for one in schema["enum"])
+        return ", ".join(f"`{choice}`" for choice in choices)
     names = {bool: "boolean", int: "integer", float: "number", str: "string", list: "list", dict: "map"}
     kinds = schema.get("type") or names.get(type(value), "")
     words = [kinds] if isinstance(kinds, str) else [str(kind) for kind in kinds]

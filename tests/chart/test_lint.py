@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from pvehelm.chart.chart import load
-from pvehelm.chart.lint import Finding, lint, lint_path
+from pvehelm.chart.lint import lint, lint_path
 from pvehelm.chart.render import Capabilities, ReleaseInfo, render
+from pvehelm.chart.rules import Finding
 from pvehelm.chart.scaffold import scaffold
 from pvehelm.chart.values import coalesce, validate
 from pvehelm.chart.yaml import load as load_yaml
@@ -51,23 +52,25 @@ def test_a_finding_is_a_problem(tmp_path: Path) -> None:
     assert findings[0].severity == "error"
 
 
+@pytest.mark.parametrize("engine", ["jinja2", "gotpl"])
 @pytest.mark.parametrize("name", ["demo", "a", "My.Chart_1-x"])
-def test_the_scaffold_is_a_good_chart(name: str, tmp_path: Path) -> None:
-    files = scaffold(name)
+def test_the_scaffold_is_a_good_chart(name: str, engine: str, tmp_path: Path) -> None:
+    files = scaffold(name, engine)
     root = write(tmp_path / name, dict(files))
-    chart, findings = lint_path(root, load_yaml(files["ci/default-values.yaml"]))
+    chart, findings = lint_path(root, load_yaml(files["ci/full-values.yaml"]))
     assert chart is not None
-    assert [finding for finding in findings if finding.severity != "info"] == []
-    assert chart.name == name
-    assert validate(chart, coalesce(chart, load_yaml(files["ci/default-values.yaml"]))) == []
+    assert [finding.rule for finding in findings] == ["chart-icon"]
+    assert (chart.name, chart.metadata.engine) == (name, engine)
+    assert validate(chart, coalesce(chart, load_yaml(files["ci/full-values.yaml"]))) == []
     documented = {key for key in chart.values if f"`{key}" in files["README.md"]}
     assert documented == set(chart.values)
     assert set(chart.values) <= set((chart.schema or {})["properties"])
 
 
-def test_the_scaffold_renders(tmp_path: Path) -> None:
-    chart = load(write(tmp_path / "My_App", dict(scaffold("My_App"))))
-    values = coalesce(chart, {"tags": ["a"], "network": {"bridge": "vmbr1", "tag": 5}})
+@pytest.mark.parametrize("engine", ["jinja2", "gotpl"])
+def test_the_scaffold_renders(engine: str, tmp_path: Path) -> None:
+    chart = load(write(tmp_path / "My_App", dict(scaffold("My_App", engine))))
+    values = coalesce(chart, {"tags": ["a"], "network": {"bridge": "vmbr1", "vlan": 5}})
     found = render(
         chart,
         values,
@@ -75,16 +78,18 @@ def test_the_scaffold_renders(tmp_path: Path) -> None:
         Capabilities("9.2", ("VirtualMachine",), "0.1.0"),
         sandbox=False,
     )
-    assert [resource.ref for resource in found.resources] == ["VirtualMachine/web-my-app"]
-    resource = found.resources[0]
+    assert {resource.ref for resource in found.resources} == {"VirtualMachine/web-my-app", "TcpCheck/ssh"}
+    (resource,) = (one for one in found.resources if one.kind == "VirtualMachine")
     assert resource.namespace == "prod"
     assert resource.spec == {
         "node": "pve-node1",
         "template": "debian-12-template",
         "cpu": {"cores": 2, "sockets": 1},
         "memory": 2048,
-        "disks": [{"storage": "local-lvm", "size": "10G"}],
+        "agent": True,
+        "disks": [{"size": "10G"}],
         "networks": [{"bridge": "vmbr1", "tag": 5}],
+        "cloudInit": {"user": "debian", "ip": "dhcp"},
         "tags": ["a"],
         "onboot": True,
     }
@@ -95,3 +100,5 @@ def test_names_that_are_no_chart() -> None:
     for name in ("", "-a", "a/b", "..", "a b", "x" * 300):
         with pytest.raises(UsageError, match="no chart name"):
             scaffold(name)
+    with pytest.raises(UsageError, match="--engine"):
+        scaffold("a", "erb")

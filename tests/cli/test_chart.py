@@ -188,3 +188,16 @@ def test_docs(lab: Lab) -> None:
     assert lab.run("chart", "docs", str(place)).out == f"wrote {place}/README.md\n"
     lab.run("chart", "docs", str(place), "--check")
     assert lab.run("chart", "docs", str(place)).out == ""
+
+
+@pytest.mark.parametrize("engine", ["jinja2", "gotpl"])
+def test_what_create_makes_passes_everything(lab: Lab, engine: str) -> None:
+    lab.run("create", "shop", "--engine", engine)
+    lab.run("lint", "shop", "--strict")
+    lab.run("lint", "shop", "--strict", "-f", "shop/ci/full-values.yaml", "--unused")
+    assert lab.run("chart", "test", "shop").out.endswith("6 passed, 0 failed\n")
+    lab.run("chart", "docs", "shop", "--check")
+    lab.run("schema", "values", "shop", "--check")
+    lab.run("install", "web", "shop")
+    assert "Succeeded" in lab.run("test", "web").out
+    assert lab.run("diff", "web", "--detailed-exitcode").code == 0

@@ -198,13 +198,17 @@ def _row(one: Finding) -> dict[str, str]:
 
 @command()
 def create(
-    session: Session, name: Annotated[str, typer.Argument(help="The new chart's folder.", metavar="NAME")]
+    session: Session,
+    name: Annotated[str, typer.Argument(help="The new chart's folder.", metavar="NAME")],
+    engine: Annotated[
+        str, typer.Option("--engine", help="Its template language: jinja2, or gotpl (Helm's).", metavar="ENGINE")
+    ] = "jinja2",
 ) -> None:
-    """Scaffold a chart that works as it is."""
+    """Scaffold a chart that works as it is, with schema, tests and README."""
     folder = Path(name)
     if folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder]):
         raise PvehelmError(f"{folder} exists already", hint="choose another name, or remove it first")
-    for path, text in actions.create(folder.name).items():
+    for path, text in actions.create(folder.name, engine).items():
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
