@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -184,6 +185,33 @@ def test_uninstall_against_repair(arena: Arena, repair: str, sweep: bool) -> Non
             arena.run("uninstall", "web", "--yes")
         arena.sound()
     print(f"uninstall against {repair}: {len(rounds(sweep))} rounds, one was held back in {met}")
+
+
+@pytest.mark.parametrize("command", [("drift", "web", "--repair"), ("rollback", "web", "1"), ("recover", "web")])
+def test_what_was_removed_meanwhile_does_not_come_back(arena: Arena, command: tuple[str, ...]) -> None:
+    """Without chance: the release is removed after the other one has looked at it and before it has the lease."""
+    chart = arena.chart(SCALED)
+    arena.run("install", "web", chart)
+    for owned in arena.inventory("web"):
+        arena.set(int(owned.identifier["vmid"]), memory=4096)
+    real = Store.hold
+
+    def late(store: Store, scope: str, **more: Any) -> Any:
+        Store.hold = real  # type: ignore[method-assign]
+        # Another process, since this one has a loop running.
+        done = arena.start("uninstall", "web", "--yes")
+        assert done.wait() == 0, done.communicate()
+        done.communicate()
+        return real(store, scope, **more)
+
+    Store.hold = late  # type: ignore[method-assign,assignment]
+    try:
+        ended = arena.run(*command, code=HELD)
+    finally:
+        Store.hold = real  # type: ignore[method-assign]
+    assert "changed by another process" in ended.err
+    assert not arena.guests()
+    assert arena.run("list", "-q").out == ""
 
 
 def test_the_winner_is_named(arena: Arena) -> None:
