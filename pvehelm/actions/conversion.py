@@ -79,9 +79,15 @@ def _flags(files: Mapping[str, bytes], path: str) -> list[Any]:
 
 def _seen(chart: Chart, files: Mapping[str, bytes], path: str) -> Mapping[str, Any] | None:
     try:
-        return prepare(chart, _flags(files, path), skip_schema=True).values
+        return prepare(_jinja2(chart), _flags(files, path), skip_schema=True).values
     except InvalidError:
         return None  # The proof will say so.
+
+
+def _jinja2(chart: Chart) -> Chart:
+    """The chart as its values will be read once it is converted: with its nulls."""
+    below = tuple(_jinja2(sub) for sub in chart.dependencies)
+    return replace(chart, metadata=replace(chart.metadata, engine="jinja2"), dependencies=below)
 
 
 def _proof(

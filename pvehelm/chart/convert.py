@@ -124,7 +124,7 @@ class _Work:
         if problems:
             raise InvalidError("the templates cannot be read", problems)
 
-    def converted(self, path: str, source: str, trees: Mapping[str, Tree]) -> str:
+    def converted(self, path: str, source: str, trees: Mapping[str, Tree], *, texts: bool = False) -> str:
         def told(kept: list[Problem], where: Any, what: str, hint: str) -> None:
             line, column = place(source, getattr(where, "pos", 0))
             kept.append(Problem(f"{path}:{line}:{column + 1}", f"{what}: {where}"[:300], hint))
@@ -136,7 +136,7 @@ class _Work:
             self.calls,
         )
         silent = path.rpartition("/")[2].startswith("_")
-        return Template(source, dict(trees), expressions, self.seen).converted(silent=silent)
+        return Template(source, dict(trees), expressions, self.seen).converted(silent=silent, texts=texts)
 
     def texts(self, chart: Chart, path: str, text: str, values: list[dict[str, Any]]) -> str:
         """A values file whose texts are templates for ``tpl``, rewritten where it stays the same YAML."""
@@ -160,7 +160,7 @@ class _Work:
         """Text with templates in it, rewritten; None where that is no mechanical matter."""
         before, notes = len(self.by_hand), len(self.notes)
         try:
-            shown = self.converted(file, text, parse(file, text, KNOWN))
+            shown = self.converted(file, text, parse(file, text, KNOWN), texts=True)
             same = _outline(shown) == _outline(text)
         except (ParseError, InvalidError):
             same = False

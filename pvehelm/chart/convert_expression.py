@@ -143,7 +143,7 @@ class Expressions:
             return self.value(code).text
         if code.lacking and code.below is not None:
             base, key = code.below
-            if code.deep or base.lacking:
+            if code.deep or base.lacking or known.nothing(code.samples):
                 return f'{code.at(FILTER)} | default("")'
             return f'{base.at(ATOM)}.get({string(key)}, "")'
         if known.nothing(code.samples) and code.below is not None:

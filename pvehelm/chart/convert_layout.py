@@ -39,8 +39,11 @@ class Tag:
     blanks: str = field(default="", repr=False)
 
 
-def tags(source: str, *, silent: bool = False) -> list[Tag]:
-    """The actions of a source that the parser has taken; ``silent``: nothing outside of its definitions is printed."""
+def tags(source: str, *, silent: bool = False, texts: bool = False) -> list[Tag]:
+    """The actions of a source that the parser has taken.
+
+    ``silent``: nothing outside of its definitions is printed; ``texts``: it is YAML whose texts are templates each.
+    """
     found: list[Tag] = []
     pending: list[Token] = []
     for token in tokens(source, comments=True):
@@ -67,7 +70,7 @@ def tags(source: str, *, silent: bool = False) -> list[Tag]:
     for tag in found:
         if not tag.prints and not tag.right and (blanks := _TRAILING.match(source, tag.end)):
             tag.end = blanks.end()
-    _place(source, found, silent)
+    _place(source, found, silent, texts)
     return found
 
 
@@ -86,7 +89,7 @@ def _assigns(tag: Tag) -> bool:
     return len(tag.tokens) > 1 and tag.tokens[0].kind == "variable" and tag.tokens[1].kind in ("assign", "declare")
 
 
-def _place(source: str, found: list[Tag], silent: bool) -> None:
+def _place(source: str, found: list[Tag], silent: bool, texts: bool) -> None:
     """Decides which tags are plain: all of a block, or none of it."""
     exact: set[int] = set()
     depth = 0
@@ -100,6 +103,8 @@ def _place(source: str, found: list[Tag], silent: bool) -> None:
         unseen = silent and not depth and tag.word == "comment"
         if depth or tag.prints or not leads or not _alone(source, found, index) or _matters(source, tag, before):
             exact.update(() if unseen else (tag.block,))
+        if texts and _OPENER.search(before.rstrip()):
+            exact.add(tag.block)
         if tag.word == "end" and found[tag.block].word in ("define", "block"):
             depth -= 1
     _settle(source, found, exact)

@@ -53,10 +53,10 @@ class Template:
                 self._index(node.body)
                 self._index(node.other or [])
 
-    def converted(self, *, silent: bool = False) -> str:
-        """The template in Jinja2; ``silent``: nothing outside of its definitions is printed."""
+    def converted(self, *, silent: bool = False, texts: bool = False) -> str:
+        """The template in Jinja2; ``silent`` and ``texts`` are those of ``convert_layout.tags``."""
         out, at = [], 0
-        for tag in tags(self.source, silent=silent):
+        for tag in tags(self.source, silent=silent, texts=texts):
             out.append(text(self.source[at : tag.start]))
             self.expressions.scope = self.scope
             out.append(written(self.source, tag, self.parts(tag)))
