@@ -11,10 +11,11 @@ from pvehelm.errors import PvehelmError
 
 if TYPE_CHECKING:
     from pvehelm.actions.suites import Previous
-    from pvehelm.chart.asserts import Assertion, Shown
+    from pvehelm.chart.asserts import Assertion
     from pvehelm.chart.chart import Chart
     from pvehelm.chart.suites import Case, Life
     from pvehelm.chart.values import ValueFlag
+    from pvehelm.chart.views import Shown
     from pvehelm.release.context import Context
     from pvehelm.release.desire import Options
 
@@ -71,7 +72,7 @@ async def live(
         except Wrong as wrong:
             return [f"{one.step}: {message}" for message in wrong.messages]
         except PvehelmError as error:
-            from pvehelm.chart.asserts import explained
+            from pvehelm.chart.views import explained
 
             return [f"{one.step}: {error.message}", *(explained(error) if error.problems else ())]
         finally:
@@ -153,7 +154,7 @@ class _Life:
             await self._assert(asserts)
 
     async def _assert(self, asserts: Sequence[Assertion]) -> None:
-        from pvehelm.chart.asserts import View
+        from pvehelm.chart.views import View
 
         shown = await self._documents()
         release = self.ctx.store.get(self.ctx.key(self.name))
@@ -168,7 +169,7 @@ class _Life:
     async def _documents(self) -> tuple[Shown, ...]:
         """The release's objects as they are on the server: manifests, with where they are and how as ``status``."""
         from pvehelm.api.raising import manifest
-        from pvehelm.chart.asserts import Shown
+        from pvehelm.chart.views import Shown
         from pvehelm.release.live import Reader
 
         reader = Reader(await self.ctx.connect())

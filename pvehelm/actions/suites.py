@@ -12,10 +12,10 @@ from pvehelm.errors import InvalidError, NotFoundError, Problem, PvehelmError
 
 if TYPE_CHECKING:
     from pvehelm.actions.lives import Stage
-    from pvehelm.chart.asserts import View
     from pvehelm.chart.chart import Chart
     from pvehelm.chart.render import Rendered
     from pvehelm.chart.suites import Case, Suite
+    from pvehelm.chart.views import View
 
 #: The chart that another version names: ``git:REF`` or a version; None where there is none yet.
 Previous = Callable[[str], "Chart | None"]
@@ -158,7 +158,7 @@ async def _case(
             except Skipped as why:
                 return report("Skipped", str(why))
     except PvehelmError as error:
-        from pvehelm.chart.asserts import explained
+        from pvehelm.chart.views import explained
 
         messages = [error.message, *(explained(error) if error.problems else ())]
     return report("Failed" if messages else "Succeeded", *messages)
@@ -183,14 +183,13 @@ class Bench:
     def failures(self, case: Case, snapshot: Callable[[int, str], str]) -> Iterator[str]:
         """What is not as the case says, with the line of each assertion."""
         view = replace(self.view(case), snapshot=snapshot)
-        told = False
+        expected = any(one.rule.name == "failedTemplate" and not one.negated for one in case.asserts)
+        if view.errors is not None and not expected:
+            yield from (f"the chart can't be rendered: {error}" for error in view.errors)
+            return
         for assertion in case.asserts:
             for message in assertion.failures(view):
-                told = True
                 yield f"{assertion.where}: {assertion.rule.name}: {message}"
-        expected = any(one.rule.name == "failedTemplate" and not one.negated for one in case.asserts)
-        if view.errors is not None and not expected and not told:
-            yield from (f"the chart can't be rendered: {error}" for error in view.errors)
 
     def view(self, case: Case) -> View:
         """What the case's chart comes to."""
@@ -204,7 +203,7 @@ class Bench:
     def _view(self, case: Case) -> View:
         from pvehelm.api.kinds import Kinds
         from pvehelm.api.schema import Schema
-        from pvehelm.chart.asserts import View, explained
+        from pvehelm.chart.views import View, explained
         from pvehelm.release.validity import require_valid
 
         chart = self.chart_of(case)
@@ -237,7 +236,7 @@ class Bench:
         wanted = [pattern for one in case.asserts for pattern in one.pick.templates]
         if not wanted or not all(one.pick.templates for one in case.asserts):
             return None
-        from pvehelm.chart.asserts import matches
+        from pvehelm.chart.views import matches
 
         prefix = f"{chart.name}/"
         broken = {problem.where.partition(":")[0].removeprefix(prefix) for problem in error.problems}
@@ -291,7 +290,7 @@ def _templates(chart: Chart, prefix: str = "") -> Iterator[str]:
 
 
 def _shown(chart: Chart, made: Rendered) -> View:
-    from pvehelm.chart.asserts import Shown, View
+    from pvehelm.chart.views import Shown, View
     from pvehelm.chart.yaml import load_all
 
     documents: list[Shown] = []

@@ -9,47 +9,14 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from pvehelm.chart import jsonpath
-from pvehelm.chart.suggest import suggest
+from pvehelm.chart.views import MISSING, Pick, View, difference, found_at, inline, is_, same, within
 from pvehelm.chart.yaml import dump
-from pvehelm.errors import InvalidError, PvehelmError, UsageError
-
-_MISSING: Any = type("Missing", (), {})()
-
-
-class Shown(NamedTuple):
-    """A document: the template it is from (``templates/vm.yaml``; '' on a server), its number in there, its data."""
-
-    template: str
-    number: int
-    data: Any
-
-    @property
-    def label(self) -> str:
-        data = self.data if isinstance(self.data, Mapping) else {}
-        name = (data.get("metadata") or {}).get("name") if isinstance(data.get("metadata"), Mapping) else None
-        ref = f"{data.get('kind')}/{name}" if data.get("kind") and name else f"document {self.number}"
-        return f"{self.template}: {ref}" if self.template else ref
-
-
-@dataclass(frozen=True)
-class View:
-    """What there is to look at: documents and texts by template, or the messages of what failed."""
-
-    documents: tuple[Shown, ...] = ()
-    texts: Mapping[str, str] = field(default_factory=dict)
-    # Every template of the chart, those that printed nothing too.
-    templates: tuple[str, ...] = ()
-    errors: tuple[str, ...] | None = None
-    # What is wrong with the manifests by the schema of a Proxmox VE version.
-    invalid: Callable[[str], Sequence[str]] = lambda version: ()
-    # Compares with what was kept under a number, and says what differs; '' for nothing.
-    snapshot: Callable[[int, str], str] = lambda number, text: ""
+from pvehelm.errors import InvalidError, UsageError
 
 
 class Verdict(NamedTuple):
@@ -63,60 +30,6 @@ class Verdict(NamedTuple):
     compare: Any = None
     # The whole message, where the words above don't make one.
     told: str = ""
-
-
-@dataclass(frozen=True)
-class Pick:
-    """Which documents are meant."""
-
-    templates: tuple[str, ...] = ()
-    ref: str = ""
-    index: int | None = None
-    selector: Mapping[str, Any] = field(default_factory=dict)
-
-    def over(self, other: Pick) -> Pick:
-        """This with what ``other`` says besides."""
-        return replace(
-            self,
-            templates=self.templates or other.templates,
-            ref=self.ref or other.ref,
-            index=other.index if self.index is None and not (self.ref or self.selector) else self.index,
-            selector=self.selector or (other.selector if not self.ref else {}),
-        )
-
-    def texts(self, view: View) -> dict[str, str]:
-        return {name: text for name, text in view.texts.items() if self._of(name)}
-
-    def documents(self, view: View) -> tuple[list[Shown], str]:
-        """The documents that are meant, and what is wrong with that."""
-        for pattern in self.templates:
-            if view.templates and not any(matches(name, pattern) for name in view.templates):
-                meant = suggest(pattern, [name.removeprefix("templates/") for name in view.templates])
-                return [], f"the chart has no template {pattern!r}" + (f"; did you mean {meant!r}?" if meant else "")
-        found = [one for one in view.documents if self._of(one.template)]
-        if self.ref:
-            kind, _, name = self.ref.partition("/")
-            found = [one for one in found if _is(one.data, {"kind": kind, "name": name})]
-            if not found:
-                return [], f"there is no {self.ref} among {_labels(view.documents)}"
-        if self.selector:
-            found = [one for one in found if self._selected(one.data)]
-            if not found:
-                return [], f"no document has {self.selector.get('path')} = {_inline(self.selector.get('value'))}"
-            if len(found) > 1 and not self.selector.get("matchMany"):
-                return [], f"{len(found)} documents are selected; matchMany: true takes them all"
-        if self.index is not None:
-            if not -len(found) <= self.index < len(found):
-                return [], f"there is no document {self.index}: there are {len(found)}"
-            found = [found[self.index]]
-        return found, ""
-
-    def _of(self, template: str) -> bool:
-        return not self.templates or not template or any(matches(template, pattern) for pattern in self.templates)
-
-    def _selected(self, data: Any) -> bool:
-        found = _found(data, str(self.selector.get("path", "")))
-        return any("value" not in self.selector or same(one, self.selector["value"]) for one in found)
 
 
 @dataclass(frozen=True)
@@ -177,104 +90,22 @@ class Assertion:
             return [verdict.told]
         head = f"{label}: " if label else ""
         what = f"{verdict.what} is" if verdict.what else "there is"
-        message = f"{head}{what} {_inline(verdict.found)}, expected {'not ' if self.negated else ''}{verdict.wanted}"
+        message = f"{head}{what} {inline(verdict.found)}, expected {'not ' if self.negated else ''}{verdict.wanted}"
         if not self.negated and verdict.compare is not None:
             message = f"{head}{verdict.what} differs\n{difference(verdict.compare, verdict.found)}"
         return [message]
 
 
-def parse_pick(data: Mapping[str, Any]) -> Pick:
-    """The Pick of ``template``, ``templates``, ``document``, ``documentIndex``, ``documentSelector``.
-
-    Raises InvalidError.
-    """
-    templates = [*([data["template"]] if "template" in data else []), *data.get("templates", ())]
-    ref = str(data.get("document", ""))
-    if ref and not re.fullmatch(r"[^/]+/.+", ref):
-        raise InvalidError(f"document {ref!r} is not KIND/NAME", hint="for example VirtualMachine/web-0")
-    selector = data.get("documentSelector") or {}
-    if selector:
-        known = ("path", "value", "matchMany", "skipEmptyTemplates")
-        odd = [key for key in selector if key not in known]
-        if odd or "path" not in selector:
-            raise InvalidError("documentSelector takes path, value, matchMany and skipEmptyTemplates")
-        try:
-            jsonpath.path(str(selector["path"]))
-        except UsageError as error:
-            raise InvalidError(error.message, hint=error.hint) from None
-    index = data.get("documentIndex")
-    return Pick(tuple(map(str, templates)), ref, index if isinstance(index, int) else None, selector)
-
-
-def same(one: Any, other: Any) -> bool:
-    """Equal as data: 1 is 1.0, and true is not 1."""
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(same, one, other))
-    return isinstance(one, bool) is isinstance(other, bool) and bool(one == other)
-
-
-def within(part: Any, whole: Any) -> bool:
-    """Whether every key of ``part`` is in ``whole`` and the same there, at any depth."""
-    if isinstance(part, Mapping) and isinstance(whole, Mapping):
-        return all(key in whole and within(value, whole[key]) for key, value in part.items())
-    return same(part, whole)
-
-
-def difference(wanted: Any, found: Any) -> str:
-    """Two values line by line, as ``-`` what was expected and ``+`` what there is."""
-    import difflib
-
-    one, two = (value if isinstance(value, str) else dump(value) for value in (wanted, found))
-    lines = list(difflib.unified_diff(one.splitlines(), two.splitlines(), "expected", "found", lineterm="", n=2))
-    return "\n".join(lines)
-
-
-# -- what is there -----------------------------------------------------------------------------------------------
-
-
-def matches(template: str, pattern: str) -> bool:
-    return fnmatchcase(template, pattern) or fnmatchcase(template, f"templates/{pattern}")
-
-
-def _found(data: Any, path: str) -> list[Any]:
-    return jsonpath.path(path)(data) if path else [data]
-
-
 def _one(data: Any, args: Mapping[str, Any]) -> tuple[str, Any, bool]:
     """The path, what it leads to (a list where it leads to several), and whether it leads anywhere."""
     path = str(args.get("path", ""))
-    found = _found(data, path)
-    return path or "the document", (found[0] if len(found) == 1 else found or _MISSING), bool(found)
-
-
-def _is(data: Any, wanted: Mapping[str, Any]) -> bool:
-    if not isinstance(data, Mapping):
-        return False
-    metadata = data.get("metadata")
-    metadata = metadata if isinstance(metadata, Mapping) else {}
-    has = {"kind": data.get("kind"), "apiVersion": data.get("apiVersion")}
-    has |= {"name": metadata.get("name"), "namespace": metadata.get("namespace")}
-    return all(has[key] == value for key, value in wanted.items())
-
-
-def _inline(value: Any) -> str:
-    if value is _MISSING:
-        return "missing"
-    import json
-
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= 200 else text[:197] + "..."
-
-
-def _labels(documents: Sequence[Shown]) -> str:
-    return ", ".join(one.label for one in documents[:8]) + (", ..." if len(documents) > 8 else "") or "no documents"
+    found = found_at(data, path)
+    return path or "the document", (found[0] if len(found) == 1 else found or MISSING), bool(found)
 
 
 def _long(value: Any) -> bool:
     return (isinstance(value, str) and "\n" in value) or (
-        isinstance(value, (Mapping, list)) and len(_inline(value)) > 60
+        isinstance(value, (Mapping, list)) and len(inline(value)) > 60
     )
 
 
@@ -287,14 +118,14 @@ def _equal(data: Any, args: Mapping[str, Any]) -> Verdict:
         found = base64.b64decode(found).decode("utf-8", "replace")
     wanted = args["value"]
     compare = wanted if there and _long(found) and _long(wanted) else None
-    return Verdict(there and same(found, wanted), what, found, _inline(wanted), compare)
+    return Verdict(there and same(found, wanted), what, found, inline(wanted), compare)
 
 
 def _match(data: Any, args: Mapping[str, Any]) -> Verdict:
     what, found, there = _one(data, args)
     if args.get("decodeBase64") and isinstance(found, str) and there:
         found = base64.b64decode(found).decode("utf-8", "replace")
-    text = found if isinstance(found, str) else _inline(found)
+    text = found if isinstance(found, str) else inline(found)
     holds = there and re.search(str(args["pattern"]), text) is not None
     return Verdict(holds, what, found, f"to match {args['pattern']!r}")
 
@@ -308,9 +139,7 @@ def _contains(data: Any, args: Mapping[str, Any]) -> Verdict:
     else:
         hits = sum(fits(wanted, one) for one in found) if isinstance(found, list) and there else 0
     times = f" {count} times" if count is not None else ""
-    return Verdict(
-        hits == count if count is not None else hits > 0, what, found, f"to contain {_inline(wanted)}{times}"
-    )
+    return Verdict(hits == count if count is not None else hits > 0, what, found, f"to contain {inline(wanted)}{times}")
 
 
 def _exists(data: Any, args: Mapping[str, Any]) -> Verdict:
@@ -355,7 +184,7 @@ def _api_version(data: Any, args: Mapping[str, Any]) -> Verdict:
 
 def _subset(data: Any, args: Mapping[str, Any]) -> Verdict:
     what, found, there = _one(data, args)
-    return Verdict(there and within(args["content"], found), what, found, f"to hold {_inline(args['content'])}")
+    return Verdict(there and within(args["content"], found), what, found, f"to hold {inline(args['content'])}")
 
 
 def _length(data: Any, args: Mapping[str, Any]) -> Verdict:
@@ -364,8 +193,8 @@ def _length(data: Any, args: Mapping[str, Any]) -> Verdict:
     sizes = {path: len(end) for path, end in ends.items() if isinstance(end, (list, dict, str))}
     wanted = args.get("count", next(iter(sizes.values()), 0))
     holds = len(sizes) == len(ends) and all(size == wanted for size in sizes.values())
-    found = sizes if len(paths) > 1 else sizes.get(paths[0], _MISSING)
-    return Verdict(holds, f"the length of {', '.join(paths)}", found, _inline(wanted))
+    found = sizes if len(paths) > 1 else sizes.get(paths[0], MISSING)
+    return Verdict(holds, f"the length of {', '.join(paths)}", found, inline(wanted))
 
 
 def _compared(sign: str, test: Callable[[Any, Any], bool]) -> Callable[[Any, Mapping[str, Any]], Verdict]:
@@ -375,7 +204,7 @@ def _compared(sign: str, test: Callable[[Any, Any], bool]) -> Callable[[Any, Map
             holds = there and test(found, args["value"])
         except TypeError:
             holds = False
-        return Verdict(holds, what, found, f"{sign} {_inline(args['value'])}")
+        return Verdict(holds, what, found, f"{sign} {inline(args['value'])}")
 
     return look
 
@@ -402,7 +231,7 @@ def _count(view: View, args: Mapping[str, Any], pick: Pick, number: int) -> Verd
     if wrong and (args["count"] or not (pick.ref or pick.selector)):
         return Verdict(False, "", wrong, "documents")
     kind = args.get("kind")
-    found = [one for one in documents if kind is None or _is(one.data, {"kind": kind})]
+    found = [one for one in documents if kind is None or is_(one.data, {"kind": kind})]
     noun = kind or "documents"
     return Verdict(len(found) == args["count"], f"the number of {noun}", len(found), str(args["count"]))
 
@@ -411,7 +240,7 @@ def _has(view: View, args: Mapping[str, Any], pick: Pick, number: int) -> Verdic
     documents, _ = pick.documents(view)
     wanted = {key: value for key, value in args.items() if key != "any"}
     labels = [one.label for one in documents]
-    return Verdict(any(_is(one.data, wanted) for one in documents), "", labels, f"a document with {_inline(wanted)}")
+    return Verdict(any(is_(one.data, wanted) for one in documents), "", labels, f"a document with {inline(wanted)}")
 
 
 def _text(view: View, pick: Pick) -> str:
@@ -420,7 +249,7 @@ def _text(view: View, pick: Pick) -> str:
 
 def _equal_raw(view: View, args: Mapping[str, Any], pick: Pick, number: int) -> Verdict:
     found, wanted = _text(view, pick).strip(), str(args["value"]).strip()
-    return Verdict(found == wanted, "the text", found, _inline(wanted), wanted)
+    return Verdict(found == wanted, "the text", found, inline(wanted), wanted)
 
 
 def _match_raw(view: View, args: Mapping[str, Any], pick: Pick, number: int) -> Verdict:
@@ -435,7 +264,7 @@ def _snapshot(view: View, args: Mapping[str, Any], pick: Pick, number: int) -> V
     if wrong:
         return Verdict(False, "", wrong, "something to compare")
     path = str(args.get("path", ""))
-    text = "---\n".join(dump(found, width=None) for one in documents for found in _found(one.data, path))
+    text = "---\n".join(dump(found, width=None) for one in documents for found in found_at(one.data, path))
     return _kept(view, text, number)
 
 
@@ -481,8 +310,3 @@ def _rules() -> Iterator[Rule]:
 
 
 RULES = {rule.name: rule for rule in _rules()}
-
-
-def explained(error: PvehelmError) -> tuple[str, ...]:
-    """What an error says, for ``failedTemplate`` and for people: each problem with its place, or its message."""
-    return tuple(str(problem) for problem in error.problems) or (error.message,)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import posixpath
 from typing import Any
 
-from pvehelm.chart.asserts import difference
+from pvehelm.chart.views import difference
 from pvehelm.chart.yaml import dump, load
 
 

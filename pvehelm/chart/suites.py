@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
-from pvehelm.chart.asserts import RULES, Assertion, Pick, parse_pick
+from pvehelm.chart.asserts import RULES, Assertion
 from pvehelm.chart.suggest import suggest
 from pvehelm.chart.values import ValueFlag
+from pvehelm.chart.views import Pick, parse_pick
 from pvehelm.chart.yaml import Document, Path_, load_all
 from pvehelm.errors import InvalidError, Problem
 

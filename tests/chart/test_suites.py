@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pvehelm.chart import suites
-from pvehelm.chart.asserts import RULES, Shown, View, same, within
+from pvehelm.chart.asserts import RULES
 from pvehelm.chart.snapshots import Snapshots, place
+from pvehelm.chart.views import Shown, View, same, within
 from pvehelm.errors import InvalidError
 from tests.chart.data import cases
 from tests.release.lab import load_cases
