@@ -62,6 +62,7 @@ def import_store(ctx: Context, data: bytes, names: Sequence[str] = (), *, replac
     header, rows = parse(data)
     if header["schema"] > ctx.store.db.version():
         raise InvalidError(f"the copy has schema {header['schema']}, this store {ctx.store.db.version()}", hint=NEWER)
+    _about(ctx, {"releases": ", ".join(names) or "all", "made": header.get("made"), "replace": replace})
     ctx.begin()
     return load(ctx.store, chosen(rows, [(None, name) for name in names]) if names else rows, replace=replace)
 
@@ -74,12 +75,19 @@ def migrate_store(ctx: Context, target: Store) -> Copied:
     """
     from pvehelm.release.copies import move
 
-    ctx.begin()
     source = ctx.store
+    _about(ctx, {"from": source.db.path, "to": target.db.path})
+    ctx.begin()
     copied = move(source, target)
     ctx.use(target)
     source.close()
     return copied
+
+
+def _about(ctx: Context, given: Mapping[str, Any]) -> None:
+    """Say in the audit trail what the action that runs was given."""
+    if ctx.record is not None:
+        ctx.record.facts["given"] = {name: value for name, value in given.items() if value}
 
 
 # -- health ----------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from pvehelm.errors import InvalidError
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from pvehelm.release.release import ReleaseKey
     from pvehelm.release.secrets import Resolver, Secrets
     from pvehelm.release.store import Store
+
+
+_record: ContextVar[tuple[object, Record | None]] = ContextVar("record", default=(None, None))
 
 
 def silent(_event: Event) -> None:
@@ -76,8 +80,6 @@ class Context:
         # Set to ask a running apply to start nothing more; ``applying`` names the release while there is one.
         self.stop: asyncio.Event | None = None
         self.applying = ""
-        # The action that runs, for the audit trail; see ``audit``.
-        self.record: Record | None = None
         # The cluster's id, once it is known.
         self.known_cluster = ""
         self._store: Store | None = None
@@ -106,6 +108,16 @@ class Context:
         if not self.known_cluster:
             self.known_cluster = self.identify()
         return self.known_cluster
+
+    @property
+    def record(self) -> Record | None:
+        """The action that runs here, for the audit trail: each of several tasks side by side has its own."""
+        whose, record = _record.get()
+        return record if whose is self else None
+
+    @record.setter
+    def record(self, record: Record | None) -> None:
+        _record.set((self, record))
 
     def begin(self) -> None:
         """Something is about to be changed: the audit trail is told first."""

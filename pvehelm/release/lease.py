@@ -105,6 +105,9 @@ class Leases:
     def _acquire(self, scope: str, purpose: str, ttl: float) -> Lease:
         me = (who(), os.uname().nodename, machine(), os.getpid(), _start(os.getpid()) or "")
         with self.db.transaction():
+            there = self.db.value("SELECT value FROM meta WHERE name = 'moved'")
+            if there:  # since this process opened it
+                raise StoreError(f"release store {self.db.path}: it was moved to {there}", hint="use that one")
             held = self._row(scope)
             if held is not None and _is_live(held):
                 raise _held(scope, held)

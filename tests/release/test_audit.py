@@ -124,6 +124,36 @@ def test_no_secret_gets_into_it(lab: Lab) -> None:
         assert not any("hunter2" in row["body"] for row in store.db.rows("SELECT body FROM audit"))
 
 
+def test_actions_side_by_side(lab: Lab) -> None:
+    """A daemon does several at once with one Context: each has an entry of its own."""
+    import asyncio
+
+    from pvehelm.actions.releases import rollback
+    from pvehelm.config import load
+    from pvehelm.faces.build import build_context
+
+    chart = lab.chart(SCALED)
+    for name in ("a", "b", "c"):
+        lab.run("install", name, chart)
+        lab.run("upgrade", name, chart, "--set", "memory=1024")
+
+    async def work() -> None:
+        ctx = build_context(load(), announce=False)
+        try:
+            await asyncio.gather(*(rollback(ctx, name, 1) for name in ("a", "b", "c")))
+        finally:
+            await ctx.aclose()
+
+    asyncio.run(work())
+    found = [one for one in entries(lab) if one["action"] == "rollback"]
+    assert sorted((one["release"], one["outcome"], one["revision"]) for one in found) == [
+        ("a", "done", 3),
+        ("b", "done", 3),
+        ("c", "done", 3),
+    ]
+    assert len({one["begun"] for one in found}) == 3
+
+
 # -- the chain -------------------------------------------------------------------------------------------------
 
 

@@ -94,6 +94,8 @@ def test_everything_moves_and_comes_back(full: Store, target: Store, url: str, t
     assert target.trail() == trail
     assert list(problems(target)) == []
     assert target.acquire(WEB.scope).fence > fence  # no number is given twice
+    with pytest.raises(StoreError, match="moved to"):
+        full.acquire(OTHER.scope)  # nor does whoever has it open write to it any more
     with pytest.raises(StoreError, match="moved to") as caught:
         open_store(url)
     assert "PVEHELM_STORE" in caught.value.hint
