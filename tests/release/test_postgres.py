@@ -19,6 +19,7 @@ from pvehelm.release.release import Revision
 from pvehelm.release.store import Store, open_store
 from tests.postgres import Server, available, throw_away
 from tests.release.conftest import WEB
+from tests.release.lab import Lab
 from tests.release.workers import line, running
 
 pytestmark = pytest.mark.skipif(not available(), reason="there is no PostgreSQL here (apt install postgresql)")
@@ -287,3 +288,43 @@ def test_placeholders() -> None:
 def test_a_url_that_is_none() -> None:
     with pytest.raises((StoreError, InvalidError), match="release store"):
         open_store("postgresql://h/d?no_such_option=1")
+
+
+def test_without_the_extra() -> None:
+    import subprocess
+    import sys
+
+    code = "import sys; sys.modules['psycopg'] = None\nfrom pvehelm.faces.cli.app import main\nsys.exit(main(['list']))"
+    environ = {**os.environ, "PVEHELM_STORE": "postgresql://h/d"}
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "pvehelm[postgres]" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_command_line_moves_there_and_back(lab: Lab, postgres_url: str) -> None:
+    chart = lab.chart(
+        "kind: VirtualMachine\nmetadata: {name: a}\nspec: {node: pve-node1, cloudInit: {password: hunter2}}\n"
+    )
+    lab.run("install", "web", chart)
+    shown = lab.run("store", "migrate", "--to", postgres_url)
+    assert "1 release moved to postgresql://" in shown.out
+    assert "PVEHELM_KEY" in shown.out
+    assert "was moved to postgresql://" in lab.run("list", code=1).err
+    back = str(lab.data / "releases.db")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PVEHELM_STORE", postgres_url)
+        lab.run("upgrade", "web", chart, "--set", "x=1")
+        assert [row["action"] for row in lab.run("audit", "-o", "json").json] == ["install", "migrate-store", "upgrade"]
+        assert lab.run("audit", "-o", "json").json[1]["given"]["to"].startswith("postgresql://")
+        lab.run("store", "verify")
+        # Another computer has another key file, or none.
+        patch.setenv("PVEHELM_DATA", str(lab.folder / "elsewhere"))
+        assert "key of the release secrets is not here" in lab.run("store", "verify", "--offline", code=1).out
+        patch.setenv("PVEHELM_DATA", str(lab.data))
+        lab.run("store", "migrate", "--to", postgres_url, code=64)
+        lab.run("store", "migrate", "--to", back)
+    lab.settled("web")
+    lab.sound("web")
+    assert len(lab.history("web")) == 2
+    assert lab.run("audit", "--verify", "-o", "json").json["sound"]
