@@ -60,6 +60,7 @@ THROTTLES = re.compile(r"(bps|iops|mbps)(_|\Z)")
 # Weights are stored within what the node's control groups take: the second version's, or the first's.
 CPU_UNITS = ((1, 10000), (2, 262144))
 PRIVILEGED = ("args", "hookscript")
+CHECKED = 10_000
 MARK = re.compile(r"\n?<!-- pvehelm release=(\S+) object=(\S+) vmid=(\S+) -->\s*\Z")
 
 
@@ -107,6 +108,8 @@ class GuestKind(Kind):
         base = f"/nodes/{{node}}/{self.flavour}"
         self.post = schema.operation("POST", base)
         self.put = schema.operation("PUT", f"{base}/{{vmid}}/config")
+        # What was lowered to be checked and is not asked for yet, by identity: most manifests are lowered next.
+        self._checked: dict[int, tuple[Manifest, Lowering]] = {}
 
     @cached_property
     def params(self) -> Mapping[str, Param]:
@@ -148,10 +151,18 @@ class GuestKind(Kind):
     # -- manifest -> normal form -------------------------------------------------------------------------------
 
     def validate(self, resource: Manifest) -> list[tuple[Path, Problem]]:
-        return self._lower(resource, lambda ref: None).problems
+        asked: list[str] = []
+        low = self._lower(resource, asked.append)
+        if not low.problems and not asked:
+            if len(self._checked) >= CHECKED:
+                self._checked.clear()
+            self._checked[id(resource)] = (resource, low)
+        return low.problems
 
     def lower(self, resource: Manifest, resolve: Callable[[str], str | None]) -> Wanted:
-        low = self._lower(resource, resolve)
+        known, low = self._checked.pop(id(resource), (None, None))
+        if low is None or known is not resource:
+            low = self._lower(resource, resolve)
         spec = resource.spec
         key: dict[str, Any] = {"vmid": int(spec["vmid"]) if spec.get("vmid") else None, "node": spec.get("node")}
         needs = list(dict.fromkeys(low.needs))

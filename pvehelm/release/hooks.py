@@ -284,6 +284,8 @@ def removal(release: str) -> Change:
 
 def calls(change: Change, inventory: Inventory) -> Iterator[Step]:
     """The calls that running a hook makes on guests that are there already, to see beforehand what is not allowed."""
+    if change.kind not in ("GuestExec", "Snapshot", "Backup"):
+        return
     manifest = change.hook.get("manifest") or {}
     spec = manifest.get("spec") or {}
     named = [spec["guest"]] if spec.get("guest") else spec.get("guests")
