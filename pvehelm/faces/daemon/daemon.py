@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pvehelm.release.sync import Sync
 
 # Seconds between looks at what is due, and without one of which something is wrong.
-TICK, STUCK = 2.0, 60.0
+TICK, STUCK = 1.0, 60.0
 Log = Callable[[str, Mapping[str, Any]], None]
 
 

@@ -7,6 +7,7 @@ that no longer says that it lives loses its work to the others. Needs the extra 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -35,27 +36,28 @@ class Shared:
     def __init__(self, daemon: Daemon, url: str) -> None:
         self.daemon = daemon
         self.url = url
-        self.queue = f"pvehelm/{daemon.ctx.cluster}"
+        # PostgreSQL's channels have names of at most 63 bytes.
+        self.queue = "pvehelm-" + hashlib.sha256(daemon.ctx.cluster.encode()).hexdigest()[:16]
 
     async def run(self) -> None:
         """Until the daemon is stopped."""
         daemon = self.daemon
-        pause = 1.0
+        pause = 0.5
         while not daemon.stopping.is_set():
             try:
                 async with self._opened() as app:
-                    daemon.trouble.pop("queue", None)
-                    pause = 1.0
                     await self._serve(app)
             except Exception as error:
                 if isinstance(error, PvehelmError) and not isinstance(error, StoreError):
                     raise
                 # The database went away; it comes back, and so do we.
-                daemon.trouble["queue"] = f"{type(error).__name__}: {error}".strip()
-                daemon.log(f"the queue cannot be reached: {error}", {"result": "failed"})
+                why = " ".join(str(error.__cause__ or error).split()) or type(error).__name__
+                if "queue" not in daemon.trouble:
+                    daemon.log(f"the queue cannot be used: {why}", {"result": "failed"})
+                daemon.trouble["queue"] = why
                 with suppress(TimeoutError):
                     await asyncio.wait_for(daemon.stopping.wait(), pause)
-                pause = min(pause * 2, 30.0)
+                pause = min(pause * 2, 15.0)
         await daemon.webhooks.close()
 
     @asynccontextmanager
@@ -123,6 +125,7 @@ class Shared:
                     # It was put in once more already, or another daemon was faster.
                     with suppress(exceptions.ProcrastinateException):
                         await app.job_manager.finish_job(job, status=jobs.Status.FAILED, delete_job=True)
+            daemon.trouble.pop("queue", None)
             for key in daemon.look():
                 sync = daemon.syncs.get(key)
                 given = {"key": key.to_json(), "sync": sync.to_json() if sync else None}
