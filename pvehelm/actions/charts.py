@@ -273,15 +273,38 @@ def lint(
     pve_version: str = "",
     skip_schema: bool = False,
     unused: bool = False,
+    ci: bool = False,
 ) -> tuple[list[Finding], bool]:
     """Check a chart: metadata, values, schema, templates, manifests. Returns findings and whether it passed.
 
-    ``strict`` lets warnings count; ``unused`` warns of values, the chart's own included, that no template used. What
-    the chart's own files silence is left out (``chart.rules``).
+    ``strict`` lets warnings count; ``unused`` warns of values, the chart's own included, that no template used; ``ci``
+    checks again with each values file of the chart's ``ci/``. What the chart's own files silence is left out
+    (``chart.rules``).
     """
+    from pvehelm.chart.rules import silenced
+    from pvehelm.chart.values import ValueFlag
+
+    rounds: list[Sequence[ValueFlag]] = [flags]
+    for path in sorted(chart.raw) if ci else ():
+        if path.startswith("ci/") and path.count("/") == 1 and path.endswith((".yaml", ".yml")):
+            text = chart.raw[path].decode("utf-8-sig", "replace")
+            rounds.append([ValueFlag("file", chart.file(path), text), *flags])
+    found: dict[tuple[str, ...], Finding] = {}
+    for given in rounds:
+        for one in _found(chart, given, strict, pve_version, skip_schema, unused):
+            # Another round's resources may have other names; the mistake is the same.
+            found.setdefault((one.rule, one.where) if one.rule.startswith("pve-") else one[:2], one)
+    findings = silenced(chart, found.values(), lint_rules())
+    bad = ("error", "warning") if strict else ("error",)
+    return findings, not any(one.severity in bad for one in findings)
+
+
+def _found(
+    chart: Chart, flags: Sequence[ValueFlag], strict: bool, pve_version: str, skip_schema: bool, unused: bool
+) -> list[Finding]:
     from pvehelm.actions.values import unused_values
     from pvehelm.chart.lint import lint as static
-    from pvehelm.chart.rules import finding, silenced
+    from pvehelm.chart.rules import finding
     from pvehelm.chart.values import from_flags, origins, overlay
 
     findings = static(chart, overlay({}, from_flags(flags)), sources=origins(flags))
@@ -297,9 +320,7 @@ def lint(
         except InvalidError as error:
             problems = error.problems or (Problem(chart.path, str(error), error.hint),)
             findings = [*(finding("render", _placed(chart, p.where), p.what, p.hint) for p in problems), *findings]
-    findings = silenced(chart, findings, lint_rules())
-    bad = ("error", "warning") if strict else ("error",)
-    return findings, not any(one.severity in bad for one in findings)
+    return findings
 
 
 def _made(chart: Chart, made: Rendered, pve_version: str) -> list[Finding]:

@@ -83,3 +83,21 @@ def test_every_rule_has_a_name_and_a_sentence() -> None:
         assert name.replace("-", "").isalnum()
         assert name.islower()
         assert rule.told.endswith((".", ")"))
+
+
+def test_values_of_ci(lab: Lab) -> None:
+    place = chart(
+        lab,
+        {
+            "template": "kind: Pool\nmetadata: { name: p }\nspec: { comment: {{ Values.text }} }\n"
+            "{% if Values.more %}\n---\nkind: {{ Values.more }}\nmetadata: { name: q }\n{% endif %}\n",
+            "values": "text: a\nmore: ''\n",
+        },
+    )
+    (place / "ci").mkdir()
+    (place / "ci/good-values.yaml").write_text("more: Pool\n")
+    (place / "ci/bad-values.yaml").write_text("more: Poll\n")
+    lab.run("lint", str(place))
+    (row,) = lab.run("lint", str(place), "--ci", "-o", "json", code=1).json
+    assert [one["rule"] for one in row["findings"] if one["severity"] == "error"] == ["render"]
+    assert len({(one["where"], one["what"]) for one in row["findings"]}) == len(row["findings"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -129,6 +129,7 @@ def lint(
     skip_schema: o.SkipSchema = False,
     pve_version: PveVersion = "",
     unused: Unused = False,
+    ci: Annotated[bool, typer.Option("--ci", help="Check again with each values file in the chart's ci/.")] = False,
     how: Annotated[str, typer.Option("-o", "--output", help="table, json, yaml or sarif.", metavar="FORMAT")] = "table",
 ) -> int:
     """Check charts: metadata, values, schema, templates, manifests.
@@ -141,7 +142,16 @@ def lint(
     failed, rows = 0, []
     everything: list[Finding] = []
     for path in paths:
-        findings, passed = _linted(path, session, flags, strict, pve_version, skip_schema, unused)
+        findings, passed = _linted(
+            path,
+            session,
+            flags,
+            strict=strict,
+            pve_version=pve_version,
+            skip_schema=skip_schema,
+            unused=unused,
+            ci=ci,
+        )
         failed += not passed
         if quiet:
             findings = [one for one in findings if one.severity != "info"]
@@ -173,17 +183,11 @@ def _linted(
     path: str,
     session: Session,
     flags: Sequence[ValueFlag],
-    strict: bool,
-    pve_version: str,
-    skip_schema: bool,
-    unused: bool,
+    **how: Any,
 ) -> tuple[list[Finding], bool]:
     """The findings of a chart, also of one that can't be loaded, and whether it passed."""
     try:
-        chart = o.load_chart(path, session)
-        return actions.lint(
-            chart, flags, strict=strict, pve_version=pve_version, skip_schema=skip_schema, unused=unused
-        )
+        return actions.lint(o.load_chart(path, session), flags, **how)
     except PvehelmError as error:
         if not error.problems:
             raise
