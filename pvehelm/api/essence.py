@@ -158,7 +158,7 @@ def _guest(
     if isinstance(spec.get("cpu"), Mapping):
         keys: Mapping[str, str] = kind.cpu_keys
         spec["cpu"] = {
-            key: value
+            key: _number(_leaf_facts(kind, keys.get(key, key)), value)
             for key, value in spec["cpu"].items()
             if key in SAID or not _is_default(_leaf_facts(kind, keys.get(key, key)), value)
         }
@@ -169,6 +169,8 @@ def _guest(
                 del spec[field_name]
             elif isinstance(value, Mapping) and field_name != "cpu":
                 spec[field_name] = _trimmed(param.facts, value)
+            else:
+                spec[field_name] = _number(param.facts, value)
     if live.fields.get("cipassword"):
         _password(name, spec, notes)
     if power == "stopped" and not spec.get("isTemplate"):
@@ -249,10 +251,17 @@ def _trimmed(facts: Facts, value: Any, but: Sequence[str] = ()) -> Any:
     if not isinstance(value, Mapping) or not known:
         return value
     return {
-        key: inner
+        key: _number(known.get(key, {}), inner)
         for key, inner in value.items()
         if key in but
         or key in SAID
         or known.get(key, {}).get("default_key")
         or not _is_default(known.get(key, {}), inner)
     }
+
+
+def _number(facts: Facts, value: Any) -> Any:
+    """A number as one, where the server has it as text."""
+    if facts.get("type") != "number" or not re.fullmatch(r"\d+(\.\d+)?", str(value)):
+        return value
+    return float(value) if "." in str(value) else int(value)

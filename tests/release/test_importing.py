@@ -19,7 +19,7 @@ TAKING = ("--take-ownership", "all", "--allow-privileged", "all")
 
 def at(document: Any, path: str) -> Any:
     for part in path.split("."):
-        document = document[int(part)] if isinstance(document, list) else document.get(part)
+        document = (document[int(part) :] or [None])[0] if isinstance(document, list) else document.get(part)
         if document is None:
             return None
     return document
