@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pvehelm.actions import action
-from pvehelm.errors import InvalidError, NotFoundError, Problem, PvehelmError
+from pvehelm.errors import InvalidError, Problem, PvehelmError
 
 if TYPE_CHECKING:
     from pvehelm.actions.lives import Stage
@@ -216,7 +216,7 @@ class Bench:
             if narrow is None:
                 return View(templates=templates, errors=explained(error))
             made = narrow
-        except (NotFoundError, PvehelmError) as error:
+        except PvehelmError as error:
             return View(templates=templates, errors=explained(error))
 
         def invalid(version: str) -> Sequence[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -45,9 +46,8 @@ class Rule:
     def check(self, args: Mapping[str, Any]) -> None:
         """Raises InvalidError for arguments that can't mean anything."""
         try:
-            for key in ("path", *(("paths",) if isinstance(args.get("paths"), list) else ())):
-                for text in args[key] if key == "paths" else [args[key]] if key in args else []:
-                    jsonpath.path(str(text))
+            for text in (args.get("path", ""), *_paths(args)):
+                jsonpath.path(str(text))
             for key in ("pattern", "errorPattern"):
                 if key in args:
                     re.compile(str(args[key]))
@@ -103,6 +103,19 @@ def _one(data: Any, args: Mapping[str, Any]) -> tuple[str, Any, bool]:
     return path or "the document", (found[0] if len(found) == 1 else found or MISSING), bool(found)
 
 
+def _decoded(data: Any, args: Mapping[str, Any]) -> tuple[str, Any, bool]:
+    """As :func:`_one`, out of base64 where the assertion says so; what is no base64 stays as it is."""
+    what, found, there = _one(data, args)
+    if args.get("decodeBase64") is True and there and isinstance(found, str):
+        with suppress(ValueError):
+            found = base64.b64decode(found, validate=True).decode("utf-8", "replace")
+    return what, found, there
+
+
+def _paths(args: Mapping[str, Any]) -> list[Any]:
+    return args["paths"] if isinstance(args.get("paths"), list) else []
+
+
 def _long(value: Any) -> bool:
     return (isinstance(value, str) and "\n" in value) or (
         isinstance(value, (Mapping, list)) and len(inline(value)) > 60
@@ -113,18 +126,14 @@ def _long(value: Any) -> bool:
 
 
 def _equal(data: Any, args: Mapping[str, Any]) -> Verdict:
-    what, found, there = _one(data, args)
-    if args.get("decodeBase64") and isinstance(found, str) and there:
-        found = base64.b64decode(found).decode("utf-8", "replace")
+    what, found, there = _decoded(data, args)
     wanted = args["value"]
     compare = wanted if there and _long(found) and _long(wanted) else None
     return Verdict(there and same(found, wanted), what, found, inline(wanted), compare)
 
 
 def _match(data: Any, args: Mapping[str, Any]) -> Verdict:
-    what, found, there = _one(data, args)
-    if args.get("decodeBase64") and isinstance(found, str) and there:
-        found = base64.b64decode(found).decode("utf-8", "replace")
+    what, found, there = _decoded(data, args)
     text = found if isinstance(found, str) else inline(found)
     holds = there and re.search(str(args["pattern"]), text) is not None
     return Verdict(holds, what, found, f"to match {args['pattern']!r}")
@@ -188,7 +197,7 @@ def _subset(data: Any, args: Mapping[str, Any]) -> Verdict:
 
 
 def _length(data: Any, args: Mapping[str, Any]) -> Verdict:
-    paths = [str(one) for one in args.get("paths", ())] or [str(args.get("path", ""))]
+    paths = [str(one) for one in _paths(args)] or [str(args.get("path", ""))]
     ends = {path: _one(data, {"path": path})[1] for path in paths}
     sizes = {path: len(end) for path, end in ends.items() if isinstance(end, (list, dict, str))}
     wanted = args.get("count", next(iter(sizes.values()), 0))
