@@ -153,7 +153,7 @@ def _not_free(ctx: Context, key: ReleaseKey, one: Object, claim: frozenset[str])
     if one.owner == key:
         return Problem(str(one), f"it belongs to {key} already")
     if one.owner is not None:
-        hint = f"pvehelm move {one.ref} -n {one.owner.namespace} --to {key.name} takes it from there"
+        hint = f"pvehelm move {one.ref} --to {key.name} takes it from there"
         return Problem(str(one), f"it belongs to release {one.owner}", hint)
     mark = one.live.extra.get("mark") if one.live else None
     named = {word if word == "all" else ctx.kinds.ref(word) for word in claim}

@@ -11,7 +11,8 @@ from typing import Any
 @dataclass(frozen=True, slots=True)
 class Event:
     """``type``: plan, change-started, step, task-log, change-done, change-failed, change-skipped, retry, note, log (a
-    line that a hook said), waiting or ready (with --wait: what a resource still lacks, and that it lacks nothing)."""
+    line that a hook said), read (an object that was looked at: ``done`` of ``total``), waiting or ready (with --wait:
+    what a resource still lacks, and that it lacks nothing)."""
 
     type: str
     ref: str = ""

@@ -9,7 +9,7 @@ import typer
 
 from pvehelm.actions import adoption as actions
 from pvehelm.actions import moving
-from pvehelm.errors import RefusedError
+from pvehelm.errors import RefusedError, UsageError
 from pvehelm.faces import output
 from pvehelm.faces.cli import complete
 from pvehelm.faces.cli import options as o
@@ -34,7 +34,10 @@ async def adopt(
     session: Session,
     words: Objects,
     release: Annotated[
-        str, typer.Option("--release", help="The release or set that takes it; a set is made if need be.")
+        str,
+        typer.Option(
+            "--release", help="The release or set that takes it; a set is made if need be.", metavar="RELEASE"
+        ),
     ],
     ref: As = "",
 ) -> int:
@@ -67,6 +70,8 @@ async def _taken(
     words: str,
 ) -> int:
     """Show the difference, ask where there is one, do it."""
+    if o.dry_mode(session) == "client":
+        raise UsageError("what is there is seen on the server alone", hint="--dry-run shows it and changes nothing")
     ctx = session.context
     shown = await act(ctx, taking, dry_run=True)
     differs = any(change.fields for change in shown.plan.changes)
