@@ -22,8 +22,9 @@ def world(state: State) -> World:
     for collection, key, body in state.execute("SELECT collection, key, body FROM documents"):
         if collection not in RECORDS:
             document = json.loads(body)
-            if collection == "nodes" and not document.get("vnets"):
-                document.pop("vnets", None)  # a list that is there once networks were applied, even when all are gone
+            if collection == "nodes" and "vnets" in document:  # a set, there once networks were applied
+                document["vnets"] = sorted(document["vnets"])
+                document = {key: value for key, value in document.items() if key != "vnets" or value}
             if any(document.values()):  # a scope's firewall is kept when everything is gone from it
                 found[f"{collection}/{key}"] = guest(document) if collection in ("qemu", "lxc") else document
     return found
