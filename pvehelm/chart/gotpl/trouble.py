@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import re
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pvehelm.chart.excerpt import excerpt
+from pvehelm.chart.gotpl import hints
 from pvehelm.chart.gotpl.compiler import CompileError, Spot, located
 from pvehelm.chart.gotpl.parser import ParseError
-from pvehelm.chart.gotpl.runtime import Failure, MissingKey
+from pvehelm.chart.gotpl.runtime import Failure
 from pvehelm.chart.gotpl.signatures import SIGNATURES, ArgumentError
-from pvehelm.chart.gotpl.syntax import Call, Chain, Command, Field, Tree, Variable, place, quoted
+from pvehelm.chart.gotpl.syntax import Call, Command, Tree, place, quoted
 from pvehelm.chart.gotpl.values import GoError
 from pvehelm.chart.objects import Scope
-from pvehelm.chart.suggest import suggest
 from pvehelm.errors import Problem
 
 if TYPE_CHECKING:
@@ -52,12 +52,7 @@ class Trouble:
     def parse_error(self, error: ParseError) -> None:
         start = error.source.rfind("\n", 0, error.pos) + 1
         column = error.pos - start + 1
-        hint = ""
-        if found := re.match(r'function "(.*)" not defined', error.message):
-            close = suggest(found[1], self.templates.known)
-            hint = f"did you mean {close}?" if close else ""
-        elif "unexpected EOF" in error.message:
-            hint = "an if, range, with, define or block has no {{ end }}"
+        hint = hints.parsing(error.message, self.templates.known)
         what = error.message + excerpt(error.source, error.line, column)
         self.problems.append(Problem(f"{error.file}:{error.line}:{column}", what, hint))
 
@@ -83,27 +78,11 @@ class Trouble:
         callers = [link for link in reversed(known[:-1]) if link.where != inner.where]
         what += "".join(f"\n  from {link.file}:{link.line}:{link.column + 1}" for link in callers[:3])
         where = f"{inner.file}:{inner.line}:{inner.column + 1}"
-        problem = Problem(where, what, self._hint(error, links[-1].spot.node))
+        values = [scope.root.get("Values", {}) for scope in self.scopes]
+        hint = hints.running(error, links[-1].spot.node, values, self.templates.home)
+        problem = Problem(where, what, hint)
         if problem not in self.problems:
             self.problems.append(problem)
-
-    def _hint(self, error: BaseException, node: Any) -> str:
-        if isinstance(error, GoError) and error.hint:
-            return error.hint
-        said = str(error)
-        if isinstance(error, MissingKey):
-            close = suggest(error.name, [key for key in error.value if isinstance(key, str)])
-            return f"did you mean {close}?" if close else "give the value, or leave --strict away"
-        if found := re.match(r"nil pointer evaluating interface \{\}\.(\w+)", said):
-            path = _before(node, found[1])
-            if path:
-                return f"{path} is not set; ({path}).{found[1]} gives nothing instead of an error"
-        if "no template" in said and (found := re.search(r'no template "(.*?)" associated', said)):
-            close = suggest(found[1], self.templates.home)
-            return f"did you mean {close!r}?" if close else ""
-        if "incompatible types for comparison" in said and "float64" in said:
-            return "numbers of values files are float64: compare them with a float64, or make them int with | int"
-        return ""
 
     def text(self, error: BaseException) -> str:
         """The whole message as Go gives it, on one line."""
@@ -186,12 +165,3 @@ def _wrong_number(error: TypeError, function: str) -> str:
     lacking = re.search(r"missing (\d+) required", str(error))
     got = given[1] if given else str(wanted - int(lacking[1])) if lacking else ""
     return f"{said}: want {least}{wanted}" + (f" got {got}" if got else "")
-
-
-def _before(node: Any, name: str) -> str:
-    """The part of a field chain that stands before ``name``."""
-    if not isinstance(node, (Field, Variable, Chain)) or name not in node.fields:
-        return ""
-    shown = str(node)
-    cut = shown.rfind("." + name)
-    return shown[:cut] if cut > 0 else ""

@@ -178,7 +178,8 @@ def test_numbers_of_files_and_flags(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("case", cases("lines"), ids=lambda case: str(case["name"]))
 def test_problems_of_yaml_are_at_lines_of_templates(case: dict[str, Any], tmp_path: Path) -> None:
-    told = problems(chart_of(tmp_path, {f"templates/{name}": text for name, text in case["files"].items()}))
+    chart = chart_of(tmp_path, {f"templates/{name}": text for name, text in case["files"].items()})
+    told = problems(chart, case.get("values"))
     for part in case["told"]:
         assert part in told
 
