@@ -162,19 +162,21 @@ async def _repaired(ctx: Context, release: Release, policy: Policy, found: Drift
     number = made.release.current.number if made.release else found.revision
     if left:
         return replace(outcome, revision=number, message=f"{outcome.message}; the rest was repaired")
-    return replace(outcome, result="repaired", revision=number)
+    return replace(outcome, result="repaired", revision=number, message=summary(found, past=True))
 
 
-def summary(found: Drift) -> str:
+def summary(found: Drift, *, past: bool = False) -> str:
     """``3 fields of 2 objects differ``."""
     objects = {row.ref for row in found.differences}
     if not objects:
         return "an interrupted repair is finished"
     fields, things = len(found.differences), len(objects)
-    one = fields == 1
-    return (
-        f"{fields} field{'' if one else 's'} of {things} object{'' if things == 1 else 's'} differ{'s' if one else ''}"
-    )
+    verb = "differed" if past else "differs" if fields == 1 else "differ"
+    return f"{_count(fields, 'field')} of {_count(things, 'object')} {verb}"
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 # -- what is left alone ----------------------------------------------------------------------------------------------

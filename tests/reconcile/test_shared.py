@@ -82,9 +82,11 @@ def test_the_work_of_a_killed_worker_moves_to_another(team: Team) -> None:
     vmid = team.vmid("a")
     with running("-f", str(team.file)) as one:
         one.result("in-sync", release="a")
+        lab.run("reconcile", "policy", "set", "a", "observe")
+        team.disturb("a", 2048)
         lab.fault(f"POST /nodes/*/qemu/{vmid}/config", delay=30, times=1)
         lab.fault(f"PUT /nodes/*/qemu/{vmid}/config", delay=30, times=1)
-        team.disturb("a", 2048)
+        lab.run("reconcile", "policy", "set", "a", "repair")
         until(lambda: _open(team, "a"))
         with running("-f", str(team.file)) as two:
             two.result("started")
