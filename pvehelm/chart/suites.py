@@ -15,10 +15,10 @@ from typing import Any
 
 from pvehelm.chart.asserts import RULES, Assertion
 from pvehelm.chart.suggest import suggest
-from pvehelm.chart.values import ValueFlag
+from pvehelm.chart.values import ValueFlag, from_flags
 from pvehelm.chart.views import Pick, parse_pick
 from pvehelm.chart.yaml import Document, Path_, load_all
-from pvehelm.errors import InvalidError, Problem
+from pvehelm.errors import InvalidError, Problem, PvehelmError
 
 FILES = "tests/*_test.yaml"
 
@@ -272,7 +272,14 @@ class _Reader:
             else:
                 yield ValueFlag("file", str(name), content.decode("utf-8", "replace"))
         for key, value in (data.get("set") or {}).items():
-            yield ValueFlag("set-json", f"{key}={json.dumps(value)}")
+            flag = ValueFlag("set-json", f"{key}={json.dumps(value)}")
+            try:
+                from_flags([flag])
+            except PvehelmError:
+                hint = "a.b, list[0].c, and a backslash before a dot that belongs to a name"
+                self.bad((*path, "set", key), f"{key!r} is no path of a value", hint)
+            else:
+                yield flag
 
     def file(self, name: str) -> bytes | None:
         near = posixpath.normpath(posixpath.join(posixpath.dirname(self.path), name))
