@@ -132,8 +132,11 @@ async def _carry_through(ctx: Context, what: Handover, leases: Leases, entries: 
     _record(ctx, what, leases, entries)
 
 
-async def _mark(ctx: Context, owned: Sequence[Owned]) -> None:
-    """The marks of these owners on their guests; those that are there already cost a look. ``uid`` '': no mark."""
+async def _mark(ctx: Context, owned: Sequence[Owned], *, instead: str = "") -> None:
+    """The marks of these owners on their guests; those that are there already cost a look. ``uid`` '': no mark.
+
+    ``instead`` touches only guests that carry the mark of that release.
+    """
     client = await ctx.connect()
     reader, slots = Reader(client), asyncio.Semaphore(PARALLEL)
 
@@ -145,7 +148,8 @@ async def _mark(ctx: Context, owned: Sequence[Owned]) -> None:
                 raise NotFoundError(f"{item.ref} is gone from the server")
             mark = live.extra.get("mark")
             there = (mark.uid, mark.ref) == (item.uid, item.ref) if mark is not None else not item.uid
-            if there or item.kind not in GUEST_KINDS:
+            other = bool(instead) and (mark is None or mark.uid != instead)
+            if there or other or item.kind not in GUEST_KINDS:
                 return
             ctx.emit(Event("change-started", item.ref, "mark"))
             for step in kind.mark(live, item.uid, item.ref):
@@ -164,7 +168,7 @@ async def _unmark(ctx: Context, what: Handover) -> None:
     """The marks of before again, wherever that is possible."""
     for piece in what.pieces:
         try:
-            await _mark(ctx, [piece.before or replace(piece.owned, uid="")])
+            await _mark(ctx, [piece.before or replace(piece.owned, uid="")], instead=piece.owned.uid)
         except PvehelmError as error:
             ctx.emit(Event("note", piece.owned.ref, f"its mark could not be set back: {error}"))
 

@@ -166,14 +166,18 @@ def follow_up(lab: Lab, verb: str, follow: str, command: tuple[str, ...], chart:
 
 def test_a_mark_that_can_not_be_written_leaves_all_as_it_was(lab: Lab) -> None:
     prepare(lab)
+    strange = "<!-- pvehelm release=11111111-2222-3333-4444-555555555555 object=VirtualMachine/x vmid=102 -->"
+    lab.api.ok("PUT", "/nodes/pve-node1/qemu/102/config", description=strange)
     lab.run("simulator", "faults", "add", "--match", "PUT /nodes/*/qemu/102/config", "--status", "500")
-    result = lab.run("adopt", "vm/101", "vm/102", "--release", "pets", code=None)
+    claim = ("--take-ownership", "vm/102")
+    result = lab.run("adopt", "vm/101", "vm/102", "--release", "pets", *claim, code=None)
     assert result.code == 1
+    assert lab.config(102)["description"] == strange
     lab.run("simulator", "faults", "clear")
     assert not lab.inventory("pets").entries
     marked(lab)
     assert "pvehelm" not in str(lab.config(101).get("description", ""))
-    lab.run("adopt", "vm/101", "vm/102", "--release", "pets")
+    lab.run("adopt", "vm/101", "vm/102", "--release", "pets", *claim)
     marked(lab)
 
 
