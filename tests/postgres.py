@@ -74,6 +74,11 @@ class Server:
                 cwd=self.folder,
                 start_new_session=True,
             )
+        # A test run that is killed leaves no server: the end of this pipe is the end of the tests.
+        watch = 'read _; kill -INT "$0"'
+        self.watch = subprocess.Popen(
+            ["sh", "-c", watch, str(self.process.pid)], stdin=subprocess.PIPE, start_new_session=True
+        )
         deadline = time.monotonic() + 60
         import psycopg
 
@@ -88,6 +93,8 @@ class Server:
     def stop(self, how: int) -> None:
         """``SIGINT``: in good order, ending all sessions; ``SIGQUIT``: as a crash does."""
         assert self.process is not None
+        self.watch.kill()
+        self.watch.communicate()
         self.process.send_signal(how)
         self.process.wait(60)
 
