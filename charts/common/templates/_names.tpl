@@ -27,3 +27,6 @@
 {%- set number = ((octets[0] | int * 256 + octets[1] | int) * 256 + octets[2] | int) * 256 + octets[3] | int + index -%}
 {{ number // 16777216 }}.{{ number // 65536 % 256 }}.{{ number // 256 % 256 }}.{{ number % 256 -}}
 {% enddefine %}
+
+{# The release as an argument of commands, with its namespace where that is not the default. #}
+{% define "common.release" %}{{ Release.Name }}{{ " -n " ~ Release.Namespace if Release.Namespace != "default" else "" }}{% enddefine %}
