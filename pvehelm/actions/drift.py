@@ -183,8 +183,17 @@ def _doer(row: Difference, tasks: Sequence[Mapping[str, Any]]) -> dict[str, Any]
 
 
 @action("destroy")
-async def repair(ctx: Context, key: ReleaseKey, options: Options | None = None, *, pin: Pin | None = None) -> Result:
-    """Bring the server back to what the release's deployed revision says; ``pin`` may refuse what was decided."""
+async def repair(
+    ctx: Context,
+    key: ReleaseKey,
+    options: Options | None = None,
+    *,
+    pin: Pin | None = None,
+    base: int | None = None,
+) -> Result:
+    """Bring the server back to what the release's deployed revision says; ``pin`` may refuse what was decided.
+
+    Raises LeaseHeldError where the newest revision is not ``base`` any more: somebody else was at work meanwhile."""
     from pvehelm.release.desire import Options, back_to
     from pvehelm.release.pipeline import run
 

@@ -158,7 +158,7 @@ async def _repaired(ctx: Context, release: Release, policy: Policy, found: Drift
         if not targets:
             return outcome
         options = replace(options, allowed=replace(options.allowed, targets=frozenset(targets)))
-    made = await repair(ctx, key, options, pin=guard(policy.mode))
+    made = await repair(ctx, key, options, pin=guard(policy.mode), base=release.current.number)
     number = made.release.current.number if made.release else found.revision
     if left:
         return replace(outcome, revision=number, message=f"{outcome.message}; the rest was repaired")

@@ -130,8 +130,7 @@ def test_two_daemons_repair_once(lab: Lab, web: int) -> None:
             with lab.store() as store:
                 until(lambda: store.get(lab.key("web"), bodies=False).current.number == round_ + 2)  # noqa: B023
         assert [daemon.stop(signal.SIGTERM) for daemon in (one, two)] == [0, 0]
-    history = lab.history("web")
-    assert len(history) == 4
+    assert len(lab.history("web")) == 4
     lab.settled("web")
 
 
