@@ -140,13 +140,20 @@ class GuestCalls(GuestKind):
             self._update_parts(live, name, subs, wanted, sets, drops, written, after, base)
         steps: list[Step] = []
         digest = {"digest": live.extra["digest"]} if live.extra.get("digest") else {}
-        touched = any(is_volume(self.flavour, name) for name in (*sets, *drops))
-        if touched and live.fields.get("protection") and not changes.get("protection", True):
+        if self.flavour == "qemu" and wanted and "boot" in wanted.fields and "boot" not in (*sets, *drops):
+            fresh = (value for name, value in sets.items() if name not in live.fields)
+            if any("media=cdrom" in str(value) for value in fresh):
+                # The server puts new CD drives into the boot order, unless the call brings the order along.
+                sets["boot"] = self._compose("boot", wanted.fields["boot"], {})
+        if live.fields.get("protection") and (lift := self._lift(sets, drops, changes, wanted)):
             # The server looks at the protection as it is, not as the same call leaves it.
-            lift = {"protection": sets.pop("protection")} if "protection" in sets else {"delete": "protection"}
-            drops = [name for name in drops if name != "protection"]
-            written.remove("protection")
-            steps.append(Step("PUT", f"{base}/config", lift | digest, ("protection",), "lift the protection"))
+            if "protection" in changes:
+                drops = [name for name in drops if name != "protection"]
+                written.remove("protection")
+            else:
+                sets["protection"] = 1
+            leaves_ = ("protection",) if "protection" in changes else ()
+            steps.append(Step("PUT", f"{base}/config", lift | digest, leaves_, "lift the protection"))
             digest = {}
         if sets or drops:
             params = dict(sets)
@@ -180,6 +187,26 @@ class GuestCalls(GuestKind):
                 Step("POST", f"{base}/status/shutdown", {"forceStop": 1, "timeout": 60}, ("power",), "shut down")
             )
         return steps
+
+    def _lift(
+        self, sets: dict[str, Any], drops: list[str], changes: Mapping[str, Any], wanted: Wanted | None
+    ) -> dict[str, Any]:
+        """What switches the protection off before a configuration call that it is in the way of, if it may go.
+
+        It goes for good with the disks that go with it, and, where the manifest says that it shall be there after the
+        call, for a moment while a container's volumes change. Where a disk goes that it is there for it stays, and the
+        server refuses.
+        """
+        if not changes.get("protection", True):
+            touched = any(is_volume(self.flavour, name) for name in (*sets, *drops))
+            switch = {"protection": sets["protection"]} if "protection" in sets else {"delete": "protection"}
+            if touched:
+                sets.pop("protection", None)
+            return switch if touched else {}
+        kept = wanted is not None and bool(wanted.fields.get("protection"))
+        changed = kept and self.flavour == "lxc" and any(is_volume(self.flavour, name) for name in sets)
+        lost = any(is_volume(self.flavour, name) for name in drops)
+        return {"protection": 0} if changed and not lost else {}
 
     def _migration(self, live: Live, changes: Mapping[str, Any]) -> list[Step]:
         target = changes.get("node")

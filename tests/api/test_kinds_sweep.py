@@ -79,6 +79,34 @@ def test_a_protection_is_lifted_before_a_disk_goes(kind: str, slot: str, tmp_pat
     asyncio.run(whole())
 
 
+STEPS: dict[str, list[dict[str, Any]]] = {
+    "VirtualMachine": [{"boot": "order=scsi0;net0"}, {"boot": "order=scsi0;net0", "ide1": "none,media=cdrom"}],
+    "Container": [
+        {"protection": True},
+        {"protection": True, "mp1": {"storage": "local-lvm", "size": "1G", "mp": "/srv"}},
+        {"protection": True, "mp1": {"storage": "local-lvm", "size": "1G", "mp": "/srv", "acl": True}},
+        {"protection": False, "mp1": {"storage": "local-lvm", "size": "1G", "mp": "/srv"}},
+    ],
+}
+
+
+@pytest.mark.parametrize("kind", STEPS)
+def test_what_the_server_changes_along_is_brought_along(kind: str, tmp_path: Path) -> None:
+    """New CD drives enter the boot order by themselves; a container's protection is in the way of its volumes."""
+    variant = next(one for one in ALL if (one.release, one.kind, one.name) == ("9.2", kind, "made"))
+
+    async def whole() -> None:
+        walk = Walk(variant, tmp_path)
+        try:
+            for more in STEPS[kind]:
+                await walk.reach({**variant.spec, **more})
+            await walk.reach(None)
+        finally:
+            await walk.close()
+
+    asyncio.run(whole())
+
+
 @pytest.mark.sweep
 @pytest.mark.parametrize("variant", BEGINNINGS)
 def test_random_specs(variant: Variant) -> None:
