@@ -4,8 +4,11 @@ from __future__ import annotations
 
 
 def main() -> int:
-    from pvehelm.faces.cli.app import main as run
-
+    try:
+        from pvehelm.faces.cli.app import main as run
+    except KeyboardInterrupt:
+        # Ctrl-C while modules are read: nothing has begun.
+        return 130
     return run()
 
 

@@ -49,6 +49,9 @@ async def get(ctx: Context, words: Sequence[str], query: Query | None = None) ->
     wanted = objects.wishes(ctx.kinds, words)
     made = await objects.catalogue(ctx, wanted, reader, scope=query.scope, namespace=namespace)
     made.objects = [one for one in made.objects if by_labels(one.labels)]
+    # They are only counted, so what cannot be told without reading them is left out.
+    read = "spec" not in query.field_selector
+    made.elsewhere = [one for one in made.elsewhere if read and by_labels(one.labels) and by_fields(document(one))]
     if query.full or "spec" in query.field_selector or not all(one.found.row for one in made.objects):
         made.objects = await objects.read(made.objects, reader)
     made.objects = [one for one in made.objects if by_fields(document(one))]

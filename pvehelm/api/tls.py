@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pvehelm.errors import InvalidError, Problem, TransportError
+from pvehelm.errors import InvalidError, TransportError
 
 _WELL_KNOWN_BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",
@@ -94,7 +94,7 @@ def normal_fingerprint(text: str) -> str:
         hint = f"64 hex digits, as printed by: {_ON_THE_NODE}"
         if re.fullmatch(r"[0-9A-F]{40}", digits):
             what += " (40 digits are SHA-1)"
-        raise InvalidError(what, [Problem("fingerprint", what, hint)], hint=hint)
+        raise InvalidError(what, hint=hint)
     return ":".join(digits[i : i + 2] for i in range(0, 64, 2))
 
 

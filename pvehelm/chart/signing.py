@@ -244,6 +244,8 @@ def sign(data: bytes, secret_key: str, *, name: str, passphrase: Callable[[], st
         return SSH, "\n".join([_BEGIN, *lines, _END, ""]).encode()
     if not secret_key.strip():
         raise InvalidError(f"{file} is empty")
+    if secret_key.startswith("ssh-"):
+        raise InvalidError(f"{file} is a public key", hint="the secret key signs; it is the file without .pub")
     seed, key_id = _minisign_key(secret_key, passphrase, file)
     key = Ed25519PrivateKey.from_private_bytes(seed)
     made = key.sign(hashlib.blake2b(data).digest())

@@ -180,7 +180,7 @@ class Applier:
         except (ApiError, TaskError) as error:
             if change.op is not Op.update or not MOVED.search(str(error)):
                 raise
-            self.tell("retry", change.ref, "somebody changed it meanwhile; planning it once more")
+            self.tell("retry", change.ref, "it is not as it was planned for any more; planning it once more")
             await self._steps(change, await self._again(change))
             if not change.owned:
                 return

@@ -90,8 +90,8 @@ class Catalogue:
 
     objects: list[Object] = field(default_factory=list)
     silent: dict[str, str] = field(default_factory=dict)
-    # How many there are in other namespaces.
-    elsewhere: int = 0
+    # What there is in other namespaces.
+    elsewhere: list[Object] = field(default_factory=list)
 
 
 def kinds_of(kinds: Kinds, word: str) -> list[Kind]:
@@ -160,10 +160,11 @@ async def catalogue(
     named_words = {wish.word for wish in wanted if wish.names}
     for wish in wanted:
         listed = by_kind[wish.kind.name]
-        here = [one for one in listed if namespace is None or not wish.kind.namespaced or one.namespace == namespace]
+        everywhere = namespace is None or not wish.kind.namespaced
+        here = [one for one in listed if everywhere or one.namespace == namespace]
         if not wish.names:
             made.objects += here
-            made.elsewhere += len(listed) - len(here)
+            made.elsewhere += [] if everywhere else [one for one in listed if one.namespace != namespace]
             continue
         for name in wish.names:
             matched = _matching(listed, here, name)

@@ -248,10 +248,12 @@ class Planner:
             if mark is not None and mark.uid == self.uid and mark.ref == ref and mark.vmid == str(live.key.get("vmid")):
                 return True
             whose = f"a release that is not in this store ({mark.uid})" if mark is not None else "no release"
+            name = live.fields.get("name")
+            called = f" under the name {name!r}" if name and name != one.wanted.name and "vmid" in live.key else ""
             self.refusals.append(
                 Problem(
                     one.where(""),
-                    f"{ref}{_number(live.key)} exists already and belongs to {whose}",
+                    f"{ref}{_number(live.key)} exists already{called} and belongs to {whose}",
                     f"--take-ownership {ref} to take it over",
                 )
             )

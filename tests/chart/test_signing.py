@@ -183,3 +183,8 @@ def test_provenance_files(tmp_path: Path) -> None:
 def test_what_is_no_provenance_file(text: str) -> None:
     with pytest.raises(InvalidError):
         provenance.read(text, file="x.prov")
+
+
+def test_a_public_key_does_not_sign() -> None:
+    with pytest.raises(InvalidError, match=r"^key\.pub is a public key"):
+        signing.sign(DATA, "ssh-ed25519 AAAA me", name="x", passphrase=_none, file="key.pub")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -42,3 +44,18 @@ def test_commands(lab: Lab, case: dict[str, Any]) -> None:
             data = json.loads(result.out)
             wanted = step["json"]
             assert isinstance(data, list) if wanted == "list" else set(wanted) <= set(data), (step["run"], result)
+
+
+def test_ctrl_c_while_modules_are_read() -> None:
+    program = """
+import sys
+from pvehelm.__main__ import main
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "pvehelm.faces.cli.app":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupting())
+sys.exit(main())
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")

@@ -83,7 +83,8 @@ def add(
         namespace=session.namespace or "default",
     )
     config.add_context(made, secret=secret, use=use)
-    sys.stdout.write(f'context "{name}" added; pvehelm context test says what its credentials may do\n')
+    current = " and is the current one now" if use else ""
+    sys.stdout.write(f'context "{name}" added{current}; pvehelm context test says what its credentials may do\n')
 
 
 @app.command("list")

@@ -38,7 +38,7 @@ def list_(
     no_headers: Annotated[bool, typer.Option("--no-headers", help="No header line.")] = False,
     reverse: Annotated[bool, typer.Option("-r", "--reverse", help="Reverse the order.")] = False,
     by_date: Annotated[bool, typer.Option("-d", "--date", help="Sort by date.")] = False,
-    limit: Annotated[int, typer.Option("-m", "--max", help="At most so many (0: all).")] = 256,
+    limit: Annotated[int, typer.Option("-m", "--max", help="At most so many (0: all).", min=0)] = 256,
     outdated: Annotated[
         bool, typer.Option("--outdated", help="Only those whose chart has a newer version in the cached indexes.")
     ] = False,
@@ -188,7 +188,9 @@ def _identifier(identifier: object) -> str:
 
 @command("namespace", "context", "output")
 def history(
-    session: Session, name: Name, limit: Annotated[int, typer.Option("--max", help="At most so many.")] = 256
+    session: Session,
+    name: Name,
+    limit: Annotated[int, typer.Option("--max", help="At most so many, the newest (0: all).", min=0)] = 256,
 ) -> None:
     """Show a release's revisions."""
     rows = [output.history_row(revision) for revision in actions.history(session.context, name, limit)]

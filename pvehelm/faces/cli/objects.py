@@ -109,7 +109,7 @@ class _Shown:
     def write(self, made: Catalogue, namespace: str) -> None:
         objects = made.objects
         if not objects and self.form in ("table", "wide", "name", "custom-columns"):
-            more = f" ({made.elsewhere} in other namespaces: -A)" if made.elsewhere else ""
+            more = f" ({len(made.elsewhere)} in other namespaces: -A)" if made.elsewhere else ""
             sys.stderr.write(f"No objects found in namespace {namespace}{more}.\n")
             return
         if self.form in ("table", "wide"):

@@ -69,7 +69,7 @@ AllowPrivileged = Annotated[
     Strings, typer.Option("--allow-privileged", help="Allow a privileged kind or key.", metavar="KIND|all")
 ]
 AllowLookup = Annotated[bool, typer.Option("--allow-lookup", help="Let lookup() see objects beyond the release.")]
-HistoryMax = Annotated[int, typer.Option("--history-max", help="Revisions to keep (0: all).")]
+HistoryMax = Annotated[int, typer.Option("--history-max", help="Revisions to keep (0: all).", min=0)]
 Replace = Annotated[Strings, typer.Option("--replace", help="Destroy and make again.", metavar="KIND/NAME")]
 Target = Annotated[Strings, typer.Option("--target", help="Plan only this and what it needs.", metavar="KIND/NAME")]
 KeepResources = Annotated[bool, typer.Option("--keep-resources", help="Forget the objects instead of deleting them.")]

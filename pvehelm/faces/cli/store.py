@@ -36,7 +36,7 @@ def audit(
     session: Session,
     release: Annotated[str, typer.Option("--release", help="Of this release.", metavar="RELEASE")] = "",
     namespace: Annotated[str, typer.Option("-n", "--namespace", help="Of this namespace.", metavar="NS")] = "",
-    limit: Annotated[int, typer.Option("-m", "--max", help="At most so many, the newest (0: all).")] = 256,
+    limit: Annotated[int, typer.Option("-m", "--max", help="At most so many, the newest (0: all).", min=0)] = 256,
     verify: Annotated[
         bool, typer.Option("--verify", help="Check that no entry was changed or taken out since it was written.")
     ] = False,
