@@ -102,7 +102,8 @@ async def reconcile(ctx: Context, key: ReleaseKey, policy: Policy, reader: Reade
         differences = found.differences
         return await _repaired(alike(ctx, key, destroys=policy.mode is Mode.prune), release, policy, found, reader)
     except NotFoundError as error:
-        if ctx.store.find(key, bodies=False) is None:
+        now = ctx.store.find(key, bodies=False)
+        if now is None or now.current.status is Status.uninstalled:
             raise
         return Outcome(key, "failed", said(error), differences)
     except (LeaseHeldError, FencedError) as error:
@@ -323,12 +324,14 @@ def _events(outcome: Outcome) -> Sequence[str]:
 
 @dataclass(frozen=True)
 class Standing:
-    """A release with its policy (``is_own``: set for it, else the default) and what was found of it last."""
+    """A release with its policy (``is_own``: set for it, else the default), what was found of it last, and of the
+    repository that it follows."""
 
     release: Release
     policy: Policy
     is_own: bool
     state: State
+    sync: State | None = None
 
     def as_dict(self) -> dict[str, Any]:
         key, state = self.release.key, self.state
@@ -343,6 +346,8 @@ class Standing:
             "message": state.message,
             "failures": state.failures,
             "differences": state.differences,
+            "sync": self.sync
+            and {name: getattr(self.sync, name) for name in ("checked", "result", "message", "commit", "bad")},
         }
 
 
@@ -353,13 +358,19 @@ def standings(
     """Every release that is reconciled (or those named), with its policy and what was found last. Raises
     NotFoundError."""
     memory = Memory(ctx.store)
-    policies, states = memory.policies(), memory.states()
+    policies, states, syncs = memory.policies(), memory.states(), memory.all_synced(ctx.cluster)
     if names:
         releases = [ctx.store.get(ctx.key(name), bodies=False) for name in names]
     else:
         releases = ctx.store.list(ctx.cluster, namespace)
     return [
-        Standing(one, policies.get(one.uid, default), one.uid in policies, states.get(one.uid, State()))
+        Standing(
+            one,
+            policies.get(one.uid, default),
+            one.uid in policies,
+            states.get(one.uid, State()),
+            syncs.get(str(one.key)),
+        )
         for one in releases
         if one.current.status is not Status.uninstalled
     ]

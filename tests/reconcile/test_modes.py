@@ -203,6 +203,13 @@ def test_ignored_changes_are_no_drift(lab: Lab) -> None:
     assert look(lab, "--policy", "repair-and-prune")["result"] == "in-sync"
 
 
+def test_an_uninstalled_release_stays_uninstalled(lab: Lab, web: int) -> None:
+    lab.run("reconcile", "policy", "set", "web", "repair-and-prune")
+    lab.run("uninstall", "web", "--yes", "--keep-history")
+    assert once(lab) == []
+    assert not lab.guests()
+
+
 # -- failing ---------------------------------------------------------------------------------------------------------
 
 

@@ -128,6 +128,9 @@ def test_a_bad_commit_is_told_and_not_applied(web: Followed, files: dict[str, st
     # What the last good one made stays, and is kept as it is.
     assert rows[1]["result"] == "in-sync"
     assert web.memory() == 640
+    (state,) = web.lab.run("reconcile", "status", "-o", "json").json
+    assert (state["sync"]["commit"], state["sync"]["bad"]) == (web.repository.git("rev-parse", "HEAD~1"), bad)
+    assert f"(bad: {bad[:12]})" in web.lab.run("reconcile", "status").out
     web.repository.git("revert", "--no-edit", "HEAD")
     assert web.look()["result"] == "synced"
     assert len(web.lab.history("web")) == 1

@@ -22,7 +22,7 @@ from pvehelm.faces.cli.command import Session, command
 if TYPE_CHECKING:
     from pvehelm.faces.daemon.daemon import Daemon
     from pvehelm.faces.daemon.settings import Settings
-    from pvehelm.release.policy import Policy
+    from pvehelm.release.policy import Policy, State
     from pvehelm.release.sync import Sync
 
 CHANGES = 2
@@ -228,13 +228,21 @@ def status(
                 str(one.policy.mode),
                 one.state.result or "not looked at",
                 output.rfc3339(one.state.checked)[:19] if one.state.checked else "-",
-                output.printable(one.state.message),
+                _commit(one.sync),
+                output.printable(one.sync.message if one.sync and one.sync.bad else one.state.message),
             )
             for one in found
         ]
-        output.table(rows, ("NAMESPACE", "RELEASE", "POLICY", "RESULT", "CHECKED", "MESSAGE"))
+        output.table(rows, ("NAMESPACE", "RELEASE", "POLICY", "RESULT", "CHECKED", "COMMIT", "MESSAGE"))
 
     output.show(session.output, [one.as_dict() for one in found], people)
+
+
+def _commit(sync: State | None) -> str:
+    """The commit that a release is at, and the one after it that is bad."""
+    if sync is None:
+        return ""
+    return (sync.commit[:12] or "none") + (f" (bad: {sync.bad[:12]})" if sync.bad else "")
 
 
 # -- policies --------------------------------------------------------------------------------------------------------
