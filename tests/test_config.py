@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from pvehelm import config
 from pvehelm.config import Config, ContextConfig, Policy
+from pvehelm.contextfile import RECONCILE
 from pvehelm.errors import InvalidError, NotFoundError, PvehelmError, UsageError
 
 LAB = ContextConfig(
@@ -284,7 +285,7 @@ CONTEXTS = st.builds(
     secret=st.text(max_size=8),
     fingerprint=st.text(max_size=8),
     namespace=NAMES,
-    policy=st.builds(Policy, st.lists(NAMES, max_size=2).map(tuple)),
+    policy=st.builds(Policy, st.lists(NAMES, max_size=2).map(tuple), st.sampled_from(["", *RECONCILE])),
     cluster=st.text(max_size=8),
 )
 
