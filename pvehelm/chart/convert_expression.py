@@ -294,7 +294,7 @@ class Expressions:
             given = [given[1], given[3]]
         if name in ("list", "tuple"):
             return Code(f"[{', '.join(one.text for one in given)}]", samples=([_one(item) for item in given],))
-        if name == "dict" and len(given) % 2 == 0 and all(isinstance(one.samples[0], str) for one in given[::2]):
+        if name == "dict" and len(given) % 2 == 0 and all(_literal(one) for one in given[::2]):
             return self.map(given)
         if name not in FUNCTIONS and name not in ("lookup", "generate", "sensitive"):
             raise ByHand(f"there is no {name} in Jinja2 charts", "write what it is for in another way")
@@ -343,7 +343,7 @@ class Expressions:
             if isinstance(constant, str):
                 self.calls.setdefault(constant, []).extend(data.samples)
             elif "BasePath" in called.text:
-                hint = "move its text into a named template, and include that in both places"
+                hint = '{% set text %}{% include "FILE" %}{% endset %} takes the text of a file of templates/'
                 raise ByHand("a whole file is included by its path", hint)
             if data.samples == (None,):
                 data = Code("{}")
@@ -389,6 +389,10 @@ class Expressions:
 
 def kind_is(code: Code, kind: str) -> bool:
     return known.kind(code.samples) == kind
+
+
+def _literal(code: Code) -> bool:
+    return code.level == ATOM and code.text.startswith('"')
 
 
 def _one(code: Code) -> Any:

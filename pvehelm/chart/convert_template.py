@@ -111,7 +111,7 @@ class Template:
         first = pipe.commands[-1].args[0]
         if not isinstance(first, Name) or first.name not in ("set", "unset", "merge", "mergeOverwrite", "fail"):
             return ""
-        if pipe.names[0].name.strip("$_") or pipe.assigns:
+        if pipe.names[0].name.strip("$_"):
             return ""
         if len(pipe.commands) == 1 and len(pipe.commands[0].args) > 1 and first.name != "fail":
             target = self.expressions.operand(pipe.commands[0].args[1])
