@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -64,9 +65,14 @@ def is_secret(value: Any) -> bool:
     return isinstance(value, str) and SECRET in value
 
 
+@lru_cache(1024)
+def _bus(name: str) -> str:
+    return re.sub(r"\d+\Z", "", name)
+
+
 def is_volume(flavour: str, name: str) -> bool:
     """Whether a field names a disk, a mount point or the like (``scsi0``, ``rootfs``, ``mp3``)."""
-    return re.sub(r"\d+\Z", "", name) in VOLUME_BUSES[flavour] and name not in ("scsihw",)
+    return _bus(name) in VOLUME_BUSES[flavour]
 
 
 @dataclass

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 KIND = "Commit"
 # The secrets of a release that hold the tokens of locks taken: one for each round.
 LOCK_SECRETS = ("sdn-lock", "sdn-lock-2")
+# What stands in place of a token that was given back before the changes counted.
+DUE = "due"
 Get = Callable[..., Awaitable[Any]]
 _PLUG = re.compile(r"net\d+(\.bridge)?")
 
@@ -49,6 +51,8 @@ class Group:
     waiting: list[str] = field(default_factory=list)
     # What waits of others, in words.
     foreign: list[str] = field(default_factory=list)
+    # Whether a run of this release was interrupted before its call: what waits is its own, be it gone from the plan.
+    due: bool = False
 
     @property
     def name(self) -> str:
@@ -74,32 +78,36 @@ async def with_commits(
     get: Get,
     allowed: Allowed,
     *,
+    due: Callable[[], bool] = lambda: False,
     exchange: Exchange | None = None,
 ) -> Plan:
-    """``made`` with the calls that make its changes count. ``exchange``: ``Client.exchange``, for what stands beside
-    a list."""
+    """``made`` with the calls that make its changes count. ``due``: whether an interrupted run of the release left such
+    a call undone; ``exchange``: ``Client.exchange``, for what stands beside a list."""
     groups = _groups(made, observed, kinds)
+    if due():
+        zone = kinds("Zone")
+        groups.setdefault(zone.commit, Group(zone.commit, zone.lock)).due = True
     for group in groups.values():
         if group.node and exchange is not None:
             mine = {str(change.key.get("iface")): change.ref for change in group.members}
             for name in await waiting_interfaces(group.node, exchange):
                 group.waiting += [mine[name]] if name in mine else []
                 group.foreign += [] if name in mine else [name]
-    todo = [group for group in groups.values() if group.acting or group.waiting]
+    todo = [group for group in groups.values() if group.acting or group.waiting or group.due]
     if not todo:
         return made
     changes = _plugged(made.changes, [change for group in todo for change in group.members])
     refusals = list(made.refusals)
     for group in todo:
         group.members = [change for change in changes if change.ref in {member.ref for member in group.members}]
-        if not group.node:
+        if not group.node and not group.due:
             group.foreign = await waiting_networks(made, schema, get)
         if group.foreign and not allowed.may_use(KIND, "pending"):
             what = f"applying would also apply changes of somebody else that wait: {', '.join(group.foreign)}"
             refusals.append(Problem(f"{KIND}/{group.name}", what, "--allow-privileged pending, or undo them first"))
         if group.node:
             refusals += await cutting(group.node, group.acting, observed, allowed, get)
-        pending = bool(group.foreign or group.waiting)
+        pending = bool(group.foreign or group.waiting or group.due)
         changes = _add(changes, group, schema, pending=pending)
     return replace(made, changes=tuple(order(changes)), refusals=tuple(refusals))
 
@@ -232,7 +240,8 @@ async def give_back(ctx: Context, key: ReleaseKey, lease: Lease, entries: Sequen
     """
     takes = [entry for entry in entries if entry.op == Op.update and entry.intent.get("method") == "POST"]
     unheard = {str(entry.intent["path"]) for entry in takes if entry.ref.startswith(f"{KIND}/")}
-    names = [name for name in ctx.store.secret_names(key) if name in LOCK_SECRETS and ctx.store.get_secret(key, name)]
+    kept = {name: ctx.store.get_secret(key, name) for name in ctx.store.secret_names(key) if name in LOCK_SECRETS}
+    names = [name for name, token in kept.items() if token not in ("", DUE)]
     if not unheard and not names:
         return
     everything = (ctx.kinds.get(name) for name in ctx.kinds.names())
@@ -257,3 +266,11 @@ async def give_back(ctx: Context, key: ReleaseKey, lease: Lease, entries: Sequen
             ctx.emit(Event("note", ref, "an interrupted run had taken the lock; it was given back"))
     for name in names:
         ctx.store.put_secret(key, name, "")
+    if names:
+        ctx.store.put_secret(key, LOCK_SECRETS[0], DUE)
+
+
+def due(ctx: Context, key: ReleaseKey) -> bool:
+    """Whether an interrupted run of the release took a lock and never made its changes count."""
+    names = [name for name in ctx.store.secret_names(key) if name in LOCK_SECRETS]
+    return any(ctx.store.get_secret(key, name) for name in names)

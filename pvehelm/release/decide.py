@@ -12,7 +12,7 @@ from pvehelm.chart.manifest import Resource, check_unique
 from pvehelm.errors import InvalidError, Problem, PvehelmError, RefusedError
 from pvehelm.release import disks, hooks
 from pvehelm.release.change import Change
-from pvehelm.release.commits import with_commits
+from pvehelm.release.commits import due, with_commits
 from pvehelm.release.context import Context
 from pvehelm.release.desire import Desire, Options, back_to, last_deployed, same_input
 from pvehelm.release.inventory import GUEST_KINDS, Inventory
@@ -97,6 +97,7 @@ async def decide(
         ctx.schema,
         reader,
         allowed,
+        due=lambda: due(ctx, key),
         exchange=client.exchange,
     )
     missing = await missing_pools(desire, reader, create=options.create_namespace)

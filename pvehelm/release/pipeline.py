@@ -103,7 +103,10 @@ class Run:
     async def go(self) -> Result:
         ctx, key, desire, options = self.ctx, self.key, self.desire, self.options
         release = ctx.store.find(key)
-        if desire.base is not None and desire.base != (release.current.number if release else 0):
+        moved = desire.base is not None and desire.base != (release.current.number if release else 0)
+        # Somebody else's first install was under way when this one was allowed, and is done by now.
+        done = desire.action == "install" and release is not None and release.current.status is Status.deployed
+        if moved or done:
             raise LeaseHeldError(
                 f"release {key} was changed by another process meanwhile",
                 hint=f"look at it with pvehelm status {key.name}, and run the command again if it is still wanted",
@@ -252,9 +255,11 @@ class Run:
 
     def _done(self) -> None:
         removed = self.desire.action == "uninstall"
-        self._keep(Status.uninstalled if removed else Status.deployed, described(self.desire) + disks.told(self.events))
-        if removed and not self.options.keep_history:
-            self.ctx.store.delete(self.key, lease=self.lease)
+        with self.ctx.store.transaction():
+            status = Status.uninstalled if removed else Status.deployed
+            self._keep(status, described(self.desire) + disks.told(self.events))
+            if removed and not self.options.keep_history:
+                self.ctx.store.delete(self.key, lease=self.lease)
 
     async def _failed(self, outcome: Outcome) -> NoReturn:
         action, name = self.desire.action, self.key.name

@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from pvehelm.actions import releases
+from pvehelm.chart.chart import load
+from pvehelm.config import load as load_config
+from pvehelm.errors import LeaseHeldError
+from pvehelm.faces.build import build_context
+from pvehelm.release.desire import Options
+from pvehelm.release.pipeline import run
 from tests.release.charts import SCALED
 from tests.release.lab import Lab
 
@@ -34,4 +46,23 @@ def test_one_release_is_worked_on_by_one_process(lab: Lab) -> None:
     assert codes.count(0) == 1, codes
     assert set(codes) <= {0, 3, 4}, codes
     lab.settled("web")
+    lab.sound("web")
+
+
+def test_an_install_that_was_overtaken_by_another(lab: Lab) -> None:
+    """It was allowed while the first was under way, which is done by the time that the lease is free."""
+    chart = lab.chart(SCALED)
+    context = build_context(load_config(), announce=False)
+    key = context.key("web")
+
+    async def overtaken() -> None:
+        request = releases.Request("web", load(Path(chart)))
+        # The first had its number while it was under way.
+        late = await releases.desired(context, request, "install", recorded={}, revision=2, labels={})
+        with pytest.raises(LeaseHeldError, match="changed by another process meanwhile"):
+            await run(context, key, late, Options())
+        await context.aclose()
+
+    lab.run("install", "web", chart)
+    asyncio.run(overtaken())
     lab.sound("web")
