@@ -64,6 +64,23 @@ def test_a_signal_in_the_middle_lets_what_runs_finish(lab: Lab, web: int) -> Non
     lab.settled("web")
 
 
+def test_a_second_signal_ends_it_at_once(lab: Lab, web: int) -> None:
+    lab.set(web, memory=2048)
+    lab.fault("POST /nodes/*/qemu/*/config", delay=300, times=1)
+    lab.fault("PUT /nodes/*/qemu/*/config", delay=300, times=1)
+    with running("-f", written(lab)) as daemon:
+        daemon.result("started")
+        until(lambda: _journal(lab))
+        daemon.process.send_signal(signal.SIGTERM)
+        daemon.result("stopping")
+        assert daemon.stop(signal.SIGTERM) == 130
+    lab.clear_faults()
+    (row,) = lab.run("reconcile", "--once", "--policy", "repair", "-o", "json").json
+    assert row["result"] in ("repaired", "in-sync")
+    lab.settled("web")
+    lab.sound("web")
+
+
 def _journal(lab: Lab) -> bool:
     with lab.store() as store:
         return bool(store.open_entries(lab.key("web")))
