@@ -79,3 +79,18 @@ def test_what_is_no_chart_of_helms_syntax(lab: Lab, chart: Path) -> None:
     assert "web-app is not written in Helm's template syntax" in said
     assert not Path("out").exists()
     assert "jinja2" in lab.run("chart", "convert", "./web", "--to", "mustache", code=64).err
+
+
+def test_in_place_with_a_packed_subchart(lab: Lab, chart: Path) -> None:
+    files = {
+        "Chart.yaml": "apiVersion: v2\nname: low\nversion: 1.0.0\n",
+        "templates/_x.tpl": '{{ define "low.x" }}x{{ end }}',
+    }
+    write(Path("low"), dict(files))
+    lab.run("package", "./low", "-d", "web/charts")
+    (chart / "templates/vm.yaml").write_text(VM + '  description: {{ include "low.x" . }}\n')
+    (chart / "Chart.yaml").write_text("apiVersion: v2\nname: web\nversion: 1.0.0\nengine: gotpl\n")
+    lab.run("chart", "convert", "./web", "--out", "web", "--overwrite")
+    assert sorted(file.name for file in (chart / "charts").iterdir()) == ["low"]
+    assert (chart / "charts/low/templates/_x.tpl").read_text() == '{% define "low.x" %}x{% enddefine %}'
+    assert "description: x" in lab.run("template", "./web").out

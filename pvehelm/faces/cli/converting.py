@@ -23,7 +23,7 @@ def convert(
     path: o.ChartPath,
     to: Annotated[str, typer.Option("--to", help="The dialect to write it in.", metavar="jinja2")] = "jinja2",
     out: Annotated[
-        str, typer.Option("--out", help="The new chart's folder; CHART-jinja2 unless given.", metavar="DIR")
+        str, typer.Option("--out", help="The new chart's folder; NAME-jinja2 unless given.", metavar="DIR")
     ] = "",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Write into a folder that exists; its other files stay.")
@@ -45,7 +45,7 @@ def convert(
     chart = o.load_chart(path, session)
     if undecided(chart):
         chart = with_engine(chart, "gotpl")
-    folder = Path(out or f"{Path(path).name.removesuffix('.tgz')}-{to}")
+    folder = Path(out or f"{chart.metadata.name}-{to}")
     if not dry_run:
         _check(folder, overwrite=overwrite)
     made = conversion.convert(chart, sources_of(path, chart))
@@ -54,6 +54,9 @@ def convert(
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
+        for name in chart.raw:
+            if name not in made.files:  # An archive of a subchart, which is a folder now.
+                (folder / name).unlink(missing_ok=True)
     data = {"chart": path, "out": "" if dry_run else str(folder), **made.as_dict()}
     output.show(session.output, data, lambda: _table(made, "" if dry_run else str(folder)))
     return 0 if made.proven else 1
