@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -74,7 +75,8 @@ async def sync(ctx: Context, one: Sync, before: State) -> tuple[Outcome, State]:
     except StoppedError as error:
         outcome = Outcome(key, "interrupted", str(error), commit=commit)
     except (InvalidError, UsageError, RefusedError, NotFoundError) as error:
-        outcome = Outcome(key, "bad", _about(commit, said(error)), left=tuple(error.problems), commit=commit)
+        left = tuple(Problem(_plain(p.where), _plain(p.what), p.hint) for p in error.problems)
+        outcome = Outcome(key, "bad", _about(commit, said(error)), left=left, commit=commit)
     except PvehelmError as error:
         text = said(error) + await _went_back(ctx, key, one)
         outcome = Outcome(key, "failed", _about(commit, text), commit=commit)
@@ -102,7 +104,12 @@ async def _went_back(ctx: Context, key: ReleaseKey, one: Sync) -> str:
 
 
 def _about(commit: str, text: str) -> str:
-    return f"commit {commit[:12]}: {text}" if commit else text
+    return f"commit {commit[:12]}: {_plain(text)}" if commit else _plain(text)
+
+
+def _plain(text: str) -> str:
+    """A text with the paths of the repository, not those of the folder that it was checked out to."""
+    return re.sub(r"/\S*/pvehelm-git-[^/\s]+/", "", text)
 
 
 def _stands(ctx: Context, key: ReleaseKey, one: Sync, before: State, commit: str) -> bool:

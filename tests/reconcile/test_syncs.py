@@ -125,6 +125,7 @@ def test_a_bad_commit_is_told_and_not_applied(web: Followed, files: dict[str, st
     rows = web.once(code=1)
     assert (rows[0]["result"], rows[0]["commit"]) == ("bad", bad)
     assert what in rows[0]["message"] + str(rows[0]["left"])
+    assert "pvehelm-git" not in str(rows)
     # What the last good one made stays, and is kept as it is.
     assert rows[1]["result"] == "in-sync"
     assert web.memory() == 640
