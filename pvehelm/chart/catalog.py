@@ -65,7 +65,13 @@ def update(book: Book, repository: Repository, fetcher: Fetcher | None = None) -
     elif known.get("modified"):
         headers["If-Modified-Since"] = known["modified"]
     with fetcher or book.fetcher(repository) as fetcher:
-        answer = fetcher.get(f"{repository.base}/index.yaml", limit=MAX_INDEX, headers=headers, encoded=True)
+        try:
+            answer = fetcher.get(f"{repository.base}/index.yaml", limit=MAX_INDEX, headers=headers, encoded=True)
+        except NotFoundError as error:
+            hint = "give the address of the folder that holds index.yaml; 'pvehelm repo index' makes one"
+            raise NotFoundError(
+                f"{repository.url} is no chart repository: there is no index.yaml", hint=hint
+            ) from error
     digest = sha256(answer.body).hexdigest()
     if known and (answer.status == 304 or digest == known.get("digest")):
         return None

@@ -62,15 +62,22 @@ def emit_data(data: Any, how: str, stream: TextIO | None = None) -> None:
 
 
 def table(
-    rows: Sequence[Sequence[Any]], heads: Sequence[str], stream: TextIO | None = None, *, header: bool = True
-) -> None:
-    """Columns aligned; on a terminal the widest give way until the rows fit."""
+    rows: Sequence[Sequence[Any]],
+    heads: Sequence[str],
+    stream: TextIO | None = None,
+    *,
+    header: bool = True,
+    least: Sequence[int] = (),
+) -> list[int]:
+    """Columns aligned; on a terminal the widest give way until the rows fit. ``least`` are widths (in characters) that
+    columns have at least; returned are those that they have."""
     stream = stream or sys.stdout
     texts = [[printable(str(cell)).replace("\n", " ") for cell in row] for row in rows]
     lines = [list(heads), *texts] if header else texts
     if not lines:
-        return
+        return list(least)
     widths = [max(len(line[i]) for line in lines) for i in range(len(heads))]
+    widths = [max(pair) for pair in zip(widths, least, strict=True)] if least else widths
     if stream.isatty():
         room = shutil.get_terminal_size().columns
         while sum(widths) + 3 * (len(widths) - 1) > room and max(widths) > 12:
@@ -80,6 +87,7 @@ def table(
             cell if len(cell) <= width else cell[: width - 1] + "…" for cell, width in zip(line, widths, strict=True)
         ]
         stream.write("   ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip() + "\n")
+    return widths
 
 
 def show(how: str, data: Any, rows: Callable[[], None]) -> None:
@@ -350,9 +358,9 @@ class Progress:
         if event.type == "ready":
             return paint(f"{event.ref}: ready", "green", self.on)
         if event.type == "log":
-            return paint(f"{event.ref} | {message}", "dim", self.on)
+            return paint(f"{event.ref} | {message}" if event.ref else message, "dim", self.on)
         if event.type in ("retry", "note"):
-            return f"{event.ref}: {message}"
+            return f"{event.ref}: {message}" if event.ref else message
         return ""
 
     def _draw(self) -> None:

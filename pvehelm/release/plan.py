@@ -8,7 +8,7 @@ it goes to JSON and back, and ``release.apply`` runs it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -116,9 +116,7 @@ class Planner:
             )
         ordered = order(edged)
         for ref in sorted(self.allowed.replace - changes.keys()):
-            self.problems.append(
-                Problem(ref, "--replace names no resource of this release", ", ".join(sorted(changes)[:8]))
-            )
+            self.problems.append(Problem(ref, "--replace names no resource of this release", _alike(ref, changes)))
         if self.allowed.targets:
             ordered = self._targeted(ordered)
         self.notes += [f"{new} was {old} so far; the object stays" for new, old in self.observed.renamed.items()]
@@ -132,7 +130,7 @@ class Planner:
         todo = list(self.allowed.targets)
         for ref in todo:
             if ref not in by_ref:
-                self.problems.append(Problem(ref, "no such resource in this plan", ", ".join(sorted(by_ref)[:8])))
+                self.problems.append(Problem(ref, "no such resource in this plan", _alike(ref, by_ref)))
             elif ref not in chosen:
                 chosen.add(ref)
                 todo.extend(by_ref[ref].needs)
@@ -474,6 +472,12 @@ def plan(
     what this release did not create and asks nothing for the rest."""
     planner = Planner(kinds, inventory, observed, allowed or Allowed(), uid, opened, undo)
     return planner.plan(action, release, namespace, desired, keep=keep)
+
+
+def _alike(ref: str, known: Iterable[str]) -> str:
+    """The names to choose from, those of the same kind first."""
+    kind = ref.partition("/")[0]
+    return ", ".join(sorted(known, key=lambda one: (one.partition("/")[0] != kind, one))[:8])
 
 
 def _number(key: Mapping[str, Any]) -> str:

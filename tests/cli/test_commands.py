@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shlex
 import subprocess
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from pvehelm.faces.output import Progress
+from pvehelm.release.event import Event
 from tests.release.lab import Lab, load_cases
 
 CASES = load_cases("cli/cases/commands.yaml")
@@ -59,3 +62,12 @@ sys.exit(main())
 """
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+
+
+def test_a_note_about_everything_names_nothing() -> None:
+    stream = io.StringIO()
+    progress = Progress(stream=stream)
+    for kind in ("note", "log"):
+        progress(Event(kind, "", "undoing it"))
+        progress(Event(kind, "Pool/p", "undoing it"))
+    assert stream.getvalue().splitlines() == ["undoing it", "Pool/p: undoing it", "undoing it", "Pool/p | undoing it"]

@@ -130,9 +130,12 @@ def test_a_watch_tells_changes(lab: Lab) -> None:
 
 
 def test_a_watch_ends_with_its_time(lab: Lab) -> None:
+    lab.api.ok("POST", "/nodes/pve-node1/qemu", vmid=9001, name="x")
     result = lab.run("get", "vms", "-w", "--interval", "0.1", "--timeout", "300ms")
     assert result.out.count("debian-12-template") == 1
     assert result.out.count("NAME") == 1
+    heads, *rows = result.out.splitlines()
+    assert {row.index("pve-node1") for row in rows} == {heads.index("NODE")}
 
 
 def test_guest_verbs_take_the_lease_of_their_release(lab: Lab) -> None:

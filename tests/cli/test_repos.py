@@ -299,3 +299,10 @@ def test_origins_of_other_kinds(lab: Lab, hub: Hub, tmp_path: Path, monkeypatch:
     assert "there is no chart at" in rows[0]["note"]
     lab.run("apply", "-f", "-", "--set-name", "set", stdin="kind: Pool\nmetadata: {name: p}\nspec: {comment: x}\n")
     assert "does not say where its chart came from" in lab.run("upgrade", "set", code=1).err
+
+
+def test_an_address_without_an_index(lab: Lab, web: Web) -> None:
+    address = web.url + "/nothing"
+    refused = lab.run("repo", "add", "lab", address, code=1)
+    assert f"{address} is no chart repository: there is no index.yaml" in refused.err
+    assert "pvehelm repo index" in refused.err

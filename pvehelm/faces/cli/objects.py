@@ -176,6 +176,7 @@ async def _watched(
     import asyncio
 
     heads: list[str] = []
+    widths: list[int] = []
 
     def line(one: Object) -> None:
         if show.form not in ("table", "wide"):
@@ -184,7 +185,9 @@ async def _watched(
             columns = show.table(len({*words}), header=show.header)
             fresh = columns.heads(one) != heads
             heads[:] = columns.heads(one)
-            output.table([columns.row(one)], heads, header=show.header and fresh)
+            # A row comes alone; it stands below the ones before all the same.
+            least = [] if fresh else widths
+            widths[:] = output.table([columns.row(one)], heads, header=show.header and fresh, least=least)
         sys.stdout.flush()
 
     try:
