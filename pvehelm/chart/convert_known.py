@@ -55,7 +55,7 @@ def below(samples: Samples, key: Any) -> Samples:
 
 
 def elements(samples: Samples) -> Samples:
-    """The samples of what a loop over them sees."""
+    """The samples of what a loop over them sees. Users give elements of their own, of which nobody knows."""
     found: list[Any] = []
     for one in samples:
         if isinstance(one, Open) or one is UNKNOWN:
@@ -64,7 +64,7 @@ def elements(samples: Samples) -> Samples:
             found += one.values()
         elif isinstance(one, list):
             found += one
-    return collected(found) or ANYTHING
+    return (*collected(found), UNKNOWN)
 
 
 def lacking(samples: Samples) -> bool | None:

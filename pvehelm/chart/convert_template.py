@@ -293,7 +293,7 @@ def code_level(over: str, code: Code) -> str:
 
 
 def _singular(word: str) -> str:
-    if not word.isidentifier():
+    if not word.isidentifier() or len(word) < 4:
         return ""
     for ending, instead in (("ies", "y"), ("sses", "ss"), ("xes", "x"), ("s", "")):
         if word.endswith(ending) and (ending == "sses" or not word.endswith("ss")):

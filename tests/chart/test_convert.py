@@ -75,6 +75,16 @@ def test_a_chart_with_every_idiom() -> None:
         converted(dict(made.files), "idiom")
 
 
+def test_the_chart_that_helm_create_makes() -> None:
+    files = folder(CASES / "convert" / "scaffold")
+    files["Chart.yaml"] += b"engine: gotpl\n"
+    made = converted(files, "demo")
+    assert (made.by_hand, made.notes) == ((), ())
+    assert [(proof.documents, proof.differences) for proof in made.proofs] == [(2, ()), (4, ())]
+    # Users give hosts of their own, which need not have what the chart's have.
+    assert b"{% if path.pathType | default(false) %}" in made.files["templates/ingress.yaml"]
+
+
 def test_subcharts_are_converted_with_their_parent() -> None:
     files = {
         "Chart.yaml": b"apiVersion: v2\nname: up\nversion: 1.0.0\nengine: gotpl\n",
