@@ -11,6 +11,7 @@ import shlex
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -249,18 +250,20 @@ def _prepared(bench: Bench, folder: Path, index: int, none: State) -> Scenario:
 
 # -- trials ----------------------------------------------------------------------------------------------------
 
-_here: tuple[Bench, list[Scenario]] | None = None
+_here: tuple[Bench, list[Scenario], float] | None = None
 
 
-def _begin(folder: Path, scenarios: list[Scenario]) -> None:
+def _begin(folder: Path, scenarios: list[Scenario], end: float) -> None:
     global _here
-    _here = (Bench(folder / f"worker-{os.getpid()}"), scenarios)
+    _here = (Bench(folder / f"worker-{os.getpid()}"), scenarios, end)
 
 
-def _tried(trial: Trial) -> tuple[bool, str]:
-    """Whether it came to the interruption, and what is wrong afterwards."""
+def _tried(trial: Trial) -> tuple[bool, str] | None:
+    """As ``attempt``; None once the time is over."""
     assert _here is not None
-    bench, scenarios = _here
+    bench, scenarios, end = _here
+    if time.monotonic() > end:
+        return None
     return attempt(bench, scenarios[trial.scenario], trial)
 
 
@@ -335,6 +338,11 @@ def disturbances(scenarios: list[Scenario]) -> list[Trial]:
     return found
 
 
+def shuffled(trials: list[Trial], seed: int) -> list[Trial]:
+    """All of them, in an order that covers everything evenly should the time not be enough."""
+    return random.Random(seed).sample(trials, len(trials))
+
+
 def sample(trials: list[Trial], each: int, seed: int) -> list[Trial]:
     """``each`` of every scenario, the same for the same seed."""
     chance = random.Random(seed)
@@ -345,9 +353,12 @@ def sample(trials: list[Trial], each: int, seed: int) -> list[Trial]:
     return chosen
 
 
-def try_all(folder: Path, scenarios: list[Scenario], trials: list[Trial]) -> Iterator[tuple[Trial, bool, str]]:
-    """Every trial, on all processors."""
-    begin = (folder, scenarios)
+def try_all(
+    folder: Path, scenarios: list[Scenario], trials: list[Trial], minutes: float
+) -> Iterator[tuple[Trial, bool, str]]:
+    """The trials, on all processors, as far as ``minutes`` go."""
+    begin = (folder, scenarios, time.monotonic() + minutes * 60)
     with ProcessPoolExecutor(os.cpu_count(), get_context("fork"), initializer=_begin, initargs=begin) as pool:
-        for trial, (came, wrong) in zip(trials, pool.map(_tried, trials, chunksize=4), strict=True):
-            yield trial, came, wrong
+        for trial, found in zip(trials, pool.map(_tried, trials, chunksize=4), strict=True):
+            if found is not None:
+                yield trial, *found
