@@ -17,7 +17,7 @@ from urllib.request import urlopen
 
 from tests.helpers import ROOT
 
-PATIENCE = 20
+PATIENCE = 60
 
 
 class Daemon:

@@ -13,6 +13,7 @@ from tests.reconcile.repository import Repository
 from tests.release.charts import SCALED
 from tests.release.lab import Lab
 
+pytest.importorskip("procrastinate", reason="the queue needs the extra postgres")
 NAMES = ("a", "b", "c", "d")
 
 
