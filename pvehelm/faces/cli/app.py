@@ -46,7 +46,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str, str]]] = {
         "show": ("charts", "app", "Show a chart's definition, values or README."),
         "values": ("values", "values", "Compute a chart's values; say where each comes from."),
         "create": ("creating", "app", "Scaffold a chart, or make a guest."),
-        "chart": ("chart", "app", "Test charts, write their documentation."),
+        "chart": ("chart", "app", "Test, document and convert charts."),
         "package": ("charts", "package", "Pack a chart into an archive."),
         "dependency": ("dependency", "app", "List, update and build a chart's dependencies."),
         "pull": ("repos", "pull", "Fetch a chart's package."),
@@ -240,11 +240,11 @@ def _closed() -> int:
 
 
 def _hint(error: Any) -> str:
-    """For an unknown flag of a command that takes values: they are no flags."""
+    """For an unknown flag of a command that takes a chart's values: they are no flags."""
     command = getattr(getattr(error, "ctx", None), "command", None)
     takes = {name for param in getattr(command, "params", ()) for name in param.opts}
     name = str(getattr(error, "option_name", "")).lstrip("-")
-    return f"a value of the chart is set with --set {name}=..." if name and "--set" in takes else ""
+    return f"a value of the chart is set with --set {name}=..." if len(name) > 1 and "--values" in takes else ""
 
 
 def _other(error: Exception) -> int:

@@ -1,4 +1,4 @@
-"""chart test: what a chart's author uses beside lint and package."""
+"""chart test, docs, convert: what a chart's author uses beside lint and package."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pvehelm.chart.chart import Chart
 
 app = typer.Typer(
-    add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Test charts, write their documentation."
+    add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Test, document and convert charts."
 )
 FORMATS = ("table", "json", "yaml", "junit")
 Charts = Annotated[list[str], typer.Argument(help="Charts.", metavar="CHART...")]
@@ -31,7 +31,7 @@ ChangedSince = Annotated[
 
 @app.callback()
 def group() -> None:
-    """Test charts, write their documentation."""
+    """Test, document and convert charts."""
 
 
 app.command("convert")(convert)
