@@ -434,7 +434,7 @@ class Planner:
             self.refusals.append(
                 Problem(
                     owned.ref,
-                    f"{owned.ref} would be destroyed ({why})",
+                    f"it would be destroyed ({why})",
                     f"--allow-destroy {owned.ref}, or keep it with --keep-resources or lifecycle: keep",
                 )
             )
