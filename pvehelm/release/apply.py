@@ -149,8 +149,8 @@ class Applier:
             except Exception as error:
                 # A defect of ours in one kind must not tear the others from the middle of their work.
                 known = error if isinstance(error, PvehelmError) else PvehelmError(f"{type(error).__name__}: {error}")
-                self.outcome.failed[change.ref] = known
-                self.tell("change-failed", change.ref, self.secrets.redact(str(known)))
+                self.outcome.failed[change.ref] = self.secrets.redact_error(known)
+                self.tell("change-failed", change.ref, str(known))
             else:
                 self.outcome.done.append(change.ref)
                 self.tell("change-done", change.ref, str(change.op))

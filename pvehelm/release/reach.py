@@ -51,7 +51,7 @@ def http_request(connect: Connect, address: str, probe: HttpProbe, seconds: floa
     if not (status in probe.expect if probe.expect else 200 <= status < 400):
         return f"it answered {status}"
     if probe.body and probe.body.encode() not in body:
-        return f"the answer ({status}) does not hold {probe.body!r}"
+        return f"the answer ({status}) does not hold the text of expectBody"
     return ""
 
 

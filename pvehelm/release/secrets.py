@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from pvehelm.errors import InvalidError, PvehelmError
+from pvehelm.errors import InvalidError, Problem, PvehelmError
 
 Resolver = Callable[[str], str]
 REFERENCE = re.compile(
@@ -81,6 +81,8 @@ class Secrets:
         self.resolvers = resolvers
         self._digest = digest
         self._known: dict[str, str] = {}
+        # What is never shown: the secrets, and what filters made of them.
+        self._hidden: set[str] = set()
 
     def resolve(self, value: Any) -> Any:
         """``value`` with every reference replaced by what it stands for."""
@@ -102,10 +104,12 @@ class Secrets:
                 raise InvalidError(f"secret://{key}: nothing here resolves {scheme!r} secrets", hint=f"known: {known}")
             self._known[key] = resolver(name)
         text = self._known[key]
+        self._hidden.add(text)
         for name in filter(None, filters.split("|")):
             if name not in FILTERS:
                 raise InvalidError(f"secret://{key}: unknown filter {name!r}", hint=f"known: {', '.join(FILTERS)}")
             text = FILTERS[name](text)
+            self._hidden.add(text)
         return text
 
     def look(self, value: Any) -> tuple[str | None, Any]:
@@ -118,6 +122,13 @@ class Secrets:
 
     def redact(self, text: str) -> str:
         """``text`` without any secret that was resolved so far."""
-        for secret in sorted(filter(lambda s: len(s) > 3, self._known.values()), key=len, reverse=True):
+        for secret in sorted(filter(lambda s: len(s) > 3, self._hidden), key=len, reverse=True):
             text = text.replace(secret, REDACTED)
         return text
+
+    def redact_error(self, error: PvehelmError) -> PvehelmError:
+        """The same error, with nothing secret in what it says: servers repeat what they don't like."""
+        error.message = self.redact(error.message)
+        error.hint = self.redact(error.hint)
+        error.problems = tuple(Problem(*map(self.redact, problem)) for problem in error.problems)
+        return error
