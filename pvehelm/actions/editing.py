@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pvehelm.release.desire import Options
     from pvehelm.release.objects import Object
     from pvehelm.release.plan import Plan
+    from pvehelm.release.secrets import Secrets
 
 
 @dataclass(frozen=True)
@@ -110,9 +111,10 @@ async def edit(ctx: Context, begun: Draft, text: str, options: Options) -> Plan:
     if plan.destroys and not ctx.confirm(plan):
         raise RefusedError("this destroys data and was not confirmed", hint="--yes confirms")
     steps = [step for change in plan.changes for step in change.steps]
+    secrets = _secrets(ctx, begun.object)
 
     async def job(one: Object) -> Job:
-        return Job(one, steps, "edited")
+        return Job(one, steps, "edited", secrets=secrets)
 
     if steps:
         await carry_out(ctx, "edit", [begun.object], job, timeout=options.timeout)
@@ -159,7 +161,7 @@ async def _plan(ctx: Context, begun: Draft, after: Resource, options: Options) -
     key = {**base.key, **one.live.key} if one.vmid else dict(base.key)
     owned = Owned(after.ref, one.kind.name, after.name, after.namespace, key, leaves(base.fields), {}, False, {}, "")
     inventory = Inventory({after.ref: owned})
-    secrets = ctx.secrets(one.owner or ctx.key("edit"))
+    secrets = _secrets(ctx, one)
     desired, observed = await gather(
         [after], inventory, kinds=ctx.kinds.get, reader=Reader(client), secrets=secrets, taken=lambda ref: True
     )
@@ -176,6 +178,10 @@ async def _plan(ctx: Context, begun: Draft, after: Resource, options: Options) -
         uid=_mark_of(one),
         allowed=options.allowed.named(ctx.kinds.ref),
     )
+
+
+def _secrets(ctx: Context, one: Object) -> Secrets:
+    return ctx.secrets(one.owner or ctx.key("edit"))
 
 
 def _mark_of(one: Object) -> str:

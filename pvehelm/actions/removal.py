@@ -10,6 +10,7 @@ from pvehelm.actions import action
 from pvehelm.errors import NotFoundError, Problem, RefusedError, UsageError
 
 if TYPE_CHECKING:
+    from pvehelm.api.kind import Live
     from pvehelm.chart.manifest import Resource
     from pvehelm.release.context import Context
     from pvehelm.release.desire import Options
@@ -87,7 +88,7 @@ async def delete(
     for key, members in of_sets.items():
         await _out_of_set(ctx, key, members, options, made)
     if direct is not None:
-        await _at_once(ctx, others, direct, options, made)
+        await _at_once(ctx, others, direct, options, made, purge=purge)
     return made
 
 
@@ -151,8 +152,10 @@ def _against(one: Object, allowed: Allowed) -> list[Problem]:
         hint = f"pvehelm get {one.ref} -o yaml > it.yaml, apply -f it.yaml --take-ownership all, then delete -f it.yaml"
         return [Problem(one.ref, f"{one.ref} only counts once its group is applied, which a set does", hint)]
     metadata = one.owned.metadata if one.owned else {}
-    if metadata.get("lifecycle") == "protect" and one.ref not in allowed.destroy:
-        return [Problem(one.ref, f"{one.ref} would be destroyed (lifecycle: protect)", f"--allow-destroy {one.ref}")]
+    foreign = one.vmid and one.owned is not None and not one.owned.created
+    guard = "lifecycle: protect" if metadata.get("lifecycle") == "protect" else "its release did not create it"
+    if (metadata.get("lifecycle") == "protect" or foreign) and one.ref not in allowed.destroy:
+        return [Problem(one.ref, f"{one.ref} would be destroyed ({guard})", f"--allow-destroy {one.ref}")]
     if one.live is not None and one.live.fields.get("protection"):
         return [Problem(one.ref, f"{one.ref} is protected by the server", "switch its protection off first")]
     return []
@@ -208,8 +211,18 @@ def _change(one: Object, purge: bool) -> Change:
     )
 
 
-async def _at_once(ctx: Context, objects: Sequence[Object], plan: Plan, options: Options, made: Removed) -> None:
+def _called(one: Object, live: Live | None) -> Any:
+    """The name of a guest, as its configuration has it."""
+    from pvehelm.release.objects import check_guest
+
+    return live.fields.get(check_guest(one.kind).name_field) if one.vmid and live is not None else None
+
+
+async def _at_once(
+    ctx: Context, objects: Sequence[Object], plan: Plan, options: Options, made: Removed, *, purge: bool
+) -> None:
     from pvehelm.release.direct import Job, carry_out
+    from pvehelm.release.live import Reader
 
     made.plans.append(plan)
     if options.dry_run:
@@ -221,10 +234,18 @@ async def _at_once(ctx: Context, objects: Sequence[Object], plan: Plan, options:
             [Problem(change.ref, ", ".join(change.losses) or "the guest") for change in plan.destroys],
             hint="--yes confirms",
         )
-    steps: dict[str, Any] = {change.ref: change.steps for change in plan.changes}
+    client = await ctx.connect()
+    shown = dict(zip(map(id, objects), plan.changes, strict=True))
 
     async def job(one: Object) -> Job:
-        return Job(one, steps[one.ref], "deleted")
+        # Between the look and the lease somebody may have put another guest under the number.
+        live = await one.kind.read(one.found.key, Reader(client))
+        if live is None:
+            return Job(one, done="gone already")
+        now = _change(replace(one, live=live), purge)
+        if now.losses != shown[id(one)].losses or _called(one, live) != _called(one, one.live):
+            raise RefusedError("it is not what was looked at any more", hint="run the command again")
+        return Job(one, now.steps, "deleted")
 
     report = await carry_out(ctx, "delete", objects, job, timeout=options.timeout)
     made.done |= report.done

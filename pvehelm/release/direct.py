@@ -7,7 +7,7 @@ it; what nobody owns has a lease of its own.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +17,9 @@ from pvehelm.api.task import Task, is_upid
 from pvehelm.errors import Problem, PvehelmError, StoppedError
 from pvehelm.release.context import Context
 from pvehelm.release.event import Event
+from pvehelm.release.lease import Lease
 from pvehelm.release.objects import Object
+from pvehelm.release.secrets import Secrets
 
 PARALLEL = 8
 
@@ -31,6 +33,8 @@ class Job:
     done: str = ""
     # Something to wait for after the last step.
     after: Callable[[], Awaitable[None]] | None = None
+    # Resolves what the steps only refer to.
+    secrets: Secrets | None = None
 
 
 @dataclass
@@ -43,13 +47,11 @@ class Report:
 
 
 @contextmanager
-def owners_held(ctx: Context, objects: Sequence[Object], verb: str) -> Iterator[None]:
-    """The leases of all releases that own one of the objects. Raises LeaseHeldError naming who has one."""
+def owners_held(ctx: Context, objects: Sequence[Object], verb: str) -> Iterator[Mapping[str, Lease]]:
+    """The leases, by scope, of all releases that own one of the objects. Raises LeaseHeldError naming who has one."""
     scopes = sorted({one.owner.scope for one in objects if one.owner is not None})
     with ExitStack() as stack:
-        for scope in scopes:
-            stack.enter_context(ctx.store.hold(scope, purpose=verb))
-        yield
+        yield {scope: stack.enter_context(ctx.store.hold(scope, purpose=verb)) for scope in scopes}
 
 
 def scope_of(ctx: Context, one: Object) -> str:
@@ -73,18 +75,29 @@ async def carry_out(
     client = await ctx.connect()
     slots = asyncio.Semaphore(PARALLEL)
 
-    async def steps(one: Object) -> None:
+    async def send(job: Job, step: Step, lease: Lease) -> None:
+        params: dict[str, Any] = dict(step.params)
+        try:
+            params = job.secrets.resolve(params) if job.secrets else params
+            # Whoever slept until somebody else took the scope over writes nothing more.
+            lease.check()
+            answer = await client.request(step.method, step.path, params)
+            if is_upid(answer):
+                report.tasks.setdefault(job.object.ref, []).append(answer)
+                await _wait(ctx, job.object.ref, Task(answer, client))
+        except PvehelmError as error:
+            if job.secrets:
+                job.secrets.redact_error(error)
+            raise
+
+    async def steps(one: Object, lease: Lease) -> None:
         job = await job_of(one)
         if job.steps:
             ctx.emit(Event("change-started", one.ref, verb))
         for step in job.steps:
             ctx.emit(Event("step", one.ref, step.note or f"{step.method} {step.path}"))
-            if not step.method:
-                continue
-            answer = await client.request(step.method, step.path, dict(step.params))
-            if is_upid(answer):
-                report.tasks.setdefault(one.ref, []).append(answer)
-                await _wait(ctx, one.ref, Task(answer, client))
+            if step.method:
+                await send(job, step, lease)
         if job.after is not None:
             await job.after()
         report.done[one.ref] = job.done
@@ -98,15 +111,15 @@ async def carry_out(
                 return
             try:
                 if one.owner is None:
-                    with ctx.store.hold(scope_of(ctx, one), purpose=verb):
-                        await steps(one)
+                    with ctx.store.hold(scope_of(ctx, one), purpose=verb) as lease:
+                        await steps(one, lease)
                 else:
-                    await steps(one)
+                    await steps(one, leases[one.owner.scope])
             except PvehelmError as error:
                 report.failed[one.ref] = error
                 ctx.emit(Event("change-failed", one.ref, str(error)))
 
-    with owners_held(ctx, objects, verb):
+    with owners_held(ctx, objects, verb) as leases:
         if ctx.record is not None:
             ctx.record.facts["objects"] = [str(one) for one in objects]
         ctx.begin()

@@ -119,6 +119,37 @@ def test_a_secret_inside_a_text(lab: Lab, outputs: list[str], monkeypatch: pytes
         assert not any(word in text for text in outputs)
 
 
+def test_a_server_that_repeats_a_secret(lab: Lab, outputs: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither what is printed nor the revision, the journal or the audit trail has what the server quoted, not even
+    as a filter made it."""
+    monkeypatch.setenv("VM_PASSWORD", WORD)
+    monkeypatch.setenv("LICENCE", OTHER)
+    chart = lab.chart(VM)
+    flags = ("--set", REFERENCE, "--set-literal", "text=licence ${secret://env/LICENCE|upper}")
+    lab.fault("PUT /nodes/*/qemu/*/config", times=1, status=400, message=f"bad: '{WORD}', '{OTHER.upper()}'")
+    failed = lab.run("install", "web", chart, *flags, code=1)
+    assert "bad: '********', '<secret>'" in failed.err
+    lab.run("status", "web", "--logs")
+    lab.run("audit", "-o", "json")
+    kept = everything_kept(lab)
+    for word in (WORD, OTHER.upper()):
+        assert not any(word in text for text in outputs), [text for text in outputs if word in text]
+        assert word.encode() not in kept
+
+
+def test_an_edit_resolves_references(lab: Lab, outputs: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LICENCE", OTHER)
+    lab.run("api", "post", "/access/users", "userid=joe@pve", "comment=x")
+    monkeypatch.setenv("EDITOR", "sed -i 's|comment: x|comment: secret://env/LICENCE|'")
+    lab.fault("PUT /access/users/*", times=1, status=400, message=f"bad: '{OTHER}'")
+    edit = ("edit", "user", "joe@pve", "--allow-privileged", "all")
+    assert "bad: '<secret>'" in lab.run(*edit, code=1).err
+    lab.run(*edit)
+    assert f"comment: {OTHER}" in lab.run("api", "get", "/access/users/joe@pve").out
+    assert OTHER.encode() not in everything_kept(lab)
+    assert [text for text in outputs if OTHER in text] == outputs[-1:]
+
+
 def test_what_live_shows_of_a_secret_is_not_shown(
     lab: Lab, outputs: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
