@@ -134,4 +134,6 @@ def is_usable(address: str) -> bool:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return False
+    # A guest says of itself where it is: it must not name this machine in the dress of IPv6.
+    parsed = getattr(parsed, "ipv4_mapped", None) or parsed
     return not (parsed.is_loopback or parsed.is_link_local or parsed.is_multicast or parsed.is_unspecified)
