@@ -90,7 +90,7 @@ def table(
     return widths
 
 
-def show(how: str, data: Any, rows: Callable[[], None]) -> None:
+def show(how: str, data: Any, rows: Callable[[], object]) -> None:
     """``data`` for programs, ``rows`` for people."""
     if how in ("json", "yaml"):
         emit_data(data, how)
