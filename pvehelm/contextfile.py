@@ -170,7 +170,7 @@ def _parse(path: str) -> dict[str, Any]:
             mark = getattr(error, "problem_mark", None)
             where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else path
             what = getattr(error, "problem", None) or str(error)
-            raise InvalidError(f"{where}: {what}", [Problem(where, what)], hint="correct the file by hand") from None
+            raise InvalidError(f"{where}: {what}", hint="correct the file by hand") from None
     if data is None:
         return {}
     if not isinstance(data, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Annotated
 
@@ -48,6 +49,12 @@ def add(
         raise UsageError(
             "a context needs --token-id or --user", hint="a least-privilege token is described in docs/quick-start.md"
         )
+    if user and not re.fullmatch(r"[^@!]+@[^@!]+", user):
+        raise UsageError(f"--user {user!r}: expected USER@REALM", hint="for example root@pam")
+    if token_id and not re.fullmatch(r"[^@!]+@[^@!]+![^@!]+", token_id):
+        raise UsageError(
+            f"--token-id {token_id!r}: expected USER@REALM!NAME", hint="for example 'automation@pve!pvehelm', in quotes"
+        )
     if secret_ref and secret_stdin:
         raise UsageError("--secret and --secret-stdin contradict each other")
     if secret_ref and not secret_ref.startswith(("secret://env/", "secret://file/")):
@@ -58,6 +65,8 @@ def add(
     secret: str | None = None
     if secret_stdin:
         secret = sys.stdin.readline().rstrip("\n")
+        if not secret:
+            raise UsageError("there is no secret on standard input")
     elif not secret_ref:
         if not sys.stdin.isatty():
             raise UsageError(
@@ -82,9 +91,10 @@ def add(
         store=store,
         namespace=session.namespace or "default",
     )
+    told = "replaced" if any(one.name == name for one in config.list_contexts()[0]) else "added"
     config.add_context(made, secret=secret, use=use)
     current = " and is the current one now" if use else ""
-    sys.stdout.write(f'context "{name}" added{current}; pvehelm context test says what its credentials may do\n')
+    sys.stdout.write(f'context "{name}" {told}{current}; pvehelm context test says what its credentials may do\n')
 
 
 @app.command("list")

@@ -42,7 +42,7 @@ def _state(path: str, base: str = "default") -> Iterator[Any]:
 def serve(
     session: Session,
     host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", help="The port; 0 for a free one.")] = 8006,
+    port: Annotated[int, typer.Option("--port", help="The port; 0 for a free one.", min=0, max=65535)] = 8006,
     base: Base = "default",
     state: State = "",
     latency: Annotated[
