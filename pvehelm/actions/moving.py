@@ -99,6 +99,7 @@ async def _moving(
     inventory = ctx.store.inventory(to)
     going: dict[str, Resource] = {}
     targets: list[Resource] = []
+    brought: list[Resource] = []
     problems: list[Problem] = []
     for one in objects:
         ref = ctx.kinds.ref(taking.ref) if taking.ref else one.ref
@@ -118,7 +119,12 @@ async def _moving(
             hint = "upgrade it with a chart that does, or move it to a set"
             problems.append(Problem(ref, f"the chart of {to} has no manifest of it", hint))
         targets.append(target or renamed(source, ref))
+        brought += [source] if target is None else []
     problems += _torn(gives, takes, going, targets)
+    others = _other_secrets(ctx, giver, to, _secrets(going.values()))
+    for name in sorted(others & _secrets(brought)):
+        what = f"{to} keeps another secret of that name"
+        problems.append(Problem(f"secret://release/{name}", what, "move it to a release that keeps none"))
     if problems:
         raise RefusedError(f"this can't be moved from {giver} to {to}", problems)
     before = ctx.store.inventory(giver).entries
@@ -131,7 +137,7 @@ async def _moving(
         tuple(pieces),
         handover.Side(to, next_revision(ctx, takes, plan, f"Moved here from {giver}: {names}", _with(takes, targets))),
         handover.Side(giver, next_revision(ctx, gives, plan, f"Moved to {to}: {names}", _without(gives, going))),
-        tuple(sorted(_secrets(going.values()))),
+        tuple(sorted(_secrets(going.values()) - others)),
     )
     return Taken(plan, to), what
 
@@ -172,6 +178,12 @@ def _secrets(resources: Iterable[Resource]) -> set[str]:
     """Names of the giver's own secrets that manifests refer to."""
     texts = json.dumps([one.spec for one in resources], default=str)
     return set(re.findall(r'secret://release/([^"}|\\]+)', texts))
+
+
+def _other_secrets(ctx: Context, giver: ReleaseKey, to: ReleaseKey, names: set[str]) -> set[str]:
+    """Those of the giver's secrets under whose names the taker keeps something else, which must not be lost."""
+    both = names & set(ctx.store.secret_names(giver)) & set(ctx.store.secret_names(to))
+    return {name for name in both if ctx.store.get_secret(giver, name) != ctx.store.get_secret(to, name)}
 
 
 def _left_out(current: Revision, ref: str) -> bool:

@@ -192,3 +192,18 @@ def test_secrets_go_with_what_is_moved(lab: Lab) -> None:
         names = store.secret_names(lab.key("staff"))
         assert [store.get_secret(lab.key("staff"), name) for name in names] == ["correct-horse-battery"]
     lab.run("diff", "staff", "--detailed-exitcode", "--allow-privileged", "all")
+
+
+def test_a_secret_of_the_taker_is_not_overwritten(lab: Lab) -> None:
+    """Both keep one of the same name: the manifest that moves would mean the other's."""
+    token = "kind: Token\nmetadata: {{ name: 'root@pam!{name}' }}\nspec: {{ secret: 'secret://release/ci' }}\n"
+    for name in ("one", "two"):
+        path = lab.folder / f"{name}.yaml"
+        path.write_text(token.format(name=name))
+        lab.run("apply", "-f", str(path), "--set-name", name, "--allow-privileged", "all")
+    with lab.store() as store:
+        before = store.get_secret(lab.key("two"), "ci")
+    moved = lab.run("move", "token/root@pam!one", "--to", "two", code=3)
+    assert "secret://release/ci: default/two keeps another secret of that name" in moved.err
+    with lab.store() as store:
+        assert store.get_secret(lab.key("two"), "ci") == before
