@@ -52,6 +52,10 @@ async def became(
         if step.deletes:
             if live is None:
                 return ""
+        elif step.creates and kind.always_there:
+            # It was there before, too: only what the call writes tells.
+            if live is not None and change.wanted and arrived(kind, live, leaves(change.wanted.fields), step.writes):
+                return ""
         elif step.creates:
             if live is not None and carries_mark(kind, live, change):
                 return ""
@@ -60,6 +64,9 @@ async def became(
                 return ""
         elif live is not None and change.wanted and arrived(kind, live, leaves(change.wanted.fields), step.writes):
             return ""
+    if step.creates and kind.always_there and step.method == "POST":
+        # A row that is added twice is there twice.
+        raise PvehelmError(f"nobody knows whether {change.ref} was made", hint="run the same command again: it looks")
     return None
 
 
