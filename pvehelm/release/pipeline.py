@@ -104,8 +104,10 @@ class Run:
         ctx, key, desire, options = self.ctx, self.key, self.desire, self.options
         release = ctx.store.find(key)
         moved = desire.base is not None and desire.base != (release.current.number if release else 0)
-        # Somebody else's first install was under way when this one was allowed, and is done by now.
-        done = desire.action == "install" and release is not None and release.current.status is Status.deployed
+        # Somebody else's first install was under way when this one was allowed, and is done by now. A saved plan
+        # says more exactly what moved.
+        installing = desire.action == "install" and self.pin is None
+        done = installing and release is not None and release.current.status is Status.deployed
         if moved or done:
             raise LeaseHeldError(
                 f"release {key} was changed by another process meanwhile",
