@@ -268,20 +268,6 @@ def leaves(fields: Fields) -> dict[str, Any]:
     return flat
 
 
-def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """The inverse of ``leaves``."""
-    fields: dict[str, Any] = {}
-    for leaf, value in flat.items():
-        name, dot, sub = leaf.partition(".")
-        if dot:
-            inner = fields.setdefault(name, {})
-            if isinstance(inner, dict):
-                inner[sub] = value
-        else:
-            fields[name] = value
-    return fields
-
-
 def get_leaf(fields: Fields, leaf: str) -> Any:
     """The value of a leaf in nested fields, None when it is not set."""
     name, dot, sub = leaf.partition(".")

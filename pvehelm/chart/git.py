@@ -49,10 +49,6 @@ class Address:
     def __str__(self) -> str:
         return f"git+{self.url}" + (f"@{self.ref}" if self.ref else "") + (f"#{self.path}" if self.path else "")
 
-    @property
-    def is_local(self) -> bool:
-        return self.url.startswith("file:")
-
 
 def parse(text: str) -> Address:
     """The address in ``git+https://...@ref#path``. Raises UsageError for what is none, or hides something."""

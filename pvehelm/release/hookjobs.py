@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pvehelm.api.hookkinds import HookKind
 from pvehelm.chart import condition
-from pvehelm.errors import ApiError, PvehelmError
+from pvehelm.errors import PvehelmError
 from pvehelm.release.hookrun import Guest, Job, Skipped
 from pvehelm.release.observe import answers, has_agent, observe
 from pvehelm.release.reach import HttpProbe, http_request, tcp
@@ -330,4 +330,3 @@ JOBS: Mapping[str, Callable[[Job], Awaitable[None]]] = {
     "TcpCheck": tcp_check,
     "Wait": wait,
 }
-__all__ = ["JOBS", "ApiError", "drop_snapshots", "ready"]

@@ -8,13 +8,13 @@ interrupted. What a run said is bounded, has no secrets in it, and goes into the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pvehelm.api.kind import Live
 from pvehelm.api.task import Task, TaskTimeout, find_tasks, is_upid
 from pvehelm.chart.manifest import Resource, Source
-from pvehelm.errors import ApiError, Problem, PvehelmError, StoppedError, TaskError, TransportError
+from pvehelm.errors import ApiError, PvehelmError, StoppedError, TaskError, TransportError
 from pvehelm.release.change import Change
 from pvehelm.release.desire import last_deployed
 from pvehelm.release.event import Event
@@ -350,10 +350,3 @@ def again(ctx: Context, key: ReleaseKey, revision: Revision) -> dict[str, Any]:
 def reports(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The reports of runs in a revision's events."""
     return [dict(event["hook"]) for event in events if event.get("hook")]
-
-
-def problem(report: Report) -> Problem:
-    return Problem(report.ref, report.error)
-
-
-__all__ = ["Guest", "Job", "Report", "Runner", "Skipped", "problem", "ran", "recover", "replace", "reports"]

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from pvehelm.chart.yaml import Document, load_all
-from pvehelm.errors import InvalidError, Problem, PvehelmError, UsageError
+from pvehelm.errors import Problem, PvehelmError, UsageError
 from pvehelm.release.policy import Policy
 
 API_VERSION = "proxmox.io/v1"
@@ -222,18 +222,3 @@ def _checked(name: str) -> str:
     if not re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", name) or len(name) > 53:
         raise UsageError(f"{name!r} is no release name", hint="lower-case letters, digits, '-' and '.'")
     return name
-
-
-def read_all(text: str, *, file: str, namespace: str = "default", default: Policy = Policy()) -> list[Sync]:
-    """Every sync of a text that holds nothing else. Raises InvalidError with all problems."""
-    problems: list[Problem] = []
-    found: list[Sync] = []
-    for kind, reading in documents(text, file):
-        if kind != "Sync":
-            reading.problem(("kind",), f"kind {kind!r}, expected is Sync")
-        made = read(reading, namespace=namespace, default=default)
-        problems += reading.problems
-        found += [made] if made else []
-    if problems:
-        raise InvalidError(f"{file}: the syncs are not valid", problems)
-    return found

@@ -13,7 +13,6 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import unquote
 
 from pvehelm.simulator.permissions import Rights
@@ -147,7 +146,3 @@ def new_secret() -> str:
     import uuid
 
     return str(uuid.uuid4())
-
-
-def account_of(state: State, userid: str) -> dict[str, Any] | None:
-    return state.collection("users").get(userid)
