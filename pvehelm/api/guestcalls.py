@@ -145,6 +145,10 @@ class GuestCalls(GuestKind):
             if any("media=cdrom" in str(value) for value in fresh):
                 # The server puts new CD drives into the boot order, unless the call brings the order along.
                 sets["boot"] = self._compose("boot", wanted.fields["boot"], {})
+        if drops and str(sets.get("boot", "")).startswith("order="):
+            # An order that was found may name a drive that goes with this very call.
+            devices = str(sets["boot"]).removeprefix("order=").split(";")
+            sets["boot"] = "order=" + ";".join(device for device in devices if device not in drops)
         if live.fields.get("protection") and (lift := self._lift(sets, drops, changes, wanted)):
             # The server looks at the protection as it is, not as the same call leaves it.
             if "protection" in changes:
@@ -193,20 +197,18 @@ class GuestCalls(GuestKind):
     ) -> dict[str, Any]:
         """What switches the protection off before a configuration call that it is in the way of, if it may go.
 
-        It goes for good with the disks that go with it, and, where the manifest says that it shall be there after the
-        call, for a moment while a container's volumes change. Where a disk goes that it is there for it stays, and the
-        server refuses.
+        It goes for good with the disks that go with it. Where the manifest says that it shall be there after the call
+        it is off for a moment while volumes are detached, or a container's changed: neither loses data.
         """
+        changed = any(is_volume(self.flavour, name) for name in (*sets, *drops))
         if not changes.get("protection", True):
-            touched = any(is_volume(self.flavour, name) for name in (*sets, *drops))
             switch = {"protection": sets["protection"]} if "protection" in sets else {"delete": "protection"}
-            if touched:
+            if changed:
                 sets.pop("protection", None)
-            return switch if touched else {}
+            return switch if changed else {}
+        refused = changed if self.flavour == "lxc" else any(is_volume(self.flavour, name) for name in drops)
         kept = wanted is not None and bool(wanted.fields.get("protection"))
-        changed = kept and self.flavour == "lxc" and any(is_volume(self.flavour, name) for name in sets)
-        lost = any(is_volume(self.flavour, name) for name in drops)
-        return {"protection": 0} if changed and not lost else {}
+        return {"protection": 0} if kept and refused else {}
 
     def _migration(self, live: Live, changes: Mapping[str, Any]) -> list[Step]:
         target = changes.get("node")

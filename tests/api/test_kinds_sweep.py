@@ -80,11 +80,19 @@ def test_a_protection_is_lifted_before_a_disk_goes(kind: str, slot: str, tmp_pat
 
 
 STEPS: dict[str, list[dict[str, Any]]] = {
-    "VirtualMachine": [{"boot": "order=scsi0;net0"}, {"boot": "order=scsi0;net0", "ide1": "none,media=cdrom"}],
+    "VirtualMachine": [
+        {"boot": "order=scsi0;net0"},
+        {"boot": "order=scsi0;net0", "ide1": "none,media=cdrom"},
+        {},
+        {"ide1": "none,media=cdrom"},
+        {"ide1": "none,media=cdrom", "boot": "order=scsi0;net0"},
+        {},
+    ],
     "Container": [
         {"protection": True},
         {"protection": True, "mp1": {"storage": "local-lvm", "size": "1G", "mp": "/srv"}},
         {"protection": True, "mp1": {"storage": "local-lvm", "size": "1G", "mp": "/srv", "acl": True}},
+        {"protection": True},
         {"protection": False, "mp1": {"storage": "local-lvm", "size": "1G", "mp": "/srv"}},
     ],
 }

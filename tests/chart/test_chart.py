@@ -90,7 +90,8 @@ def test_what_helm_reads_too(tmp_path: Path) -> None:
     root = write(
         tmp_path / "web",
         {
-            "Chart.yaml": "apiVersion: v1\nname: web\nversion: v1.2\nappVersion: 1.10\nannotations: {a: true, b: 2.0}\n",
+            "Chart.yaml": "apiVersion: v1\nname: web\nversion: v1.2\nappVersion: 1.10\n"
+            "annotations: {a: true, b: 2.0}\n",
             "requirements.yaml": "dependencies:\n- {name: db, version: ^1, condition: db.on}\n",
             "values.yaml": "a: {b: 1, c: 2}\n---\na: {c: 3}\nd: 4\n",
             "charts/db/Chart.yaml": "apiVersion: v2\nname: db\nversion: 1.5.0\n",
