@@ -123,8 +123,8 @@ async def _moving(
     problems += _torn(gives, takes, going, targets)
     others = _other_secrets(ctx, giver, to, _secrets(going.values()))
     for name in sorted(others & _secrets(brought)):
-        what = f"{to} keeps another secret of that name"
-        problems.append(Problem(f"secret://release/{name}", what, "move it to a release that keeps none"))
+        told = f"{to} keeps another secret of that name"
+        problems.append(Problem(f"secret://release/{name}", told, "move it to a release that keeps none"))
     if problems:
         raise RefusedError(f"this can't be moved from {giver} to {to}", problems)
     before = ctx.store.inventory(giver).entries
