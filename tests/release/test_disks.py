@@ -190,6 +190,20 @@ def test_faults(lab: Lab, fault: dict[str, Any]) -> None:
     lab.sound("web")
 
 
+def test_a_way_back_that_meets_a_change_is_not_half_gone(lab: Lab) -> None:
+    """The configuration that was planned for is the snapshot's; on another it would mean nothing."""
+    chart = lab.chart(WEB)
+    lab.run("install", "web", chart)
+    lab.run("upgrade", "web", chart, "--set", "memory=600", "--snapshot")
+    lab.fault(match="POST /nodes/*/snapshot/*/rollback", status=500, message="checksum mismatch", times=1)
+    args = ("rollback", "web", "1", "--restore-disks", "--yes")
+    lab.run(*args, code=1)
+    lab.clear_faults()
+    lab.run(*args)
+    lab.settled("web")
+    lab.sound("web")
+
+
 @pytest.mark.parametrize("point", POINTS, ids=IDS)
 def test_killed_upgrade_with_hooks_and_snapshot(lab: Lab, point: tuple[str, str]) -> None:
     hooks = """
