@@ -402,9 +402,9 @@ def _database(url: str, environ: Mapping[str, str], busy: float) -> Database:
 
 
 def url_path(url: str) -> str:
-    """The file that a store URL means; a plain path stands for itself."""
+    """The file that a store URL means; a plain path (one with a ``/``) stands for itself."""
     scheme, separator, rest = url.partition("://")
-    if separator and (scheme != "sqlite" or not rest.startswith("/")):
+    if scheme != "sqlite" or not rest.startswith("/") if separator else "/" not in url and url != ":memory:":
         hint = "it looks like sqlite:////var/lib/pvehelm/releases.db or postgresql://USER@HOST/DATABASE"
         raise InvalidError(f"{url}: this is no store URL", hint=hint)
     if not separator:

@@ -334,7 +334,9 @@ def test_urls(url: str, path: str) -> None:
 def test_relative_and_home_urls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    assert url_path("sqlite:///~/x.db") == url_path("~/x.db") == url_path("x.db") == str(tmp_path / "x.db")
+    assert url_path("sqlite:///~/x.db") == url_path("~/x.db") == url_path("./x.db") == str(tmp_path / "x.db")
+    with pytest.raises(InvalidError, match="no store URL"):
+        url_path("nonsense")
 
 
 @pytest.mark.parametrize("url", ["mysql://db/x", "sqlite://x.db", "sqlite://"])
