@@ -119,7 +119,6 @@ class Database:
         """How many bytes the store takes up."""
         raise NotImplementedError
 
-
     def check(self) -> list[str]:
         """What the database itself finds wrong with its file."""
         return []
