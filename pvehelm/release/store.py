@@ -16,12 +16,12 @@ from contextlib import AbstractContextManager
 from typing import Any, Self
 
 from pvehelm.errors import InvalidError, NotFoundError, RefusedError, StoreError
-from pvehelm.release.audit import Trail
 from pvehelm.release.database import Database
 from pvehelm.release.journal import Entry, dump
 from pvehelm.release.lease import Lease, is_alive, machine
 from pvehelm.release.release import Release, ReleaseKey, Revision, Status
 from pvehelm.release.sealing import KeySource, SealedSecrets
+from pvehelm.release.trail import Trail
 
 __all__ = ["Entry", "Lease", "Store", "open_store"]
 

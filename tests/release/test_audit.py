@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pvehelm.actions import ACTIONS, table
-from pvehelm.release.audit import FIRST, digest
 from pvehelm.release.store import Store, open_store
+from pvehelm.release.trail import FIRST, digest
 from tests.release.charts import SCALED
 from tests.release.lab import Lab
 
