@@ -26,6 +26,7 @@ from pvehelm.api.lowering import (
     size_of,
     ssh_keys,
 )
+from pvehelm.api.passthrough import passed_through
 from pvehelm.api.schema import Facts, Param, Schema
 from pvehelm.errors import Problem
 
@@ -59,7 +60,6 @@ HOTPLUG = {"qemu": ("net", "scsi", "virtio", "unused"), "lxc": ("net",)}
 THROTTLES = re.compile(r"(bps|iops|mbps)(_|\Z)")
 # Weights are stored within what the node's control groups take: the second version's, or the first's.
 CPU_UNITS = ((1, 10000), (2, 262144))
-PRIVILEGED = ("args", "hookscript")
 CHECKED = 10_000
 MARK = re.compile(r"\n?<!-- pvehelm release=(\S+) object=(\S+) vmid=(\S+) -->\s*\Z")
 
@@ -211,10 +211,8 @@ class GuestKind(Kind):
                 handle(low, value, path, resolve)
             else:
                 low.native(str(name), value, path)
-        for name in PRIVILEGED:
-            if low.fields.get(name) is not None:
-                low.privileged.append(name)
         self._complete(low, spec)
+        low.privileged += passed_through(low.fields, low.once)
         return low
 
     def _complete(self, low: Lowering, spec: Mapping[str, Any]) -> None:
