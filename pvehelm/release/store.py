@@ -403,10 +403,12 @@ def _database(url: str, environ: Mapping[str, str], busy: float) -> Database:
 
 def url_path(url: str) -> str:
     """The file that a store URL means; a plain path (one with a ``/``) stands for itself."""
+    from pvehelm.config import without_password
+
     scheme, separator, rest = url.partition("://")
     if scheme != "sqlite" or not rest.startswith("/") if separator else "/" not in url and url != ":memory:":
         hint = "it looks like sqlite:////var/lib/pvehelm/releases.db or postgresql://USER@HOST/DATABASE"
-        raise InvalidError(f"{url}: this is no store URL", hint=hint)
+        raise InvalidError(f"{without_password(url)}: this is no store URL", hint=hint)
     if not separator:
         return url if url == ":memory:" else os.path.abspath(os.path.expanduser(url))
     path = rest.lstrip("/")
