@@ -9,6 +9,7 @@ from __future__ import annotations
 import builtins
 import json
 import os
+import re
 import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping
@@ -402,11 +403,11 @@ def _database(url: str, environ: Mapping[str, str], busy: float) -> Database:
 
 
 def url_path(url: str) -> str:
-    """The file that a store URL means; a plain path (one with a ``/``) stands for itself."""
+    """The file that a store URL means; a plain path stands for itself (a single word is none)."""
     from pvehelm.config import without_password
 
     scheme, separator, rest = url.partition("://")
-    if scheme != "sqlite" or not rest.startswith("/") if separator else "/" not in url and url != ":memory:":
+    if scheme != "sqlite" or not rest.startswith("/") if separator else not re.search(r"[/.:]", url):
         hint = "it looks like sqlite:////var/lib/pvehelm/releases.db or postgresql://USER@HOST/DATABASE"
         raise InvalidError(f"{without_password(url)}: this is no store URL", hint=hint)
     if not separator:

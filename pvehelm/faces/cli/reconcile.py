@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pvehelm.release.sync import Sync
 
 CHANGES = 2
+EXIT_INTERRUPTED = 130
 app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
@@ -144,16 +145,14 @@ async def _run(session: Session, daemon: Daemon) -> None:
 
 
 def _on_signals(daemon: Daemon) -> None:
-    """The first SIGINT or SIGTERM ends in good order, the second at once."""
+    """The first SIGINT or SIGTERM ends in good order, the second at once: the journal knows what was under way."""
     import signal
-
-    task = asyncio.current_task()
-    assert task is not None
 
     def stop() -> None:
         if daemon.stopping.is_set():
-            task.cancel()
-            return
+            daemon.log("interrupted: the next one goes on", {"result": "interrupted"})
+            sys.stdout.flush()
+            os._exit(EXIT_INTERRUPTED)
         _notify("STOPPING=1")
         daemon.log("stopping: what runs is finished first", {"result": "stopping"})
         daemon.stop()
