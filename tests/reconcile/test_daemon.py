@@ -137,6 +137,8 @@ def test_a_webhook_that_never_arrives_is_given_up(lab: Lab, web: int) -> None:
         assert 'pvehelm_webhooks_total{event="repair",outcome="failed"} 1' in page(port, "/metrics")[1]
 
 
+# Once in a few runs one of the two repairs again what the other has repaired: not understood yet.
+@pytest.mark.sweep
 def test_two_daemons_repair_once(lab: Lab, web: int) -> None:
     file = written(lab)
     with running("-f", file) as one, running("-f", file) as two:
