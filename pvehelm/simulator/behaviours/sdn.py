@@ -334,7 +334,7 @@ def apply(call: Call) -> str:
         call.state.set_value("sdn-running", {part: documents(call, section) for part, section in _APPLIED.items()})
         nodes = call.state.collection("nodes")
         for name, node in nodes.items():
-            node["vnets"] = list(call.state.collection("sdn_vnets"))
+            node["vnets"] = sorted(call.state.collection("sdn_vnets"))
             set_bridges(node)
             nodes[name] = node
             log(f"{name}: reloading network config")
