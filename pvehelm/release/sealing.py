@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import lru_cache
 
 from pvehelm.errors import InvalidError, NotFoundError, StoreError
 from pvehelm.release.journal import Journal
@@ -22,11 +23,9 @@ class SealingKey:
 
     def __init__(self, material: str) -> None:
         import base64
-        import hashlib
         import hmac
 
-        # A passphrase must be slow to guess; the salt only separates this use from others of the same passphrase.
-        root = hashlib.scrypt(material.encode(), salt=b"pvehelm release secrets", n=2**14, r=8, p=1, dklen=32)
+        root = _root(material)
         self._mac = hmac.digest(root, b"compare", "sha256")
         self._box = base64.urlsafe_b64encode(hmac.digest(root, b"seal", "sha256"))
         self.id = hmac.digest(root, b"id", "sha256").hex()[:12]
@@ -67,6 +66,15 @@ class SealingKey:
                 hint=f"set {VARIABLE} to the key it was made with",
             )
         return hmac.compare_digest(mac, self.hmac(text))
+
+
+@lru_cache(4)
+def _root(material: str) -> bytes:
+    """What everything else is derived from; slow, so made once by a process that opens its store again and again."""
+    import hashlib
+
+    # A passphrase must be slow to guess; the salt only separates this use from others of the same passphrase.
+    return hashlib.scrypt(material.encode(), salt=b"pvehelm release secrets", n=2**14, r=8, p=1, dklen=32)
 
 
 class KeySource:
