@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.postgres import postgres_server, postgres_url
 
 __all__ = ["postgres_server", "postgres_url"]
 SETTINGS = ("CONTEXT", "NAMESPACE", "STORE", "HOST", "TOKEN_ID", "USER")
 SECRETS = ("TOKEN_SECRET", "PASSWORD", "KEY")
+# How long something takes says more about the machine than about the code.
+settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("here")
 
 
 @pytest.fixture(autouse=True, scope="session")
