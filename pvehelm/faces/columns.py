@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,8 @@ if TYPE_CHECKING:
     from pvehelm.release.objects import Object
 
 NOTHING = "<none>"
+# Columns of text for people: they wrap.
+PROSE = ("COMMENT", "COMMENTS", "WHICH", "RESOURCES", "DESCRIPTION")
 
 
 def values_of(one: Object) -> dict[str, Any]:
@@ -74,8 +75,8 @@ def span(value: Any) -> str:
 
 
 def moment(value: Any) -> str:
-    """Seconds since the epoch as a time of day in UTC; nothing for 0, which means never."""
-    return datetime.fromtimestamp(int(value), UTC).strftime("%Y-%m-%d %H:%M:%SZ") if int(value) else ""
+    """Seconds since the epoch as a time; nothing for 0, which means never."""
+    return output.when(int(value))
 
 
 def percent(value: Any) -> str:
@@ -117,7 +118,22 @@ class Columns:
             rows = list(group)
             if index:
                 sys.stdout.write("\n")
-            output.table([self.row(one) for one in rows], self.heads(rows[0]), header=self.header)
+            self.table([self.row(one) for one in rows], rows[0], header=self.header)
+
+    def table(
+        self, rows: Sequence[Sequence[str]], one: Object, *, header: bool, least: Sequence[int] = ()
+    ) -> list[int]:
+        """Rows of objects like ``one``; where there is no room, the kind's last columns give way first."""
+        own = [column.partition("=")[0] for column in self._columns(one)]
+        return output.table(
+            rows,
+            self.heads(one),
+            header=header,
+            least=least,
+            spare=own[:0:-1],
+            prose=[head for head in own if head in PROSE],
+            wide=self.wide,
+        )
 
     def _columns(self, one: Object) -> tuple[str, ...]:
         found = one.kind.columns + (one.kind.wide if self.wide else ())

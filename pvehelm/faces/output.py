@@ -8,6 +8,8 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, TextIO
 
 from pvehelm.errors import Problem, PvehelmError
@@ -27,6 +29,8 @@ COLOURS = {
     "keep": "dim",
     "run": "cyan",
 }
+# Whether tables are printed with all of their columns, however wide: ``-o wide``.
+WIDE: ContextVar[bool] = ContextVar("wide", default=False)
 EFFECTS = {"live": "live", "reboot": "at next reboot", "recreate": "recreates", "data_loss": "DESTROYS DATA"}
 
 
@@ -68,25 +72,46 @@ def table(
     *,
     header: bool = True,
     least: Sequence[int] = (),
+    spare: Sequence[str] = (),
+    prose: Sequence[str] = (),
+    wide: bool = False,
 ) -> list[int]:
-    """Columns aligned; on a terminal the widest give way until the rows fit. ``least`` are widths (in characters) that
-    columns have at least; returned are those that they have."""
+    """Columns aligned. On a terminal that is too narrow, those of ``prose`` wrap and those of ``spare`` are left out,
+    the first one first, unless everything is wanted (``wide``, ``-o wide``); nothing is ever cut.
+
+    ``least`` are widths (in characters) that columns have at least, 0 for one that was left out; returned are those
+    that they have.
+    """
     stream = stream or sys.stdout
     texts = [[printable(str(cell)).replace("\n", " ") for cell in row] for row in rows]
     lines = [list(heads), *texts] if header else texts
     if not lines:
         return list(least)
-    widths = [max(len(line[i]) for line in lines) for i in range(len(heads))]
-    widths = [max(pair) for pair in zip(widths, least, strict=True)] if least else widths
-    if stream.isatty():
+    length: Callable[[str], int] = len
+    pad: Callable[[str, int], str] = str.ljust
+    if not all(cell.isascii() for line in lines for cell in line):
+        from pvehelm.faces.fitting import cells_of as length
+        from pvehelm.faces.fitting import padded as pad
+    widths, gap = [max(1, *(length(line[i]) for line in lines)) for i in range(len(heads))], 3
+    if least:
+        widths = [max(pair) if pair[1] else 0 for pair in zip(widths, least, strict=True)]
+    elif stream.isatty() and not (wide or WIDE.get()):
         room = shutil.get_terminal_size().columns
-        while sum(widths) + 3 * (len(widths) - 1) > room and max(widths) > 12:
-            widths[widths.index(max(widths))] -= 1
+        if sum(widths) + gap * (len(widths) - 1) > room:
+            from pvehelm.faces.fitting import fit, wrapped
+
+            widths, gap = fit(lines, heads, room, spare, prose)
+            lines = [
+                list(row)
+                for line in lines
+                for row in zip_longest(
+                    *(wrapped(cell, width) if width else [""] for cell, width in zip(line, widths, strict=True)),
+                    fillvalue="",
+                )
+            ]
     for line in lines:
-        cells = [
-            cell if len(cell) <= width else cell[: width - 1] + "…" for cell, width in zip(line, widths, strict=True)
-        ]
-        stream.write("   ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip() + "\n")
+        cells = [pad(cell, width) for cell, width in zip(line, widths, strict=True) if width]
+        stream.write((" " * gap).join(cells).rstrip() + "\n")
     return widths
 
 
@@ -99,16 +124,15 @@ def show(how: str, data: Any, rows: Callable[[], object]) -> None:
 
 
 def when(seconds: float) -> str:
-    """A time as Helm's lists print it."""
-    from datetime import UTC, datetime
-
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S.%f +0000 UTC") if seconds else ""
+    """A time for people, in UTC; nothing for 0, which means never."""
+    return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(seconds)) if seconds else ""
 
 
 def rfc3339(seconds: float) -> str:
-    from datetime import UTC, datetime
-
-    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z") if seconds else ""
+    """A time for programs, in UTC, to the microsecond; nothing for 0, which means never."""
+    whole, parts = divmod(round(seconds * 1_000_000), 1_000_000)
+    fraction = f".{parts:06d}" if parts else ""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)) + f"{fraction}Z" if seconds else ""
 
 
 # -- releases (shapes as Helm prints them) ---------------------------------------------------------------------
@@ -118,17 +142,27 @@ def chart_label(revision: Revision) -> str:
     return f"{revision.chart_name}-{revision.chart_version}" if revision.chart_name else "-"
 
 
+LISTED = ("NAME", "NAMESPACE", "REVISION", "UPDATED", "STATUS", "CHART", "APP VERSION")
+HISTORY = ("REVISION", "UPDATED", "STATUS", "CHART", "APP VERSION", "DESCRIPTION")
+
+
 def list_row(release: Release) -> dict[str, Any]:
     current = release.current
     return {
         "name": release.key.name,
         "namespace": release.key.namespace,
         "revision": str(current.number),
-        "updated": when(current.updated),
+        "updated": rfc3339(current.updated),
         "status": str(release.status),
         "chart": chart_label(current),
         "app_version": current.app_version,
     }
+
+
+def list_cells(release: Release) -> list[str]:
+    """LISTED of a release."""
+    row = list_row(release) | {"updated": when(release.current.updated)}
+    return list(row.values())
 
 
 def history_row(revision: Revision) -> dict[str, Any]:
@@ -174,7 +208,7 @@ def release_text(release: Release, revision: Revision, stream: TextIO | None = N
     stream = stream or sys.stdout
     row = release_row(release, revision)
     stream.write(f"NAME: {release.key.name}\n")
-    stream.write(f"LAST DEPLOYED: {time.strftime('%a %b %e %H:%M:%S %Y', time.localtime(revision.updated))}\n")
+    stream.write(f"LAST DEPLOYED: {when(revision.updated)}\n")
     stream.write(f"NAMESPACE: {release.key.namespace}\nSTATUS: {row['info']['status']}\nREVISION: {revision.number}\n")
     if revision.chart_name:
         stream.write(f"CHART: {chart_label(revision)}\n")

@@ -92,6 +92,7 @@ def template(
     if not output_dir:
         sys.stdout.write(text)
         tell_foreign(made.foreign)
+        tell_placeholders(made.placeholders)
         return
     bodies: dict[str, list[str]] = {}
     for part in text.split("---\n# Source: ")[1:]:
@@ -103,6 +104,14 @@ def template(
         target.write_text("---\n".join(parts), encoding="utf-8")
         sys.stdout.write(f"wrote {target}\n")
     tell_foreign(made.foreign)
+    tell_placeholders(made.placeholders)
+
+
+def tell_placeholders(count: int) -> None:
+    """A note that random values are no secrets here, lest somebody applies what was printed."""
+    if count:
+        values = "a random value is a placeholder" if count == 1 else f"{count} random values are placeholders"
+        sys.stderr.write(f"note: {values} that anybody can work out; an install makes its own\n")
 
 
 def tell_foreign(found: Sequence[Foreign]) -> None:

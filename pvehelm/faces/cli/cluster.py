@@ -49,12 +49,14 @@ def _explained(data: Mapping[str, Any]) -> None:
         write(f"EVIDENCE: {data['evidence']}\n" + (f"TRAITS:   {', '.join(traits)}\n" if traits else ""))
         if data.get("applied_by"):
             write(f"APPLIED:  by {data['applied_by']}, once for all changes of a plan\n")
+        if data.get("privileged_fields"):
+            write(f"ASKS:     --allow-privileged, by some values: {', '.join(data['privileged_fields'])}\n")
         if data.get("root_only"):
             write(f"ROOT:     only root@pam may set {', '.join(data['root_only'])}\n")
     rows = [(f"  {row['name']}", _type(row), _traits(row), _bounds(row)) for row in data.get("fields", ())]
     if rows:
         write("\nFIELDS:\n")
-        output.table(rows, ("  NAME", "TYPE", "EFFECT", "VALUES"))
+        output.table(rows, ("  NAME", "TYPE", "EFFECT", "VALUES"), prose=("EFFECT", "VALUES"))
 
 
 def _type(row: Mapping[str, Any]) -> str:
@@ -103,6 +105,7 @@ def api_resources(session: Session, pve_version: PveVersion = "") -> None:
                 for r in rows
             ],
             heads,
+            spare=("EVIDENCE", "PRIVILEGED", "NAMESPACED"),
         ),
     )
 

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from pvehelm.config import Config, ContextConfig
     from pvehelm.release.context import Context
 
-Format = Annotated[str, typer.Option("-o", "--output", help="Output format: table, json or yaml.", metavar="FORMAT")]
+Format = Annotated[
+    str, typer.Option("-o", "--output", help="Output format: table, wide, json or yaml.", metavar="FORMAT")
+]
 Namespace = Annotated[str, typer.Option("-n", "--namespace", help="Namespace (a resource pool).", metavar="NS")]
 ContextName = Annotated[str, typer.Option("--context", help="The context to use.", metavar="NAME")]
 Yes = Annotated[bool, typer.Option("-y", "--yes", help="Confirm what would be asked.")]
@@ -34,7 +36,7 @@ COMMON: dict[str, tuple[Any, Any]] = {
     "devel": (Devel, False),
 }
 SOURCE = ("version", "repo", "devel")
-FORMATS = ("table", "json", "yaml")
+FORMATS = ("table", "wide", "json", "yaml")
 
 
 class Session:
@@ -186,14 +188,27 @@ class Command:
         )
         if session.output not in FORMATS:
             raise UsageError(f"-o {session.output}: unknown format", hint=f"one of {', '.join(FORMATS)}")
+        full = _full_tables(session)
         try:
             result = self.function(session, **given)
             if inspect.iscoroutine(result):
                 result = run_async(session, result)
         finally:
             session.close()
+            full()
         if isinstance(result, int) and not isinstance(result, bool) and result:
             raise typer.Exit(result)
+
+
+def _full_tables(session: Session) -> Callable[[], None]:
+    """With ``-o wide`` tables are printed whole, until what comes back is called."""
+    if session.output != "wide":
+        return lambda: None
+    from pvehelm.faces.output import WIDE
+
+    session.output = "table"
+    token = WIDE.set(True)
+    return lambda: WIDE.reset(token)
 
 
 def run_async(session: Session, work: Coroutine[Any, Any, Any]) -> Any:
@@ -212,7 +227,7 @@ def run_async(session: Session, work: Coroutine[Any, Any, Any]) -> Any:
             ctx = session._context
             if ctx is None or ctx.stop is None or not ctx.applying or ctx.stop.is_set():
                 if ctx is not None and ctx.applying:
-                    hints.append(f"running tasks go on; pvehelm recover {ctx.applying} finishes or repairs")
+                    hints.append(f"running tasks go on; {ctx.recovery} finishes or repairs")
                 task.cancel()
                 return
             ctx.stop.set()

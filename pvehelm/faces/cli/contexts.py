@@ -119,7 +119,9 @@ def list_(session: Session) -> None:
         session.output,
         rows,
         lambda: output.table(
-            [("*" if r["current"] else "", r["name"], r["host"], r["auth"], r["namespace"]) for r in rows], heads
+            [("*" if r["current"] else "", r["name"], r["host"], r["auth"], r["namespace"]) for r in rows],
+            heads,
+            spare=("NAMESPACE", "AUTH"),
         ),
     )
 
@@ -163,7 +165,7 @@ async def check(
             (c["what"], c["path"], "missing " + ", ".join(c["missing"]) if c["missing"] else "yes")
             for c in data["checks"]
         ]
-        output.table(rows, ("MAY", "PATH", "ANSWER"))
+        output.table(rows, ("MAY", "PATH", "ANSWER"), prose=("MAY", "ANSWER"))
 
     output.show(session.output, data, people)
     return 0

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 CHANGES = 2
 HEADS = ("RELEASE", "KIND/NAME", "FIELD", "OWNED", "LIVE", "WHO", "REPAIR")
+# What is left out, and what wraps, on a narrow terminal.
+SPARE, PROSE = ("WHO", "RELEASE", "REPAIR"), ("OWNED", "LIVE")
 EFFECTS = {"live": "live", "reboot": "at next reboot", "recreate": "makes it again", "data_loss": "DESTROYS DATA"}
 
 
@@ -66,7 +68,7 @@ def _table(found: list[actions.Drift]) -> None:
         for row in one.differences
     ]
     if rows:
-        output.table(rows, HEADS)
+        output.table(rows, HEADS, spare=SPARE, prose=PROSE)
     for one in found:
         for problem in one.obstacles:
             text = output.problem_text(problem, output.colours_wanted(sys.stdout))
@@ -86,7 +88,7 @@ def _value(value: Any) -> str:
 def _who(row: actions.Difference) -> str:
     if not row.who:
         return "unknown"
-    return f"{row.who} {output.rfc3339(row.when)[:19]}" if row.when else row.who
+    return f"{row.who} {output.when(row.when)}" if row.when else row.who
 
 
 def _count(count: int, noun: str) -> str:

@@ -298,7 +298,9 @@ async def top(
     output.show(
         session.output,
         [vars(row) for row in rows],
-        lambda: output.table([line(row) for row in rows], heads, header=not no_headers),
+        lambda: output.table(
+            [line(row) for row in rows], heads, header=not no_headers, spare=("DISK", "UPTIME", "NODE", "CPU(cores)")
+        ),
     )
 
 

@@ -64,14 +64,17 @@ def list_(
             show(session, found, header=not no_headers)
             return
         releases = [one.release for one in found]
-    rows = [output.list_row(release) for release in releases]
     if short:
-        names = [row["name"] for row in rows]
+        names = [release.key.name for release in releases]
         output.show(session.output, names, lambda: sys.stdout.writelines(f"{name}\n" for name in names))
         return
-    heads = ("NAME", "NAMESPACE", "REVISION", "UPDATED", "STATUS", "CHART", "APP VERSION")
+    spare = ("APP VERSION", *(() if all_namespaces else ("NAMESPACE",)), "UPDATED", "REVISION", "CHART")
     output.show(
-        session.output, rows, lambda: output.table([list(row.values()) for row in rows], heads, header=not no_headers)
+        session.output,
+        [output.list_row(release) for release in releases],
+        lambda: output.table(
+            [output.list_cells(release) for release in releases], output.LISTED, header=not no_headers, spare=spare
+        ),
     )
 
 
@@ -111,7 +114,8 @@ def _status(session: Session, name: str, revision: int, power: Mapping[str, str]
         if rows:
             sys.stdout.write("RESOURCES:\n")
             width = 3 if power else 2
-            output.table([row[:width] for row in rows], ("KIND/NAME", "IDENTIFIER", "POWER")[:width])
+            heads = ("KIND/NAME", "IDENTIFIER", "POWER")[:width]
+            output.table([row[:width] for row in rows], heads, prose=("IDENTIFIER",))
         if missing:
             sys.stdout.write(f"\n{', '.join(missing)}: missing on the server; pvehelm drift {name} says more.\n")
         for ref, leaves in waiting.items():
@@ -134,7 +138,8 @@ def _status(session: Session, name: str, revision: int, power: Mapping[str, str]
 
 def _events(session: Session, name: str, revision: int, *, logs: bool) -> None:
     """The journal of a revision: its entries, or what was kept of the logs of those that failed."""
-    rows = [_event(entry, logs=logs) for entry in actions.events(session.context, name, revision)]
+    entries = list(actions.events(session.context, name, revision))
+    rows = [_event(entry, logs=logs) for entry in entries]
     if logs:
         rows = [row for row in rows if row.get("log")]
 
@@ -146,10 +151,12 @@ def _events(session: Session, name: str, revision: int, *, logs: bool) -> None:
                 sys.stdout.write(f"{row['ref']}: {row['step']}  {row['task']}\n")
                 sys.stdout.writelines(f"    {output.printable(line)}\n" for line in row["log"])
         else:
-            fields = ("started", "ref", "op", "step", "result")
-            output.table(
-                [[row[f] for f in fields] for row in rows], ("STARTED", "KIND/NAME", "CHANGE", "STEP", "RESULT")
-            )
+            cells = [
+                (output.when(one.started), *(row[f] for f in ("ref", "op", "step", "result")))
+                for one, row in zip(entries, rows, strict=True)
+            ]
+            heads = ("STARTED", "KIND/NAME", "CHANGE", "STEP", "RESULT")
+            output.table(cells, heads, spare=("STARTED", "CHANGE"), prose=("STEP", "RESULT"))
 
     output.show(session.output, rows, people)
 
@@ -193,10 +200,15 @@ def history(
     limit: Annotated[int, typer.Option("--max", help="At most so many, the newest (0: all).", min=0)] = 256,
 ) -> None:
     """Show a release's revisions."""
-    rows = [output.history_row(revision) for revision in actions.history(session.context, name, limit)]
-    heads = ("REVISION", "UPDATED", "STATUS", "CHART", "APP VERSION", "DESCRIPTION")
-    fields = ("revision", "updated", "status", "chart", "app_version", "description")
-    output.show(session.output, rows, lambda: output.table([[row[f] for f in fields] for row in rows], heads))
+    found = actions.history(session.context, name, limit)
+
+    def people() -> None:
+        fields = ("revision", "updated", "status", "chart", "app_version", "description")
+        rows = [output.history_row(one) | {"updated": output.when(one.updated)} for one in found]
+        spare = ("APP VERSION", "CHART", "UPDATED")
+        output.table([[row[f] for f in fields] for row in rows], output.HISTORY, spare=spare, prose=("DESCRIPTION",))
+
+    output.show(session.output, [output.history_row(one) for one in found], people)
 
 
 app = typer.Typer(

@@ -187,7 +187,7 @@ async def _watched(
             heads[:] = columns.heads(one)
             # A row comes alone; it stands below the ones before all the same.
             least = [] if fresh else widths
-            widths[:] = output.table([columns.row(one)], heads, header=show.header and fresh, least=least)
+            widths[:] = columns.table([columns.row(one)], one, header=show.header and fresh, least=least)
         sys.stdout.flush()
 
     try:

@@ -54,6 +54,7 @@ def show(session: Session, shown: Sequence[actions.Standing], *, notes: bool = F
     def people() -> None:
         heads = (*HEADS, "NOTE") if notes else HEADS
         keys = [head.lower() for head in heads]
-        output.table([[row[key] for key in keys] for row in rows], heads, header=header)
+        spare = ("NAMESPACE", "FROM", "NEWEST")
+        output.table([[row[key] for key in keys] for row in rows], heads, header=header, spare=spare, prose=("NOTE",))
 
     output.show(session.output, rows, people)

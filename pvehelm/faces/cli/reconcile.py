@@ -179,12 +179,12 @@ def _logger(session: Session, once: bool) -> Any:
     plain = "JOURNAL_STREAM" in os.environ
 
     def log(text: str, facts: Mapping[str, Any]) -> None:
-        at = output.rfc3339(session.context.clock())
+        now = session.context.clock()
         if session.output == "json" and not once:
-            sys.stdout.write(json.dumps({"at": at, "log": text, **facts}, default=str) + "\n")
+            sys.stdout.write(json.dumps({"at": output.rfc3339(now), "log": text, **facts}, default=str) + "\n")
             sys.stdout.flush()
         elif not once:
-            sys.stderr.write(f"{'' if plain else at[:19] + ' '}{output.printable(text)}\n")
+            sys.stderr.write(f"{'' if plain else output.when(now) + ' '}{output.printable(text)}\n")
             sys.stderr.flush()
 
     return log
@@ -196,7 +196,8 @@ def _table(found: Sequence[actions.Outcome]) -> None:
         for one in found
     ]
     if rows:
-        output.table(rows, ("NAMESPACE", "RELEASE", "RESULT", "REVISION", "MESSAGE"))
+        heads = ("NAMESPACE", "RELEASE", "RESULT", "REVISION", "MESSAGE")
+        output.table(rows, heads, spare=("REVISION", "NAMESPACE"), prose=("MESSAGE",))
     else:
         sys.stdout.write("there are no releases to reconcile\n")
 
@@ -226,13 +227,14 @@ def status(
                 one.release.key.name,
                 str(one.policy.mode),
                 one.state.result or "not looked at",
-                output.rfc3339(one.state.checked)[:19] if one.state.checked else "-",
+                output.when(one.state.checked) or "-",
                 _commit(one.sync),
                 output.printable(one.sync.message if one.sync and one.sync.bad else one.state.message),
             )
             for one in found
         ]
-        output.table(rows, ("NAMESPACE", "RELEASE", "POLICY", "RESULT", "CHECKED", "COMMIT", "MESSAGE"))
+        heads = ("NAMESPACE", "RELEASE", "POLICY", "RESULT", "CHECKED", "COMMIT", "MESSAGE")
+        output.table(rows, heads, spare=("POLICY", "NAMESPACE", "CHECKED", "COMMIT"), prose=("MESSAGE",))
 
     output.show(session.output, [one.as_dict() for one in found], people)
 
@@ -311,7 +313,7 @@ def show(
             (one.release.key.namespace, one.release.key.name, _words(one.policy), "" if one.is_own else "default")
             for one in found
         ]
-        output.table(rows, ("NAMESPACE", "RELEASE", "POLICY", "FROM"))
+        output.table(rows, ("NAMESPACE", "RELEASE", "POLICY", "FROM"), spare=("FROM", "NAMESPACE"), prose=("POLICY",))
 
     output.show(session.output, data, people)
 

@@ -200,7 +200,8 @@ def repo(
 
     def people() -> None:
         if rows:
-            output.table([(r["name"], r["version"], r["app_version"], r["description"]) for r in rows], heads)
+            cells = [(r["name"], r["version"], r["app_version"], r["description"]) for r in rows]
+            output.table(cells, heads, spare=("APP VERSION",), prose=("DESCRIPTION",))
         else:
             sys.stdout.write("No results found\n")
 

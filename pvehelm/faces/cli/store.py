@@ -74,7 +74,8 @@ def _verify_audit(session: Session) -> int:
 
 def _entries(entries: list[AuditEntry]) -> None:
     heads = ("ENTRY", "WHEN", "WHO", "ACTION", "ABOUT", "PLAN", "OUTCOME")
-    output.table([_entry(one) for one in entries], heads)
+    spare = ("ENTRY", "PLAN", "WHEN", "WHO")
+    output.table([_entry(one) for one in entries], heads, spare=spare, prose=("ABOUT", "OUTCOME"))
 
 
 def _entry(one: AuditEntry) -> tuple[str, ...]:
@@ -87,7 +88,7 @@ def _entry(one: AuditEntry) -> tuple[str, ...]:
     plan = one.plan.removeprefix("sha256:")[:12]
     return (
         str(one.seq),
-        output.rfc3339(one.at)[:19].replace("T", " "),
+        output.when(one.at),
         one.by,
         verb,
         about,

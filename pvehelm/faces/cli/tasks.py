@@ -56,7 +56,19 @@ async def list_(
     rows = await actions.list_(session.context, wanted)
     wide = how == "wide"
     heads = ("STARTED", "NODE", "TYPE", "OBJECT", "USER", "TOOK", "STATUS", *(("UPID",) if wide else ()))
-    output.show(how, rows, lambda: output.table([_line(row, wide) for row in rows], heads, header=not no_headers))
+    spare = ("TOOK", "USER", "NODE", "STARTED")
+    output.show(
+        how,
+        rows,
+        lambda: output.table(
+            [_line(row, wide) for row in rows],
+            heads,
+            header=not no_headers,
+            spare=spare,
+            prose=("STATUS",),
+            wide=wide,
+        ),
+    )
 
 
 def _line(row: Mapping[str, Any], wide: bool) -> list[str]:

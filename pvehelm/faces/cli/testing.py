@@ -54,7 +54,7 @@ def _table(name: str, rows: Sequence[Mapping[str, Any]], *, logs: bool) -> None:
         (row["name"], row["kind"], row["phase"], f"{row['completed'] - row['started']:.1f}", row["error"] or _last(row))
         for row in rows
     ]
-    output.table(shown, heads)
+    output.table(shown, heads, spare=("SECONDS", "KIND"), prose=("MESSAGE",))
     for row in rows if logs else ():
         sys.stdout.write(f"\nLOGS: {row['name']}\n")
         sys.stdout.writelines(f"{output.printable(line)}\n" for line in row["log"])
