@@ -88,6 +88,8 @@ class Bench(Lab):
         self.patch = pytest.MonkeyPatch()
         super().__init__(folder, self.patch)
         (folder / "config.yaml").write_text(CONFIG)
+        # Deriving a key is slow on purpose: all trials have the same, so that a process does it once.
+        self.patch.setenv("PVEHELM_KEY", "the key of all trials")
         self.process = Process()
         self.process.install()
 
