@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pvehelm.chart.postrender import PostRenderer
     from pvehelm.chart.render import ReleaseInfo, Rendered
     from pvehelm.chart.rules import Finding, Rule
+    from pvehelm.chart.sandbox import Ask
     from pvehelm.chart.values import ValueFlag
 
 Lookup = Callable[[str, str], Any]
@@ -155,8 +156,12 @@ def offline(
     lint: bool = False,
     foreign: bool = False,
     kubernetes: tuple[str, tuple[str, ...]] = ("", ()),
+    keep: Ask | None = None,
 ) -> Rendered:
-    """Rendered without a server: the kinds and version of the newest (or the given) schema; manifests validated."""
+    """Rendered without a server: the kinds and version of the newest (or the given) schema; manifests validated.
+
+    ``keep`` answers for random values, by default with placeholders (``chart.kept``).
+    """
     from pvehelm.api.kinds import Kinds
     from pvehelm.api.schema import Schema
     from pvehelm.chart.render import ReleaseInfo
@@ -172,7 +177,7 @@ def offline(
         info,
         version,
         kinds.names(),
-        keep=Placeholders(),
+        keep=keep or Placeholders(keys=False),
         strict=strict,
         lint=lint,
         foreign=foreign,
@@ -183,10 +188,11 @@ def offline(
 
 
 class Templated(NamedTuple):
-    """What ``template`` prints, and the documents in it that are not for Proxmox."""
+    """What ``template`` prints, the documents in it not for Proxmox, how many random values are placeholders."""
 
     text: str
     foreign: tuple[Foreign, ...]
+    placeholders: int = 0
 
 
 @action("local")
@@ -215,10 +221,12 @@ def template(
     hooks last, as ``stream`` has it. Raises InvalidError, and NotFoundError where ``show_only`` names nothing there.
     """
     from pvehelm.chart import stream
+    from pvehelm.release.generated import Placeholders
 
     if post is not None and show_only:
         raise UsageError("--show-only and --post-renderer exclude each other: its output has no templates")
     prepared = prepare(chart, flags, skip_schema=skip_schema)
+    random = Placeholders(keys=False)
     made = offline(
         prepared,
         name,
@@ -228,12 +236,13 @@ def template(
         strict=strict,
         foreign=foreign,
         kubernetes=(kube_version, tuple(api_versions)),
+        keep=random,
     )
     first = stream.crds(prepared.chart) if include_crds else ()
     if chart.metadata.engine == "gotpl":
         text = stream.text(made.files, first=first, hooks=hooks, tests=tests)
         text = stream.only(text, show_only) if show_only else text
-        return Templated(_posted(text, post, pve_version), made.foreign)
+        return Templated(_posted(text, post, pve_version), made.foreign, random.count)
     wanted = {
         path: text
         for path, text in made.files.items()
@@ -245,7 +254,7 @@ def template(
             f"no template {missing[0]!r} in the chart", hint=f"there are {', '.join(sorted(made.files))}"
         )
     parts = [f"---\n# Source: {path}\n{text.strip()}\n" for path, text in sorted(wanted.items()) if text.strip()]
-    return Templated(_posted("".join((*map(str, first), *parts)), post, pve_version), made.foreign)
+    return Templated(_posted("".join((*map(str, first), *parts)), post, pve_version), made.foreign, random.count)
 
 
 def _posted(text: str, post: PostRenderer | None, pve_version: str) -> str:

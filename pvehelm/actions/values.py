@@ -82,7 +82,7 @@ def unused_values(
     info = ReleaseInfo("release-name", "default")
     kinds = Kinds.load(schema).names()
     release = pve_version or schema.release
-    made = rendered(shown_values(prepared), info, release, kinds, keep=Placeholders(), watch=True)
+    made = rendered(shown_values(prepared), info, release, kinds, keep=Placeholders(keys=False), watch=True)
     looked_at = overlay(chart.values, prepared.user) if defaults else prepared.user
     return unused(prepared.chart, looked_at, made.used or ((), ()), placed(layers(chart, flags)))
 

@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pvehelm.chart.chance import Seeded, seeded_by
 from pvehelm.chart.functions.common import FunctionError
 from pvehelm.chart.sandbox import Ask
 from pvehelm.chart.secrets import Tokens
@@ -30,12 +31,8 @@ RANDOM = frozenset(
         *("genSignedCert", "genSignedCertWithKey", "htpasswd", "bcrypt", "encryptAES"),
     }
 )
-_ALPHABETS = {
-    "randAlphaNum": letters.ascii_letters + letters.digits,
-    "randAlpha": letters.ascii_letters,
-    "randNumeric": letters.digits,
-    "randAscii": "".join(map(chr, range(32, 127))),
-}
+#: ... that take their time.
+SLOW = frozenset(name for name in RANDOM if name.startswith("gen")) | {"htpasswd", "bcrypt"}
 
 #: What ``generate`` makes: type -> (its parts, with "" for the thing itself; the options it takes).
 TYPES: Mapping[str, tuple[tuple[str, ...], frozenset[str]]] = {
@@ -47,34 +44,6 @@ TYPES: Mapping[str, tuple[tuple[str, ...], frozenset[str]]] = {
     "certificate": (("private", "certificate"), frozenset({"name", "names", "days"})),
 }
 PREFIX = "secret://release/generated/"
-
-
-class Seeded:
-    """An endless stream of numbers that follows from a seed and says nothing about it."""
-
-    def __init__(self, seed: str) -> None:
-        self._seed = seed.encode()
-        self._count = 0
-        self._pool = b""
-
-    def bytes(self, count: int) -> bytes:
-        while len(self._pool) < count:
-            self._pool += hashlib.sha256(self._seed + self._count.to_bytes(8, "big")).digest()
-            self._count += 1
-        taken, self._pool = self._pool[:count], self._pool[count:]
-        return taken
-
-    def below(self, end: int) -> int:
-        """A number of 0..end-1, each as likely."""
-        size = (end.bit_length() + 7) // 8 or 1
-        limit = 256**size - 256**size % end
-        while True:
-            number = int.from_bytes(self.bytes(size), "big")
-            if number < limit:
-                return number % end
-
-    def text(self, alphabet: str, count: int) -> str:
-        return "".join(alphabet[self.below(len(alphabet))] for _ in range(count))
 
 
 class Kept:
@@ -101,8 +70,7 @@ class Kept:
                 return function(*args, **options)
             if "value" in answer:
                 return revive(answer["value"])
-            made = _seeded(name, args, Seeded(answer["seed"])) if not options else None
-            if made is None:
+            with seeded_by(Seeded(answer["seed"])):
                 made = function(*args, **options)
             self.ask(["keep", name, site, json.loads(json.dumps(made, default=_plain))])
             return made
@@ -149,28 +117,6 @@ def check_generate(kind: Any, name: Any, options: Mapping[str, Any]) -> None:
 
 
 _NAME = letters.ascii_letters + letters.digits + "-_."
-
-
-def _seeded(name: str, args: tuple[Any, ...], seeded: Seeded) -> Any:
-    """What a function makes of a seed; None for those that cannot, and for arguments that it shall refuse itself."""
-    import base64
-    import uuid
-
-    count = args[0] if len(args) == 1 and isinstance(args[0], int) and not isinstance(args[0], bool) else -1
-    if name == "uuidv4" and not args:
-        return str(uuid.UUID(bytes=seeded.bytes(16), version=4))
-    if name == "randInt" and len(args) == 2 and all(type(arg) is int for arg in args) and args[0] < args[1]:
-        return args[0] + seeded.below(args[1] - args[0])
-    if name == "shuffle" and len(args) == 1 and isinstance(args[0], str):
-        pool = list(args[0])
-        return "".join(pool.pop(seeded.below(len(pool))) for _ in args[0])
-    if not 0 <= count <= 100_000:
-        return None
-    if name in _ALPHABETS:
-        return seeded.text(_ALPHABETS[name], count)
-    if name == "randBytes":
-        return base64.b64encode(seeded.bytes(count)).decode()
-    return None
 
 
 def _plain(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,32 @@ def test_random_texts_stay(lab: Lab) -> None:
     assert description(lab).splitlines()[:2] == text
     assert secret[1] not in lab.run("get", "all", "web").out
     assert secret[1].encode() not in everything_kept(lab)
+
+
+FROM_A_SEED = VM.format(
+    """description: |
+    {% set ca = genCA("ca", 30) %}{% set one = genSignedCert("one", ["10.0.0.1"], ["one.test"], 30, ca) %}
+    {{ ca.Cert | sha256sum }} {{ one.Cert | sha256sum }} {{ genSelfSignedCert("x", none, none, 30).Cert | sha256sum }}
+    {{ htpasswd("u", "p") }} {{ encryptAES("key", "text") | sha256sum }} {{ genPrivateKey("ecdsa") | sha256sum }}
+    {{ genPrivateKey("ed25519") | sha256sum }}
+    {{ genCAWithKey("k", 30, genPrivateKey("ecdsa")).Cert | sha256sum }}"""
+)
+
+
+def test_a_plan_shows_the_keys_that_the_install_makes(lab: Lab) -> None:
+    chart = lab.chart(FROM_A_SEED)
+    day = datetime.now(UTC).date()
+    (made,) = lab.run("install", "web", chart, "--dry-run=server", "-o", "json").json["changes"]
+    (told,) = [row["after"] for row in made["fields"] if row["leaf"] == "description"]
+    lab.run("install", "web", chart)
+    # A certificate begins with its day.
+    assert description(lab).split()[: len(told.split())] == told.split() or datetime.now(UTC).date() != day
+    lab.settled("web", chart=chart)
+
+
+def test_template_says_that_its_random_values_are_none(lab: Lab) -> None:
+    assert "7 random values are placeholders" in lab.run("template", "web", lab.chart(RANDOM)).err
+    assert "placeholder" not in lab.run("template", "web", lab.chart(PASSWORD)).err
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ import binascii
 import hashlib
 import json
 import posixpath
-import secrets
 import string as letters
 import urllib.parse
 import uuid
@@ -15,6 +14,7 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
+from pvehelm.chart import chance
 from pvehelm.chart.functions.common import (
     Block,
     FunctionError,
@@ -142,12 +142,12 @@ def adler32sum(value: Any) -> str:
 
 
 def uuidv4() -> str:
-    return str(uuid.UUID(bytes=secrets.token_bytes(16), version=4))
+    return str(uuid.UUID(bytes=chance.some_bytes(16), version=4))
 
 
 def _random(alphabet: str, count: Any) -> str:
     bounded(integer(count) * 1000)
-    return "".join(secrets.choice(alphabet) for _ in range(integer(count)))
+    return chance.some_text(alphabet, integer(count))
 
 
 def randAlphaNum(count: Any) -> str:
@@ -168,14 +168,14 @@ def randAscii(count: Any) -> str:
 
 def randBytes(count: Any) -> str:
     bounded(integer(count) * 1000)
-    return base64.b64encode(secrets.token_bytes(max(integer(count), 0))).decode()
+    return base64.b64encode(chance.some_bytes(max(integer(count), 0))).decode()
 
 
 def randInt(low: Any, high: Any) -> int:
     span = integer(high) - integer(low)
     if span <= 0:
         raise FunctionError("randInt: the second number must be larger than the first")
-    return integer(low) + secrets.randbelow(span)
+    return integer(low) + chance.below(span)
 
 
 def base(path: Any) -> str:

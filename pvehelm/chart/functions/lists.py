@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from typing import Any
 
+from pvehelm.chart import chance
 from pvehelm.chart.functions.common import MAX_ITEMS, FunctionError, integer, sequence, text
 from pvehelm.chart.functions.common import same as equal
 
@@ -103,9 +103,7 @@ def sortAlpha(items: Any) -> list[str]:
 
 
 def shuffle(value: Any) -> str:
-    letters = list(text(value))
-    random.SystemRandom().shuffle(letters)
-    return "".join(letters)
+    return chance.shuffled(text(value))
 
 
 def until(count: Any) -> list[int]:

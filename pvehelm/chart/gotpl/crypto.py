@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
-import secrets
+import string
 from typing import Any, ClassVar
 
+from pvehelm.chart import chance
 from pvehelm.chart.gotpl.encoding import base64_bytes
 from pvehelm.chart.gotpl.signatures import function
 from pvehelm.chart.gotpl.values import GoError, GoObject, from_bytes, text, to_bytes
@@ -26,18 +27,6 @@ class Certificate(GoObject):
         return isinstance(other, Certificate) and (self.Cert, self.Key) == (other.Cert, other.Key)
 
     __hash__ = object.__hash__
-
-
-def _new_key(kind: str, size: int = 2048) -> Any:
-    from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
-
-    if kind == "dsa":
-        return dsa.generate_private_key(2048)
-    if kind == "ecdsa":
-        return ec.generate_private_key(ec.SECP256R1())
-    if kind == "ed25519":
-        return ed25519.Ed25519PrivateKey.generate()
-    return rsa.generate_private_key(65537, size)
 
 
 def _key_text(key: Any) -> str:
@@ -115,7 +104,7 @@ def _certificate(
     if isinstance(signer, dsa.DSAPrivateKey) or isinstance(key, dsa.DSAPrivateKey):
         raise GoError("error creating certificate: x509: only RSA, ECDSA and Ed25519 keys supported")
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, cn, _validate=False)] if cn else [])
-    start = dt.datetime.now(dt.UTC).replace(microsecond=0)
+    start = chance.start_of(days)
     try:
         end = start + dt.timedelta(days=days)
     except OverflowError:
@@ -128,7 +117,7 @@ def _certificate(
         .subject_name(subject)
         .issuer_name(issuer[0].subject if issuer else subject)
         .public_key(key.public_key())
-        .serial_number(secrets.randbits(127) + 1)
+        .serial_number(chance.below(1 << 127) + 1)
         .not_valid_before(start)
         .not_valid_after(end)
         .add_extension(
@@ -163,7 +152,7 @@ def _certificate(
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=not cn)
     algorithm = None if isinstance(signer, ed25519.Ed25519PrivateKey) else hashes.SHA256()
-    made = builder.sign(signer, algorithm)
+    made = builder.sign(signer, algorithm, **chance.signing(signer))
     return Certificate(made.public_bytes(Encoding.PEM).decode(), _key_text(key))
 
 
@@ -172,13 +161,13 @@ def genPrivateKey(kind: str) -> str:
     """A new private key as PEM: ``rsa`` (4096 bits), ``dsa``, ``ecdsa`` (P-256) or ``ed25519``."""
     if kind not in ("", "rsa", "dsa", "ecdsa", "ed25519"):
         return f"Unknown type {kind}"
-    return _key_text(_new_key(kind, 4096))
+    return _key_text(chance.new_key(kind, 4096))
 
 
 @function("genCA", "string, int", "certificate")
 def genCA(cn: str, days: int) -> Certificate:
     """A new certificate authority: ``.Cert`` and ``.Key``."""
-    return _certificate(cn, [], days, _new_key("rsa"), ca=True)
+    return _certificate(cn, [], days, chance.new_key("rsa"), ca=True)
 
 
 @function("genCAWithKey", "string, int, string", "certificate")
@@ -190,7 +179,7 @@ def genCAWithKey(cn: str, days: int, key: str) -> Certificate:
 @function("genSelfSignedCert", "string, list, list, int", "certificate")
 def genSelfSignedCert(cn: str, ips: list[Any], dns: list[Any], days: int) -> Certificate:
     """A new certificate that signs itself."""
-    return _certificate(cn, _names(ips, dns), days, _new_key("rsa"))
+    return _certificate(cn, _names(ips, dns), days, chance.new_key("rsa"))
 
 
 @function("genSelfSignedCertWithKey", "string, list, list, int, string", "certificate")
@@ -203,7 +192,7 @@ def genSelfSignedCertWithKey(cn: str, ips: list[Any], dns: list[Any], days: int,
 def genSignedCert(cn: str, ips: list[Any], dns: list[Any], days: int, ca: Certificate) -> Certificate:
     """A new certificate signed by an authority."""
     issuer = (_read_certificate(ca.Cert), _read_key(ca.Key))
-    return _certificate(cn, _names(ips, dns), days, _new_key("rsa"), issuer)
+    return _certificate(cn, _names(ips, dns), days, chance.new_key("rsa"), issuer)
 
 
 @function("genSignedCertWithKey", "string, list, list, int, sprig.certificate, string", "certificate")
@@ -232,6 +221,11 @@ def buildCustomCert(certificate: str, key: str) -> Certificate:
     return found
 
 
+#: From the alphabet of base64 (with "./" at its end) to that of bcrypt, which has the same letters in another order.
+_LETTERS = string.ascii_uppercase + string.ascii_lowercase + string.digits
+_BCRYPT = bytes.maketrans(f"{_LETTERS}./".encode(), f"./{_LETTERS}".encode())
+
+
 @function("bcrypt", "string", "string")
 def bcrypt(password: str) -> str:
     """The bcrypt digest of a password."""
@@ -239,7 +233,8 @@ def bcrypt(password: str) -> str:
 
     if len(to_bytes(password)) > 72:
         return "failed to encrypt string with bcrypt: bcrypt: password length exceeds 72 bytes"
-    return library.hashpw(to_bytes(password), library.gensalt(10, prefix=b"2a")).decode()
+    salt = base64.b64encode(chance.some_bytes(16), b"./")[:22].translate(_BCRYPT)
+    return library.hashpw(to_bytes(password), b"$2a$10$" + salt).decode()
 
 
 @function("htpasswd", "string, string", "string")
@@ -262,7 +257,7 @@ def encryptAES(password: str, value: str) -> str:
         return ""
     body = to_bytes(value)
     padding = 16 - len(body) % 16
-    start = secrets.token_bytes(16)
+    start = chance.some_bytes(16)
     encryptor = _cipher(password, start).encryptor()
     sealed = encryptor.update(body + bytes([padding]) * padding) + encryptor.finalize()
     return base64.b64encode(start + sealed).decode()

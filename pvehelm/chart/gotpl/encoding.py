@@ -6,14 +6,13 @@ import base64
 import binascii
 import hashlib
 import posixpath
-import random
 import re
-import secrets
 import string
 import urllib.parse
 import zlib
 from typing import Any
 
+from pvehelm.chart import chance
 from pvehelm.chart.gotpl.quoting import quote
 from pvehelm.chart.gotpl.signatures import function
 from pvehelm.chart.gotpl.values import GoError, bounded, from_bytes, strval, to_bytes, type_of
@@ -146,14 +145,14 @@ def uuidv4() -> str:
     """A random UUID."""
     import uuid
 
-    return str(uuid.UUID(bytes=secrets.token_bytes(16), version=4))
+    return str(uuid.UUID(bytes=chance.some_bytes(16), version=4))
 
 
 def _random(alphabet: str, count: int) -> str:
     if count < 0:
         raise GoError(f"Requested random string length {count} is less than 0.")
     bounded(count * 100)
-    return "".join([secrets.choice(alphabet) for _ in range(count)])
+    return chance.some_text(alphabet, count)
 
 
 @function("randAlphaNum", "int", "string")
@@ -186,7 +185,7 @@ def randBytes(count: int) -> str:
     if count < 0:
         raise GoError("runtime error: makeslice: len out of range")
     bounded(count * 2)
-    return base64.b64encode(secrets.token_bytes(count)).decode()
+    return base64.b64encode(chance.some_bytes(count)).decode()
 
 
 @function("randInt", "int, int", "int")
@@ -194,15 +193,13 @@ def randInt(low: int, high: int) -> int:
     """A random whole number from the first to before the second."""
     if high <= low:
         raise GoError("invalid argument to Intn")
-    return low + secrets.randbelow(high - low)
+    return low + chance.below(high - low)
 
 
 @function("shuffle", "string", "string")
 def shuffle(value: str) -> str:
     """A text with its characters in random order."""
-    letters = list(value)
-    random.SystemRandom().shuffle(letters)
-    return "".join(letters)
+    return chance.shuffled(value)
 
 
 @function("base osBase", "string", "string")
