@@ -220,7 +220,9 @@ class Dialect(ImmutableSandboxedEnvironment):
                 allowed = methods | getattr(obj, "methods", frozenset())
                 if name not in allowed:
                     return self.missing(obj, name)
-                self.bare(obj)
+                if known is not dict:
+                    # A map's methods pass on what it holds and look into nothing.
+                    self.bare(obj)
                 return getattr(obj, name)
         if obj is None or isinstance(obj, (bool, int, float)) or name.startswith("_"):
             return self.missing(obj, name)

@@ -100,6 +100,8 @@ class Library:
             if name == "join" and "attribute" in options:
                 value = [self.env.getattr(item, options["attribute"]) for item in value]
                 options = {}
+            if name == "join" and not rest and not options:
+                rest = ("",)  # as in Jinja2
             if name == "trim" and rest:
                 return function(value, *rest)
             if name == "round" and rest and isinstance(rest[-1], str):
@@ -135,7 +137,9 @@ class Library:
                         return Poison()
             try:
                 if tokens:
-                    if not opaque:
+                    if not opaque or (name == "dictsort" and "value" in (*args[1:], *options.values())):
+                        # What is made while it is looked at has to be there first.
+                        args = tuple(list(arg) if hasattr(arg, "__next__") else arg for arg in args)
                         for value in (*args, *options.values()):
                             tokens.guard(value)
                     elif native or name in OF_LISTS:

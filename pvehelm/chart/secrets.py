@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import secrets as entropy
-from collections.abc import Iterator
+from collections.abc import ItemsView, Iterator, KeysView, ValuesView
 from typing import Any
 
 from pvehelm.chart.functions.common import FunctionError
@@ -29,12 +29,12 @@ def _words(names: str) -> frozenset[str]:
 OPAQUE = _words(
     "default required coalesce ternary empty all any dict get set unset hasKey keys values pluck pick omit merge "
     "mergeOverwrite deepCopy dig index kindOf kindIs typeOf typeIs typeIsLike tuple list first last rest initial "
-    "append push prepend concat slice reverse compact toYaml toYamlPretty yaml toJson toRawJson toPrettyJson "
-    "indent nindent quote squote cat print println printf join toString toStrings fail sensitive include tpl "
-    "map selectattr rejectattr items dictsort batch _items"
+    "append push prepend concat slice reverse compact chunk len length count toYaml toYamlPretty yaml toJson "
+    "toRawJson toPrettyJson toToml indent nindent quote squote cat print println printf join toString toStrings fail "
+    "sensitive include tpl map selectattr rejectattr items dictsort batch _items"
 )
 #: ... of lists, but look into texts.
-OF_LISTS = _words("first last rest initial slice reverse index")
+OF_LISTS = _words("first last rest initial slice reverse index chunk len length count")
 
 _WHOLE = re.compile(r"secret://[^}]+\Z")
 _INNER = re.compile(r"\$\{(secret://[^}]+)\}")
@@ -123,7 +123,7 @@ class Tokens:
             if self.word in value:
                 names = ", ".join(sorted({self.references[int(n)] for n in self._pattern.findall(value)}))
                 raise FunctionError(f"{names or 'a secret reference'} {_TRANSFORMED}")
-        elif depth and isinstance(value, (list, tuple)):
+        elif depth and isinstance(value, (list, tuple, KeysView, ValuesView, ItemsView)):
             for item in value:
                 self.guard(item, depth - 1)
         elif depth and isinstance(value, dict):
