@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from pvehelm.api import formats
-from pvehelm.api.guests import GuestKind, Mark, resources, seen
+from pvehelm.api.guests import GuestKind, resources, seen
 from pvehelm.api.kind import Get, Key, Live, Step, Wanted, leaves
 from pvehelm.api.lowering import (
     MIB,
@@ -18,6 +18,7 @@ from pvehelm.api.lowering import (
     size_of,
     ssh_keys_text,
 )
+from pvehelm.api.mark import Mark
 from pvehelm.api.values import embedded
 from pvehelm.errors import Problem
 

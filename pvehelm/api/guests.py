@@ -8,24 +8,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, ClassVar
 
 from pvehelm.api import formats
-from pvehelm.api.kind import Effect, Field, Get, Key, Kind, Live, Manifest, Wanted, leaves
+from pvehelm.api.guestfields import GuestFields, is_cloud_init
+from pvehelm.api.kind import Effect, Field, Get, Key, Live, Manifest, Wanted, leaves
 from pvehelm.api.lowering import (
     ELSEWHERE,
-    MIB,
     VOLUME_KEY,
     Lowering,
     Path,
-    collapse,
     is_volume,
     memory_of,
     size_of,
-    ssh_keys,
 )
+from pvehelm.api.mark import split_mark
 from pvehelm.api.passthrough import passed_through
 from pvehelm.api.schema import Facts, Param, Schema
 from pvehelm.errors import Problem
@@ -33,17 +32,6 @@ from pvehelm.errors import Problem
 POWER = ("running", "stopped", "unmanaged")
 # Leaves that the server can't show: they are compared with what was last written, not with live.
 RECORDED = ("started", "node", "cipassword")
-# Server-made or otherwise not a matter of a manifest.
-HIDDEN = (
-    "digest",
-    "meta",
-    "lock",
-    "parent",
-    "snaptime",
-    "vmstate",
-    "runningmachine",
-    "runningcpu",
-)
 # What a running guest takes over at once; everything else waits for its next start (research: proxmox 4.3).
 LIVE = {
     "qemu": {
@@ -58,30 +46,7 @@ LIVE = {
 }
 HOTPLUG = {"qemu": ("net", "scsi", "virtio", "unused"), "lxc": ("net",)}
 THROTTLES = re.compile(r"(bps|iops|mbps)(_|\Z)")
-# Weights are stored within what the node's control groups take: the second version's, or the first's.
-CPU_UNITS = ((1, 10000), (2, 262144))
 CHECKED = 10_000
-MARK = re.compile(r"\n?<!-- pvehelm release=(\S+) object=(\S+) vmid=(\S+) -->\s*\Z")
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """The hidden last line of a guest's description that says whose it is."""
-
-    uid: str
-    ref: str
-    vmid: str
-
-    def __str__(self) -> str:
-        return f"<!-- pvehelm release={self.uid} object={self.ref} vmid={self.vmid} -->"
-
-
-def split_mark(description: str) -> tuple[str, Mark | None]:
-    """A description without its mark, and the mark."""
-    found = MARK.search(description or "")
-    if not found:
-        return (description or "").removesuffix("\n"), None
-    return description[: found.start()].removesuffix("\n"), Mark(found[1], found[2], found[3])
 
 
 def by_vmid(get: Get, rows: Any) -> Mapping[str, Mapping[str, Any]]:
@@ -93,10 +58,9 @@ def by_vmid(get: Get, rows: Any) -> Mapping[str, Mapping[str, Any]]:
     return found
 
 
-class GuestKind(Kind):
+class GuestKind(GuestFields):
     """What both kinds of guests share."""
 
-    flavour: str
     namespaced = True
     evidence = "recorded"
     settles = True
@@ -104,6 +68,7 @@ class GuestKind(Kind):
     friendly: tuple[str, ...]
 
     def __init__(self, schema: Schema) -> None:
+        super().__init__()
         self.schema = schema
         base = f"/nodes/{{node}}/{self.flavour}"
         self.post = schema.operation("POST", base)
@@ -183,7 +148,7 @@ class GuestKind(Kind):
         )
 
     def _lower(self, resource: Manifest, resolve: Callable[[str], str | None]) -> Lowering:
-        low = Lowering(self, self.flavour, self.params, resource, friendly=self.friendly)
+        low = Lowering(self, self.flavour, self.params, self.param, resource, friendly=self.friendly)
         problems = formats.check_value({"type": "string", "format": "dns-name"}, resource.name, name="name")
         for _, what in problems:
             low.problem(("metadata", "name"), f"a guest's name is a DNS name: {what}", "letters, digits and hyphens")
@@ -324,57 +289,6 @@ class GuestKind(Kind):
         extra = {"digest": configured.get("digest"), "status": status, "raw": configured, "mark": mark}
         return Live({"vmid": int(row["vmid"]), "node": row["node"]}, fields, pending, extra)
 
-    def normal(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """A configuration as the server shows it, in normal form."""
-        fields: dict[str, Any] = {}
-        for name, value in config.items():
-            param = self.param(name)
-            if name in HIDDEN or param is None:
-                continue
-            facts = param.facts
-            if name == "description":
-                fields[name] = split_mark(str(value))[0]
-            elif name == "sshkeys":
-                fields[name] = ssh_keys(value)
-            elif known := formats.subkeys(facts):
-                fields[name] = self._normal_string(name, facts, known, str(value))
-            elif name == "tags" or str(facts.get("format", "")).endswith("-list"):
-                fields[name] = formats.split_list(str(value))
-            else:
-                fields[name] = value
-        if any(self._is_cloud_init(value) for value in config.values()):
-            fields["cloudInitDrive"] = True
-        return fields
-
-    def _normal_string(self, name: str, facts: Facts, known: Mapping[str, Facts], value: str) -> Any:
-        from pvehelm.errors import InvalidError
-
-        try:
-            parsed = formats.parse(facts["format"], value)
-        except InvalidError:
-            # Older or newer servers may write what this schema does not know; it can still be shown and kept.
-            return value
-        if is_volume(self.flavour, name):
-            volume = str(parsed.get(VOLUME_KEY[self.flavour], ""))
-            storage, colon, _ = volume.partition(":")
-            if colon and not volume.startswith("/"):
-                parsed["storage"] = storage
-            new = re.fullmatch(r"[^:]+:(\d+(?:\.\d+)?)", volume)
-            if new and "size" not in parsed:
-                # A volume that waits for the next start is still the request for it.
-                parsed["size"] = formats.format_size(int(float(new[1]) * 1024 * MIB))
-        return collapse(parsed, known)
-
-    def param(self, name: str) -> Param | None:
-        found = self.put.param(name) or self.post.param(name)
-        return found if name not in ("node", "vmid", "digest", "delete") else None
-
-    @staticmethod
-    def _is_cloud_init(value: Any) -> bool:
-        return bool(
-            re.search(r"(^|[:/-])(vm-\d+-)?cloudinit(\.|,|\Z)", str(value).split(",", 1)[0] + ",")
-        ) and ":" in str(value)
-
     # -- comparing ---------------------------------------------------------------------------------------------
 
     def recorded(self, leaf: str) -> bool:
@@ -387,39 +301,6 @@ class GuestKind(Kind):
     def gives_back(self, leaf: str) -> bool:
         name, _, sub = leaf.partition(".")
         return name not in (*RECORDED, "power", "cloudInitDrive", self.name_field) and sub not in ("size", "storage")
-
-    def same(self, leaf: str, wanted: Any, live: Any) -> bool:
-        name, dot, sub = leaf.partition(".")
-        if name == "unprivileged":
-            wanted, live = wanted or 0, live or 0  # the server leaves it out where it is off
-        if wanted in (None, "") or live in (None, ""):
-            return wanted in (None, "") and live in (None, "")
-        if name in ("power", "node", "pool", "started", "cloudInitDrive"):
-            return bool(wanted == live)
-        if name == "sshkeys":
-            return ssh_keys(wanted) == ssh_keys(live)
-        if name == "vmgenid" and str(wanted) == "1":
-            return str(live) != "0"  # asks for one of the server's making
-        if name == "cpuunits":
-            return any(max(low, min(high, int(wanted))) == int(live) for low, high in CPU_UNITS)
-        if name == "description":
-            return str(wanted).rstrip() == str(live).rstrip()
-        param = self.param(name)
-        if param is None:
-            return bool(wanted == live)
-        if not dot:
-            known = formats.subkeys(param.facts)
-            if known and not isinstance(wanted, Mapping):
-                default = next((facts for facts in known.values() if facts.get("default_key")), None)
-                return formats.same(default or param.facts, wanted, live)
-            return formats.same(param.facts, wanted, live)
-        if sub == "storage":
-            return bool(wanted == live)
-        if sub == "size":
-            return size_of(str(wanted)) == size_of(str(live))
-        if sub == VOLUME_KEY[self.flavour] and str(wanted).endswith(":cloudinit"):
-            return self._is_cloud_init(live) and str(live).startswith(str(wanted).split(":")[0] + ":")
-        return formats.same((formats.subkeys(param.facts) or {}).get(sub, {}), wanted, live)
 
     def effect(self, leaf: str, before: Any, after: Any, live: Live) -> Effect:
         if leaf == "power":
@@ -465,7 +346,7 @@ class GuestKind(Kind):
         if not is_volume(self.flavour, leaf) or not isinstance(before, Mapping):
             return ""
         volume = str(before.get(VOLUME_KEY[self.flavour], ""))
-        if before.get("media") == "cdrom" or self._is_cloud_init(volume):
+        if before.get("media") == "cdrom" or is_cloud_init(volume):
             return "the drive is removed"
         return f"{volume} is detached and kept as unused, not destroyed" if ":" in volume else ""
 

@@ -8,7 +8,7 @@ have a normal form of their own: ``{"storage": "local-lvm", "size": "50G", ...op
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -82,6 +82,7 @@ class Lowering:
     kind: Kind
     flavour: str  # qemu | lxc
     params: Mapping[str, Param]
+    find: Callable[[str], Param | None]
     resource: Manifest
     fields: dict[str, Any] = field(default_factory=dict)
     once: dict[str, Any] = field(default_factory=dict)
@@ -122,12 +123,8 @@ class Lowering:
 
     def facts(self, name: str) -> Facts | None:
         """The facts of a native field (``net0`` finds ``net[n]``), or None."""
-        found = re.fullmatch(r"(.*?[^0-9])(0|[1-9][0-9]*)", name)
-        if name in self.params and self.params[name].index is None:
-            return self.params[name].facts
-        if found and (family := self.params.get(f"{found[1]}[n]")) and family.index:
-            return family.facts if family.index[0] <= int(found[2]) <= family.index[1] else None
-        return None
+        param = self.find(name)
+        return param.facts if param else None
 
     # -- native fields -----------------------------------------------------------------------------------------
 
@@ -317,10 +314,8 @@ class Lowering:
 
 def collapse(parsed: Mapping[str, Any], known: Mapping[str, Facts]) -> Any:
     """A property string with one sub-key only, its default, is that plain value (``memory`` of a VM)."""
-    real = [key for key, facts in known.items() if "alias" not in facts]
-    if len(real) == 1 and known[real[0]].get("default_key") and set(parsed) <= {real[0]}:
-        return parsed.get(real[0])
-    return dict(parsed)
+    lone = formats.lone_key(known)
+    return parsed.get(lone) if lone is not None and parsed.keys() <= {lone} else dict(parsed)
 
 
 def word_of(value: bool, facts: Facts) -> Any:

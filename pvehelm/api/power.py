@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from pvehelm.api.guests import GuestKind, split_mark
+from pvehelm.api.guests import GuestKind
 from pvehelm.api.kind import Key, Step
+from pvehelm.api.mark import split_mark
 from pvehelm.errors import InvalidError, RefusedError
 
 

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from pvehelm.api.formats.check import check_value, known_format, parse, validate_format
-from pvehelm.api.formats.propstring import print_, subkeys
+from pvehelm.api.formats.propstring import lone_key, print_, subkeys
 from pvehelm.api.formats.sameness import same
 from pvehelm.api.formats.units import format_size, parse_size, split_list
 
@@ -15,6 +15,7 @@ __all__ = [
     "check_value",
     "format_size",
     "known_format",
+    "lone_key",
     "parse",
     "parse_size",
     "print_",

@@ -115,13 +115,17 @@ def known_format(fmt: str) -> bool:
     return named.find(fmt) is not None or facts.property_string(fmt) is not None
 
 
-def parse(fmt: Mapping[str, Any] | str, text: str, *, rules: bool = True) -> dict[str, Any]:
+def parse(fmt: Mapping[str, Any] | str, text: str, *, rules: bool = True, values: bool = True) -> dict[str, Any]:
     """A property string as an object: aliases resolved, default key named, booleans 0 or 1, all else as sent.
 
     ``rules=False`` leaves out what a few named formats check and rewrite beyond their sub-keys (``keep-last=0`` means
-    ``keep-all=1``). Raises InvalidError with every problem, or if the format is not a property string.
+    ``keep-all=1``). ``values=False`` takes the values as they are, for what a server shows. Raises InvalidError with
+    every problem, or if the format is not a property string.
     """
-    parsed, problems = _parse(fmt, text, rules=rules)
+    if values:
+        parsed, problems = _parse(fmt, text, rules=rules)
+    else:
+        parsed, problems = propstring.decode(propstring.definition_of(fmt), text)
     if problems:
         raise InvalidError(f"'{text}' is not valid", problems)
     return parsed

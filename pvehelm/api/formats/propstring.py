@@ -30,6 +30,10 @@ class Definition:
     required: tuple[str, ...]
     combined: Mapping[str, str]
     """key whose value may name the alias under which another key is written, e.g. ``model`` -> ``macaddr``"""
+    lone: str | None
+    """the only key there is, where its value stands bare: then the whole string is that value"""
+    readings: Mapping[str, tuple[str, str | None, bool]]
+    """how each key is read: its real name, the key that gets the alias, whether it is a boolean"""
 
     def alias_of(self, key: str) -> tuple[str, str | None]:
         """The real name of ``key`` and, if the alias carries a value of its own, the key that gets it."""
@@ -48,7 +52,13 @@ def define(keys: SubKeys) -> Definition:
     default = next((key for key, sub in keys.items() if sub.get("default_key")), None)
     required = sorted(key for key, sub in keys.items() if not _truthy(sub.get("optional")) and "alias" not in sub)
     combined = {sub["keyAlias"]: sub["alias"] for sub in keys.values() if "keyAlias" in sub}
-    definition = Definition(keys, default, tuple(required), combined)
+    real = [key for key, sub in keys.items() if "alias" not in sub]
+    lone = real[0] if len(real) == 1 and real[0] == default else None
+    readings = {}
+    for key, sub in keys.items():
+        name = sub.get("alias", key)
+        readings[key] = (name, sub.get("keyAlias"), keys.get(name, {}).get("type") == "boolean")
+    definition = Definition(keys, default, tuple(required), combined, lone, readings)
     if len(_definitions) >= _CACHE_LIMIT:
         _definitions.clear()
     _definitions[id(keys)] = (keys, definition)
@@ -69,6 +79,11 @@ def keys_of(fmt: Any) -> SubKeys | None:
     if isinstance(fmt, Mapping):
         return fmt
     return facts.property_string(fmt) if isinstance(fmt, str) else None
+
+
+def lone_key(keys: SubKeys) -> str | None:
+    """The only sub-key of a property string whose value stands bare (``memory`` of a VM), else None."""
+    return define(keys).lone
 
 
 def definition_of(fmt: Mapping[str, Any] | str) -> Definition:
@@ -111,17 +126,17 @@ def decode(definition: Definition, text: str) -> tuple[dict[str, Any], list[Prob
         if key in result:
             problems.append(Problem(key, f"duplicate key in comma-separated list property: {key}"))
             continue
-        real, carrier = definition.alias_of(key)
+        known = definition.readings.get(key)
+        if known is None:
+            problems.append(unknown_key(definition, key))
+            continue
+        real, carrier, boolean = known
         if carrier is not None:
             if carrier in result:
                 problems.append(Problem(carrier, f"key alias '{carrier}' is already defined"))
                 continue
             result[carrier] = key
-        sub = definition.keys.get(real)
-        if sub is None:
-            problems.append(unknown_key(definition, key))
-            continue
-        flag = parse_boolean(value) if sub.get("type") == "boolean" else None
+        flag = parse_boolean(value) if boolean else None
         result[real] = value if flag is None else int(flag)
     return result, problems
 
