@@ -10,8 +10,9 @@ How functions and filters take their arguments (``functions``): called as functi
 from __future__ import annotations
 
 import base64
+import functools
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,8 +22,7 @@ from pvehelm.chart.dialects import GOTPL, JINJA2, engines, undecided
 from pvehelm.chart.functions.common import FunctionError
 from pvehelm.chart.manifest import API_VERSION, Foreign, Resource, Source, check_unique, is_foreign, parse, to_text
 from pvehelm.chart.objects import Capabilities, ReleaseInfo, Scope, scopes
-from pvehelm.chart.sandbox import DEFAULT, Ask, Limits, run
-from pvehelm.chart.stream import cut
+from pvehelm.chart.sandbox import DEFAULT, Answer, Ask, Limits, serve
 from pvehelm.chart.usage import Usage
 from pvehelm.chart.yaml import Path_
 from pvehelm.errors import InvalidError, Problem
@@ -81,43 +81,33 @@ def render(
     problems = _default_references(tree)
     if problems:
         raise InvalidError(f"{chart.path or chart.name}: the chart refers to secrets of its own", problems)
-    usage = Usage() if watch else None
-    dialects = engines(tree)
-    parts = [
-        _Part(name, [one for one, dialect in zip(found, dialects, strict=True) if dialect == name])
-        for name, found in _scopes(set(dialects), tree, hidden, release, capabilities, usage, set_paths)
-    ]
-    place = cache.directory() if sandbox else None
-    for part in parts:
-        _preload(part.dialect)
-        part.load(place, strict=strict)
-
-    def work(ask: Ask) -> Any:
-        return _work(parts, tokens, limits, ask, usage, strict=strict, lint=lint)
+    job = _Job(hidden, release, capabilities, tokens, watch, tuple(set_paths), strict=strict, lint=lint)
 
     def answer(question: Any) -> Any:
         if question[0] == "lookup":
             return lookup(question[1], question[2]) if lookup else None
         return keep(question) if keep else None
 
-    output = run(work, limits, answer=answer) if sandbox else work(answer)
-    for part in parts:
-        part.save(place, output["codes"][part.dialect])
-    sources = {name: text for part in parts for name, text in part.sources.items()}
-    for part in parts:
-        if part.dialect == GOTPL:
-            _traced(output, part.sources)
+    sources = _sources(tree)
+    if sandbox:
+        output, files = _sandboxed(chart, sources, job, limits, answer)
+    else:
+        output, files = _trusted(chart, limits)(job, answer)
+    texts = {name: text for found in sources.values() for name, text in found.items()}
+    for name in sources.get(GOTPL, ()):
+        if name in output["lines"]:
+            output["lines"][name] = _traced(name, texts[name], files[name], output["lines"][name])
     # References made by sensitive(...) were made in the child.
     tokens.references[:] = output["references"]
     problems = [Problem(*problem) for problem in output["problems"]]
     others: list[Foreign] | None = [] if foreign else None
-    resources = _resources(output, sources, tokens, problems, others)
+    resources = _resources(files, output["lines"], texts, tokens, problems, others)
     if problems:
         # A loop makes the same mistake many times; it is told once.
         problems = sorted(dict.fromkeys(problems), key=_order)
         hint = _ENGINE_HINT if undecided(tree) else ""
         raise InvalidError(f"{chart.path or chart.name}: {_count(problems)} in the templates", problems, hint=hint)
-    files = {name: _shown(text, tokens) for name, text in output["files"].items()}
+    files = {name: _shown(text, tokens) for name, text in files.items()}
     notes = _shown(output["notes"], tokens)
     others = sorted(others or (), key=lambda one: (one.source.file, one.source.line))
     return Rendered(files, tuple(resources), notes, to_text(resources), output["used"], tuple(others))
@@ -129,52 +119,137 @@ _ENGINE_HINT = (
 )
 
 
-class _Part:
-    """The charts of one dialect in a rendering."""
-
-    def __init__(self, dialect: str, found: list[Scope]) -> None:
-        self.dialect = dialect
-        self.scopes = found
-        self.sources = {name: text for scope in found for name, text in scope.templates.items()}
-        self.entry = ""
-        self.codes = b""
-
-    def load(self, place: Any, *, strict: bool) -> None:
-        """Takes what was compiled before from the cache, or (without one) from this process's own memory."""
-        self.entry = cache.key(self.sources, self.dialect) + ("-strict" if strict and self.dialect == GOTPL else "")
-        self.codes = cache.load(place, self.entry) if place else _KEPT.get(self.entry, b"")
-
-    def save(self, place: Any, codes: str) -> None:
-        if codes and place:
-            cache.save(place, self.entry, base64.b64decode(codes))
-        elif codes:
-            while len(_KEPT) >= _MOST_KEPT:
-                _KEPT.pop(next(iter(_KEPT)), None)
-            _KEPT[self.entry] = base64.b64decode(codes)
+_NOTHING: Mapping[str, bytes] = {}
 
 
-#: What trusted charts compiled to in this process.
-_KEPT: dict[str, bytes] = {}
-_MOST_KEPT = 16
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What changes from one rendering of a chart to the next."""
+
+    values: dict[str, Any]
+    release: ReleaseInfo
+    capabilities: Capabilities
+    tokens: secrets.Tokens
+    watch: bool
+    set_paths: Collection[Path_]
+    strict: bool
+    lint: bool
 
 
-def _scopes(
-    dialects: set[str],
-    tree: Chart,
-    values: dict[str, Any],
-    release: ReleaseInfo,
-    capabilities: Capabilities,
-    usage: Usage | None,
-    set_paths: Collection[Path_],
-) -> list[tuple[str, list[Scope]]]:
+class _Rendering:
+    """Renders one chart, again and again: what its templates compiled to stays."""
+
+    def __init__(self, chart: Chart, limits: Limits, codes: Mapping[str, bytes] = _NOTHING) -> None:
+        self.chart = chart
+        self.limits = limits
+        self.first = dict(codes)
+        self.codes: dict[tuple[Any, ...], bytes] = {}
+
+    def __call__(self, job: _Job, ask: Ask) -> tuple[dict[str, Any], dict[str, str]]:
+        """What was made besides the files, and the files by name."""
+        from pvehelm.chart.dependencies import enabled
+
+        usage = Usage() if job.watch else None
+        made: list[tuple[str, tuple[Any, ...], Any]] = []
+        tree = enabled(self.chart, job.values)
+        dialects = engines(tree)
+        for dialect, whole in _scopes(set(dialects), tree, job, usage):
+            found = [scope for scope, of in zip(whole, dialects, strict=True) if of == dialect]
+            # Which templates there are depends on the values; what they say does not.
+            key = (dialect, job.strict, *(scope.prefix for scope in found))
+            codes = self.codes.get(key) or self.first.pop(dialect, b"")
+            made.append((dialect, key, _engine(dialect, found, job, self.limits, ask, codes)))
+            self.codes[key] = codes
+        if usage is not None:
+            usage.forget()
+        files: dict[str, str] = {}
+        output: dict[str, Any] = {"lines": {}, "notes": "", "problems": [], "codes": {}}
+        for dialect, key, engine in made:
+            done = engine.render()
+            files.update(done["files"])
+            output["lines"].update(done["lines"])
+            output["notes"] = output["notes"] or done["notes"]
+            output["problems"] += [
+                [problem.where, _shown(problem.what, job.tokens), _shown(problem.hint, job.tokens)]
+                for problem in engine.trouble.problems
+            ]
+            if packed := engine.packed():
+                self.codes[key] = packed
+                output["codes"][dialect] = base64.b64encode(packed).decode()
+        output["used"] = usage.as_data() if usage is not None else None
+        output["references"] = job.tokens.references
+        return output, files
+
+
+def _engine(dialect: str, found: list[Scope], job: _Job, limits: Limits, ask: Ask, codes: bytes) -> Any:
+    if dialect == GOTPL:
+        from pvehelm.chart.gotpl import engine as gotpl
+
+        return gotpl.Engine(found, job.tokens, limits, ask, codes, strict=job.strict, lint=job.lint)
+    from pvehelm.chart.engine import Engine
+
+    return Engine(found, job.tokens, limits, ask, codes)
+
+
+def _sandboxed(chart: Chart, sources: Mapping[str, Any], job: _Job, limits: Limits, answer: Ask) -> Answer:
+    """A rendering in a child, which takes what was compiled before from the cache."""
+    place = cache.directory()
+
+    @functools.cache
+    def entry(dialect: str) -> str:
+        return cache.key(sources[dialect], dialect) + ("-strict" if job.strict and dialect == GOTPL else "")
+
+    def make() -> _Rendering:
+        for dialect in sources:
+            _preload(dialect)
+        return _Rendering(chart, limits, {dialect: cache.load(place, entry(dialect)) for dialect in sources})
+
+    output, files = serve(make, job, limits, answer=answer, of=chart)
+    for dialect, codes in output["codes"].items():
+        if dialect in sources:
+            cache.save(place, entry(dialect), base64.b64decode(codes))
+    return output, files
+
+
+def _trusted(chart: Chart, limits: Limits) -> _Rendering:
+    """A rendering in this process."""
+    for one in _kept:
+        if one.chart is chart and one.limits == limits:
+            return one
+    _kept.append(_Rendering(chart, limits))
+    del _kept[:-_MOST_KEPT]
+    return _kept[-1]
+
+
+_kept: list[_Rendering] = []
+_MOST_KEPT = 4
+
+
+def _sources(tree: Chart) -> dict[str, dict[str, str]]:
+    """The templates of each dialect by their full names."""
+    found: dict[str, dict[str, str]] = {}
+    order = iter(engines(tree))
+
+    def enter(one: Chart, prefix: str) -> None:
+        found.setdefault(next(order), {}).update({f"{prefix}/{path}": text for path, text in one.templates.items()})
+        for sub in one.dependencies:
+            enter(sub, f"{prefix}/charts/{sub.name}")
+
+    enter(tree, tree.name)
+    return found
+
+
+def _scopes(dialects: set[str], tree: Chart, job: _Job, usage: Usage | None) -> list[tuple[str, list[Scope]]]:
     """The whole tree as each of the dialects sees it."""
     found = []
     if JINJA2 in dialects:
-        found.append((JINJA2, scopes(tree, usage.watched(values) if usage else values, release, capabilities)))
+        values = usage.watched(job.values) if usage else job.values
+        found.append((JINJA2, scopes(tree, values, job.release, job.capabilities)))
     if GOTPL in dialects:
         from pvehelm.chart.gotpl import objects
 
-        found.append((GOTPL, objects.scopes(tree, values, release, capabilities, usage, set_paths)))
+        whole = objects.scopes(tree, job.values, job.release, job.capabilities, usage, job.set_paths)
+        found.append((GOTPL, whole))
     return found
 
 
@@ -200,51 +275,11 @@ def _preload(dialect: str) -> None:
     assert all((jinja2, engine))
 
 
-def _work(
-    parts: list[_Part],
-    tokens: secrets.Tokens,
-    limits: Limits,
-    ask: Ask,
-    usage: Usage | None,
-    *,
-    strict: bool,
-    lint: bool,
-) -> dict[str, Any]:
-    made: list[tuple[str, Any]] = []
-    for part in parts:
-        if part.dialect == GOTPL:
-            from pvehelm.chart.gotpl import engine as gotpl
-
-            made.append((GOTPL, gotpl.Engine(part.scopes, tokens, limits, ask, part.codes, strict=strict, lint=lint)))
-        else:
-            from pvehelm.chart.engine import Engine
-
-            made.append((JINJA2, Engine(part.scopes, tokens, limits, ask, part.codes)))
-    if usage is not None:
-        usage.forget()
-    output: dict[str, Any] = {"files": {}, "lines": {}, "notes": "", "problems": [], "codes": {}}
-    for dialect, one in made:
-        found = one.render()
-        output["files"].update(found["files"])
-        output["lines"].update(found["lines"])
-        output["notes"] = output["notes"] or found["notes"]
-        output["problems"] += [
-            [problem.where, _shown(problem.what, tokens), _shown(problem.hint, tokens)]
-            for problem in one.trouble.problems
-        ]
-        output["codes"][dialect] = base64.b64encode(one.packed()).decode()
-    output["used"] = usage.as_data() if usage is not None else None
-    output["references"] = tokens.references
-    return output
-
-
-def _traced(output: dict[str, Any], sources: Mapping[str, str]) -> None:
-    """Puts the places of lines where the engine of Helm's syntax gave marks."""
+def _traced(name: str, source: str, text: str, marks: list[int]) -> Any:
+    """The places of a file's lines, of which the engine of Helm's syntax gave marks."""
     from pvehelm.chart.gotpl.places import Places
 
-    for name, marks in output["lines"].items():
-        if name in sources:
-            output["lines"][name] = Places(name, sources[name], output["files"][name], marks)
+    return Places(name, source, text, marks)
 
 
 def _default_references(chart: Chart) -> list[Problem]:
@@ -261,7 +296,8 @@ def _default_references(chart: Chart) -> list[Problem]:
 
 
 def _resources(
-    output: Mapping[str, Any],
+    files: Mapping[str, str],
+    lines: Mapping[str, Any],
     sources: Mapping[str, str],
     tokens: secrets.Tokens,
     problems: list[Problem],
@@ -270,11 +306,11 @@ def _resources(
     """The resources of all files, with references back in place; what is wrong goes to ``problems``."""
     found: list[Resource] = []
     if foreign is not None:
-        foreign += _foreign(output["files"])
-    for name, text in output["files"].items():
+        foreign += _foreign(files)
+    for name, text in files.items():
         if foreign and _OURS not in text:
             continue
-        places = output["lines"][name]
+        places = lines[name]
 
         def line_of(line: int, name: str = name, places: list[Any] = places) -> Source:
             place = places[line - 1] if 0 < line <= len(places) else None
@@ -304,8 +340,8 @@ def _resources(
     return found
 
 
-_VERSION = re.compile(r"^apiVersion:[ \t]+[\"']?([\w./-]+)", re.MULTILINE)
-_KIND = re.compile(r"^kind:[ \t]+[\"']?(\w+)", re.MULTILINE)
+_VERSION = re.compile(r"apiVersion:[ \t]+[\"']?([\w./-]+)")
+_KIND = re.compile(r"kind:[ \t]+[\"']?(\w+)")
 _OURS = API_VERSION.partition("/")[0]
 
 
@@ -316,11 +352,28 @@ def _foreign(files: Mapping[str, str]) -> list[Foreign]:
     """
     found = []
     for name, text in files.items():
-        for part in cut(text) if _OURS not in text else ():
-            version, kind = _VERSION.search(part), _KIND.search(part)
+        if _OURS in text:
+            continue
+        # Charts print megabytes: nothing but these words is looked for.
+        starts = [at for at in _lines_with(text, "apiVersion:") if _VERSION.match(text, at)]
+        for before, at, after in zip([0, *starts], starts, [*starts[1:], len(text)], strict=False):
+            version = _VERSION.match(text, at)
+            first = max(text.rfind("\n---", before, at), before)
             if version and is_foreign(version[1]):
-                found.append(Foreign(version[1], kind[1] if kind else "", Source(name, 1)))
+                kinds = (_KIND.match(text, line) for line in _lines_with(text, "kind:", first, after))
+                kind = next((match[1] for match in kinds if match), "")
+                found.append(Foreign(version[1], kind, Source(name, 1)))
     return found
+
+
+def _lines_with(text: str, word: str, start: int = 0, end: int | None = None) -> Iterator[int]:
+    """Where in ``text`` a line begins with ``word``."""
+    if text.startswith(word, start):
+        yield start
+    at = text.find("\n" + word, start, end)
+    while at >= 0:
+        yield at + 1
+        at = text.find("\n" + word, at + 1, end)
 
 
 def _restored(resource: Resource, tokens: secrets.Tokens) -> Resource:

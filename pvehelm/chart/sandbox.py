@@ -3,11 +3,13 @@
 The child is a fork of this process with its own bounds on address space, processor time, files and output; it has no
 open descriptors but two pipes, no environment variables, and everything it says comes back as JSON, so that even a
 child taken over by a template can do no more than answer wrongly. While it works it may ask its parent questions
-(``lookup``). Where processes cannot be forked, the work is done in this process, bounded by the engine alone.
+(``lookup``). It may stay for the next rendering of the same chart. Where processes cannot be forked, the work is done
+in this process, bounded by the engine alone.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import json
@@ -19,7 +21,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -44,33 +46,47 @@ DEFAULT = Limits()
 
 _HEAD = struct.Struct("!Q")
 _STACK = 128 * 1024 * 1024
+#: A child may do so many times the processor time of one job in all.
+_LIVES = 10
 _HINT = "untrusted charts render within fixed limits; look for a loop, a repeat or an include that never ends"
 
 
-def run(work: Callable[[Ask], Any], limits: Limits = DEFAULT, *, answer: Callable[[Any], Any] | None = None) -> Any:
+#: What a child answers: JSON-able data, and texts by name that are too long to be worth a way through JSON.
+Answer = tuple[Any, Mapping[str, str]]
+#: What a child does, told what is asked for and how to ask its parent.
+Work = Callable[[Any, Ask], Answer]
+
+
+def run(work: Callable[[Ask], Any], limits: Limits = DEFAULT, *, answer: Ask | None = None) -> Any:
     """The JSON-able result of ``work(ask)``, done in a limited child process.
 
     ``answer`` replies in this process to what the child asks. Raises InvalidError naming the limit that was hit; an
     exception of ``answer`` is raised here and ends the child.
     """
+    return serve(lambda: lambda _, ask: (work(ask), {}), None, limits, answer=answer)[0]
+
+
+def serve(
+    make: Callable[[], Work], job: Any, limits: Limits = DEFAULT, *, answer: Ask | None = None, of: object = None
+) -> Answer:
+    """As ``run``, what ``make()(job, ask)`` answers.
+
+    The child stays for more jobs of the same object ``of``: it goes on with what ``make`` made at first, and each job
+    has the whole of ``limits`` again. A job is sent as a pickle; nothing but JSON comes back.
+    """
     if not hasattr(os, "fork") or sys.platform == "win32":
-        return work(answer or _nothing)
-    down_read, down_write = os.pipe()
-    up_read, up_write = os.pipe()
-    _widened(up_read)
-    with warnings.catch_warnings():
-        # The child touches only what is already imported and no lock of another thread.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        pid = os.fork()
-    if pid == 0:
-        _child(work, limits, down_read, up_write)
-    os.close(down_read)
-    os.close(up_write)
-    parent = _Parent(pid, up_read, down_write, limits, answer or _nothing)
+        return make()(job, answer or _nothing)
+    worker = (_rested(of, limits) if of is not None else None) or _Worker(make(), limits)
     try:
-        return parent.serve()
-    finally:
-        parent.close()
+        result = worker.do(job, answer or _nothing)
+    except BaseException:
+        worker.close()
+        raise
+    if of is not None and worker.more:
+        _rest(of, limits, worker)
+    else:
+        worker.close()
+    return result
 
 
 def _widened(pipe: int) -> None:
@@ -85,56 +101,111 @@ def _nothing(_: Any) -> Any:
     return None
 
 
-class _Parent:
-    def __init__(self, pid: int, read: int, write: int, limits: Limits, answer: Callable[[Any], Any]) -> None:
-        self.pid, self.read_end, self.write_end = pid, read, write
-        self.limits = limits
-        self.answer = answer
-        self.deadline = time.monotonic() + limits.wall_seconds
-        self.status: int | None = None
+class _Worker:
+    """The parent's end of a child process."""
 
-    def serve(self) -> Any:
+    def __init__(self, work: Work, limits: Limits) -> None:
+        down_read, self.write_end = os.pipe()
+        self.read_end, up_write = os.pipe()
+        _widened(self.read_end)
+        self.limits = limits
+        self.status: int | None = None
+        #: Whether it can be given another job.
+        self.more = True
+        bounds = _bounds(limits, max(down_read, up_write))
+        with warnings.catch_warnings():
+            # The child touches only what is already imported and no lock of another thread.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self.pid = os.fork()
+        if self.pid == 0:
+            _child(work, limits, bounds, down_read, up_write)
+        os.close(down_read)
+        os.close(up_write)
+
+    def alive(self) -> bool:
+        # One that rests has nothing to say: what can be read is its end.
+        return not select.select([self.read_end], [], [], 0)[0]
+
+    def do(self, job: Any, answer: Ask) -> Answer:
+        """The answer to a job. Raises InvalidError naming the limit that was hit."""
+        import pickle
+
+        self.deadline = time.monotonic() + self.limits.wall_seconds
+        self._tell(pickle.dumps(job))
         while True:
             message = self._message()
             if message is None:
                 self._failed()
-            kind, body = message
+            kind, body, *more = message
             if kind == "done":
-                return body
+                return body, self._texts(*more)
             if kind == "limit":
                 raise _exceeded(str(body))
             if kind != "ask":
-                raise InvalidError("rendering failed: the sandbox answered something unreadable")
+                raise _unreadable()
             started = time.monotonic()
-            reply = json.dumps(self.answer(body), default=str).encode()
+            reply = json.dumps(answer(body), default=str).encode()
             # What the parent needs to find an answer is not the template's time.
             self.deadline += time.monotonic() - started
-            with contextlib.suppress(BrokenPipeError):
-                _send(self.write_end, reply)
+            self._tell(reply)
 
-    def _message(self) -> tuple[str, Any] | None:
+    def _tell(self, body: bytes) -> None:
+        view = memoryview(_HEAD.pack(len(body)) + body)
+        # Why a child is not there any more is seen when its answer is read.
+        with contextlib.suppress(BrokenPipeError):
+            while view:
+                self._wait(write=True)
+                view = view[os.write(self.write_end, view[: select.PIPE_BUF]) :]
+
+    def _wait(self, *, write: bool = False) -> None:
+        left = self.deadline - time.monotonic()
+        ends = ([], [self.write_end]) if write else ([self.read_end], [])
+        if left <= 0 or not any(select.select(*ends, [], left)):
+            raise _exceeded(f"the time limit of {self.limits.wall_seconds:g} s")
+
+    def _message(self) -> list[Any] | None:
         head = self._exactly(_HEAD.size)
         if head is None:
             return None
         size = _HEAD.unpack(head)[0]
-        # JSON of the output, its line map and the problems: several times the text itself.
-        if size > self.limits.output * 8 + 1024 * 1024:
+        if size > self._most():
             raise _exceeded(f"the output limit of {_mib(self.limits.output)}")
         body = self._exactly(size)
         if body is None:
             return None
         try:
-            kind, content = json.loads(body)
+            content = json.loads(body)
         except (ValueError, RecursionError):
-            raise InvalidError("rendering failed: the sandbox answered something unreadable") from None
-        return kind, content
+            content = None
+        if not isinstance(content, list) or len(content) < 2:
+            raise _unreadable()
+        return content
+
+    def _texts(self, more: Any = False, sizes: Any = None) -> dict[str, str]:
+        self.more = more is True
+        if not isinstance(sizes, dict) or not all(type(size) is int and size >= 0 for size in sizes.values()):
+            raise _unreadable()
+        if sum(sizes.values()) > self._most():
+            raise _exceeded(f"the output limit of {_mib(self.limits.output)}")
+        found = {}
+        for name, size in sizes.items():
+            body = self._exactly(size)
+            if body is None:
+                self._failed()
+            try:
+                found[name] = body.decode("utf-8", "surrogatepass")
+            except ValueError:
+                raise _unreadable() from None
+        return found
+
+    def _most(self) -> int:
+        # JSON of the output, its line map and the problems: several times the text itself.
+        return self.limits.output * 8 + 1024 * 1024
 
     def _exactly(self, size: int) -> bytes | None:
         parts, missing = [], size
         while missing:
-            left = self.deadline - time.monotonic()
-            if left <= 0 or not select.select([self.read_end], [], [], left)[0]:
-                raise _exceeded(f"the time limit of {self.limits.wall_seconds:g} s")
+            self._wait()
             part = os.read(self.read_end, min(missing, 1 << 20))
             if not part:
                 return None
@@ -163,6 +234,63 @@ class _Parent:
                 os.waitpid(self.pid, 0)
 
 
+#: Children that wait for another job of their object, the latest last; so many at most.
+_resting: list[tuple[object, Limits, _Worker]] = []
+_MOST_RESTING = 4
+_lock = threading.Lock()
+
+
+def _rested(of: object, limits: Limits) -> _Worker | None:
+    with _lock:
+        fitting = (i for i, (owner, bounds, _) in enumerate(_resting) if owner is of and bounds == limits)
+        index = next(fitting, None)
+        if index is None:
+            return None
+        worker = _resting.pop(index)[2]
+    if worker.alive():
+        return worker
+    worker.close()
+    return None
+
+
+def _rest(of: object, limits: Limits, worker: _Worker) -> None:
+    with _lock:
+        _resting.append((of, limits, worker))
+        leaving = _resting[:-_MOST_RESTING]
+        del _resting[:-_MOST_RESTING]
+    for _, _, one in leaving:
+        one.close()
+
+
+def dismiss() -> None:
+    """Ends the children that wait for jobs."""
+    with _lock:
+        leaving = [worker for _, _, worker in _resting]
+        _resting.clear()
+    for one in leaving:
+        one.close()
+
+
+def _forget() -> None:
+    """In another child of this process: these children are not its own."""
+    global _lock
+    _lock = threading.Lock()
+    for _, _, worker in _resting:
+        with contextlib.suppress(OSError):
+            os.close(worker.read_end)
+            os.close(worker.write_end)
+    _resting.clear()
+
+
+atexit.register(dismiss)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
+def _unreadable() -> InvalidError:
+    return InvalidError("rendering failed: the sandbox answered something unreadable")
+
+
 def _exceeded(limit: str) -> InvalidError:
     what = f"rendering was stopped: it exceeded {limit}"
     return InvalidError(what, [Problem("", what, _HINT)])
@@ -172,13 +300,14 @@ def _mib(size: int) -> str:
     return f"{size // (1024 * 1024)} MiB"
 
 
-def _send(descriptor: int, body: bytes) -> None:
-    view = memoryview(_HEAD.pack(len(body)) + body)
-    while view:
-        view = view[os.write(descriptor, view) :]
+def _send(descriptor: int, body: bytes, *more: bytes) -> None:
+    for part in (_HEAD.pack(len(body)) + body, *more):
+        view = memoryview(part)
+        while view:
+            view = view[os.write(descriptor, view) :]
 
 
-def _receive(descriptor: int) -> Any:
+def _receive(descriptor: int) -> bytes:
     def exactly(size: int) -> bytes:
         data = b""
         while len(data) < size:
@@ -188,21 +317,16 @@ def _receive(descriptor: int) -> Any:
             data += part
         return data
 
-    return json.loads(exactly(_HEAD.unpack(exactly(_HEAD.size))[0]))
+    return exactly(_HEAD.unpack(exactly(_HEAD.size))[0])
 
 
-def _child(work: Callable[[Ask], Any], limits: Limits, read: int, write: int) -> NoReturn:
+def _child(work: Work, limits: Limits, bounds: list[tuple[int, int]], read: int, write: int) -> NoReturn:
     code = 1
     # What is there already is not looked through for garbage: it would have to be copied for that.
     gc.freeze()
     try:
-        _confine(limits, read, write)
-
-        def ask(question: Any) -> Any:
-            _send(write, json.dumps(["ask", question]).encode())
-            return _receive(read)
-
-        _send(write, _on_large_stack(lambda: json.dumps(["done", work(ask)]).encode(), limits))
+        _confine(bounds, read, write)
+        _on_large_stack(lambda: _jobs(work, limits, read, write), limits)
         code = 0
     except MemoryError:
         pass
@@ -214,14 +338,43 @@ def _child(work: Callable[[Ask], Any], limits: Limits, read: int, write: int) ->
         os._exit(code)
 
 
-def _on_large_stack(work: Callable[[], bytes], limits: Limits) -> bytes:
+def _jobs(work: Work, limits: Limits, read: int, write: int) -> None:
+    import pickle
+    import resource
+
+    def ask(question: Any) -> Any:
+        _send(write, json.dumps(["ask", question]).encode())
+        return json.loads(_receive(read))
+
+    def spent() -> tuple[float, int]:
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        return used.ru_utime + used.ru_stime, used.ru_maxrss * 1024
+
+    before = spent()[1]
+    more = True
+    while more:
+        job = pickle.loads(_receive(read))
+        hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+        soft = int(spent()[0] + 0.9) + limits.cpu_seconds
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_CPU, (soft if hard < 0 else min(soft, hard), hard))
+        data, texts = work(job, ask)
+        bodies = {name: text.encode("utf-8", "surrogatepass") for name, text in texts.items()}
+        body = json.dumps(data)
+        # Another job shall have the whole of the limits again.
+        seconds, memory = spent()
+        more = seconds < limits.cpu_seconds * (_LIVES - 2) and memory - before < limits.memory // 8
+        sizes = {name: len(text) for name, text in bodies.items()}
+        _send(write, f'["done", {body}, {json.dumps(more)}, {json.dumps(sizes)}]'.encode(), *bodies.values())
+
+
+def _on_large_stack(work: Callable[[], None], limits: Limits) -> None:
     """``work`` in a thread whose stack holds deep recursion, so that it ends in an error and not in a crash."""
-    result: list[bytes] = []
     raised: list[BaseException] = []
 
     def body() -> None:
         try:
-            result.append(work())
+            work()
         except BaseException as error:
             raised.append(error)
 
@@ -232,14 +385,27 @@ def _on_large_stack(work: Callable[[], bytes], limits: Limits) -> bytes:
         thread.start()
     except RuntimeError:  # no room for that stack
         sys.setrecursionlimit(1000)
-        return work()
+        work()
+        return
     thread.join()
     if raised:
         raise raised[0]
-    return result[0]
 
 
-def _confine(limits: Limits, read: int, write: int) -> None:
+def _bounds(limits: Limits, highest: int) -> list[tuple[int, int]]:
+    """The limits of a child whose highest descriptor is ``highest``, as setrlimit takes them."""
+    import resource
+
+    return [
+        (resource.RLIMIT_AS, _address_space() + limits.memory),
+        (resource.RLIMIT_CPU, limits.cpu_seconds * _LIVES),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_NOFILE, highest + 9),
+    ]
+
+
+def _confine(bounds: list[tuple[int, int]], read: int, write: int) -> None:
     import resource
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGXCPU, signal.SIGXFSZ, signal.SIGPIPE):
@@ -254,19 +420,12 @@ def _confine(limits: Limits, read: int, write: int) -> None:
     os.closerange(low + 1, high)
     os.closerange(high + 1, _most_descriptors(resource))
     os.environ.clear()
-    used = _address_space()
-    for name, value in (
-        (resource.RLIMIT_AS, used + limits.memory),
-        (resource.RLIMIT_CPU, limits.cpu_seconds),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NOFILE, max(high + 1, 3) + 8),
-    ):
+    for name, value in bounds:
         hard = resource.getrlimit(name)[1]
         wanted = value if hard == resource.RLIM_INFINITY else min(value, hard)
         # Not every system takes every limit (macOS has no address-space limit); the others still hold.
         with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(name, (wanted, wanted if name != resource.RLIMIT_CPU else wanted + 1))
+            resource.setrlimit(name, (wanted, wanted))
 
 
 def _most_descriptors(resource: Any) -> int:

@@ -10,6 +10,7 @@ import pytest
 from pvehelm.chart import cache
 from pvehelm.chart.chart import Chart
 from pvehelm.chart.render import Rendered
+from pvehelm.chart.sandbox import dismiss
 from pvehelm.errors import InvalidError
 from tests.chart.test_render import VM, chart_of, rendered
 
@@ -28,7 +29,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def both(chart: Chart) -> tuple[Rendered, Rendered]:
-    return rendered(chart, CASE), rendered(chart, CASE)
+    first = rendered(chart, CASE)
+    dismiss()
+    return first, rendered(chart, CASE)
 
 
 def test_the_second_rendering_is_the_same(home: Path, tmp_path: Path) -> None:
@@ -46,6 +49,7 @@ def test_spoilt_entries_are_ignored_and_replaced(home: Path, tmp_path: Path) -> 
     whole = entry.read_bytes()
     for spoilt in (b"", whole[:100], whole[:-1] + b"\0", b"\0" * 64):
         entry.write_bytes(spoilt)
+        dismiss()
         assert rendered(chart, CASE) == good
         assert entry.read_bytes() == whole
 
@@ -56,6 +60,7 @@ def test_what_loads_but_is_no_code_is_ignored(home: Path, tmp_path: Path) -> Non
     (entry,) = home.iterdir()
     for body in (b"N", b"not marshal", b"i\x01\x00\x00\x00"):
         cache.save(home, entry.stem, body)
+        dismiss()
         assert rendered(chart, CASE) == good
 
 
@@ -67,6 +72,7 @@ def test_errors_keep_their_places(home: Path, tmp_path: Path) -> None:
         with pytest.raises(InvalidError) as caught:
             rendered(chart, case)
         told.append(caught.value.problems)
+        dismiss()
     assert told[0] == told[1]
     assert told[0][0].where == "web/templates/vm.yaml:2:14"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from dataclasses import replace
@@ -15,7 +16,7 @@ import yaml
 from pvehelm.chart.chart import Chart, load
 from pvehelm.chart.dependencies import coalesce
 from pvehelm.chart.render import Capabilities, ReleaseInfo, render
-from pvehelm.chart.sandbox import Ask, Limits, run
+from pvehelm.chart.sandbox import Ask, Limits, dismiss, run, serve
 from pvehelm.errors import InvalidError
 from tests.chart.data import CASES, write
 
@@ -48,6 +49,79 @@ def test_an_error_of_the_answer_is_raised_here() -> None:
 
     with pytest.raises(KeyError, match="mine"):
         run(lambda ask: ask(1), answer=answer)
+
+
+class Counter:
+    """Work that counts its jobs."""
+
+    def __init__(self) -> None:
+        self.jobs = 0
+
+    def __call__(self, job: Any, ask: Ask) -> tuple[Any, dict[str, str]]:
+        self.jobs += 1
+        return [self.jobs, os.getpid(), job(ask) if callable(job) else job], {"long": "ä\ud800" * 5}
+
+
+def test_a_child_stays_for_more_jobs_of_the_same_object() -> None:
+    mine, other = object(), object()
+    (first, pid, job), texts = serve(Counter, {"a": 1}, SMALL, of=mine)
+    assert (first, job, texts) == (1, {"a": 1}, {"long": "ä\ud800" * 5})
+    assert pid != os.getpid()
+    assert serve(Counter, 2, SMALL, of=mine)[0] == [2, pid, 2]
+    for others in (
+        serve(Counter, 3, SMALL, of=other)[0],
+        serve(Counter, 3, replace(SMALL, output=1 << 16), of=mine)[0],
+    ):
+        assert others[0] == 1
+        assert others[1] != pid
+    assert serve(Counter, 4, SMALL)[0][0] == 1
+    dismiss()
+    assert serve(Counter, 5, SMALL, of=mine)[0][0] == 1
+
+
+def _hungry(_: Ask) -> int:
+    return len(bytearray(1 << 30))
+
+
+def _busy(_: Ask) -> int:
+    end = time.process_time() + 0.6
+    while time.process_time() < end:
+        pass
+    return 1
+
+
+def test_after_a_limit_there_is_another_child_and_each_job_has_all_of_the_time() -> None:
+    mine = object()
+    limits = replace(SMALL, wall_seconds=30)
+    pids = [serve(Counter, _busy, limits, of=mine)[0][:2] for _ in range(4)]
+    assert [jobs for jobs, _ in pids] == [1, 2, 3, 4]
+    with pytest.raises(InvalidError, match="memory limit"):
+        serve(Counter, _hungry, limits, of=mine)
+    assert serve(Counter, None, limits, of=mine)[0][0] == 1
+    dismiss()
+
+
+def test_a_child_that_died_in_its_sleep_is_replaced() -> None:
+    mine = object()
+    _, pid, _ = serve(Counter, None, SMALL, of=mine)[0]
+    os.kill(pid, signal.SIGKILL)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    assert serve(Counter, None, SMALL, of=mine)[0][0] == 1
+    dismiss()
+
+
+def test_another_fork_of_this_process_leaves_the_children_alone() -> None:
+    mine = object()
+    serve(Counter, None, SMALL, of=mine)
+    if not (pid := os.fork()):
+        code = 1
+        try:
+            code = serve(Counter, None, SMALL, of=mine)[0][0] != 1
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert serve(Counter, None, SMALL, of=mine)[0][0] == 2
+    dismiss()
 
 
 def test_memory() -> None:

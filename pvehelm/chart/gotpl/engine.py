@@ -28,7 +28,8 @@ from pvehelm.chart.sandbox import Ask, Limits
 from pvehelm.chart.secrets import OF_LISTS, OPAQUE, Tokens
 
 _NOTES = "templates/NOTES.txt"
-_GENERATE = re.compile(r"(?:[({|=]|[({|=]-?\s+)generate\s+[\"`$.(]")
+_GENERATE = re.compile(r"generate\s+[\"`$.(]")
+_CALLED = re.compile(r"[({|=](?:-?\s+)?\Z")
 #: Bytes that are no text.
 _CUT = re.compile("[\udc80-\udcff]")
 #: Texts of ``tpl`` that are kept with the compiled code of a chart: how many, and how long each may be.
@@ -261,8 +262,7 @@ class Engine:
 
     def _guarded(self, tokens: Tokens, sources: Mapping[str, str]) -> dict[str, Callable[..., Any]]:
         """Where there are secret references, or may be some, the functions that would look into them refuse to."""
-        # Looking for the word first is a hundred times quicker, and charts can be megabytes.
-        if not tokens and not any("generate" in text and _GENERATE.search(text) for text in sources.values()):
+        if not tokens and not any(map(_generates, sources.values())):
             return {}
         return {name: _guarding(tokens, name, function) for name, function in FUNCTIONS.items()}
 
@@ -307,6 +307,11 @@ class Engine:
     def packed(self) -> bytes:
         """The compiled templates for the cache; nothing when there is nothing new."""
         return self.templates.pack()
+
+
+def _generates(source: str) -> bool:
+    """Whether a template may call ``generate``. Charts can be megabytes: the word is looked for first."""
+    return any(_CALLED.search(source, max(0, m.start() - 100), m.start()) for m in _GENERATE.finditer(source))
 
 
 def _plain(function: Callable[..., Any]) -> Callable[..., Any]:
