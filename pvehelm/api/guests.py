@@ -360,6 +360,8 @@ class GuestKind(GuestFields):
         return found
 
     def reattached(self, wanted: Wanted, live: Live, detached: Mapping[str, str]) -> Wanted:
+        if not detached:
+            return wanted
         unused = {
             str(value).partition(",")[0] for name, value in live.extra["raw"].items() if name.startswith("unused")
         }

@@ -255,16 +255,21 @@ class Kind:
         return []
 
 
+# What is no map, known without asking: a plan asks it of every field it has.
+_PLAIN = frozenset({str, int, bool, float, list, type(None)})
+
+
 def leaves(fields: Fields) -> dict[str, Any]:
     """``{"net0": {"bridge": "vmbr0"}, "memory": 1}`` -> ``{"net0.bridge": "vmbr0", "memory": 1}``."""
     flat: dict[str, Any] = {}
     for name, value in fields.items():
-        if isinstance(value, Mapping):
-            flat.update((f"{name}.{sub}", inner) for sub, inner in value.items())
-            if not value:
-                flat[name] = {}
-        else:
+        if type(value) in _PLAIN or not isinstance(value, Mapping):
             flat[name] = value
+        elif value:
+            for sub, inner in value.items():
+                flat[f"{name}.{sub}"] = inner
+        else:
+            flat[name] = {}
     return flat
 
 

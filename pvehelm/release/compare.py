@@ -61,7 +61,7 @@ def compare(
     ignored = tuple(_dotted(str(path)) for path in one.metadata.get("ignoreChanges") or ())
     changed: list[FieldChange] = []
     for leaf, value in wanted.items():
-        if any(_below(name, path) for path in ignored for name in _names(one, leaf)):
+        if ignored and any(_below(name, path) for path in ignored for name in _names(one, leaf)):
             continue
         before = now.get(leaf, live.fields.get(leaf))
         if (value is None and before is None) or is_same(kind, leaf, value, before, owned, observed):
@@ -105,8 +105,10 @@ def given_back(one: Desired, owned: Owned | None, wanted: Mapping[str, Any]) -> 
         return
     whole: set[str] = set()
     for leaf in owned.fields:
+        if leaf in wanted:
+            continue
         name, dot, _ = leaf.partition(".")
-        if leaf in wanted or name in wanted or one.kind.recorded(leaf):
+        if name in wanted or one.kind.recorded(leaf):
             continue
         if dot and name not in one.wanted.fields and not any(other.startswith(f"{name}.") for other in owned.found):
             # The slot came with this release and goes as a whole, with the sub-keys the server added.

@@ -49,10 +49,8 @@ def with_edges(changes: Mapping[str, Change], inventory: Inventory) -> list[Chan
         for old in known(inherited):
             if changes[old].op in (Op.delete, Op.forget):
                 needs[old].append(ref)
-    return [
-        replace(change, needs=tuple(n for n in dict.fromkeys(needs[ref]) if n != ref))
-        for ref, change in changes.items()
-    ]
+    narrowed = {ref: tuple(n for n in dict.fromkeys(found) if n != ref) for ref, found in needs.items()}
+    return [c if c.needs == narrowed[ref] else replace(c, needs=narrowed[ref]) for ref, c in changes.items()]
 
 
 def image_volume(key: Mapping[str, Any]) -> str:
