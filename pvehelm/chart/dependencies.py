@@ -44,7 +44,7 @@ def enabled(chart: Chart, values: Mapping[str, Any], *, allow_missing: bool = Fa
 
     Raises InvalidError when a declared dependency that is enabled is not in ``charts/``, unless that is allowed.
     """
-    if not _asks(chart):
+    if not _asks(chart) or _unasked(chart):
         return chart
     problems: list[Problem] = []
     out = _enabled(chart, copied(values), None, problems)
@@ -107,6 +107,8 @@ def _enabled(chart: Chart, user: Values, above: Mapping[str, Any] | None, proble
         # Below, nulls of the user must still be there: they remove the defaults of the subcharts' subcharts.
         given = _whole(whole, copied(user), "", keep=True)
         for index, sub in enumerate(kept):
+            if _unasked(sub):
+                continue
             below = given.get(sub.name)
             kept[index] = _enabled(sub, below if isinstance(below, dict) else {}, tags, problems)
     names = {sub.name for sub in kept}
@@ -117,6 +119,11 @@ def _enabled(chart: Chart, user: Values, above: Mapping[str, Any] | None, proble
 def _asks(chart: Chart) -> bool:
     """Whether a chart of the tree names dependencies, so that values decide what there is."""
     return bool(chart.metadata.dependencies) or any(map(_asks, chart.dependencies))
+
+
+def _unasked(chart: Chart) -> bool:
+    """Whether Helm looks no further: a chart that names no dependencies has what lies in charts/, and all below it."""
+    return chart.metadata.engine == "gotpl" and not chart.metadata.dependencies
 
 
 def _meant(need: Dependency, sub: Chart) -> bool:
@@ -131,7 +138,9 @@ def _counts(chart: Chart, need: Dependency, values: Values, tags: Mapping[str, A
             what = f"the condition of {need.key!r}: {error}"
             raise InvalidError(what, [Problem(chart.file("Chart.yaml"), what)]) from None
     for path in need.condition.strip().split(","):
-        value = _at(values, path.strip()) if path.strip() else None
+        # To Helm a blank after a comma is a part of the path, and nothing is found there.
+        path = path if chart.metadata.engine == "gotpl" else path.strip()
+        value = _at(values, path) if path else None
         if isinstance(value, bool):
             return value
     said = [tags[tag] for tag in need.tags if isinstance(tags.get(tag), bool)]

@@ -13,6 +13,7 @@ takes the special meaning from the next character. Five dialects differ in what 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable
 from typing import Any, Literal, NoReturn
@@ -114,7 +115,8 @@ class _Line:
                 data[key] = value
         elif stop == "[":
             index = self.index()
-            data[key] = self.item(self.below(data.get(key), list, key, start), index, depth)
+            items = self.below(data.get(key), list, key, start)
+            data[key] = self.item(items, index, depth) or items
             if not key:
                 del data[key]
         elif stop == ".":
@@ -131,8 +133,8 @@ class _Line:
                 f"there is no value for {key!r}", start, "write KEY=VALUE; a comma within a value is written '\\,'"
             )
 
-    def item(self, items: list[Any], index: int, depth: int) -> list[Any]:
-        """Read what follows ``[index]`` and put it into the list."""
+    def item(self, items: list[Any], index: int, depth: int) -> list[Any] | None:
+        """Read what follows ``[index]`` and put it into the list; None where nothing follows, as Helm lets it be."""
         start = self.at
         between, stop = self.until("[.=")
         if between:
@@ -143,11 +145,13 @@ class _Line:
             new = self.value()
         elif stop == "[":
             new = self.item(self.below(old, list, f"[{index}]", start), self.index(), depth)
-        elif stop == ".":
+            if new is None:
+                return None
+        elif stop == "." and not self.done:
             new = old if isinstance(old, dict) else {}
             self.entry(new, depth)
         else:
-            return items
+            return None
         items.extend([None] * (index + 1 - len(items)))
         items[index] = new
         return items
@@ -208,14 +212,15 @@ class _Line:
     def json(self) -> Any:
         if self.blank():
             return None
-        decoder = json.JSONDecoder(parse_constant=_no_constant)
+        decoder = json.JSONDecoder(parse_float=_number, parse_constant=_no_constant)
         try:
             value, self.at = decoder.raw_decode(self.text, self.at)
         except json.JSONDecodeError as error:
             self.bad(f"not JSON: {error.msg}", error.pos)
         except (ValueError, RecursionError) as error:
             self.bad(f"not JSON: {error}")
-        self.blank()
+        if not self.blank():
+            self.bad("unexpected text after the value")
         return value
 
     def whole_json(self) -> dict[str, Any]:
@@ -223,7 +228,7 @@ class _Line:
         self.at = start
         value = self.json()
         if not self.done:
-            self.bad("unexpected text after the object")
+            self.bad("unexpected text after the value")
         assert isinstance(value, dict)
         return value
 
@@ -262,6 +267,14 @@ def _into(data: dict[str, Any], more: dict[str, Any]) -> None:
             _into(old, value)
         else:
             data[key] = value
+
+
+def _number(text: str) -> Any:
+    """A whole number however it is written: ``1e3`` is 1000, as Helm prints it."""
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text} is too large a number")
+    return int(value) if value.is_integer() and abs(value) < 1 << 53 else value
 
 
 def _no_constant(name: str) -> Any:
