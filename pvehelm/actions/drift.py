@@ -197,12 +197,13 @@ async def repair(
     from pvehelm.release.desire import Options, back_to
     from pvehelm.release.pipeline import run
 
-    newest = ctx.store.get(key, bodies=False).current.number
+    if base is None:
+        base = ctx.store.get(key, bodies=False).current.number
     _, current = standing(ctx, key)
     desire = back_to(current)
     record = {**desire.record, "description": f"Drift repaired, back to revision {current.number}", "rollback_of": None}
     return await run(
-        ctx, key, replace(desire, action="repair", record=record, base=newest), options or Options(), pin=pin
+        ctx, key, replace(desire, action="repair", record=record, base=base), options or Options(), pin=pin
     )
 
 

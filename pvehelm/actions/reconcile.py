@@ -161,6 +161,8 @@ async def _repaired(ctx: Context, release: Release, policy: Policy, found: Drift
         options = replace(options, allowed=replace(options.allowed, targets=frozenset(targets)))
     made = await repair(ctx, key, options, pin=guard(policy.mode), base=release.current.number)
     number = made.release.current.number if made.release else found.revision
+    if not (left or made.changed or unfinished):
+        return Outcome(key, "in-sync", revision=number)  # somebody else was faster
     if left:
         return replace(outcome, revision=number, message=f"{outcome.message}; the rest was repaired")
     return replace(outcome, result="repaired", revision=number, message=summary(found, past=True))

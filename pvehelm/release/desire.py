@@ -121,7 +121,7 @@ def same_input(current: Revision, desire: Desire) -> bool:
     record = desire.record
     return (
         current.status is Status.deployed
-        and desire.action in ("install", "upgrade", "rollback", "recover", "apply")
+        and desire.action in ("install", "upgrade", "rollback", "recover", "apply", "repair")
         and current.chart_digest == record.get("chart_digest", "")
         and current.user_values == record.get("user_values", {})
         and current.manifest == record.get("manifest", "")

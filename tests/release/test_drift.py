@@ -10,16 +10,18 @@ import httpx
 import pytest
 import yaml
 
-from pvehelm.actions.drift import drift
+from pvehelm.actions.drift import drift, repair
 from pvehelm.api.auth import TicketAuth
 from pvehelm.api.client import Client
 from pvehelm.chart import patches
 from pvehelm.config import load
+from pvehelm.errors import LeaseHeldError
 from pvehelm.faces.build import build_context
+from pvehelm.release.context import Context
 from pvehelm.simulator.core import Simulator
 from pvehelm.simulator.transport import SimulatorTransport
 from tests.release.charts import MIXED, SCALED, VM
-from tests.release.lab import Lab
+from tests.release.lab import Lab, with_context
 
 CASES = yaml.safe_load((Path(__file__).parent / "cases" / "drift.yaml").read_text())
 REF = "VirtualMachine/vm"
@@ -158,6 +160,21 @@ def test_patches_are_values_like_others(lab: Lab) -> None:
     text = f'{patches.KEY}={{"{REF}": {{"spec": {{"memory": 512}}}}}}'
     lab.run("install", "web", lab.chart(VM, values=VALUES), "--set-json", text)
     assert int(lab.config(lab.vmid("web", REF))["memory"]) == 512
+
+
+def test_what_somebody_else_repaired_meanwhile_is_not_repaired_again(lab: Lab) -> None:
+    disturbed(lab, {"set": {"memory": 4096}})
+
+    async def work(ctx: Context) -> list[bool]:
+        key, changed = ctx.key("web"), []
+        changed.append((await repair(ctx, key, base=1)).changed)
+        with pytest.raises(LeaseHeldError, match="changed by another process"):
+            await repair(ctx, key, base=1)
+        changed.append((await repair(ctx, key)).changed)
+        return changed
+
+    assert with_context(work) == [True, False]
+    assert [row["revision"] for row in lab.history("web")] == [1, 2]
 
 
 def test_the_cost_of_looking(lab: Lab) -> None:
