@@ -47,18 +47,35 @@ def opened(data: bytes, *, url: str, name: str = "", version: str = "", digest: 
     """
     found = hashlib.sha256(data).hexdigest()
     if digest and found != digest:
-        raise InvalidError(
-            f"{url} is not what it should be",
-            [Problem(url, f"its SHA-256 is {found}, expected was {digest}")],
-            hint="it was changed or damaged since it was listed; ask whoever runs the repository",
-        )
-    chart = load_archive(data, name=url)
+        raise _changed(url, found, digest)
+    archive = Archive(data, load_archive(data, name=url), url)
+    _named(archive, name, version)
+    return archive
+
+
+def expected(archive: Archive, *, name: str, version: str, digest: str, also: str = "") -> Archive:
+    """The archive again, if it is of this digest (or ``also`` is) and holds that chart. Raises InvalidError."""
+    if digest and digest not in (archive.sha256, also):
+        raise _changed(archive.url, archive.sha256, digest)
+    _named(archive, name, version)
+    return archive
+
+
+def _changed(url: str, found: str, digest: str) -> InvalidError:
+    return InvalidError(
+        f"{url} is not what it should be",
+        [Problem(url, f"its SHA-256 is {found}, expected was {digest}")],
+        hint="it was changed or damaged since it was listed; ask whoever runs the repository",
+    )
+
+
+def _named(archive: Archive, name: str, version: str) -> None:
+    chart, url = archive.chart, archive.url
     if (name and chart.metadata.name != name) or (version and not _same(chart.version, version)):
         raise InvalidError(
             f"{url} is not what it should be",
             [Problem(url, f"it holds {chart.metadata.name} {chart.version}, expected was {name} {version}".rstrip())],
         )
-    return Archive(data, chart, url)
 
 
 def _same(one: str, other: str) -> bool:

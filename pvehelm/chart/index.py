@@ -166,10 +166,8 @@ class _Reader:
             return version, None
         if item.get("name", name) != name:
             raise ValueError(f"it is listed under {name!r} but named {str(item['name'])[:100]!r}")
-        digest = item.get("digest") or ""
-        matched = _DIGEST.match(digest) if isinstance(digest, str) else None
-        if digest and not matched:
-            raise ValueError("the digest is no SHA-256")
+        digest = _text(item.get("digest") or "")[:256]
+        matched = _DIGEST.match(digest)
         urls = item.get("urls") or ([item["url"]] if isinstance(item.get("url"), str) else [])
         if not isinstance(urls, list) or not urls:
             raise ValueError("it has no urls")
@@ -178,7 +176,8 @@ class _Reader:
             name,
             text,
             tuple(self.address(url) for url in urls[:MAX_URLS]),
-            matched.group(1) if matched else "",
+            # What is no SHA-256 is the digest of no archive: the version is listed, and refused when it is fetched.
+            matched.group(1) if matched else digest,
             _text(item.get("created")),
             _text(item.get("appVersion")),
             _text(item.get("description")),

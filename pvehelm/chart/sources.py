@@ -13,7 +13,7 @@ from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from pvehelm.chart import archives, catalog, git, provenance, signing
-from pvehelm.chart.archives import Archive, opened
+from pvehelm.chart.archives import Archive, expected, opened
 from pvehelm.chart.book import Book, Repository
 from pvehelm.chart.catalog import Catalog
 from pvehelm.chart.chart import load
@@ -170,7 +170,11 @@ def fetch_entry(book: Book, repository: Repository, entry: Entry, *, sidecars: b
     for url in entry.urls:
         try:
             if url.startswith("oci://"):
-                return _checked(fetch_oci(book, url, entry.version), repository)
+                found = fetch_oci(book, url, entry.version)
+                # Some indexes give the digest of the manifest there.
+                also = found.url.rpartition("@sha256:")[2]
+                expected(found, name=entry.name, version=entry.version, digest=entry.digest, also=also)
+                return _checked(found, repository)
             with book.fetcher(repository) as fetcher:
                 return _download(fetcher, url, entry, repository.keys, sidecars)
         except PvehelmError as error:

@@ -37,6 +37,13 @@ def test_broken_chart(case: dict[str, Any], tmp_path: Path) -> None:
         assert hint in problem.hint
 
 
+def test_a_chart_of_the_time_before_helm_3(tmp_path: Path) -> None:
+    chart = load(write(tmp_path / "old", {"Chart.yaml": "name: old\nversion: 1.0.0\n"}))
+    assert chart.metadata.api_version == "v1"
+    (warning,) = chart.warnings
+    assert warning.what == "apiVersion is missing in Chart.yaml"
+
+
 def test_a_chart_and_what_is_in_it(tmp_path: Path) -> None:
     root = write(
         tmp_path / "web",

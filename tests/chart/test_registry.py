@@ -10,8 +10,9 @@ import pytest
 
 from pvehelm.chart import publishing, registry, repositories
 from pvehelm.chart.archives import Archive, opened
-from pvehelm.chart.book import Login, load
-from pvehelm.chart.sources import fetch
+from pvehelm.chart.book import Login, Repository, load
+from pvehelm.chart.index import Entry
+from pvehelm.chart.sources import fetch, fetch_entry
 from pvehelm.errors import AuthError, InvalidError, NotFoundError, RefusedError, UsageError
 from tests.chart.servers import Hub, hub_server, packed
 
@@ -110,6 +111,24 @@ REALMS = [
     ("[fd00::1]:5000", "https://[fd00::1]/token", "", True),
     ("registry.example.org", "https://evil.test/token?x=registry.example.org", "auth.docker.io", False),
 ]
+
+
+def test_an_index_that_points_at_a_registry_is_held_to_its_word(hub: Hub) -> None:
+    archive = _archive("web")
+    _push(hub, archive)
+    url = f"oci://{hub.host}/charts/web:1.0.0"
+    manifest = fetch(load(), url).url.rpartition("@sha256:")[2]
+    lab = Repository("lab", "https://charts.example.org")
+    for digest in ("", archive.sha256, manifest):
+        assert fetch_entry(load(), lab, Entry("web", "1.0.0", (url,), digest)).data == archive.data
+    for entry, says in (
+        (Entry("web", "1.0.0", (url,), "0" * 64), "its SHA-256 is"),
+        (Entry("web", "1.0.0", (url,), "abc"), "expected was abc"),
+        (Entry("other", "1.0.0", (url,)), "expected was other 1.0.0"),
+    ):
+        with pytest.raises(InvalidError) as caught:
+            fetch_entry(load(), lab, entry)
+        assert says in caught.value.problems[0].what
 
 
 @pytest.mark.parametrize(("host", "realm", "service", "fine"), REALMS)

@@ -201,6 +201,8 @@ def test_indexes(case: dict[str, object]) -> None:
     offered = {f"{name} {e.version}": list(e.urls) for name, entries in found.entries.items() for e in entries}
     assert offered == case.get("offers", {})
     assert [str(problem) for problem in found.skipped] == case.get("skipped", [])
+    if "digests" in case:
+        assert [e.digest for entries in found.entries.values() for e in entries] == case["digests"]
 
 
 @pytest.mark.parametrize(
@@ -361,6 +363,17 @@ def test_repositories_that_lie(web: Web) -> None:
         with pytest.raises(InvalidError) as caught:
             get(book, "lab/web")
         assert "expected was web 1.0.0" in caught.value.problems[0].what
+
+
+def test_a_digest_that_is_none_fits_nothing(web: Web) -> None:
+    web.put(packed("web"))
+    whole = json.loads(web.files["/index.yaml"])
+    whole["entries"]["web"][0]["digest"] = "md5:abc"
+    web.files["/index.yaml"] = json.dumps(whole).encode()
+    book = _added(web)
+    with pytest.raises(InvalidError) as caught:
+        get(book, "lab/web")
+    assert "expected was md5:abc" in caught.value.problems[0].what
 
 
 def test_a_cache_that_was_changed_is_not_believed(web: Web, tmp_path: Path) -> None:
