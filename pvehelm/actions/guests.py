@@ -5,19 +5,18 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pvehelm.actions import action
 from pvehelm.errors import InvalidError, NotFoundError, PvehelmError, RefusedError, UsageError
 
 if TYPE_CHECKING:
+    from pvehelm.release.change import Change
     from pvehelm.release.context import Context
-    from pvehelm.release.direct import Report
+    from pvehelm.release.direct import Report, Settled
     from pvehelm.release.live import Reader
     from pvehelm.release.objects import Object
-
-TAKEN = re.compile(r"already exists|already used", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -69,33 +68,44 @@ async def power(
     ``options`` are the call's own (``forceStop``, ``todisk``, ``timeout``). ``wait`` waits for the state that the verb
     leads to, which matters where high availability does the work. Raises what went wrong, for every guest at once.
     """
-    from pvehelm.api.power import VERBS, power_steps, state_of
-    from pvehelm.release.direct import Job, Report, carry_out
+    from pvehelm.api.power import VERBS, leaves_no_trace, power_steps, state_of
+    from pvehelm.release import direct
     from pvehelm.release.live import Reader
     from pvehelm.release.objects import check_guest
+    from pvehelm.release.silence import newest_task
 
     client = await ctx.connect()
     found = await chosen(ctx, choice, Reader(client))
+    report = direct.Report()
     if not found:
-        return Report()
-
-    async def current(one: Object) -> Mapping[str, Any]:
-        kind = check_guest(one.kind)
-        answer = await client.get(f"/nodes/{one.found.key['node']}/{kind.flavour}/{one.vmid}/status/current")
-        return answer if isinstance(answer, Mapping) else {}
+        return report
 
     async def arrived(one: Object, ends: str) -> None:
-        while state_of(await current(one)) != ends:
+        while state_of(await _current(ctx, one)) != ends:
             await client.sleep(1.0)
 
-    async def job(one: Object) -> Job:
-        kind = check_guest(one.kind)
-        steps = power_steps(kind, one.found.key, verb, await current(one), options or {})
+    async def job(subject: direct.Subject) -> direct.Job:
+        one = await _placed(ctx, subject.found) if subject.ref in report.settled else subject.found
+        kind, key = check_guest(one.kind), one.found.key
+        task = leaves_no_trace(kind, verb)
+        before = await newest_task(client, key["node"], one.vmid, task) if task else ""
+        steps = power_steps(kind, key, verb, await _current(ctx, one), options or {}, before=before)
         ends = "suspended" if verb == "suspend" and (options or {}).get("todisk") else VERBS[verb].ends
         done = VERBS[verb].done if steps else f"{ends} already"
-        return Job(one, steps, done, (lambda: arrived(one, ends)) if wait else None)
+        changes = [direct.change(one, steps, verb)] if steps else []
+        return direct.Job(changes, done, (lambda: arrived(one, ends)) if wait else None)
 
-    return await carry_out(ctx, verb, found, job, timeout=timeout)
+    subjects = [direct.subject(ctx, one) for one in found]
+    return await direct.carry_out(ctx, verb, subjects, job, timeout=timeout, report=report)
+
+
+async def _current(ctx: Context, one: Object) -> Mapping[str, Any]:
+    """The state of a guest, where the lists say that it is."""
+    from pvehelm.release.objects import check_guest
+
+    node, flavour = one.found.key["node"], check_guest(one.kind).flavour
+    answer = await (await ctx.connect()).get(f"/nodes/{node}/{flavour}/{one.vmid}/status/current")
+    return answer if isinstance(answer, Mapping) else {}
 
 
 @action("write")
@@ -110,7 +120,7 @@ async def migrate(
 ) -> Report:
     """Move guests to another node; running machines go on running, running containers are restarted there."""
     from pvehelm.api.power import migrate_step
-    from pvehelm.release.direct import Job, Report, carry_out
+    from pvehelm.release import direct
     from pvehelm.release.live import Reader
     from pvehelm.release.objects import check_guest
 
@@ -120,21 +130,32 @@ async def migrate(
     names = sorted(str(row["node"]) for row in nodes or [])
     if target not in names:
         raise NotFoundError(f"there is no node {target!r}", hint=f"nodes: {', '.join(names)}")
+    report = direct.Report()
     if not found:
-        return Report()
+        return report
 
-    async def job(one: Object) -> Job:
+    async def job(subject: direct.Subject) -> direct.Job:
+        one = await _placed(ctx, subject.found) if subject.ref in report.settled else subject.found
+        if one.found.key["node"] == target:
+            return direct.Job(done=f"on {target} already")
+        running = (await _current(ctx, one)).get("status") == "running"
         kind = check_guest(one.kind)
-        node = str(one.found.key["node"])
-        if node == target:
-            return Job(one, done=f"on {target} already")
-        row = await client.get(f"/nodes/{node}/{kind.flavour}/{one.vmid}/status/current") or {}
-        step = migrate_step(
-            kind, one.found.key, target, running=row.get("status") == "running", offline=offline, options=options
-        )
-        return Job(one, [step], f"migrated to {target}")
+        step = migrate_step(kind, one.found.key, target, running=running, offline=offline, options=options)
+        return direct.Job([direct.change(one, [step], "migrate")], f"migrated to {target}")
 
-    return await carry_out(ctx, "migrate", found, job, timeout=timeout)
+    subjects = [direct.subject(ctx, one) for one in found]
+    return await direct.carry_out(ctx, "migrate", subjects, job, timeout=timeout, report=report)
+
+
+async def _placed(ctx: Context, one: Object) -> Object:
+    """A guest that an interrupted command may have moved, where it is now. Raises NotFoundError when it is gone."""
+    from pvehelm.release.live import Reader
+
+    rows = await Reader(await ctx.connect())("/cluster/resources") or []
+    row = next((row for row in rows if str(row.get("vmid")) == str(one.vmid)), None)
+    if row is None:
+        raise NotFoundError(f"{one} is gone")
+    return replace(one, found=replace(one.found, key={**one.found.key, "node": row["node"]}))
 
 
 @action("write")
@@ -149,49 +170,87 @@ async def clone(
 ) -> tuple[Object, int, Report]:
     """Copy a guest under a new name; the copy belongs to no release. Its source, its VMID, and what ran.
 
-    Raises RefusedError where the name or the number is taken.
+    The number is reserved in the store with the intent, and the copy bears a mark until it is complete: a copy that was
+    interrupted is completed by the same call, or by ``recover``. Raises RefusedError where the name or the number is
+    taken.
     """
-    from pvehelm.api.power import clone_steps
-    from pvehelm.release import objects
-    from pvehelm.release.direct import Job, carry_out
+    from pvehelm.release import direct
     from pvehelm.release.live import Reader
+    from pvehelm.release.objects import check_guest
+    from pvehelm.release.release import ReleaseKey
 
     check_guest_name(name)
     client = await ctx.connect()
-    reader = Reader(client)
-    found = await chosen(ctx, choice, reader)
+    found = await chosen(ctx, choice, Reader(client))
     if len(found) != 1:
         raise UsageError("clone takes one guest", hint="pvehelm clone vm/web web-copy")
     source = found[0]
-    given = dict(options or {})
-    namespace = str(given.get("pool") or "default")
-    everything = await objects.catalogue(ctx, objects.wishes(ctx.kinds, ["guests"]), reader)
+    kind = check_guest(source.kind)
+    pool = (options or {}).get("pool")
+    key = ReleaseKey(ctx.cluster, "", f"clone/{pool or 'default'}/{name}")
+    # The name is leased, not the source: a template may be copied by many at once.
+    owner = source.owner.scope if source.owner is not None else ""
+    subject = direct.Subject(f"{kind.name}/{name}", key, (key.scope, *([owner] if owner else [])), source)
+    report = direct.Report()
+
+    async def job(subject: direct.Subject) -> direct.Job:
+        finished = report.made.get(subject.ref)
+        if finished is not None and finished.metadata.get("source") == source.vmid:
+            return direct.Job(done=f"cloned to {name} by the command that was interrupted")
+        await _not_taken(ctx, name, str(pool or "default"), vmid)
+        uid = ctx.store.ensure(key)
+        return direct.Job([await _copy(ctx, source, subject.ref, uid, name, vmid, options or {})], f"cloned to {name}")
+
+    await direct.carry_out(ctx, "clone", [subject], job, timeout=timeout, report=report)
+    return source, int(report.made[subject.ref].identifier["vmid"]), report
+
+
+async def _not_taken(ctx: Context, name: str, namespace: str, vmid: int | None) -> None:
+    """Raises RefusedError where a guest has the name or the number."""
+    from pvehelm.release import objects
+    from pvehelm.release.live import Reader
+
+    everything = await objects.catalogue(ctx, objects.wishes(ctx.kinds, ["guests"]), Reader(await ctx.connect()))
     for other in everything.objects:
         if vmid and other.vmid == vmid:
             raise RefusedError(f"VMID {vmid} is taken by {other.ref}", hint="leave --vmid out and a free one is found")
         if other.name == name and other.namespace == namespace:
             raise RefusedError(f"there is a guest {name!r} already: {other}", hint="choose another name")
-    taken = {other.vmid for other in everything.objects} | ctx.store.reserved(ctx.cluster)
-    kind = objects.check_guest(source.kind)
-    made: list[int] = []
 
-    async def job(one: Object) -> Job:
-        config = await client.get(f"/nodes/{one.found.key['node']}/{kind.flavour}/{one.vmid}/config") or {}
-        number = vmid or int(await client.get("/cluster/nextid"))
-        while not vmid and number in taken:
-            number += 1
-        made[:] = [number]
-        return Job(one, clone_steps(kind, one.found.key, number, name, config, given), f"cloned to {name}")
 
-    while True:
-        try:
-            report = await carry_out(ctx, "clone", [source], job, timeout=timeout)
-            return source, made[0], report
-        except PvehelmError as error:
-            # Somebody was faster: the number after it.
-            if vmid or not TAKEN.search(str(error)) or not made:
-                raise
-            taken.add(made[0])
+async def _copy(
+    ctx: Context, source: Object, ref: str, uid: str, name: str, vmid: int | None, options: Mapping[str, Any]
+) -> Change:
+    """The creation of a copy."""
+    from pvehelm.api.kind import Wanted
+    from pvehelm.api.power import clone_step
+    from pvehelm.release.change import Change, Op
+    from pvehelm.release.inventory import Owned
+    from pvehelm.release.objects import check_guest
+
+    kind, place = check_guest(source.kind), source.found.key
+    pool = options.get("pool")
+    config = await (await ctx.connect()).get(f"/nodes/{place['node']}/{kind.flavour}/{source.vmid}/config") or {}
+    key = {"vmid": vmid, "node": options.get("target") or place["node"]}
+    fields = {kind.name_field: name, **({"pool": pool} if pool else {})}
+    step = clone_step(kind, place, ref, uid, name, config, {**options, "newid": vmid})
+    return Change(
+        ref,
+        kind.name,
+        Op.create,
+        f"a copy of {source.ref}",
+        steps=(step,),
+        owned=Owned(ref, kind.name, name, pool, {}, metadata={"source": source.vmid}, uid=uid),
+        wanted=Wanted(ref, kind.name, name, pool, key, fields),
+    )
+
+
+@action("write", "recover-objects")
+async def recover(ctx: Context) -> list[Settled]:
+    """Finish what interrupted verbs on objects have begun, all of it; what each came to."""
+    from pvehelm.release.direct import settle_all
+
+    return await settle_all(ctx)
 
 
 def check_guest_name(name: str) -> None:

@@ -58,7 +58,16 @@ async def delete(
     from pvehelm.release.live import Reader
 
     options = options or Options()
-    found = await _found(ctx, target, ignore_not_found)
+    made = Removed()
+    found, missing = await _found(ctx, target)
+    if missing and not options.dry_run:
+        gone = await _gone_already(ctx, {problem.where for problem in missing})
+        made.done |= dict.fromkeys(gone, "deleted by the command that was interrupted")
+        missing = [problem for problem in missing if problem.where not in gone]
+    if missing and not ignore_not_found:
+        if len(missing) == 1:
+            raise NotFoundError(missing[0].what, hint=missing[0].hint)
+        raise NotFoundError("some objects are not there", missing)
     allowed = options.allowed.named(ctx.kinds.ref)
     of_sets: dict[ReleaseKey, list[Object]] = {}
     others: list[Object] = []
@@ -83,7 +92,6 @@ async def delete(
         raise RefusedError(refused[0].what, hint=refused[0].hint)
     if refused:
         raise RefusedError("some objects are not deleted", refused)
-    made = Removed()
     direct = await _plan(ctx, others, purge) if others else None
     for key, members in of_sets.items():
         await _out_of_set(ctx, key, members, options, made)
@@ -92,7 +100,16 @@ async def delete(
     return made
 
 
-async def _found(ctx: Context, target: Target, ignore_not_found: bool) -> list[Object]:
+async def _gone_already(ctx: Context, refs: set[str]) -> list[str]:
+    """Those that an interrupted command has deleted, which nobody has heard of yet."""
+    from pvehelm.release.direct import settle_all
+
+    settled = await settle_all(ctx, refs)
+    return [one.ref for one in settled if any(step.ok and step.intent.get("deletes") for step in one.steps)]
+
+
+async def _found(ctx: Context, target: Target) -> tuple[list[Object], list[Problem]]:
+    """What shall go, and what is not there."""
     from pvehelm.actions.objects import label_test
     from pvehelm.release import objects
     from pvehelm.release.live import Reader
@@ -121,13 +138,8 @@ async def _found(ctx: Context, target: Target, ignore_not_found: bool) -> list[O
             found += lost
             if not lost:
                 missing += error.problems or (Problem(f"{wish.kind.name}/{wish.names[0]}", str(error), error.hint),)
-    if missing and not ignore_not_found:
-        first = missing[0]
-        if len(missing) == 1:
-            raise NotFoundError(first.what, hint=first.hint)
-        raise NotFoundError("some objects are not there", missing)
     test = label_test(target.selector)
-    return objects.one_each([wish for wish, _ in wanted], [one for one in found if test(one.labels)])
+    return objects.one_each([wish for wish, _ in wanted], [one for one in found if test(one.labels)]), missing
 
 
 def _only_in_a_set(ctx: Context, wish: Wish, namespace: str) -> list[Object]:
@@ -221,7 +233,7 @@ def _called(one: Object, live: Live | None) -> Any:
 async def _at_once(
     ctx: Context, objects: Sequence[Object], plan: Plan, options: Options, made: Removed, *, purge: bool
 ) -> None:
-    from pvehelm.release.direct import Job, carry_out
+    from pvehelm.release import direct
     from pvehelm.release.live import Reader
 
     made.plans.append(plan)
@@ -237,15 +249,17 @@ async def _at_once(
     client = await ctx.connect()
     shown = dict(zip(map(id, objects), plan.changes, strict=True))
 
-    async def job(one: Object) -> Job:
+    async def job(subject: direct.Subject) -> direct.Job:
+        one = subject.found
         # Between the look and the lease somebody may have put another guest under the number.
         live = await one.kind.read(one.found.key, Reader(client))
         if live is None:
-            return Job(one, done="gone already")
+            return direct.Job(done="gone already")
         now = _change(replace(one, live=live), purge)
         if now.losses != shown[id(one)].losses or _called(one, live) != _called(one, one.live):
             raise RefusedError("it is not what was looked at any more", hint="run the command again")
-        return Job(one, now.steps, "deleted")
+        return direct.Job([now], "deleted")
 
-    report = await carry_out(ctx, "delete", objects, job, timeout=options.timeout)
+    subjects = [direct.subject(ctx, one) for one in objects]
+    report = await direct.carry_out(ctx, "delete", subjects, job, timeout=options.timeout)
     made.done |= report.done

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pvehelm.actions import action
-from pvehelm.errors import ApiError, NotFoundError, RefusedError
+from pvehelm.errors import ApiError, LeaseHeldError, NotFoundError, RefusedError
 
 if TYPE_CHECKING:
+    from pvehelm.api.task import UPID
     from pvehelm.release.context import Context
+    from pvehelm.release.direct import Subject
 
 Row = Mapping[str, Any]
 EVERYTHING = 1_000_000
@@ -97,18 +99,33 @@ async def log(ctx: Context, upid: str, *, follow: bool = False, tail: int = 0) -
 
 
 @action("write", "tasks-cancel")
-async def cancel(ctx: Context, upid: str) -> bool:
-    """Tell a node to end a task; False where it had ended already. Raises NotFoundError, RefusedError."""
+async def cancel(ctx: Context, upid: str, *, force: bool = False) -> bool:
+    """Tell a node to end a task; False where it had ended already.
+
+    A task of a guest is ended under the lease of that guest or its release: raises LeaseHeldError where a command is
+    at work there, which would fail with the task, unless ``force``. Raises NotFoundError, RefusedError.
+    """
     from pvehelm.api.exchange import quote
+    from pvehelm.api.kind import Step
     from pvehelm.api.task import UPID, Task
+    from pvehelm.release import direct
+    from pvehelm.release.change import Change, Op
 
     client = await ctx.connect()
     parsed = UPID.parse(upid)
     if (await Task(parsed, client).status()).get("status") == "stopped":
         return False
-    ctx.begin()
+    subject = await _works_on(ctx, parsed, force)
+    step = Step("DELETE", f"/nodes/{quote(parsed.node)}/tasks/{quote(upid)}", note=f"end task {upid}")
+
+    async def job(_: direct.Subject) -> direct.Job:
+        return direct.Job([Change(subject.ref, "", Op.update, "asked for", steps=(step,))], "told to end")
+
     try:
-        await client.delete(f"/nodes/{quote(parsed.node)}/tasks/{quote(str(parsed))}")
+        await direct.carry_out(ctx, "cancel", [subject], job)
+    except LeaseHeldError as error:
+        error.hint = "it would fail with the task: wait for it, interrupt it, or --force"
+        raise
     except ApiError as error:
         if error.status == 403:
             raise RefusedError(
@@ -116,3 +133,19 @@ async def cancel(ctx: Context, upid: str) -> bool:
             ) from None
         raise
     return True
+
+
+async def _works_on(ctx: Context, upid: UPID, force: bool) -> Subject:
+    """What a task works on, as what is done to it: its guest, if it is there, else the task by itself."""
+    from pvehelm.release import direct, objects
+    from pvehelm.release.live import Reader
+    from pvehelm.release.release import ReleaseKey
+
+    vmid = upid.id.partition("@")[0]
+    if vmid.isdigit() and not force:
+        listed = await objects.catalogue(ctx, objects.wishes(ctx.kinds, ["guests"]), Reader(await ctx.connect()))
+        one = next((one for one in listed.objects if one.vmid == int(vmid)), None)
+        if one is not None:
+            return direct.subject(ctx, one)
+    key = ReleaseKey(ctx.cluster, "", f"task/{upid}")
+    return direct.Subject(f"task {upid}", key, (key.scope,))

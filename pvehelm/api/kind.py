@@ -88,12 +88,16 @@ class Step:
     hidden: tuple[str, ...] = ()
     # Leaves that are no longer as they were written once it succeeded.
     undoes: tuple[str, ...] = ()
+    # What tells afterwards that it was done, where no leaf of ours does: {"state": "running"} of a guest, {"node":
+    # "pve2"}, {"task": "qmreset", "before": the newest UPID until then}, or {"fields": {leaf: value}}.
+    seen: Mapping[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         params = {name: "<secret>" if name in self.hidden else value for name, value in self.params.items()}
         row: dict[str, Any] = {"method": self.method, "path": self.path, "params": params}
         row |= {k: v for k, v in (("writes", list(self.writes)), ("note", self.note), ("keep", dict(self.keep))) if v}
         row |= {"undoes": list(self.undoes)} if self.undoes else {}
+        row |= {"seen": dict(self.seen)} if self.seen else {}
         row |= {k: True for k, v in (("creates", self.creates), ("deletes", self.deletes)) if v}
         return row
 

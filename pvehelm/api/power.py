@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from pvehelm.api.guests import GuestKind
 from pvehelm.api.kind import Key, Step
-from pvehelm.api.mark import split_mark
+from pvehelm.api.mark import Mark, split_mark
 from pvehelm.errors import InvalidError, RefusedError
 
 
@@ -44,13 +44,19 @@ def state_of(current: Mapping[str, Any]) -> str:
     return str(current.get("status", "unknown"))
 
 
+def leaves_no_trace(kind: GuestKind, verb: str) -> str:
+    """The task's type of a verb that a guest's state does not tell of afterwards; '' for others."""
+    return f"{'qm' if kind.flavour == 'qemu' else 'vz'}{verb}" if verb in ("reboot", "reset") else ""
+
+
 def power_steps(
-    kind: GuestKind, key: Key, verb: str, current: Mapping[str, Any], options: Mapping[str, Any]
+    kind: GuestKind, key: Key, verb: str, current: Mapping[str, Any], options: Mapping[str, Any], *, before: str = ""
 ) -> list[Step]:
     """The calls of a power verb; none when the guest is as it would be then.
 
-    ``options`` are parameters of the call: those that it does not have are left out. Raises RefusedError where the
-    verb makes no sense in the guest's state, InvalidError where its kind has no such verb.
+    ``options`` are parameters of the call: those that it does not have are left out. ``before`` is the newest task of
+    a verb that leaves no other trace. Raises RefusedError where the verb makes no sense in the guest's state,
+    InvalidError where its kind has no such verb.
     """
     meant, state = VERBS[verb], state_of(current)
     path = f"/nodes/{key['node']}/{kind.flavour}/{key['vmid']}/status/{verb}"
@@ -61,14 +67,16 @@ def power_steps(
         )
     if verb == "suspend" and options.get("todisk"):
         meant = meant._replace(ends="suspended", begins=("running", "paused"))
-    if state == meant.ends and verb not in ("reboot", "reset"):
+    task = leaves_no_trace(kind, verb)
+    if state == meant.ends and not task:
         return []
     if verb in ("stop", "shutdown") and state == "suspended":
         return []
     if state not in meant.begins and state != "unknown":
         raise RefusedError(f"it is {state} and can't be {meant.done}", hint=_instead(verb, state))
     params = {name: value for name, value in options.items() if name in operation.params and value is not None}
-    return [Step("POST", path, params, note=verb)]
+    seen = {"task": task, "before": before} if task else {"state": meant.ends}
+    return [Step("POST", path, params, note=verb, seen=seen)]
 
 
 def _instead(verb: str, state: str) -> str:
@@ -99,23 +107,34 @@ def migrate_step(
     if kind.flavour == "lxc" and given.get("targetstorage"):
         given["target-storage"] = given.pop("targetstorage")
     params |= {name: value for name, value in given.items() if value is not None}
-    return Step(
-        "POST", f"/nodes/{key['node']}/{kind.flavour}/{key['vmid']}/migrate", params, note=f"migrate to {target}"
-    )
+    path = f"/nodes/{key['node']}/{kind.flavour}/{key['vmid']}/migrate"
+    return Step("POST", path, params, note=f"migrate to {target}", seen={"node": target})
 
 
-def clone_steps(
-    kind: GuestKind, key: Key, newid: int, name: str, config: Mapping[str, Any], options: Mapping[str, Any]
-) -> list[Step]:
-    """The calls that copy a guest. The copy keeps the text of the description, not the mark in it."""
-    text, mark = split_mark(str(config.get("description", "")))
-    params: dict[str, Any] = {"newid": newid, kind.name_field: name}
-    params |= {"description": text} if mark is not None and text else {}
+def clone_step(
+    kind: GuestKind, key: Key, copy: str, uid: str, name: str, config: Mapping[str, Any], options: Mapping[str, Any]
+) -> Step:
+    """The call that copies a guest. The copy has the text of the description, and a mark of its own (``uid``, and
+    ``copy`` as its reference) until it is complete. ``options`` may hold ``newid``; else it is left to be found."""
+    text, _ = split_mark(str(config.get("description", "")))
+    newid = options.get("newid") or f"${{vmid:{copy}}}"
+    mark = str(Mark(uid, copy, str(newid)))
+    params: dict[str, Any] = {"newid": newid, kind.name_field: name, "description": f"{text}\n{mark}" if text else mark}
     params |= {option: value for option, value in options.items() if value is not None}
-    base = f"/nodes/{key['node']}/{kind.flavour}"
-    steps = [Step("POST", f"{base}/{key['vmid']}/clone", params, note=f"clone to {name}")]
-    if mark is not None and not text:
-        # An empty description is none to the call, and the source's is copied.
-        path = f"/nodes/{params.get('target') or key['node']}/{kind.flavour}/{newid}/config"
-        steps.append(Step("PUT", path, {"delete": "description"}, note="take the mark away"))
-    return steps
+    path = f"/nodes/{key['node']}/{kind.flavour}/{key['vmid']}/clone"
+    return Step("POST", path, params, (kind.name_field, "pool"), f"clone to {name}", creates=True)
+
+
+def task_types(method: str, path: str) -> frozenset[str]:
+    """The types of the tasks that a call on a guest may start; none where they are not known."""
+    _, *parts = path.split("/")
+    if len(parts) < 4 or parts[0] != "nodes" or parts[2] not in ("qemu", "lxc"):
+        return frozenset()
+    prefix, word = ("qm" if parts[2] == "qemu" else "vz"), parts[-1]
+    if method == "DELETE" and len(parts) == 4:
+        word = "destroy"
+    elif not (method == "POST" and (parts[4:5] == ["status"] or word in ("clone", "migrate", "template"))):
+        return frozenset()
+    # High availability does some of them itself, and what waits in memory only is called another name.
+    more = {"suspend": ("qmpause",), "shutdown": ("hastop",)}.get(word, ())
+    return frozenset((f"{prefix}{word}", f"ha{word}", *more))

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pvehelm.release.store import Store
 
 
+DIRECT = "*"
 _record: ContextVar[tuple[object, Record | None]] = ContextVar("record", default=(None, None))
 
 
@@ -77,7 +78,8 @@ class Context:
         self.allow_privileged = allow_privileged
         self._reach = reach
         self.release = ""
-        # Set to ask a running apply to start nothing more; ``applying`` names the release while there is one.
+        # Set to ask a running apply to start nothing more; ``applying`` names the release while there is one (DIRECT:
+        # objects by themselves).
         self.stop: asyncio.Event | None = None
         self.applying = ""
         # The cluster's id, once it is known.
@@ -85,6 +87,11 @@ class Context:
         self._store: Store | None = None
         self._client: Client | None = None
         self._kinds: Kinds | None = None
+
+    @property
+    def recovery(self) -> str:
+        """The command that would go on with what is being applied."""
+        return "pvehelm recover" if self.applying == DIRECT else f"pvehelm recover {self.applying}"
 
     def reach(self, address: str, port: int, seconds: float) -> socket:
         """A connection to a guest. Raises OSError."""

@@ -36,6 +36,8 @@ class Entry(NamedTuple):
     started: float = 0.0
     finished: float | None = None
     fence: int = 0
+    # What was leased meanwhile.
+    scope: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return self._asdict()
@@ -111,12 +113,29 @@ class Journal(Leases):
                 self._unreserve_failed(release, str(row["ref"]))
 
     def open_entries(self, key: ReleaseKey) -> list[Entry]:
-        """Intents whose outcome is unknown, oldest first: what a killed process left."""
-        return self._entries("r.id = ? AND j.ok IS NULL", (self.id_of(key),))
+        """Intents whose outcome is unknown, oldest first: what a killed process left, of the release itself and of
+        its objects, by direct verbs that held its lease."""
+        return self._entries("(r.id = ? OR j.scope = ?) AND j.ok IS NULL", (self.id_of(key), key.scope))
 
     def entries(self, key: ReleaseKey, revision: int) -> list[Entry]:
         """The whole journal of one revision, oldest first."""
         return self._entries("r.id = ? AND j.revision = ?", (self.id_of(key), revision))
+
+    def by_themselves(self, cluster: str) -> list[ReleaseKey]:
+        """The objects that direct verbs have begun something with and not come to an end."""
+        sql = "SELECT name FROM releases WHERE cluster = ? AND namespace = '' ORDER BY id"
+        return [ReleaseKey(cluster, "", row["name"]) for row in self.db.rows(sql, (cluster,))]
+
+    def tidy(self, key: ReleaseKey, *, lease: Lease) -> None:
+        """Forget an object by itself with its journal and reservations, unless something is open, or owned still."""
+        with self.db.transaction():
+            self.check(lease)
+            self.db.execute(
+                "DELETE FROM releases WHERE id = ? AND namespace = '' AND NOT EXISTS "
+                "(SELECT 1 FROM journal j WHERE j.release_id = releases.id AND j.ok IS NULL) AND NOT EXISTS "
+                "(SELECT 1 FROM inventory i WHERE i.release_id = releases.id)",
+                (self.id_of(key),),
+            )
 
     def _entries(self, where: str, params: tuple[Any, ...]) -> list[Entry]:
         rows = self.db.rows(
@@ -339,4 +358,5 @@ def _entry(row: Any) -> Entry:
         started=row["started"],
         finished=row["finished"],
         fence=row["fence"],
+        scope=row["scope"],
     )

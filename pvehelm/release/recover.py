@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from pvehelm.api.kind import Kind, Live
+from pvehelm.api.power import task_types
 from pvehelm.api.task import Task
 from pvehelm.errors import ApiError, NotFoundError, TaskError
 from pvehelm.release import handover
@@ -26,7 +27,7 @@ from pvehelm.release.journal import Entry
 from pvehelm.release.lease import Lease
 from pvehelm.release.live import Reader
 from pvehelm.release.release import ReleaseKey
-from pvehelm.release.silence import arrived, blind
+from pvehelm.release.silence import arrived, blind, running, shows
 
 
 async def recover_entries(ctx: Context, key: ReleaseKey, lease: Lease) -> int:
@@ -53,8 +54,8 @@ async def _recover(ctx: Context, key: ReleaseKey, lease: Lease, entry: Entry) ->
         ctx.store.outcome(entry.id, lease, ok=False, error="interrupted")
         return
     client = await ctx.connect()
-    done = await _settle_task(ctx, entry)
     where: Mapping[str, Any] = intent.get("key", {})
+    done = await _settle_task(ctx, entry, where)
     live = await _read(ctx, entry.ref, kind, where, Reader(client))
     owned = Owned.from_json(intent["owned"]) if intent.get("owned") else None
     if intent.get("creates"):
@@ -75,6 +76,10 @@ async def _recover(ctx: Context, key: ReleaseKey, lease: Lease, entry: Entry) ->
             entry.id, lease, ok=gone, error=error, forget=entry.ref if gone and entry.op != "replace" else None
         )
         note = "is gone; that is recorded now" if gone else "is still there"
+    elif intent.get("seen"):
+        done = done or (live is not None and await shows(intent["seen"], kind, live, intent.get("writes", ()), client))
+        ctx.store.outcome(entry.id, lease, ok=done, error="" if done else "interrupted; it does not show")
+        note = f"was told to {intent['note']}, which {'is done' if done else 'was not done'}"
     else:
         if live is None:
             owned = None
@@ -128,14 +133,16 @@ async def _read(ctx: Context, ref: str, kind: Kind, where: Mapping[str, Any], re
     return live
 
 
-async def _settle_task(ctx: Context, entry: Entry) -> bool:
+async def _settle_task(ctx: Context, entry: Entry, where: Mapping[str, Any]) -> bool:
     """Let a task that outlived its process end; whether it ended well."""
-    if not entry.upid:
+    client, call = await ctx.connect(), (str(entry.intent.get("method", "")), str(entry.intent.get("path", "")))
+    upid = entry.upid or (await running(*call, where, client) if task_types(*call) else "")
+    if not upid:
         return False
-    task = Task(entry.upid, await ctx.connect())
+    task = Task(upid, client)
     try:
         if (await task.status()).get("status") == "running":
-            ctx.emit(Event("note", entry.ref, f"waiting for its task, which still runs: {entry.upid}"))
+            ctx.emit(Event("note", entry.ref, f"waiting for its task, which still runs: {upid}"))
         await task.wait()
     except (TaskError, ApiError) as error:
         ctx.emit(Event("note", entry.ref, str(error)))

@@ -43,18 +43,25 @@ def known(cls: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class ReleaseKey(NamedTuple):
-    """What a release is found by. ``cluster`` is the fingerprint of the cluster's root CA, or the simulator's id."""
+    """What a release is found by. ``cluster`` is the fingerprint of the cluster's root CA, or the simulator's id.
+
+    Without a namespace it is no release but an object by itself (``guest/101``, ``Pool/web``), whose direct verbs are
+    journalled under it (``release.direct``).
+    """
 
     cluster: str
     namespace: str
     name: str
 
     def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}"
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
 
     @property
     def scope(self) -> str:
-        """The lease scope of every verb that changes this release."""
+        """The lease scope of every verb that changes this release, or this object."""
+        if not self.namespace:
+            kind, _, rest = self.name.partition("/")
+            return f"{kind}:{self.cluster}/{rest}"
         return f"release:{self.cluster}/{self.namespace}/{self.name}"
 
     def to_json(self) -> dict[str, str]:

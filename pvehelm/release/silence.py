@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pvehelm.api.exchange import maybe_executed, quote
+from pvehelm.api.guests import GuestKind
 from pvehelm.api.kind import Kind, Live, Step, leaves
+from pvehelm.api.power import state_of, task_types
 from pvehelm.api.task import UNKNOWN
 from pvehelm.errors import PvehelmError, TaskError
 from pvehelm.release.inventory import GUEST_KINDS
@@ -43,10 +45,14 @@ async def became(
     """
     for pause in _LOOKS:
         await sleep(pause)
-        upid = await _running(key, client)
+        upid = await running(step.method, step.path, key, client)
         if upid:
             return upid
         live = await kind.read(key, Reader(client))
+        if step.seen:
+            if live is not None and await shows(step.seen, kind, live, step.writes, client):
+                return ""
+            continue
         if step.creates and live is not None:
             live = await _made(kind, key, live, client, sleep)
         if step.deletes:
@@ -70,14 +76,40 @@ async def became(
     return None
 
 
-async def _running(key: Mapping[str, Any], client: Client) -> str:
-    """The task that works on the guest now."""
+async def running(method: str, path: str, key: Mapping[str, Any], client: Client) -> str:
+    """The task that works on the guest now, of those that such a call starts; '' where there is none."""
     if not key.get("vmid") or not key.get("node"):
         return ""
     params = {"source": "active", "vmid": key["vmid"]}
     rows = await client.get(f"/nodes/{quote(key['node'])}/tasks", params)
-    running = [row["upid"] for row in rows or [] if not row.get("status") or row.get("status") == "running"]
-    return str(running[0]) if running else ""
+    types = task_types(method, path)
+    found = [
+        row["upid"]
+        for row in rows or []
+        if (not row.get("status") or row.get("status") == "running") and (not types or row.get("type") in types)
+    ]
+    return str(found[0]) if found else ""
+
+
+async def shows(seen: Mapping[str, Any], kind: Kind, live: Live, written: Iterable[str], client: Client) -> bool:
+    """Whether it can be seen that a step was done, by what it says of itself (``Step.seen``)."""
+    if "fields" in seen:
+        return arrived(kind, live, seen["fields"], written)
+    if "node" in seen:
+        return bool(live.key.get("node") == seen["node"])
+    assert isinstance(kind, GuestKind)
+    node, vmid = quote(live.key["node"]), live.key["vmid"]
+    if "state" in seen:
+        current = await client.get(f"/nodes/{node}/{kind.flavour}/{vmid}/status/current")
+        return state_of(current or {}) == str(seen["state"])
+    return await newest_task(client, node, vmid, seen["task"]) not in ("", seen["before"])
+
+
+async def newest_task(client: Client, node: str, vmid: Any, type: str) -> str:
+    """The newest task of a type that worked on a guest there; '' where there was none."""
+    params = {"source": "all", "vmid": vmid, "typefilter": type, "limit": 50}
+    rows = [row for row in await client.get(f"/nodes/{node}/tasks", params) or [] if row.get("type") == type]
+    return str(max(rows, key=lambda row: (int(row["starttime"]), str(row["upid"])))["upid"]) if rows else ""
 
 
 async def _made(

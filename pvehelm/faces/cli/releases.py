@@ -11,6 +11,7 @@ import typer
 from pvehelm.actions import releases as actions
 from pvehelm.errors import PvehelmError, UsageError
 from pvehelm.faces import output
+from pvehelm.faces.cli import complete
 from pvehelm.faces.cli import options as o
 from pvehelm.faces.cli.command import SOURCE, Session, command
 
@@ -178,10 +179,39 @@ def uninstalled(session: Session, name: str) -> None:
     )
 
 
+async def _recover_objects(session: Session) -> int:
+    """What verbs on objects have left, finished; the exit code says whether somebody works on some of it."""
+    from pvehelm.actions import guests
+
+    found = await guests.recover(session.context)
+    rows = [{"object": one.ref, "result": one.told(), "held": bool(one.held)} for one in found]
+
+    def people() -> None:
+        for row in rows:
+            _say(f"{row['object']}: {row['result']}\n")
+        if not rows:
+            _say("nothing was interrupted\n")
+
+    output.show(session.output, rows, people)
+    return 4 if any(one.held for one in found) else 0
+
+
 @command("namespace", "context", "output", "yes", "timeout", *o.ALLOWING, "no_hooks")
-async def recover(session: Session, name: o.Name) -> int | None:
+async def recover(
+    session: Session,
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="The release; left out: what verbs on objects (start, clone, delete...) have left.",
+            metavar="[RELEASE]",
+            autocompletion=complete.releases,
+        ),
+    ] = "",
+) -> int | None:
     """Finish or repair what was interrupted."""
     ctx = session.watch()
+    if not name:
+        return await _recover_objects(session)
     opts = o.options(session, ctx)
     result = await actions.recover(ctx, name, opts)
     if result.plan.action == "uninstall":

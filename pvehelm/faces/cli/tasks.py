@@ -119,13 +119,14 @@ async def _print(session: Session, what: str, follow: bool, tail: int, everywher
 async def cancel(
     session: Session,
     upids: Annotated[list[str], typer.Argument(help="The tasks.", metavar="UPID...")],
+    force: Annotated[bool, typer.Option("--force", help="Even one that a command here is waiting for.")] = False,
 ) -> None:
     """End tasks that run.
 
     pvehelm tasks cancel UPID:pve1:...:
     """
-    rows = [
-        {"upid": upid, "result": "told to end" if await actions.cancel(session.context, upid) else "ended already"}
-        for upid in upids
-    ]
+    rows = []
+    for upid in upids:
+        told = await actions.cancel(session.context, upid, force=force)
+        rows.append({"upid": upid, "result": "told to end" if told else "ended already"})
     output.show(session.output, rows, lambda: sys.stdout.writelines(f"{row['upid']} {row['result']}\n" for row in rows))
