@@ -25,7 +25,7 @@ def explain(path: str, *, release: str = "") -> Mapping[str, Any]:
 @action("local")
 def api_resources(*, release: str = "") -> list[Mapping[str, Any]]:
     """The kinds that manifests may have."""
-    from pvehelm.api.kinds import Kinds
+    from pvehelm.api.kinds import Kinds, tables
     from pvehelm.api.schema import Schema
 
     return [
@@ -35,6 +35,7 @@ def api_resources(*, release: str = "") -> list[Mapping[str, Any]]:
             "short": list(kind.short),
             "namespaced": kind.namespaced,
             "privileged": kind.privileged,
+            "privileged_fields": tables()[kind.name].privileges.names,
             "evidence": kind.evidence,
         }
         for kind in Kinds.load(Schema.load(release))

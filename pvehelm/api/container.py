@@ -12,6 +12,7 @@ from pvehelm.api.guests import POWER, seen
 from pvehelm.api.kind import Get, Live, Step, Wanted
 from pvehelm.api.lowering import Lowering, Path, is_secret, ssh_keys
 from pvehelm.api.schema import Facts
+from pvehelm.api.table import in_release
 from pvehelm.errors import Problem
 
 # Every container has them, and none can be taken away.
@@ -108,6 +109,9 @@ class ContainerKind(GuestCalls):
 
     def _complete(self, low: Lowering, spec: Mapping[str, Any]) -> None:
         self._start_once(low, spec)
+        # Older servers take a container for a privileged one where nothing is said, and root in it is root outside.
+        if spec.get("unprivileged") is None and in_release(self.schema.release, "", "9.0"):
+            low.privileged.append("unprivileged")
         # A pinned VMID may be that of a container that is there, and no server tells what it was made from.
         if "ostemplate" not in low.once and "image" not in spec and not spec.get("vmid"):
             low.problem(("spec", "image"), "a container needs an image", "image: local:vztmpl/NAME.tar.zst")

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pvehelm.api import formats, scopes, values
-from pvehelm.api.kind import Effect, Get, Live, Manifest, Wanted
+from pvehelm.api.kind import Effect, Get, Live, Manifest, Wanted, leaves
 from pvehelm.api.scopes import Scope
 from pvehelm.api.tablekind import TableKind
 from pvehelm.errors import ApiError, InvalidError, Problem
@@ -105,12 +105,19 @@ class SchemaKind(TableKind):
             fields=fields,
             once=once,
             needs=tuple(dict.fromkeys(need for need in needs if need != resource.ref)),
-            privileged=(
-                *((self.name,) if self.privileged else ()),
-                *(name for name in fields if self.rule(name).privileged and fields[name] is not None),
-            ),
+            privileged=self._privileges(resource, {**leaves(fields), **once}),
             origins=origins,
         )
+
+    def _privileges(self, resource: Manifest, given: Mapping[str, Any]) -> tuple[str, ...]:
+        """The kind's own name where it, its place or its name asks for the user's word; the names of fields that do."""
+        if self.privileged:
+            return (self.name,)
+        if not self.table.privileges:
+            return ()
+        about = {"name": resource.name, **({"scope": resource.spec.get("scope", "cluster")} if self.scoped else {})}
+        used = self.table.privileges.used({**given, **about})
+        return tuple(dict.fromkeys(self.name if name in about else name for name in used))
 
     def lower_rows(self, raw: Any, place: str, needs: list[str]) -> Any:
         """The rows of the children in normal form; refs of what they name are added to ``needs``."""

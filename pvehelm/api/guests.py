@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from pvehelm.api import formats
 from pvehelm.api.guestfields import GuestFields, is_cloud_init
 from pvehelm.api.kind import Effect, Field, Get, Key, Live, Manifest, Wanted, leaves
+from pvehelm.api.kinds import tables
 from pvehelm.api.lowering import (
     ELSEWHERE,
     VOLUME_KEY,
@@ -25,7 +26,6 @@ from pvehelm.api.lowering import (
     size_of,
 )
 from pvehelm.api.mark import split_mark
-from pvehelm.api.passthrough import passed_through
 from pvehelm.api.schema import Facts, Param, Schema
 from pvehelm.errors import Problem
 
@@ -75,6 +75,12 @@ class GuestKind(GuestFields):
         self.put = schema.operation("PUT", f"{base}/{{vmid}}/config")
         # What was lowered to be checked and is not asked for yet, by identity: most manifests are lowered next.
         self._checked: dict[int, tuple[Manifest, Lowering]] = {}
+
+    @cached_property
+    def _handlers(self) -> Mapping[str, Callable[..., None]]:
+        """What lowers each friendly field (``cloudInit`` is ``_spec_cloudinit``); native ones have none."""
+        names = {name: f"_spec_{re.sub('[^a-z]', '', name.lower())}" for name in self.friendly}
+        return {name: getattr(self, method) for name, method in names.items() if hasattr(self, method)}
 
     @cached_property
     def params(self) -> Mapping[str, Param]:
@@ -167,17 +173,13 @@ class GuestKind(GuestFields):
             path: Path = ("spec", name)
             if name in ("node", "vmid"):
                 continue
-            handle = (
-                getattr(self, f"_spec_{re.sub('[^a-z]', '', str(name).lower())}", None)
-                if name in self.friendly
-                else None
-            )
+            handle = self._handlers.get(name)
             if handle is not None:
                 handle(low, value, path, resolve)
             else:
                 low.native(str(name), value, path)
         self._complete(low, spec)
-        low.privileged += passed_through(low.fields, low.once)
+        low.privileged += tables()[self.name].privileges.used({**leaves(low.fields), **low.once})
         return low
 
     def _complete(self, low: Lowering, spec: Mapping[str, Any]) -> None:

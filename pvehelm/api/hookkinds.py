@@ -35,7 +35,7 @@ class HookKind(Kind):
         self.name = table.name
         self.plural = table.plural or f"{table.name}s"
         self.short = table.short
-        self.privileged = table.privileged
+        self.privileged = table.privileged is True
         self.evidence = table.evidence
 
     @cached_property
@@ -148,7 +148,7 @@ class HookKind(Kind):
             key={},
             fields=fields,
             needs=tuple(guests),
-            privileged=(self.name,) if self.privileged else (),
+            privileged=(self.name,) if self.privileged else tuple(self.table.privileges.used(fields)),
             origins={name: ("spec", name) for name in resource.spec},
         )
 

@@ -27,6 +27,8 @@ class Kinds:
         self.schema = schema
         self._tables = tables()
         self._made: dict[str, Kind] = {}
+        # By the word that was asked for, once it was found to be a kind of the release.
+        self._found: dict[str, Kind] = {}
         self._words: dict[str, str] = {}
         for table in self._tables.values():
             for word in (table.name, table.plural or f"{table.name}s", *table.short):
@@ -55,6 +57,9 @@ class Kinds:
 
         Raises NotFoundError with a suggestion, or naming the releases that have the kind when this one lacks it.
         """
+        known = self._found.get(name)
+        if known is not None:
+            return known
         found = self._words.get(name.lower())
         if found is None:
             close = suggest(name.lower(), self._words)
@@ -66,7 +71,8 @@ class Kinds:
             raise NotFoundError(
                 f"Proxmox VE {self.schema.release} has no kind {found}", hint=_when(table, self.schema.release)
             )
-        return self._kind(found)
+        self._found[name] = kind = self._kind(found)
+        return kind
 
     def ref(self, text: str) -> str:
         """``vm/web`` or ``virtualmachines/web`` as ``VirtualMachine/web``. Raises NotFoundError as ``get`` does."""
@@ -159,7 +165,7 @@ def explain(kind: Kind, path: str | None = None) -> dict[str, Any]:
     """What a kind, or one field of it (``net0.bridge``), is: plain data for ``explain`` and the docs.
 
     ``{"kind", "plural", "short", "evidence", "privileged", "fields": [ROW, ...]}`` (and ``since until applied_by
-    root_only`` where there is something to say), or with a path
+    privileged_fields root_only`` where there is something to say), or with a path
     ``{"kind", "path", ...ROW, "fields": [ROW of the keys below]}``. A ROW has ``name type required create_only effect``
     and, where there is something to say, ``format enum minimum maximum minLength maxLength pattern index references
     write_only friendly``. Raises NotFoundError for an unknown field, with a suggestion.
@@ -207,6 +213,7 @@ def _table_facts(name: str) -> dict[str, Any]:
         "since": table.since,
         "until": table.until,
         "applied_by": table.commit,
+        "privileged_fields": table.privileges.names,
         "root_only": [rule.partition("~")[0] for rule in table.root],
     }
     return {key: value for key, value in found.items() if value}

@@ -13,6 +13,7 @@ from dataclasses import field as default
 from functools import cached_property
 from typing import Any
 
+from pvehelm.api.privilege import Privileges
 from pvehelm.api.schema import version_key
 from pvehelm.errors import InvalidError
 
@@ -58,8 +59,6 @@ class FieldRule:
     sets: tuple[str, ...] = ()
     # What is not ASCII in it comes back broken.
     garbled: bool = False
-    # Needs --allow-privileged with the name of the field.
-    privileged: bool = False
     # Formats do not apply (the server does not check it either).
     unchecked: bool = False
     # Where a row of the server has it, when under another name; how an identity is compared with it: "cidr" (a network
@@ -109,7 +108,8 @@ class Table:
     delete_params: Mapping[str, Any] = default(default_factory=dict)
     scopes: tuple[str, ...] = ()
     evidence: str = "schema"
-    privileged: bool = False
+    # True for the whole kind, else what of it needs --allow-privileged: see ``api.privilege``.
+    privileged: bool | tuple[str, ...] = False
     since: str = ""
     until: str = ""
     drop: tuple[str, ...] = ()
@@ -171,6 +171,11 @@ class Table:
         if made.strategy not in STRATEGIES:
             raise InvalidError(f"kinds.toml: {name}: unknown strategy {made.strategy!r}")
         return made
+
+    @cached_property
+    def privileges(self) -> Privileges:
+        """What of the kind needs the user's word."""
+        return Privileges(self.privileged if isinstance(self.privileged, tuple) else ())
 
     def has_release(self, release: str) -> bool:
         """Whether a release (``9.2``) has the kind."""

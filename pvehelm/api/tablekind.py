@@ -24,7 +24,7 @@ class TableKind(Kind):
         self.name = table.name
         self.plural = table.plural or f"{table.name}s"
         self.short = table.short
-        self.privileged = table.privileged
+        self.privileged = table.privileged is True
         self.evidence = table.evidence
         self.commit = table.commit
         self.lock = table.lock

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from pvehelm.api.kind import Effect, Step
 from pvehelm.api.kinds import Kinds
+from pvehelm.api.privilege import told
 from pvehelm.chart import condition
 from pvehelm.chart.hooks import TEST, Hook, hook_of
 from pvehelm.chart.manifest import Resource, parse, to_text
@@ -213,10 +214,11 @@ class Weaver:
         wanted = kind.lower(resource, lambda ref: "100")
         for what in wanted.privileged:
             if not self.allowed.may_use(kind.name, what):
-                told = "is a privileged kind" if what == kind.name else f"uses {what}, which is privileged"
                 no = "" if event == TEST else ", or --no-hooks"
                 hint = f"--allow-privileged {what}, after reading what it does{no}"
-                self.refusals.append(Problem(str(resource.source), f"{resource.ref} ({event} hook) {told}", hint))
+                self.refusals.append(
+                    Problem(str(resource.source), f"{resource.ref} ({event} hook) {told(kind, what)}", hint)
+                )
         for text in filter(has_secret, texts(dict(resource.spec))):
             try:
                 self.secrets.resolve(text)

@@ -109,7 +109,8 @@ class _Rules:
 
     def any(self, resource: Resource, kind: Kind, wanted: Wanted) -> Iterator[Finding]:
         for what in wanted.privileged:
-            told = "the kind is privileged" if what == kind.name else f"{what} is privileged"
+            told = f"{what} is privileged" if what != kind.name else "it reaches past its release"
+            told = "the kind is privileged" if kind.privileged else told
             yield finding(
                 "pve-privileged",
                 resource,

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pvehelm.api.kind import Effect, Kind, Live, Step, Wanted, get_leaf, leaves
+from pvehelm.api.privilege import told
 from pvehelm.errors import Problem
 from pvehelm.release.change import SIGNS, Change, FieldChange, Op, Plan
 from pvehelm.release.compare import Desired, Observed, compare, found_of, is_fingerprint, other_key, veiled
@@ -92,7 +93,7 @@ class Planner:
         self.lost = {
             str(owned.identifier.get("vmid"))
             for owned in self.inventory
-            if _guest_kind(kinds(owned.kind)) and self._is_lost(owned)
+            if owned.kind in GUEST_KINDS and self._is_lost(owned)
         }
 
     def plan(
@@ -228,11 +229,10 @@ class Planner:
     def _privileges(self, one: Desired) -> None:
         for what in one.wanted.privileged:
             if not self.allowed.may_use(one.kind.name, what):
-                which = "is a privileged kind" if what == one.kind.name else f"uses {what}, which is privileged"
                 self.refusals.append(
                     Problem(
                         one.where("" if what == one.kind.name else what),
-                        f"{one.ref} {which}",
+                        f"{one.ref} {told(one.kind, what)}",
                         f"--allow-privileged {what}, after reading what it does",
                     )
                 )

@@ -32,7 +32,8 @@ PROMISED = {
 
 #: What has to be allowed by name: commands in guests, and what reaches beyond a release.
 PRIVILEGED = {
-    **{name: {"GuestExec"} for name in ("k3s", "postgresql", "docker-host", "monitoring")},
+    **{name: {"GuestExec"} for name in ("k3s", "postgresql", "docker-host")},
+    "monitoring": {"GuestExec", "MetricServer"},
     "network-base": {"Zone", "VNet", "Subnet"},
 }
 
@@ -108,7 +109,7 @@ LIVES = {
             ("--set", "metrics.port=2003,prometheus.targets.nodes={10.0.0.11:9100},grafana.port=80"),
             ("--set", "metrics.enabled=false,backup.enabled=true"),
         ),
-        ("--allow-privileged", "GuestExec"),
+        ("--allow-privileged", "GuestExec", "--allow-privileged", "MetricServer"),
         ("--allow-destroy", "VirtualMachine/web-monitoring"),
     ),
     "container-fleet": Life(
@@ -133,7 +134,7 @@ LIVES = {
             ),
             ("--set", "vnets.data=null,ipsets.admins={10.0.0.0/24,!10.0.0.66}"),
         ),
-        ("--allow-privileged", "Zone", "--allow-privileged", "VNet", "--allow-privileged", "Subnet"),
+        tuple(word for kind in ("Zone", "VNet", "Subnet", "FirewallOptions") for word in ("--allow-privileged", kind)),
     ),
     "backup-policy": Life(
         ROOT / "charts/backup-policy",

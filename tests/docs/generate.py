@@ -75,7 +75,8 @@ def kinds() -> str:
     lines = ["# Kinds", "", NOTICE, ""]
     lines += [
         f"The kinds of manifests, with the fields of Proxmox VE {RELEASES[0]}; `pvehelm explain KIND.FIELD` goes",
-        "deeper, and `--pve-version` shows another release. *Privileged* kinds need `--allow-privileged`. *Evidence*",
+        "deeper, and `--pve-version` shows another release. *Privileged* kinds need `--allow-privileged`, others",
+        "*in part*: with some values of the fields that are named. *Evidence*",
         "is where our knowledge of a kind's behaviour comes from: `recorded` from a real server, `third-party` from",
         "other tools' sources, `schema` from the API schema alone, which plans call experimental.",
         "",
@@ -85,7 +86,8 @@ def kinds() -> str:
     for name in dict.fromkeys([*newest, *older]):
         row = newest.get(name) or older[name]
         known = ", ".join(release for release in reversed(RELEASES) if name in rows[release])
-        flags = ("yes" if row[key] else "" for key in ("namespaced", "privileged"))
+        privileged = "yes" if row["privileged"] else "in part" if row["privileged_fields"] else ""
+        flags = ("yes" if row["namespaced"] else "", privileged)
         cells = (f"[{name}](#{name.lower()})", ", ".join(row["short"]), *flags, row["evidence"], known)
         lines.append(f"| {' | '.join(cells)} |")
     for name in dict.fromkeys([*newest, *older]):
@@ -95,7 +97,9 @@ def kinds() -> str:
 
 
 def _fields(kind: Mapping[str, Any]) -> list[str]:
-    lines = ["| field | type | a change | values |", "|---|---|---|---|"]
+    asking = ", ".join(f"`{name}`" for name in kind.get("privileged_fields", ()))
+    lines = [f"Privileged, by some values: {asking}.", ""] if asking else []
+    lines += ["| field | type | a change | values |", "|---|---|---|---|"]
     for row in kind.get("fields", ()):
         traits = [name.replace("_", "-") for name in ("required", "create_only", "write_only") if row.get(name)]
         if "effect" in row and not row.get("create_only"):

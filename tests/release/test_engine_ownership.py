@@ -195,14 +195,16 @@ def test_what_is_set_at_creation_alone_asks_for_a_replacement(lab: Lab) -> None:
     chart = lab.chart(CT + "  unprivileged: true\n")
     lab.run("install", "web", chart)
     other = lab.chart(CT + "  unprivileged: false\n")
-    result = lab.run("upgrade", "web", other, "--yes", code=3)
+    word = ("--allow-privileged", "unprivileged")
+    assert "Container/ct uses unprivileged, which is privileged" in lab.run("upgrade", "web", other, code=3).err
+    result = lab.run("upgrade", "web", other, "--yes", *word, code=3)
     assert "unprivileged can't be changed in place" in result.err
     assert "--allow-destroy Container/ct" in result.err
     assert "templates/all.yaml" in result.err
-    result = lab.run("upgrade", "web", other, "--allow-destroy", "Container/ct", code=3)
+    result = lab.run("upgrade", "web", other, "--allow-destroy", "Container/ct", *word, code=3)
     assert "--yes" in result.err
-    lab.run("upgrade", "web", other, "--allow-destroy", "Container/ct", "--yes")
-    lab.settled("web", chart=other)
+    lab.run("upgrade", "web", other, "--allow-destroy", "Container/ct", "--yes", *word)
+    lab.settled("web", *word, chart=other)
     lab.sound("web")
     assert len(lab.guests()) == 1
 
