@@ -179,8 +179,9 @@ class Applier:
             await self._steps(change, change.steps)
         except (ApiError, TaskError) as error:
             back = any(step.path.endswith("/rollback") for step in change.steps)
-            # What was planned for a guest once it is back at a snapshot is no plan for the guest as it is.
-            if change.op is not Op.update or back or not MOVED.search(str(error)):
+            # What was planned for a guest once it is back at a snapshot is no plan for the guest as it is, and what
+            # changes no field can't be planned anew.
+            if change.op is not Op.update or back or not change.fields or not MOVED.search(str(error)):
                 raise
             self.tell("retry", change.ref, "it is not as it was planned for any more; planning it once more")
             await self._steps(change, await self._again(change))
