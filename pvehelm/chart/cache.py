@@ -89,6 +89,8 @@ def save(place: Path | None, name: str, body: bytes) -> None:
 
 
 def _prune(place: Path) -> None:
-    entries = sorted(place.glob("*.bin"), key=lambda path: path.stat().st_mtime, reverse=True)
+    entries = list(place.glob("*.bin"))
+    if len(entries) > _KEEP:
+        entries.sort(key=lambda path: path.stat().st_mtime, reverse=True)
     for path in entries[_KEEP:]:
         path.unlink(missing_ok=True)

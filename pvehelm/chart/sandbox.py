@@ -322,8 +322,10 @@ def _receive(descriptor: int) -> bytes:
 
 def _child(work: Work, limits: Limits, bounds: list[tuple[int, int]], read: int, write: int) -> NoReturn:
     code = 1
-    # What is there already is not looked through for garbage: it would have to be copied for that.
+    # What is there already is not looked through for garbage: it would have to be copied for that. And templates are
+    # made of many small things that stay.
     gc.freeze()
+    gc.set_threshold(50_000)
     try:
         _confine(bounds, read, write)
         _on_large_stack(lambda: _jobs(work, limits, read, write), limits)
