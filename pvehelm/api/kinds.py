@@ -57,9 +57,9 @@ class Kinds:
 
         Raises NotFoundError with a suggestion, or naming the releases that have the kind when this one lacks it.
         """
-        known = self._found.get(name)
-        if known is not None:
-            return known
+        again = self._found.get(name)
+        if again is not None:
+            return again
         found = self._words.get(name.lower())
         if found is None:
             close = suggest(name.lower(), self._words)

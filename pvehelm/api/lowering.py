@@ -219,7 +219,7 @@ class Lowering:
         if value is None:
             self.put(slot, None, path)
             return
-        known = dict(formats.subkeys(facts) or {})
+        known = formats.subkeys(facts) or {}
         if not isinstance(value, Mapping):
             try:
                 value = formats.parse(facts["format"], str(value))
@@ -266,7 +266,9 @@ class Lowering:
     def _allocation(self, options: dict[str, Any]) -> None:
         """``file: local-lvm:50`` means a new volume of 50 GiB: ``storage`` and ``size``."""
         key = VOLUME_KEY[self.flavour]
-        found = re.fullmatch(r"([A-Za-z][A-Za-z0-9._-]*):([0-9]+(?:\.[0-9]+)?)", str(options.get(key) or ""))
+        if not options.get(key):
+            return
+        found = re.fullmatch(r"([A-Za-z][A-Za-z0-9._-]*):([0-9]+(?:\.[0-9]+)?)", str(options[key]))
         if found:
             del options[key]
             options.setdefault("storage", found[1])

@@ -23,6 +23,8 @@ ANNOTATIONS = {
     "helm.sh/hook-delete-policy": "hookDeletePolicy",
 }
 _OLD = {"test-success": TEST}
+# Where a resource may say something of hooks.
+_SAYS = frozenset({*ANNOTATIONS.values(), "annotations"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,8 @@ def hook_of(metadata: Mapping[str, Any]) -> Hook | None:
 
 def problems(metadata: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str, str]]:
     """What is wrong with what a resource says of hooks: path in the manifest, what, hint."""
+    if not _SAYS.intersection(metadata):
+        return
     events = words(_told(metadata, "hook"))
     for key, known in (("hook", (*EVENTS, *_OLD)), ("hookDeletePolicy", POLICIES)):
         for word in words(_told(metadata, key)):

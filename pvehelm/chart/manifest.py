@@ -264,11 +264,10 @@ class _Reader:
         if data is None or data.get("name") is None:
             self.bad(at.nearest(("metadata", "name")), "metadata.name is missing")
         for key, value in (data or {}).items():
-            place = at.nearest(("metadata", key))
             if key not in METADATA_KEYS:
                 meant = suggest(key, METADATA_KEYS)
                 self.bad(
-                    place,
+                    at.nearest(("metadata", key)),
                     f"unknown key {key!r} in metadata",
                     f"did you mean {meant!r}?" if meant else "known are " + ", ".join(METADATA_KEYS),
                 )
@@ -280,19 +279,20 @@ class _Reader:
         return {key: value for key, value in (data or {}).items() if value is not None}
 
     def metadatum(self, key: str, value: Any, at: Sources) -> None:
-        place = at.nearest(("metadata", key))
         types, noun = _SHAPES[key]
         fits = isinstance(value, types) and not (isinstance(value, bool) and types is int)
         if not fits:
             hint = f'quote it: {key}: "{value}"' if types is not dict and _scalar(value) and key != "hookWeight" else ""
-            self.bad(place, f"metadata.{key} is {noun}, not {_noun(value)}", hint)
+            self.bad(at.nearest(("metadata", key)), f"metadata.{key} is {noun}, not {_noun(value)}", hint)
         elif key in ("name", "namespace"):
             if not value or value != value.strip() or _CONTROL.search(value):
-                self.bad(place, f"metadata.{key} {value!r} is empty, or holds line breaks or blanks at its ends")
+                what = f"metadata.{key} {value!r} is empty, or holds line breaks or blanks at its ends"
+                self.bad(at.nearest(("metadata", key)), what)
         elif key == "lifecycle" and value not in LIFECYCLES:
             meant = suggest(value, LIFECYCLES)
             hint = f"did you mean {meant!r}?" if meant else ""
-            self.bad(place, f"metadata.lifecycle {value!r} is not one of {', '.join(LIFECYCLES)}", hint)
+            what = f"metadata.lifecycle {value!r} is not one of {', '.join(LIFECYCLES)}"
+            self.bad(at.nearest(("metadata", key)), what, hint)
         elif key in ("labels", "annotations"):
             for name, text in value.items():
                 if not isinstance(text, str):

@@ -55,10 +55,11 @@ async def decide(
     client = await ctx.connect()
     kinds = ctx.kinds
     reader = reader or Reader(client)
-    begin(ctx.store.inventory(key), kinds.get, reader)
+    everything = ctx.store.inventory(key)
+    begin(everything, kinds.get, reader)
     await _valid(kinds, desire.resources)
     plain, runs = hooks.of(desire, options)
-    inventory = hooks.apart(ctx.store.inventory(key), runs)
+    inventory = hooks.apart(everything, runs)
     if new is not None:
         inventory = Inventory({ref: owned for ref, owned in inventory.entries.items() if ref not in new.entries})
     allowed = options.allowed.named(kinds.ref)
@@ -102,7 +103,7 @@ async def decide(
     )
     missing = await missing_pools(desire, reader, create=options.create_namespace)
     if new is None:
-        weaver = hooks.Weaver(kinds, ctx.store.inventory(key), allowed, secrets, reader, key)
+        weaver = hooks.Weaver(kinds, everything, allowed, secrets, reader, key)
         made = await _with_runs(ctx, key, made, desire, options, weaver, observed, inventory)
     missing += await _missing_rights(client, ctx.schema, made, reader, inventory)
     if missing:
@@ -125,10 +126,12 @@ async def _with_runs(
     inventory: Inventory,
 ) -> Plan:
     """The plan with what is run before, among and after its changes; as it is where there is nothing to do at all."""
+    plain, runs = hooks.of(desire, options)
+    if not (runs or options.snapshot or options.backup or options.wait):
+        return made
     release = ctx.store.find(key)
     if made.empty and release is not None and same_input(release.current, desire):
         return made
-    plain, runs = hooks.of(desire, options)
     first: list[Change] = []
     if options.snapshot or options.backup:
         backup = options.backup_storage if options.backup else None

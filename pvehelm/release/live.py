@@ -35,10 +35,13 @@ class Reader:
         return len(self._asked)
 
     async def __call__(self, path: str, **params: Any) -> Any:
-        key = f"{path}?{sorted(params.items())}"
-        if key not in self._asked:
-            self._asked[key] = asyncio.ensure_future(self.client.get(path, params or None))
-        answer = await asyncio.shield(self._asked[key])
+        key = f"{path}?{sorted(params.items())}" if params else path
+        asked = self._asked.get(key)
+        if asked is None:
+            asked = self._asked[key] = asyncio.ensure_future(self.client.get(path, params or None))
+        elif asked.done():
+            return asked.result()
+        answer = await asyncio.shield(asked)
         # Whoever waits for a connection goes first: what is made of an answer can wait, the network shall not.
         await asyncio.sleep(0)
         return answer
@@ -46,7 +49,7 @@ class Reader:
     def know(self, path: str, answer: Any) -> None:
         """Take ``answer`` for ``GET path`` instead of asking; what was begun to be read is read once more."""
         self.early.clear()
-        self._asked[f"{path}?[]"] = asyncio.ensure_future(_ready(answer))
+        self._asked[path] = asyncio.ensure_future(_ready(answer))
 
     def forget(self) -> None:
         self._asked.clear()
@@ -270,18 +273,21 @@ async def _left_behind(
 ) -> None:
     """What the inventory owns beside the desired: resources no longer wanted, and keys that changed."""
 
-    async def one(owned: Owned) -> None:
-        if owned.ref in observed.renamed.values():
-            return
+    renamed = set(observed.renamed.values())
+    left: list[tuple[Owned, dict[str, Live | None]]] = []
+    for owned in inventory:
         wanted = desired.get(owned.ref)
+        if owned.ref in renamed:
+            continue
         if wanted is None:
-            observed.live[owned.ref] = await _read(kinds(owned.kind), owned.identifier, reader)
+            left.append((owned, observed.live))
         elif (owned.kind not in GUEST_KINDS and not _same_key(wanted, owned)) or (
             owned.kind in GUEST_KINDS and wanted.wanted.key.get("vmid") not in (None, owned.identifier.get("vmid"))
         ):
-            observed.old[owned.ref] = await _read(kinds(owned.kind), owned.identifier, reader)
-
-    await asyncio.gather(*(one(owned) for owned in inventory.entries.values()))
+            left.append((owned, observed.old))
+    found = await asyncio.gather(*(_read(kinds(owned.kind), owned.identifier, reader) for owned, _ in left))
+    for (owned, where), live in zip(left, found, strict=True):
+        where[owned.ref] = live
 
 
 def _same_key(one: Desired, owned: Owned) -> bool:
@@ -318,8 +324,8 @@ def _is_other(item: Desired, live: Live) -> bool:
     """Whether a leaf differs that only a new object can have."""
     now = leaves(live.fields)
     return any(
-        item.kind.refusal(leaf, now.get(leaf), value, live) == "create-only"
-        and not item.kind.same(leaf, value, now.get(leaf))
+        not item.kind.same(leaf, value, now.get(leaf))
+        and item.kind.refusal(leaf, now.get(leaf), value, live) == "create-only"
         for leaf, value in leaves(item.wanted.fields).items()
     )
 
