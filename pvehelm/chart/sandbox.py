@@ -21,7 +21,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -300,8 +300,9 @@ def _mib(size: int) -> str:
     return f"{size // (1024 * 1024)} MiB"
 
 
-def _send(descriptor: int, body: bytes, *more: bytes) -> None:
-    for part in (_HEAD.pack(len(body)) + body, *more):
+def _send(descriptor: int, *message: bytes, then: Iterable[bytes] = ()) -> None:
+    """A message, whole or in parts, and what comes after it."""
+    for part in (_HEAD.pack(sum(map(len, message))), *message, *then):
         view = memoryview(part)
         while view:
             view = view[os.write(descriptor, view) :]
@@ -361,13 +362,14 @@ def _jobs(work: Work, limits: Limits, read: int, write: int) -> None:
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_CPU, (soft if hard < 0 else min(soft, hard), hard))
         data, texts = work(job, ask)
+        body = json.dumps(data).encode()
         bodies = {name: text.encode("utf-8", "surrogatepass") for name, text in texts.items()}
-        body = json.dumps(data)
         # Another job shall have the whole of the limits again.
         seconds, memory = spent()
         more = seconds < limits.cpu_seconds * (_LIVES - 2) and memory - before < limits.memory // 8
         sizes = {name: len(text) for name, text in bodies.items()}
-        _send(write, f'["done", {body}, {json.dumps(more)}, {json.dumps(sizes)}]'.encode(), *bodies.values())
+        tail = f", {json.dumps(more)}, {json.dumps(sizes)}]".encode()
+        _send(write, b'["done", ', body, tail, then=bodies.values())
 
 
 def _on_large_stack(work: Callable[[], None], limits: Limits) -> None:
