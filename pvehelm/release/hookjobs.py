@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pvehelm.api.hookkinds import HookKind
 from pvehelm.chart import condition
 from pvehelm.errors import PvehelmError
+from pvehelm.release.addresses import Address, barred, configured, of_others
 from pvehelm.release.hookrun import Guest, Job, Skipped
 from pvehelm.release.observe import answers, has_agent, observe
 from pvehelm.release.reach import HttpProbe, http_request, tcp
@@ -247,9 +248,10 @@ async def _check(job: Job, what: str, attempt: Callable[[str, float], str]) -> N
     ref = str(job.fields["guest"])
     why = ""
     tries = 0
+    others = {} if job.fields.get("address") else await of_others(job.client, job.ctx.store, job.key)
     while True:
         tries += 1
-        address = await _address(job, ref)
+        address = await _address(job, ref, others)
         lacks = "it has no address yet"
         if address:
             seconds = max(0.5, min(ATTEMPT, job.left))
@@ -267,10 +269,11 @@ async def _check(job: Job, what: str, attempt: Callable[[str, float], str]) -> N
         await job.pause(float(job.fields.get("interval") or min(5.0, 0.5 * tries)))
 
 
-async def _address(job: Job, ref: str) -> str:
-    """The address of the guest (on the network device that the spec names), '' while it has none.
+async def _address(job: Job, ref: str, others: Mapping[Address, str]) -> str:
+    """The address of the guest (on the network device that the spec names), or the one that the user allowed to be
+    asked in its place; '' while it has none.
 
-    Raises Skipped where there is no such guest.
+    Raises Skipped where there is no such guest, PvehelmError where it has only addresses of ``others``.
     """
     owned = job.inventory.get(ref)
     if owned is None:
@@ -282,8 +285,19 @@ async def _address(job: Job, ref: str) -> str:
     name = job.fields.get("network")
     if name and name not in document["config"]:
         raise PvehelmError(f"{ref} has no network device {name}")
-    listed = networks.get(name, []) if name else document["status"]["addresses"]
-    return str(listed[0]) if listed else ""
+    if job.fields.get("address"):
+        return str(job.fields["address"])
+    for device in [name] if name else list(networks):
+        # What the configuration says is nobody's word but the release's own.
+        listed = configured(document["config"], device) or networks.get(device, ()) if networks else ()
+        reasons = {address: barred(address, others) for address in listed}
+        for address, why in reasons.items():
+            if not why:
+                return address
+        for address, why in reasons.items():
+            hint = "spec.address names an address outright, with --allow-privileged address"
+            raise PvehelmError(f"{ref} has the address {address} on {device}, {why}: checks do not go there", hint=hint)
+    return ""
 
 
 # -- waiting ---------------------------------------------------------------------------------------------------

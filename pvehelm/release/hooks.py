@@ -307,7 +307,8 @@ def calls(change: Change, inventory: Inventory) -> Iterator[Step]:
 
 def describe(kind: str, fields: Mapping[str, Any]) -> str:
     """What running a hook does, in a few words; nothing secret, since references stay references."""
-    guest = str(fields.get("guest") or ", ".join(fields.get("guests") or ()) or "every guest of the release")
+    named = fields.get("address") or fields.get("guest") or ", ".join(fields.get("guests") or ())
+    guest = str(named or "every guest of the release")
     if kind == "GuestExec":
         command = fields["command"]
         line = command[2] if command[:2] == ["/bin/sh", "-c"] else " ".join(command)

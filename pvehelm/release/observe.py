@@ -8,13 +8,13 @@ manager has it in, '' without HA). Other kinds have an empty status.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pvehelm.api.kind import Kind, Live
 from pvehelm.errors import ApiError
+from pvehelm.release.addresses import configured, is_usable
 from pvehelm.release.inventory import GUEST_KINDS, Owned
 from pvehelm.release.live import Reader
 
@@ -114,26 +114,8 @@ def _networks(kind: str, live: Live, interfaces: Iterable[tuple[str, list[str]]]
         if not isinstance(net, Mapping):
             continue
         told = by_mac.get(str(net.get(MAC_KEY[kind]) or "").lower())
-        usable = [address for address in (told if told is not None else _static(live, name)) if is_usable(address)]
+        usable = [
+            address for address in (told if told is not None else configured(live.fields, name)) if is_usable(address)
+        ]
         found[name] = sorted(usable, key=lambda address: ":" in address)
     return found
-
-
-def _static(live: Live, name: str) -> list[str]:
-    """The addresses that the configuration gives a device."""
-    source = live.fields.get(f"ipconfig{name[3:]}") or live.fields.get(name)
-    if not isinstance(source, Mapping):
-        return []
-    values = [str(source.get(key) or "") for key in ("ip", "ip6")]
-    return [value.partition("/")[0] for value in values if "/" in value]
-
-
-def is_usable(address: str) -> bool:
-    """Whether an address can be reached from outside: neither loopback nor link-local, multicast or unspecified."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    # A guest says of itself where it is: it must not name this machine in the dress of IPv6.
-    parsed = getattr(parsed, "ipv4_mapped", None) or parsed
-    return not (parsed.is_loopback or parsed.is_link_local or parsed.is_multicast or parsed.is_unspecified)

@@ -6,6 +6,7 @@ Redirects are not followed, and of an answer only its status and whether it hold
 
 from __future__ import annotations
 
+import errno
 import http.client
 import socket
 import ssl
@@ -104,5 +105,18 @@ def _reason(error: Exception) -> str:
 
 
 def connect(address: str, port: int, seconds: float) -> socket.socket:
-    """A connection through this machine's network. Raises OSError."""
+    """A connection through this machine's network, but not to this machine itself. Raises OSError."""
+    for family, kind, _, _, place in socket.getaddrinfo(address, port, type=socket.SOCK_STREAM):
+        if kind == socket.SOCK_STREAM and _is_here(family, place):
+            raise PermissionError(errno.EACCES, "the address is this machine's own")
     return socket.create_connection((address, port), seconds)
+
+
+def _is_here(family: int, place: Any) -> bool:
+    """Whether an address is one of this machine: then it is also where it would be reached from. Nothing is sent."""
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(place)
+        except OSError:
+            return False
+        return bool(probe.getsockname()[0] == place[0])
