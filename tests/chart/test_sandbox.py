@@ -133,7 +133,7 @@ def test_processor_time() -> None:
         while True:
             pass
 
-    assert "processor limit of 1 s" in stopped(work)
+    assert "processor limit of 1 s" in stopped(work, replace(SMALL, wall_seconds=120))
 
 
 def test_wall_clock() -> None:
