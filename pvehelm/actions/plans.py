@@ -57,6 +57,7 @@ async def apply_plan(ctx: Context, saved: Document, *, timeout: float | None = N
             f"the plan is for another cluster than context {ctx.name} is for",
             hint="--context names the context; pvehelm context list shows them",
         )
+    saved.require_ours(ctx.store.hmac_matches)
     ctx.namespace = saved.key.namespace
     desire = saved.wanted(lambda sealed: ctx.store.keys.get(purpose="open the plan's secrets").open(sealed))
     options: dict[str, Any] = {"timeout": timeout} if timeout is not None else {}

@@ -3,7 +3,8 @@
 It is applied exactly, or refused with a list of what moved since. It holds what the release shall be (the rendered
 manifests, the values, where the chart came from), how to go about it, the plan for people, and beside each other what
 was owned, what the server had, field by field, and a keyed fingerprint of every secret. Secrets themselves are
-references; those that were plain in the values are in it only sealed with the store's key.
+references; those that were plain in the values are in it only sealed with the store's key. It is signed with the same
+key: its digest finds what was changed by accident, its signature what somebody else wrote.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from pvehelm import __version__
 from pvehelm.api.kind import leaves
 from pvehelm.chart.manifest import parse
-from pvehelm.errors import InvalidError, Problem, RefusedError
+from pvehelm.errors import InvalidError, Problem, RefusedError, StoreError
 from pvehelm.release.compare import is_fingerprint
 from pvehelm.release.decide import Decision
 from pvehelm.release.desire import Desire, Options
@@ -31,6 +32,9 @@ FORMAT = "pvehelm.plan/1"
 # What the server may change without touching the configuration of a guest that the plan leaves as it is.
 PASSING = ("power", "node")
 TEMPLATE = " (template)"
+# What is not covered by the digest; what the signature is of, beside other fingerprints of the same key.
+SEALS = ("digest", "signature")
+SIGNED = "saved plan "
 Digest = Callable[[str], str]
 
 
@@ -55,6 +59,9 @@ class Document:
     by: str = ""
     pve: str = ""
     version: str = __version__
+    # Of all of the above, and the digest's keyed fingerprint.
+    digest: str = ""
+    signature: str = ""
 
     @classmethod
     def make(
@@ -73,7 +80,7 @@ class Document:
         pve: str = "",
     ) -> Document:
         """The document of a decision. ``digest`` fingerprints secrets, ``seal`` encrypts them."""
-        return cls(
+        made_here = cls(
             key=key,
             uid=uid,
             action=desire.action,
@@ -94,11 +101,13 @@ class Document:
             by=by,
             pve=pve,
         )
+        whole = _digest(made_here._data())
+        return replace(made_here, digest=whole, signature=digest(SIGNED + whole))
 
     def to_text(self) -> str:
-        """The document as JSON, with a digest over all of it."""
-        data = self._data()
-        return json.dumps({**data, "digest": _digest(data)}, indent=1, ensure_ascii=False, default=str) + "\n"
+        """The document as JSON, with the digest over all of it and its signature."""
+        data = {**self._data(), **{name: getattr(self, name) for name in SEALS}}
+        return json.dumps(data, indent=1, ensure_ascii=False, default=str) + "\n"
 
     def _data(self) -> dict[str, Any]:
         record = self.desire["record"]
@@ -109,7 +118,7 @@ class Document:
             "plan": self.plan["digest"],
         }
         data: dict[str, Any] = {"format": FORMAT, "release": self.key.to_json(), "pinned": pinned}
-        own = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "key"}
+        own = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in ("key", *SEALS)}
         made: dict[str, Any] = json.loads(json.dumps({**data, **own}, default=_jsonable))
         return made
 
@@ -124,12 +133,30 @@ class Document:
             raise InvalidError(f"{file} is no saved plan", hint="pvehelm plan upgrade ... --out FILE writes one")
         if data["format"] != FORMAT:
             raise InvalidError(f"{file}: {data['format']} is of another version of pvehelm", hint="make the plan anew")
-        digest = data.pop("digest", "")
-        if digest != _digest(data):
+        seals: dict[str, Any] = {name: str(data.pop(name, "")) for name in SEALS}
+        if seals["digest"] != _digest(data):
             raise InvalidError(f"{file} was changed after it was written", hint="make the plan anew")
         known = {one.name for one in fields(cls)}
         given = {name: value for name, value in data.items() if name in known}
-        return cls(key=ReleaseKey.from_json(data["release"]), **given)
+        return cls(key=ReleaseKey.from_json(data["release"]), **given, **seals)
+
+    def require_ours(self, matches: Callable[[str, str], bool]) -> None:
+        """Raise RefusedError unless the document was signed with this store's key, as ``matches`` says (StoreError for
+        another key)."""
+        hint = "make the plan anew with this store, or set PVEHELM_KEY to the key of the store that it was made with"
+        if not self.signature:
+            raise RefusedError(f"the saved plan of {self.key.name} is not signed", hint=hint)
+        try:
+            ours = matches(self.signature, SIGNED + self.digest)
+        except StoreError as error:
+            raise RefusedError(
+                f"the saved plan of {self.key.name} was made with another store, whose key is not here",
+                [Problem("", str(error))],
+                hint=hint,
+            ) from None
+        if not ours:
+            what = f"the saved plan of {self.key.name} was not written by pvehelm: its signature is of something else"
+            raise RefusedError(what, hint="make the plan anew, and ask who changed it")
 
     def wanted(self, unseal: Callable[[bytes], str]) -> Desire:
         """What the release shall be, as it was when the plan was made."""

@@ -180,3 +180,29 @@ spec: { duration: 0s }
     assert "pre-delete:Wait/pause: run done" in lab.run("apply-plan", str(path), "--yes").err
     assert not lab.guests()
     lab.sound()
+
+
+def test_a_forged_document_is_refused(lab: Lab) -> None:
+    from pvehelm.release import document
+
+    path = saved(lab, "install", "web", lab.chart(VM))
+    data = json.loads(path.read_text().replace("1024", "9999"))
+    seals = {name: data.pop(name) for name in document.SEALS}
+    data["options"]["allowed"]["privileged"] = ["all"]
+    forged = {**data, **seals, "digest": document._digest(data)}
+    path.write_text(json.dumps(forged))
+    assert "its signature is of something else" in lab.run("apply-plan", str(path), code=3).err
+    del forged["signature"]
+    path.write_text(json.dumps(forged))
+    assert "is not signed" in lab.run("apply-plan", str(path), code=3).err
+    assert not lab.guests()
+
+
+def test_a_document_of_another_store_is_refused(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = saved(lab, "install", "web", lab.chart(VM))
+    monkeypatch.setenv("PVEHELM_KEY", "another key than that of this store")
+    refused = lab.run("apply-plan", str(path), code=3)
+    assert "was made with another store" in refused.err
+    assert "PVEHELM_KEY" in refused.err
+    monkeypatch.delenv("PVEHELM_KEY")
+    lab.run("apply-plan", str(path))
