@@ -6,8 +6,10 @@ import os
 import re
 import stat
 import zlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pvehelm.chart import ignore
 from pvehelm.errors import InvalidError, Problem
@@ -18,10 +20,28 @@ MAX_FILES = 10_000
 MAX_RATIO = 200
 RATIO_FREE = 10 << 20
 MAX_NESTED = 10
+MAX_PATH = 1024
+MAX_NAME = 255
+MAX_HEADER = 64 << 10
+MAX_MEMBERS = 1000
 
 _MIB = 1 << 20
 _DRIVE = re.compile(r"[A-Za-z]:")
-_ODD = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
+
+
+def _shown(path: str) -> str:
+    """A name as it may be printed: it may hold bytes that are no text, or commands to a terminal."""
+    shown = path if path.isprintable() else path.encode("unicode_escape").decode()
+    return shown if len(shown) <= 400 else f"{shown[:400]}..."
+
+
+def _odd(path: str) -> str:
+    """What is wrong with the name of a file, wherever it is unpacked; "" if nothing is."""
+    if not path.isprintable() or "\\" in path:
+        return "the name holds characters that a chart's files may not have"
+    if len(path.encode()) > MAX_PATH or any(len(name.encode()) > MAX_NAME for name in path.split("/")):
+        return f"the name is too long: {MAX_PATH} bytes, and {MAX_NAME} from one slash to the next, are the most"
+    return ""
 
 
 @dataclass
@@ -32,6 +52,10 @@ class Budget:
     files: int = MAX_FILES
     nested: int = 0
     problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def spent(self) -> bool:
+        return self.files < 0 or self.total < 0
 
     def take(self, where: str, size: int) -> bool:
         """Account for one file; False (and a problem, once) when it is beyond a bound."""
@@ -46,7 +70,7 @@ class Budget:
             self.problems.append(Problem(where, f"a chart may have {MAX_FILES:,} files, and this is one more"))
         if self.total < 0 <= self.total + size:
             self.problems.append(Problem(where, f"with this file the chart exceeds {MAX_TOTAL // _MIB} MiB"))
-        return self.files >= 0 and self.total >= 0
+        return not self.spent
 
 
 def read_directory(root: Path, budget: Budget) -> dict[str, bytes]:
@@ -61,6 +85,8 @@ def read_directory(root: Path, budget: Budget) -> dict[str, bytes]:
             budget.problems.extend(error.problems)
     walk = _Walk(root, Path(os.path.realpath(root)), ignore.with_defaults(rules), budget)
     walk.folder(root, "", ())
+    for path, what in _clashes(walk.found):
+        walk.bad(path, what)
     return dict(sorted(walk.found.items()))
 
 
@@ -73,9 +99,7 @@ class _Walk:
         self.found: dict[str, bytes] = {}
 
     def bad(self, path: str, what: str, hint: str = "") -> None:
-        # A name may hold bytes that are no text; a message must be printable all the same.
-        where = str(self.root / path).encode("utf-8", "backslashreplace").decode()
-        self.budget.problems.append(Problem(where, what, hint))
+        self.budget.problems.append(Problem(_shown(str(self.root / path)), what, hint))
 
     def folder(self, folder: Path, prefix: str, above: tuple[str, ...]) -> None:
         real = os.path.realpath(folder)
@@ -93,7 +117,7 @@ class _Walk:
                 self.entry(entry, path, (*above, real))
             except OSError as error:
                 self.bad(path, f"cannot be read: {error.strerror}")
-            if self.budget.files < 0 or self.budget.total < 0:
+            if self.budget.spent:
                 return
 
     def entry(self, entry: os.DirEntry[str], path: str, above: tuple[str, ...]) -> None:
@@ -103,8 +127,9 @@ class _Walk:
             directory = False
         if self.rules.ignores(path, directory=directory):
             return
-        if _ODD.search(path):
-            self.bad(path, "the name holds characters that a chart's files may not have")
+        odd = _odd(path)
+        if odd:
+            self.bad(path, odd)
             return
         if entry.is_symlink():
             target = Path(os.path.realpath(entry.path))
@@ -120,6 +145,24 @@ class _Walk:
         elif self.budget.take(str(self.root / path), entry.stat().st_size):
             content = _bounded(Path(entry.path), MAX_FILE)
             self.found[path] = content
+
+
+def _clashes(found: Mapping[str, bytes]) -> Iterator[tuple[str, str]]:
+    """Files that cannot lie beside each other everywhere: what one system tells apart is one file to another."""
+    import unicodedata
+
+    known: dict[str, str] = {}
+    folders: set[str] = set()
+    for path in found:
+        plain = path.casefold() if path.isascii() else unicodedata.normalize("NFC", path).casefold()
+        if plain in known:
+            yield path, f"some systems take it for the same file as {known[plain]}"
+        known[plain] = path
+        above = plain.rpartition("/")[0]
+        while above and above not in folders:
+            folders.add(above)
+            above = above.rpartition("/")[0]
+    yield from ((known[plain], "is a file and a folder") for plain in known if plain in folders)
 
 
 def _bounded(path: Path, limit: int) -> bytes:
@@ -138,37 +181,63 @@ def read_archive(data: bytes, *, name: str, budget: Budget) -> dict[str, bytes]:
         budget.problems.append(Problem(name, f"archives within archives, more than {MAX_NESTED}"))
         return {}
     found: dict[str, bytes] = {}
+    top = ""
     try:
         plain = gunzip(data, budget.total + RATIO_FREE)
-        with tarfile.open(fileobj=io.BytesIO(plain), mode="r:") as archive:
+        with tarfile.open(fileobj=io.BytesIO(plain), mode="r:", tarinfo=_member_class()) as archive:
             for count, member in enumerate(archive):
                 if count > 2 * MAX_FILES:
                     raise ValueError(f"more than {2 * MAX_FILES:,} entries")
-                path = _member_path(member, found, name, budget)
+                path = _member_path(member, found, name, budget, top)
                 if path is None:
                     continue
+                top = top or member.name.removeprefix("./").lstrip("/").partition("/")[0]
                 if not budget.take(f"{name}:{path}", member.size):
-                    if budget.files < 0 or budget.total < 0:
+                    if budget.spent:
                         break
                     continue
                 content = archive.extractfile(member)
                 found[path] = content.read(MAX_FILE) if content else b""
                 if len(found[path]) != member.size:
                     raise ValueError(f"{path} is cut off")
+            # To tarfile a damaged header is the end of the archive.
+            if plain[archive.offset : archive.offset + tarfile.BLOCKSIZE].strip(b"\0") and not budget.problems:
+                raise ValueError("it is damaged")
     except (tarfile.TarError, zlib.error, EOFError, ValueError, OverflowError, RecursionError) as error:
         hint = "a chart's package is made with 'pvehelm package'"
         budget.problems.append(Problem(name, f"not a chart archive: {error}", hint))
+    budget.problems.extend(Problem(f"{name}:{_shown(path)}", what) for path, what in _clashes(found))
     if not found and not budget.problems:
         budget.problems.append(Problem(name, "the archive holds no files"))
     return dict(sorted(found.items()))
 
 
-def _member_path(member: object, found: dict[str, bytes], name: str, budget: Budget) -> str | None:
-    """Where a member belongs below the top folder; None for folders and for what is refused (with a problem)."""
+def _member_class() -> Any:
+    """tarfile's member, but with extended headers (names, mostly) as large as honest ones are."""
+    import tarfile
+
+    extended = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
+    extended += (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+
+    class Member(tarfile.TarInfo):
+        @classmethod
+        def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Member:
+            member = super().frombuf(buf, encoding, errors)
+            if member.type in extended and member.size > MAX_HEADER:
+                raise ValueError(f"an extended header has {member.size:,} bytes")
+            return member
+
+    return Member
+
+
+def _member_path(member: object, found: dict[str, bytes], name: str, budget: Budget, top: str) -> str | None:
+    """Where a member belongs below the top folder; None for folders and for what is refused (with a problem).
+
+    ``top`` is the top folder of the members before it, if there are any.
+    """
     import tarfile
 
     assert isinstance(member, tarfile.TarInfo)
-    shown = member.name.encode("utf-8", "backslashreplace").decode()
     parts = member.name.split("/")
     what = ""
     if member.isdir():
@@ -177,7 +246,9 @@ def _member_path(member: object, found: dict[str, bytes], name: str, budget: Bud
         what = "is a link; a chart's archive holds files only"
     elif not member.isreg() or member.issparse():
         what = "is no regular file"
-    elif _ODD.search(member.name) or _DRIVE.match(member.name) or any(_DRIVE.match(part) for part in parts[:2]):
+    elif _odd(member.name):
+        what = _odd(member.name)
+    elif any(_DRIVE.match(part) for part in parts[:2]):
         what = "has a name that a chart's files may not have"
     elif member.name.startswith("/"):
         what = "has an absolute path"
@@ -186,13 +257,13 @@ def _member_path(member: object, found: dict[str, bytes], name: str, budget: Bud
     elif member.size < 0:
         what = "has a negative size"
     parts = [part for part in parts if part not in ("", ".")]
-    if not what and len(parts) < 2:
+    if not what and (len(parts) < 2 or parts[0] != (top or parts[0])):
         what = "stands outside the chart's folder"
     path = "/".join(parts[1:])
     if not what and path in found:
         what = "is in the archive twice"
     if what:
-        budget.problems.append(Problem(f"{name}:{shown}", what))
+        budget.problems.append(Problem(f"{name}:{_shown(member.name)}", what))
         return None
     return path
 
@@ -202,18 +273,23 @@ def gunzip(data: bytes, limit: int) -> bytes:
     if data[:2] != b"\x1f\x8b":
         raise ValueError("it is not compressed with gzip")
     out = bytearray()
-    rest = data
-    while rest[:2] == b"\x1f\x8b":
+    at = members = 0
+    while data[at : at + 2] == b"\x1f\x8b":
+        members += 1
+        if members > MAX_MEMBERS:
+            raise ValueError(f"it is made of more than {MAX_MEMBERS:,} pieces")
         stream = zlib.decompressobj(wbits=31)
         while not stream.eof:
-            piece = stream.decompress(rest, 1 << 20)
-            rest = stream.unconsumed_tail
-            if not piece and not rest and not stream.eof:
-                raise ValueError("it is cut off")
-            out += piece
+            fed = stream.unconsumed_tail
+            if not fed:
+                fed = data[at : at + _MIB]
+                at += len(fed)
+                if not fed:
+                    raise ValueError("it is cut off")
+            out += stream.decompress(fed, _MIB)
             if len(out) > limit:
                 raise ValueError(f"it holds more than {limit // _MIB} MiB")
             if len(out) > RATIO_FREE and len(out) > MAX_RATIO * len(data):
                 raise ValueError(f"it grows more than {MAX_RATIO}-fold, as decompression bombs do")
-        rest = stream.unused_data
+        at -= len(stream.unused_data)
     return bytes(out)
