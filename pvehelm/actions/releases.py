@@ -338,18 +338,22 @@ def unlock(ctx: Context, name: str) -> bool:
 @action("read", "diff")
 async def diff_live(ctx: Context, name: str, options: Options | None = None) -> Result:
     """What differs between a deployed release and the server."""
+    import asyncio
+
+    from pvehelm.release.decide import look_ahead
     from pvehelm.release.desire import Options, back_to, last_deployed
     from pvehelm.release.pipeline import run
 
     key = ctx.key(name)
-    release = ctx.store.get(key)
+    release = ctx.store.get(key, bodies=False)
     if release.current.status is Status.uninstalled:
         raise NotFoundError(
             f"release {name!r} is uninstalled", hint=f"pvehelm rollback {name} N brings a revision of it back"
         )
-    current = last_deployed(ctx, key) or release.current
-    desire = replace(back_to(current), action="diff")
-    return await run(ctx, key, desire, replace(options or Options(), dry_run=True))
+    ahead = await look_ahead(ctx, key)
+    current = last_deployed(ctx, key) or ctx.store.revision(key, release.current.number)
+    desire = replace(await asyncio.to_thread(back_to, current), action="diff")
+    return await run(ctx, key, desire, replace(options or Options(), dry_run=True), ahead=ahead)
 
 
 @action("read", "diff-revisions")

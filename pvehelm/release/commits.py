@@ -22,8 +22,9 @@ from pvehelm.api.schema import Schema
 from pvehelm.errors import ApiError, Problem
 from pvehelm.release.bystanders import Exchange, cutting, waiting_interfaces, waiting_networks
 from pvehelm.release.event import Event
+from pvehelm.release.graph import order, ordered
 from pvehelm.release.inventory import GUEST_KINDS
-from pvehelm.release.plan import Allowed, Change, Observed, Op, Plan, circles, order
+from pvehelm.release.plan import Allowed, Change, Observed, Op, Plan
 
 if TYPE_CHECKING:
     from pvehelm.release.context import Context
@@ -156,7 +157,7 @@ def _groups(made: Plan, observed: Observed, kinds: Callable[[str], Kind]) -> dic
 def _add(changes: Sequence[Change], group: Group, schema: Schema, *, pending: bool) -> list[Change]:
     """The plan's changes with the group's own; two calls where one would have to come both before and after."""
     found = _placed(changes, group, schema, [group.acting], pending=pending)
-    if circles(found):
+    if ordered(found)[1]:
         going = [change for change in group.acting if change.op is Op.delete]
         coming = [change for change in group.acting if change.op is not Op.delete]
         found = _placed(changes, group, schema, [coming, going], pending=pending)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from pvehelm.api.kind import Kind, Live, Wanted, get_leaf, leaves
@@ -29,6 +30,15 @@ class Desired:
     @property
     def ref(self) -> str:
         return self.wanted.ref
+
+    @cached_property
+    def leaves(self) -> Mapping[str, Any]:
+        """The leaves that the manifest mentions."""
+        return leaves(self.wanted.fields)
+
+    def lowered(self, wanted: Wanted) -> Desired:
+        """The same resource, lowered to something else; itself where it is not."""
+        return self if wanted is self.wanted else Desired(self.kind, wanted, self.metadata, self.where)
 
     @property
     def lifecycle(self) -> str:
@@ -57,7 +67,7 @@ def compare(
 ) -> tuple[list[FieldChange], list[tuple[FieldChange, str]]]:
     """All leaves that have to change, and those that can't with the reason."""
     kind = one.kind
-    wanted, now = leaves(one.wanted.fields), leaves(live.fields)
+    wanted, now = one.leaves, leaves(live.fields)
     ignored = tuple(_dotted(str(path)) for path in one.metadata.get("ignoreChanges") or ())
     changed: list[FieldChange] = []
     for leaf, value in wanted.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -113,6 +114,17 @@ async def decide(
         kept = {resource.ref for resource in back_to(target).resources} if target else set()
         made = replace(made, refusals=(*made.refusals, *_irreversible(made, observed, kinds, kept)))
     return Decision(made, inventory, desired, observed, reader.requests)
+
+
+async def look_ahead(ctx: Context, key: ReleaseKey, reader: Reader | None = None) -> Reader:
+    """A reader that has asked for what the release owns: where nothing will be done and so no lease is taken, that is
+    read while charts are rendered and manifests parsed."""
+    reader = reader or Reader(await ctx.connect())
+    begin(ctx.store.inventory(key), ctx.kinds.get, reader)
+    # The first question is on its way before the caller goes on to compute.
+    for _ in range(3):
+        await asyncio.sleep(0)
+    return reader
 
 
 async def _with_runs(

@@ -58,25 +58,22 @@ def image_volume(key: Mapping[str, Any]) -> str:
     return str(key.get("volid") or f"{key.get('storage')}:{key.get('content')}/{key.get('filename')}")
 
 
-def order(changes: Sequence[Change]) -> list[Change]:
-    """Changes so that what is needed comes first, else as written; unchanged when they need each other in a circle."""
+def ordered(changes: Sequence[Change]) -> tuple[list[Change], list[str]]:
+    """Changes so that what is needed comes first, else as written, and no circle; where they need each other in a
+    circle, the changes as they are and the refs along it."""
     by_ref = {change.ref: change for change in changes}
     sorter = TopologicalSorter(
         {ref: [need for need in change.needs if need in by_ref] for ref, change in by_ref.items()}
     )
     try:
-        return [by_ref[ref] for ref in sorter.static_order()]
-    except CycleError:
-        return list(changes)
-
-
-def circles(changes: Sequence[Change]) -> list[list[str]]:
-    """A circle of needs, as the refs along it; empty when there is none."""
-    try:
-        TopologicalSorter({change.ref: change.needs for change in changes}).prepare()
+        return [by_ref[ref] for ref in sorter.static_order()], []
     except CycleError as error:
-        return [list(reversed(error.args[1]))]
-    return []
+        return list(changes), list(reversed(error.args[1]))
+
+
+def order(changes: Sequence[Change]) -> list[Change]:
+    """Changes so that what is needed comes first; as they are when they need each other in a circle."""
+    return ordered(changes)[0]
 
 
 def levels(changes: Sequence[Change]) -> list[list[Change]]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from pvehelm.api.kind import Kind, Live, leaves
 from pvehelm.chart.manifest import Resource
 from pvehelm.errors import InvalidError, Problem
+from pvehelm.release.compare import Desired, Observed
+from pvehelm.release.graph import image_volume
 from pvehelm.release.inventory import GUEST_KINDS, Inventory, Owned
-from pvehelm.release.plan import Desired, Observed
 from pvehelm.release.secrets import Secrets, has_secret, secret_key
 from pvehelm.release.validity import told
 
@@ -230,15 +232,13 @@ def _lower(
 
 def _bound(one: Desired, inventory: Inventory) -> Desired:
     """A guest with the VMID that this release knows it by."""
-    from dataclasses import replace
-
     owned = inventory.entries.get(one.ref)
     if owned is None or "vmid" not in owned.identifier:
         return one
     if one.wanted.key.get("vmid") not in (None, owned.identifier["vmid"]):
         return one
     key = {**one.wanted.key, "vmid": owned.identifier["vmid"]}
-    return Desired(one.kind, replace(one.wanted, key=key), one.metadata, one.where)
+    return one.lowered(replace(one.wanted, key=key))
 
 
 def _is_stranger(kind: Kind, owned: Owned, live: Live) -> bool:
@@ -299,8 +299,6 @@ def _same_key(one: Desired, owned: Owned) -> bool:
 async def _prepare(
     desired: Sequence[Desired], observed: Observed, reader: Reader, inventory: Inventory, replaced: frozenset[str]
 ) -> None:
-    from dataclasses import replace
-
     async def one(item: Desired) -> None:
         owned = inventory.get(item.ref)
         wanted = item.wanted
@@ -326,13 +324,11 @@ def _is_other(item: Desired, live: Live) -> bool:
     return any(
         not item.kind.same(leaf, value, now.get(leaf))
         and item.kind.refusal(leaf, now.get(leaf), value, live) == "create-only"
-        for leaf, value in leaves(item.wanted.fields).items()
+        for leaf, value in item.leaves.items()
     )
 
 
 def _volume(item: Desired) -> str:
-    from pvehelm.release.plan import image_volume
-
     return image_volume(item.wanted.key)
 
 
@@ -353,7 +349,7 @@ def _made_here(problem: Problem, item: Desired, made: set[str], volumes: set[str
 
 def _hash_secrets(desired: Iterable[Desired], observed: Observed, secrets: Secrets) -> None:
     for one in desired:
-        for leaf, value in leaves(one.wanted.fields).items():
+        for leaf, value in one.leaves.items():
             if value is not None and (has_secret(value) or one.kind.write_only(leaf)):
                 text = secret_key(value)
                 observed.hashes[text], observed.plain[text] = secrets.look(value)

@@ -23,6 +23,7 @@ from pvehelm.release.event import Event
 from pvehelm.release.hookrun import Runner
 from pvehelm.release.inventory import Inventory
 from pvehelm.release.lease import Lease
+from pvehelm.release.live import Reader
 from pvehelm.release.namespaces import missing_namespaces
 from pvehelm.release.plan import Plan
 from pvehelm.release.readiness import TIMEOUT as READY
@@ -53,15 +54,25 @@ class Result:
 Pin = Callable[[Decision], None]
 
 
-async def run(ctx: Context, key: ReleaseKey, desire: Desire, options: Options, *, pin: Pin | None = None) -> Result:
+async def run(
+    ctx: Context,
+    key: ReleaseKey,
+    desire: Desire,
+    options: Options,
+    *,
+    pin: Pin | None = None,
+    ahead: Reader | None = None,
+) -> Result:
     """The whole pipeline. Raises what ``check`` raises, RefusedError when not confirmed, and for a failed apply an
     error that names every failed change; what was begun is recorded as a failed revision by then.
 
-    ``pin`` looks at the decision before anything is done, and may refuse it.
+    ``pin`` looks at the decision before anything is done, and may refuse it. ``ahead`` is what ``look_ahead`` began for
+    a dry run; whoever does something reads under its lease.
     """
     if options.dry_run:
-        release = ctx.store.find(key)
-        decision = await decide(ctx, key, desire, options, uid=release.uid if release else options.uid or "dry-run")
+        release = ctx.store.find(key, bodies=False)
+        uid = release.uid if release else options.uid or "dry-run"
+        decision = await decide(ctx, key, desire, options, uid=uid, reader=ahead)
         return Result(decision.plan, release, requests=decision.requests, decision=decision, desire=desire)
     with ctx.store.hold(key.scope, purpose=desire.action) as lease:
         one = Run(ctx, key, desire, options, lease, pin)

@@ -9,17 +9,18 @@ it goes to JSON and back, and ``release.apply`` runs it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from pvehelm.api.kind import Effect, Kind, Live, Step, Wanted, get_leaf, leaves
+from pvehelm.api.kind import Effect, Kind, Live, Step, get_leaf, leaves
 from pvehelm.api.privilege import told
 from pvehelm.errors import Problem
+from pvehelm.release.allowed import Allowed
 from pvehelm.release.change import SIGNS, Change, FieldChange, Op, Plan
-from pvehelm.release.compare import Desired, Observed, compare, found_of, is_fingerprint, other_key, veiled
-from pvehelm.release.graph import circles, image_volume, order, with_edges
+from pvehelm.release.compare import Desired, Observed, compare, is_fingerprint, veiled
+from pvehelm.release.graph import ordered, with_edges
 from pvehelm.release.inventory import GUEST_KINDS, Inventory, Owned
-from pvehelm.release.secrets import has_secret, secret_key
+from pvehelm.release.ownership import merged, unmarked, with_names, with_references
 
 __all__ = [
     "SIGNS",
@@ -30,37 +31,8 @@ __all__ = [
     "Observed",
     "Op",
     "Plan",
-    "circles",
-    "image_volume",
-    "order",
     "plan",
 ]
-
-
-@dataclass(frozen=True)
-class Allowed:
-    """What the user's words permit."""
-
-    take_ownership: frozenset[str] = frozenset()
-    destroy: frozenset[str] = frozenset()
-    privileged: frozenset[str] = frozenset()
-    replace: frozenset[str] = frozenset()
-    targets: frozenset[str] = frozenset()
-
-    def named(self, ref: Callable[[str], str]) -> Allowed:
-        """With every ``vm/web`` by its whole name; ``ref`` knows the kinds. What is no KIND/NAME stays."""
-
-        def whole(words: frozenset[str]) -> frozenset[str]:
-            return frozenset(ref(word) if "/" in word else word for word in words)
-
-        fields = ("take_ownership", "destroy", "replace", "targets")
-        return replace(self, **{name: whole(getattr(self, name)) for name in fields})
-
-    def owns(self, ref: str) -> bool:
-        return "all" in self.take_ownership or ref in self.take_ownership
-
-    def may_use(self, kind: str, what: str) -> bool:
-        return bool({"all", kind, what} & self.privileged)
 
 
 class Planner:
@@ -77,7 +49,7 @@ class Planner:
         undo: bool = False,
     ) -> None:
         self.kinds = kinds
-        self.inventory = _with_names(inventory, observed.renamed)
+        self.inventory = with_names(inventory, observed.renamed)
         self.observed = observed
         self.allowed = allowed
         self.uid = uid
@@ -110,23 +82,23 @@ class Planner:
             if ref not in changes:
                 changes[ref] = self._undesired(owned, keep)
         edged = with_edges(changes, self.inventory)
-        for circle in circles(edged):
+        sequence, circle = ordered(edged)
+        if circle:
             where = changes[circle[0]].where
             self.problems.append(
                 Problem(where, f"resources need each other in a circle: {' -> '.join(circle)}", "remove one needs")
             )
-        ordered = order(edged)
         for ref in sorted(self.allowed.replace - changes.keys()):
             self.problems.append(Problem(ref, "--replace names no resource of this release", _alike(ref, changes)))
         if self.allowed.targets:
-            ordered = self._targeted(ordered)
+            sequence = self._targeted(sequence)
         self.notes += [f"{new} was {old} so far; the object stays" for new, old in self.observed.renamed.items()]
         problems, refusals = tuple(self.problems), tuple(self.refusals)
         notes = tuple(self.notes)
-        return Plan(action, release, namespace, tuple(ordered), problems, refusals, notes, self.observed.renamed)
+        return Plan(action, release, namespace, tuple(sequence), problems, refusals, notes, self.observed.renamed)
 
-    def _targeted(self, ordered: list[Change]) -> list[Change]:
-        by_ref = {change.ref: change for change in ordered}
+    def _targeted(self, sequence: list[Change]) -> list[Change]:
+        by_ref = {change.ref: change for change in sequence}
         chosen: set[str] = set()
         todo = list(self.allowed.targets)
         for ref in todo:
@@ -135,18 +107,18 @@ class Planner:
             elif ref not in chosen:
                 chosen.add(ref)
                 todo.extend(by_ref[ref].needs)
-        return [change for change in ordered if change.ref in chosen]
+        return [change for change in sequence if change.ref in chosen]
 
     def _is_lost(self, owned: Owned) -> bool:
         if self.observed.old.get(owned.ref) is not None:
             return False
         live = self.observed.live.get(owned.ref)
-        return live is None or (self._mark_missing(owned, live) and not self.allowed.owns(owned.ref))
+        return live is None or (unmarked(owned, live) and not self.allowed.owns(owned.ref))
 
     # -- one resource ------------------------------------------------------------------------------------------
 
     def _desired(self, one: Desired) -> Change:
-        kind, wanted, ref = one.kind, one.wanted, one.ref
+        kind, ref = one.kind, one.ref
         live = self.observed.live.get(ref)
         owned = self.inventory.entries.get(ref)
         self._privileges(one)
@@ -165,7 +137,7 @@ class Planner:
             and live is not None
             and owned is not None
             and not kind.always_there
-            and not self._mark_missing(owned, live)
+            and not unmarked(owned, live)
         ):
             return self._replace(one, owned, live, "--replace")
         old = self.observed.old.get(ref)
@@ -180,8 +152,7 @@ class Planner:
                 return self._keep(one, owned, None, "created once; missing now")
             reason = "missing on the server" if owned is not None else "new"
             return self._create(one, owned, reason)
-        wanted = kind.refine(wanted, live.fields)
-        one = Desired(kind, wanted, one.metadata, one.where)
+        one = one.lowered(kind.refine(one.wanted, live.fields))
         if not self._is_ours(one, owned, live) and owned is None:
             return self._keep(one, owned, live, "belongs to somebody else")
         if one.lifecycle == "createOnly" and owned is not None:
@@ -190,7 +161,7 @@ class Planner:
         wanted = kind.reattached(one.wanted, live, detached)
         back = [leaf for leaf in wanted.once if leaf not in one.wanted.once]
         self.notes += [f"{ref}: {leaf.partition('.')[0]} gets its volume {wanted.once[leaf]} back" for leaf in back]
-        one = Desired(kind, wanted, one.metadata, one.where)
+        one = one.lowered(wanted)
         changed, refused = compare(one, owned, live, self.observed)
         if any(why == "create-only" for _, why in refused):
             names = ", ".join(change.leaf for change, why in refused if why == "create-only")
@@ -201,30 +172,30 @@ class Planner:
             ref, kind.name, wanted.name, wanted.namespace, dict(live.key), {}, {}, False, {}, self.uid
         )
         steps: list[Step] = []
-        unmarked = owned is None or self._mark_missing(owned, live)
-        if unmarked and (self.allowed.owns(ref) or ref in self.opened):
-            steps += kind.mark(_with_references(live, wanted), self.uid, ref)
+        bare = owned is None or unmarked(owned, live)
+        if bare and (self.allowed.owns(ref) or ref in self.opened):
+            steps += kind.mark(with_references(live, wanted), self.uid, ref)
             live = kind.marked(live, self.uid, ref)
-        merged = self._merge(fresh, one, live)
+        then = self._merged(fresh, one, live)
         gone = kind.detached(live, [change.leaf for change in changed if change.after is None])
         kept = {slot: volume for slot, volume in {**detached, **gone}.items() if slot not in wanted.fields}
         if kept:
-            merged = replace(merged, metadata={**merged.metadata, "detached": kept})
+            then = replace(then, metadata={**then.metadata, "detached": kept})
         values = {change.leaf: change.after for change in changed}
         if values:
             digest_spent = bool(steps)
-            more = kind.update(_with_references(live, wanted), values, wanted)
+            more = kind.update(with_references(live, wanted), values, wanted)
             steps += [_without_digest(step) for step in more] if digest_spent else more
         if not steps:
             reason = (
                 "adopted"
-                if owned is None or owned.fields != merged.fields or owned.metadata != merged.metadata
+                if owned is None or owned.fields != then.fields or owned.metadata != then.metadata
                 else "as desired"
             )
-            return self._keep(one, merged, live, reason)
+            return self._keep(one, then, live, reason)
         effect = max((change.effect for change in changed), default=Effect.live)
         reason = "differs from the manifest" if owned else "taken over"
-        return self._change(one, Op.update, reason, changed, effect, steps, live, merged)
+        return self._change(one, Op.update, reason, changed, effect, steps, live, then)
 
     def _privileges(self, one: Desired) -> None:
         for what in one.wanted.privileged:
@@ -256,7 +227,7 @@ class Planner:
                 )
             )
             return False
-        if self._mark_missing(owned, live):
+        if unmarked(owned, live):
             self.refusals.append(
                 Problem(
                     one.where(""),
@@ -267,47 +238,8 @@ class Planner:
             return False
         return True
 
-    def _mark_missing(self, owned: Owned, live: Live) -> bool:
-        if "mark" not in live.extra or not owned.uid:
-            return False
-        mark = live.extra["mark"]
-        return mark is None or mark.uid != owned.uid or mark.vmid != str(live.key.get("vmid"))
-
-    def _merge(self, owned: Owned, one: Desired, live: Live | None) -> Owned:
-        """Ownership once the manifest is on the server: its leaves, with the value each was found with."""
-        wanted = leaves(one.wanted.fields)
-        found: dict[str, Any] = {}
-        for leaf in wanted:
-            before = found_of(leaf, owned, live)
-            if before is not None and (leaf in owned.fields or not one.kind.recorded(leaf)):
-                found[leaf] = before
-        fields = {leaf: self._written(one.kind, leaf, value, owned.fields.get(leaf)) for leaf, value in wanted.items()}
-        metadata = {
-            k: v
-            for k, v in one.metadata.items()
-            if k in ("lifecycle", "ignoreChanges", "allowReplace", "needs", "labels", "annotations")
-        }
-        metadata["after"] = list(one.wanted.needs)
-        key = dict(live.key) if live else {k: v for k, v in one.wanted.key.items() if v is not None}
-        return Owned(
-            one.ref,
-            one.kind.name,
-            one.wanted.name,
-            one.wanted.namespace,
-            key,
-            fields,
-            found,
-            owned.created,
-            metadata,
-            self.uid,
-        )
-
-    def _written(self, kind: Kind, leaf: str, value: Any, recorded: Any) -> Any:
-        if value is not None and (has_secret(value) or kind.write_only(leaf)):
-            current = self.observed.hashes.get(secret_key(value))
-            unknown = recorded is not None and (current is None or other_key(recorded, current))
-            return recorded if unknown else {"hmac": current}
-        return value
+    def _merged(self, owned: Owned, one: Desired, live: Live | None) -> Owned:
+        return merged(owned, one, live, self.observed.hashes, self.uid)
 
     def _create(self, one: Desired, owned: Owned | None, reason: str) -> Change:
         kind, ref = one.kind, one.ref
@@ -316,19 +248,19 @@ class Planner:
             where = one.where(problem.where)
             self.problems.append(Problem(where or problem.where, f"{ref}: {problem.what}", problem.hint))
         wanted = kind.refine(one.wanted, context.get("config", {}))
-        one = Desired(kind, wanted, one.metadata, one.where)
+        one = one.lowered(wanted)
         source = leaves(context.get("config", {}))
-        for leaf, value in leaves(wanted.fields).items():
+        for leaf, value in one.leaves.items():
             why = kind.refusal(leaf, source[leaf], value, Live({}, {})) if source.get(leaf) is not None else ""
             if why and why != "create-only":
                 self.problems.append(
                     Problem(one.where(leaf), f"{ref}: {why} (as {wanted.once.get('template')} has it)")
                 )
         steps = [] if self.observed.problems.get(ref) else kind.create(wanted, context)
-        fields = [FieldChange(leaf, None, value) for leaf, value in leaves(wanted.fields).items()]
+        fields = [FieldChange(leaf, None, value) for leaf, value in one.leaves.items()]
         blank = Owned(ref, kind.name, wanted.name, wanted.namespace, {}, {}, {}, True, {}, self.uid)
-        merged = self._merge(blank, one, None)
-        return self._change(one, Op.create, reason, fields, Effect.live, steps, None, merged)
+        then = self._merged(blank, one, None)
+        return self._change(one, Op.create, reason, fields, Effect.live, steps, None, then)
 
     def _replace(self, one: Desired, owned: Owned | None, live: Live, reason: str) -> Change:
         made = self._create(one, owned, reason)
@@ -413,7 +345,7 @@ class Planner:
             if is_fingerprint(owned.fields.get("description")):
                 unmark = [replace(step, hidden=("description",)) for step in unmark]
             return Change(op=Op.forget, reason=reason, steps=tuple(unmark), **base)
-        if self._mark_missing(owned, live):
+        if unmarked(owned, live):
             return Change(op=Op.forget, reason="it does not carry this release's mark any more", **base)
         if kind.always_there:
             now = leaves(live.fields)
@@ -484,14 +416,6 @@ def _number(key: Mapping[str, Any]) -> str:
     return f" (VMID {key['vmid']})" if key.get("vmid") else ""
 
 
-def _with_names(inventory: Inventory, renamed: Mapping[str, str]) -> Inventory:
-    """The inventory with objects under the names they have in the manifests now."""
-    entries = dict(inventory.entries)
-    for new, old in renamed.items():
-        entries[new] = replace(entries.pop(old), ref=new, name=new.partition("/")[2])
-    return Inventory(entries)
-
-
 def _vmids(key: Mapping[str, Any]) -> set[str]:
     """The guest that a key is about, by VMID: a scope's, or an HA resource's ``vm:100``."""
     return {str(key["vmid"])} if key.get("vmid") else {str(key.get("sid", "")).partition(":")[2]} - {""}
@@ -499,22 +423,6 @@ def _vmids(key: Mapping[str, Any]) -> set[str]:
 
 def _of(owned: Owned | None, leaf: str) -> Any:
     return owned.fields.get(leaf) if owned else None
-
-
-def _with_references(live: Live, wanted: Wanted) -> Live:
-    """``live`` with references where the manifest has them: steps that write a field whole must not hold a secret."""
-    found = {leaf: value for leaf, value in leaves(wanted.fields).items() if has_secret(value)}
-    if not found:
-        return live
-    fields = dict(live.fields)
-    for leaf, value in found.items():
-        name, dot, sub = leaf.partition(".")
-        current = fields.get(name)
-        if not dot and name in fields:
-            fields[name] = value
-        elif isinstance(current, Mapping) and sub in current:
-            fields[name] = {**current, sub: value}
-    return replace(live, fields=fields)
 
 
 def _without_digest(step: Step) -> Step:
