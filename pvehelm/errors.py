@@ -12,7 +12,8 @@
     ├── ApiError                 exit 1   the server answered with a status of 400 or more
     │   └── AuthError            exit 1   ... 401: no, wrong or expired credentials
     ├── TransportError           exit 1   no answer: refused, reset, timed out, bad certificate
-    └── TaskError                exit 1   a task ended with something else than OK
+    ├── TaskError                exit 1   a task ended with something else than OK
+    └── UnseenError              exit 1   what was begun goes on, and looking at it is not allowed or fails
 
 Lower layers raise with facts; only the faces print.
 """
@@ -128,6 +129,13 @@ class TransportError(PvehelmError):
         self.sent = sent
         self.method = method
         self.path = path
+
+
+class UnseenError(PvehelmError):
+    """What a call has begun can't be looked at, for the ``reason``; nobody knows how it ends."""
+
+    def __init__(self, reason: PvehelmError) -> None:
+        super().__init__(f"what was begun goes on unseen: {reason}", reason.problems, hint=reason.hint)
 
 
 class TaskError(PvehelmError):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pvehelm.api.guests import GuestKind
 from pvehelm.api.kind import Kind, Live, Step, Wanted, get_leaf, leaves, placeholders
 from pvehelm.api.task import Task, is_upid
-from pvehelm.errors import ApiError, PvehelmError, StoppedError, TaskError
+from pvehelm.errors import ApiError, PvehelmError, StoppedError, TaskError, UnseenError
 from pvehelm.release.event import Emit, Event
 from pvehelm.release.inventory import GUEST_KINDS, Inventory, Owned
 from pvehelm.release.lease import Lease
@@ -25,7 +25,7 @@ from pvehelm.release.live import Reader
 from pvehelm.release.plan import Change, Op, Plan
 from pvehelm.release.release import ReleaseKey
 from pvehelm.release.secrets import Secrets
-from pvehelm.release.silence import became, unclear
+from pvehelm.release.silence import became, ended, unclear
 from pvehelm.release.store import Store
 
 if TYPE_CHECKING:
@@ -381,7 +381,7 @@ class Applier:
                     # The lock is taken: by the first try, whose answer with the token was lost.
                     await self.client.delete(path, {"force": 1})
                     continue
-                if not unclear(error) or attempt == 2:
+                if not unclear(error) or isinstance(error, UnseenError) or attempt == 2:
                     raise
                 asked = True
                 self.tell("retry", change.ref, f"{error}: looking whether it happened")
@@ -399,8 +399,7 @@ class Applier:
         return await became(kind, key, step, change, self.client, self.sleep)
 
     async def _wait(self, ref: str, upid: str) -> None:
-        task = Task(upid, self.client)
-        result = await task.wait()
+        result = await ended(upid, self.client)
         if result.warnings:
             self.tell("note", ref, f"task ended with {result.warnings} warnings: {upid}")
 

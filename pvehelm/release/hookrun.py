@@ -23,7 +23,7 @@ from pvehelm.release.inventory import GUEST_KINDS, Inventory, Owned
 from pvehelm.release.live import Reader
 from pvehelm.release.observe import is_strange
 from pvehelm.release.release import Revision, Status
-from pvehelm.release.silence import unclear
+from pvehelm.release.silence import ended, looking, unclear
 
 if TYPE_CHECKING:
     from pvehelm.release.apply import Applier
@@ -274,7 +274,7 @@ class Job:
             if is_upid(answer):
                 self.ctx.store.set_upid(entry, answer)
                 self.report.result.setdefault("tasks", []).append(answer)
-                await Task(answer, self.client).wait(timeout=max(1.0, self.left))
+                await ended(answer, self.client, max(1.0, self.left))
         except TaskTimeout:
             raise  # it goes on; the entry stays open, and the next command waits for it
         except TaskError as error:
@@ -299,7 +299,8 @@ class Job:
             for pause in (0.2, 1.0, 3.0):
                 await self.applier.sleep(pause)
                 # The node's clock is not ours.
-                found = await find_tasks(self.client, node, type_, id_, began - 60)
+                with looking():
+                    found = await find_tasks(self.client, node, type_, id_, began - 60)
                 if found:
                     return str(found[0].upid)
             raise

@@ -6,15 +6,16 @@ know any more, or calls ``unexpected status``, was cut off by a restart. Sending
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pvehelm.api.exchange import maybe_executed, quote
 from pvehelm.api.guests import GuestKind
 from pvehelm.api.kind import Kind, Live, Step, leaves
 from pvehelm.api.power import state_of, task_types
-from pvehelm.api.task import UNKNOWN
-from pvehelm.errors import PvehelmError, TaskError
+from pvehelm.api.task import UNKNOWN, Task, TaskResult, TaskTimeout
+from pvehelm.errors import ApiError, PvehelmError, TaskError, TransportError, UnseenError
 from pvehelm.release.inventory import GUEST_KINDS
 from pvehelm.release.live import Reader
 from pvehelm.release.plan import Change
@@ -32,8 +33,24 @@ _WHILE_MADE = 2.0
 def unclear(error: PvehelmError) -> bool:
     """Whether the server may have done the call all the same, or part of it."""
     if isinstance(error, TaskError):
-        return error.exitstatus in LOST
-    return maybe_executed(error)
+        return error.exitstatus in LOST or isinstance(error, TaskTimeout)
+    return isinstance(error, UnseenError) or maybe_executed(error)
+
+
+@contextmanager
+def looking() -> Iterator[None]:
+    """What goes wrong while one looks at what was begun says nothing about it: UnseenError instead of ApiError and
+    TransportError."""
+    try:
+        yield
+    except (ApiError, TransportError) as error:
+        raise UnseenError(error) from error
+
+
+async def ended(upid: str, client: Client, timeout: float | None = None) -> TaskResult:
+    """How a task ends that a write has started. Raises TaskError, UnseenError, TaskTimeout (``timeout`` in seconds)."""
+    with looking():
+        return await Task(upid, client).wait(timeout)
 
 
 async def became(
@@ -41,8 +58,15 @@ async def became(
 ) -> Any:
     """What the call would have answered: a UPID that still runs, ``""`` when it is done; None when it was not done.
 
-    Raises PvehelmError when a guest was left half made.
+    Raises PvehelmError when a guest was left half made, UnseenError.
     """
+    with looking():
+        return await _became(kind, key, step, change, client, sleep)
+
+
+async def _became(
+    kind: Kind, key: Mapping[str, Any], step: Step, change: Change, client: Client, sleep: Callable[[float], Any]
+) -> Any:
     for pause in _LOOKS:
         await sleep(pause)
         upid = await running(step.method, step.path, key, client)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from typing import Any
 
 import pytest
@@ -148,10 +147,8 @@ def test_uninstall_whose_answer_is_lost(lab: Lab) -> None:
 
 def test_a_slow_server_and_a_bound(lab: Lab) -> None:
     chart = lab.chart(SCALED)
-    lab.fault("GET /cluster/resources", delay=5)
-    began = time.monotonic()
+    lab.fault("GET /cluster/resources", delay=120)
     result = lab.run("install", "web", chart, "--timeout", "1s", code=1)
-    assert time.monotonic() - began < 3
     assert "took longer than 1 s" in result.err
     assert lab.run("list", "-q").out == ""
     lab.clear_faults()
@@ -195,4 +192,30 @@ def test_a_node_that_is_off_takes_nothing_with_it(lab: Lab) -> None:
     mend(lab)
     lab.run("upgrade", "web", chart, "--set", "memory=1024")
     lab.settled("web")
+    lab.sound("web")
+
+
+@pytest.mark.parametrize("again", [["recover", "web"], ["install", "web", "CHART"], ["uninstall", "web", "--yes"]])
+def test_a_task_that_may_not_be_seen_is_not_taken_for_failed(lab: Lab, again: list[str]) -> None:
+    chart = lab.chart(SCALED)
+    lab.fault("GET /nodes/*/tasks/*clone*/status", status=403, times=1)
+    lab.run("install", "web", chart, code=1)
+    assert not lab.has_faults()
+    lab.run(*(chart if word == "CHART" else word for word in again))
+    if again[0] == "uninstall":
+        assert not lab.guests()
+        lab.sound()
+    else:
+        lab.settled("web", chart=chart)
+        lab.sound("web")
+
+
+def test_a_guest_stopped_in_vain_is_started_again(lab: Lab) -> None:
+    chart = lab.chart(SCALED)
+    lab.run("install", "web", chart)
+    lab.fault("GET /nodes/*/tasks/*stop*/status", status=403, times=1)
+    lab.run("uninstall", "web", "--yes", code=1)
+    lab.run("upgrade", "web", chart)
+    assert {guest["status"] for guest in lab.guests().values()} == {"running"}
+    lab.settled("web", chart=chart)
     lab.sound("web")
