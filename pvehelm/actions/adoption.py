@@ -93,7 +93,7 @@ async def adopt(ctx: Context, taking: Taking, *, dry_run: bool = False, expected
     manifest of what is there. ``expected`` is the digest of the plan that the user was shown: RefusedError when it is
     another by now. Raises RefusedError for what belongs to somebody else, NotFoundError for what no manifest means.
     """
-    from pvehelm.actions.releases import check_name
+    from pvehelm.release.release import check_name
     from pvehelm.release import handover
 
     key = ctx.key(check_name(taking.release))

@@ -50,7 +50,7 @@ def set_name(names: Sequence[str]) -> str:
 
     Raises UsageError where a name has to be given.
     """
-    from pvehelm.actions.releases import check_name
+    from pvehelm.release.release import check_name
 
     if len(names) != 1 or names[0] in ("", "-"):
         what = "standard input has" if names == ["-"] else "several files have" if names else "no file has"
@@ -107,10 +107,11 @@ async def apply(
     namespace: str = "",
 ) -> Result:
     """Apply manifests as a set: make and change what they say, and remember it as the set's next revision."""
-    from pvehelm.actions.releases import check_name, settled
+    from pvehelm.actions.releases import settled
     from pvehelm.release import sets
     from pvehelm.release.desire import Options
     from pvehelm.release.pipeline import run
+    from pvehelm.release.release import check_name
 
     if not resources:
         raise UsageError("there are no manifests in what was given")

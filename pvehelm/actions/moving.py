@@ -45,7 +45,7 @@ async def move(ctx: Context, taking: Taking, *, dry_run: bool = False, expected:
     the values), that of one that takes has to have them. Raises RefusedError where what stays needs what goes, or the
     other way round.
     """
-    from pvehelm.actions.releases import check_name
+    from pvehelm.release.release import check_name
     from pvehelm.release import handover
     from pvehelm.release.live import Reader
 

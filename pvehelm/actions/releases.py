@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pvehelm.actions import action
 from pvehelm.actions.looking import revision_of
 from pvehelm.errors import InvalidError, NotFoundError, RefusedError, UsageError
-from pvehelm.release.release import ReleaseKey, Status
+from pvehelm.release.release import ReleaseKey, Status, check_name
 
 if TYPE_CHECKING:
     from pvehelm.chart.chart import Chart
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 # The name that a release's chart is rendered under, where it was renamed since.
 CALLED = "pvehelmName"
-NAME = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
 
 
 def _recorded(release: Release, revision: Revision) -> dict[str, Any]:
@@ -41,15 +40,6 @@ def _from_history(recorded: Mapping[str, Any], given: Mapping[str, Any], prefix:
         elif isinstance(value, Mapping) and isinstance(given[name], Mapping):
             found += _from_history(value, given[name], f"{prefix}{name}.")
     return sorted(found)
-
-
-def check_name(name: str) -> str:
-    """Helm's rule for release names. Raises UsageError."""
-    if not re.fullmatch(NAME, name) or len(name) > 53:
-        raise UsageError(
-            f"{name!r} is no release name", hint="lower-case letters, digits, '-' and '.', at most 53 characters"
-        )
-    return name
 
 
 async def settled(ctx: Context, key: ReleaseKey, options: Options | None) -> None:

@@ -16,12 +16,12 @@ from pvehelm.api.kind import Field, Get, Key, Kind, Live, Manifest, Wanted
 from pvehelm.api.schema import Facts, Schema, suggest
 from pvehelm.api.shapes import CALL_PARAMS
 from pvehelm.api.table import Table
+from pvehelm.durations import seconds
 from pvehelm.errors import Problem
 
 Path = tuple[str | int, ...]
 TIMES = ("timeout", "duration", "interval")
 _GUEST = re.compile(r"(VirtualMachine|Container)/\S+\Z")
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
 
 
 class HookKind(Kind):
@@ -128,7 +128,7 @@ class HookKind(Kind):
                 continue  # what is unknown is a matter of validation
             facts = self._fields[name].facts
             if name in TIMES and not values.is_open(value):
-                fields[name] = seconds(str(value))
+                fields[name] = seconds(value)
             elif name == "command" and isinstance(value, str):
                 # One text is a line for the shell; a list is run as it is.
                 fields[name] = ["/bin/sh", "-c", value]
@@ -159,14 +159,6 @@ class HookKind(Kind):
     async def read(self, key: Key, get: Get) -> Live | None:
         """See Kind.read: there is nothing to be read."""
         return None
-
-
-def seconds(text: str) -> float:
-    """``90``, ``90s``, ``1h30m``, ``500ms`` in seconds. Raises ValueError."""
-    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h|)", text.strip())
-    if not parts or "".join(number + unit for number, unit in parts) != text.strip():
-        raise ValueError(f"{text!r} is no time")
-    return sum(float(number) * _UNITS[unit] for number, unit in parts)
 
 
 def _check_wait(spec: Mapping[str, Any], bad: Callable[..., None]) -> None:

@@ -14,6 +14,7 @@ from datetime import datetime, tzinfo
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from pvehelm.durations import seconds
 from pvehelm.errors import UsageError
 from pvehelm.release.release import known
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 INTERVAL = 300.0
 _WINDOW = re.compile(r"(?:([A-Za-z,-]+)\s+)?(\d{1,2}):(\d{2})-(\d{1,2}):(\d{2})")
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 class Mode(StrEnum):
@@ -162,16 +162,6 @@ def zone_of(name: str) -> tzinfo:
         return ZoneInfo(name)
     except (KeyError, OSError, ValueError):
         raise UsageError(f"{name!r} is no timezone known here", hint="for example Europe/Berlin or UTC") from None
-
-
-def seconds(value: Any) -> float:
-    """``300``, ``90s``, ``1h30m``, ``1d`` in seconds. Raises UsageError."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", str(value))
-    if not parts or "".join(number + unit for number, unit in parts) != str(value):
-        raise UsageError(f"{value!r} is no time", hint="for example 30s, 5m or 1h30m")
-    return sum(float(number) * _UNITS[unit] for number, unit in parts)
 
 
 @dataclass(frozen=True)

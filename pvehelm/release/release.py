@@ -42,6 +42,18 @@ def known(cls: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
     return {name: data[name] for name in cls.__annotations__ if name in data}
 
 
+def check_name(name: str) -> str:
+    """Helm's rule for release names. Raises UsageError."""
+    import re
+
+    from pvehelm.errors import UsageError
+
+    if not re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", name) or len(name) > 53:
+        hint = "lower-case letters, digits, '-' and '.', at most 53 characters"
+        raise UsageError(f"{name!r} is no release name", hint=hint)
+    return name
+
+
 class ReleaseKey(NamedTuple):
     """What a release is found by. ``cluster`` is the fingerprint of the cluster's root CA, or the simulator's id.
 

@@ -15,8 +15,10 @@ from functools import partial
 from typing import Any
 
 from pvehelm.chart.yaml import Document, load_all
-from pvehelm.errors import Problem, PvehelmError, UsageError
+from pvehelm.durations import seconds
+from pvehelm.errors import Problem, PvehelmError
 from pvehelm.release.policy import Policy
+from pvehelm.release.release import check_name
 
 API_VERSION = "proxmox.io/v1"
 POLICY = ("interval", "windows", "freezes", "timezone")
@@ -183,9 +185,9 @@ def read(reading: Reading, *, namespace: str, default: Policy) -> Sync | None:
             made = reading.convert(("spec", name), partial(Policy.from_json, {**default.to_json(), **given}))
             if made is not None:
                 policy = policy.changed(**{next(iter(given)): getattr(made, next(iter(given)))})
-    timeout = reading.convert(("spec", "timeout"), lambda: _time(spec["timeout"])) if "timeout" in spec else None
+    timeout = reading.convert(("spec", "timeout"), lambda: seconds(spec["timeout"])) if "timeout" in spec else None
     name = spec.get("release", meta.get("name", ""))
-    reading.convert(("metadata", "name"), lambda: name and _checked(name))
+    reading.convert(("metadata", "name"), lambda: name and check_name(name))
     if reading.problems:
         return None
     texts = {field: tuple(spec.get(field, ())) for field in ("values", "manifests", "signers", "secrets")}
@@ -210,15 +212,3 @@ def _leads_out(path: str) -> bool:
     return path.startswith("/") or ".." in path.split("/")
 
 
-def _time(value: Any) -> float:
-    from pvehelm.release.policy import seconds
-
-    return seconds(value)
-
-
-def _checked(name: str) -> str:
-    import re
-
-    if not re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", name) or len(name) > 53:
-        raise UsageError(f"{name!r} is no release name", hint="lower-case letters, digits, '-' and '.'")
-    return name

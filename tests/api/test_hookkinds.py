@@ -6,10 +6,8 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
 
-from pvehelm.api.hookkinds import HookKind, seconds
+from pvehelm.api.hookkinds import HookKind
 from pvehelm.api.kinds import Kinds, explain
 from tests.api.kindlab import load_kinds, manifest
 from tests.helpers import ROOT
@@ -43,12 +41,3 @@ def test_they_are_kinds_like_the_others() -> None:
         assert explain(kind)["fields"]
     assert not kinds.get("BackupJob").hook_only
     assert [kind.name for kind in kinds if kind.hook_only and kind.privileged] == ["GuestExec"]
-
-
-@given(st.lists(st.tuples(st.integers(0, 999), st.sampled_from(["ms", "s", "m", "h"])), min_size=1, max_size=4))
-def test_times(parts: list[tuple[int, str]]) -> None:
-    factors = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
-    text = "".join(f"{number}{unit}" for number, unit in parts)
-    assert seconds(text) == pytest.approx(sum(number * factors[unit] for number, unit in parts))
-    with pytest.raises(ValueError, match="no time"):
-        seconds(f"{text} x")

@@ -13,9 +13,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pvehelm.durations import seconds
 from pvehelm.errors import InvalidError, PvehelmError, UsageError
 from pvehelm.faces.daemon.settings import File, load
-from pvehelm.release.policy import DAYS, Mode, Policy, State, Window, seconds
+from pvehelm.release.policy import DAYS, Mode, Policy, State, Window
 from pvehelm.release.sync import Sync
 from tests.release.lab import Lab
 

@@ -313,17 +313,10 @@ def recorded_chart(session: Session, name: str) -> Chart:
 
 
 def seconds(text: str) -> float | None:
-    """``90``, ``90s``, ``1h30m`` in seconds; None for nothing. Raises UsageError."""
-    import re
+    """A flag's time in seconds; None for nothing. Raises UsageError."""
+    from pvehelm import durations
 
-    if not text:
-        return None
-    if re.fullmatch(r"\d+(\.\d+)?", text):
-        return float(text)
-    if not re.fullmatch(r"(\d+(\.\d+)?(ms|s|m|h))+", text):
-        raise UsageError(f"--timeout {text!r} is no time", hint="for example 90s, 10m or 1h30m")
-    factors = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
-    return sum(float(number) * factors[unit] for number, _, unit in re.findall(r"(\d+(\.\d+)?)(ms|s|m|h)", text))
+    return durations.seconds(text) if text else None
 
 
 def dry_mode(session: Session) -> str:

@@ -102,10 +102,10 @@ async def reconcile(
 
 def _settings(session: Session, files: Sequence[str], policy: str, interval: str) -> tuple[Settings, list[Sync]]:
     """What the files say, and the flags over it."""
+    from pvehelm.durations import seconds
     from pvehelm.faces.cli.command import read_text
     from pvehelm.faces.daemon.settings import File, load
     from pvehelm.release.policy import Mode as PolicyMode
-    from pvehelm.release.policy import seconds
 
     texts = [File("standard input" if path == "-" else path, read_text(path)) for path in files]
     namespace = session.settings.namespace or "default"
@@ -274,8 +274,8 @@ def set_(
 
     pvehelm reconcile policy set web repair --window 'Mon-Fri 22:00-06:00' --timezone Europe/Berlin
     """
+    from pvehelm.durations import seconds
     from pvehelm.release.policy import Mode as PolicyMode
-    from pvehelm.release.policy import seconds
     from pvehelm.release.policy import windows as parsed
 
     changes = {

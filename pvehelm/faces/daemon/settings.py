@@ -8,8 +8,9 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
+from pvehelm.durations import seconds
 from pvehelm.errors import InvalidError, Problem, UsageError
-from pvehelm.release.policy import Mode, Policy, seconds
+from pvehelm.release.policy import Mode, Policy
 from pvehelm.release.sync import FLAG, MAP, TEXT, TEXTS, Reading, Sync, documents, read
 
 EVENTS = ("drift", "repair", "failure")
