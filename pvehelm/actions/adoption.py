@@ -93,8 +93,8 @@ async def adopt(ctx: Context, taking: Taking, *, dry_run: bool = False, expected
     manifest of what is there. ``expected`` is the digest of the plan that the user was shown: RefusedError when it is
     another by now. Raises RefusedError for what belongs to somebody else, NotFoundError for what no manifest means.
     """
-    from pvehelm.release.release import check_name
     from pvehelm.release import handover
+    from pvehelm.release.release import check_name
 
     key = ctx.key(check_name(taking.release))
     if not dry_run:

@@ -210,5 +210,3 @@ def read(reading: Reading, *, namespace: str, default: Policy) -> Sync | None:
 
 def _leads_out(path: str) -> bool:
     return path.startswith("/") or ".." in path.split("/")
-
-
