@@ -106,8 +106,20 @@ def _of_guest(client: Client, one: Object) -> dict[str, Awaitable[Any]]:
         "current": client.get(f"{base}/status/current"),
         "snapshots": _snapshots(client, base),
         "firewall": _firewall(client, base),
-        "tasks": client.get(f"/nodes/{node}/tasks", {"vmid": one.vmid, "limit": TASKS, "source": "all"}),
+        "tasks": _tasks(client, one),
     }
+
+
+async def _tasks(client: Client, one: Object) -> list[Any]:
+    from pvehelm.actions.tasks import own
+
+    assert one.live is not None
+    # A clone may say when its template was made, which is early, but never late.
+    meta = dict(part.partition("=")[::2] for part in str(one.live.extra["raw"].get("meta", "")).split(","))
+    made = int(meta.get("ctime") or 0) if str(meta.get("ctime", "")).isdigit() else 0
+    params = {"vmid": one.vmid, "limit": TASKS, "source": "all"}
+    rows = await client.get(f"/nodes/{one.live.key['node']}/tasks", params) or []
+    return own(sorted(rows, key=lambda row: int(row.get("starttime") or 0), reverse=True), made)
 
 
 async def _snapshots(client: Client, base: str) -> list[Any]:

@@ -36,7 +36,7 @@ class Draft:
         return dump(self.resource.as_dict(), width=None)
 
 
-@action("read", "edit-begin")
+@action("write", "edit-begin", reads=lambda *_, **__: True)
 async def draft(
     ctx: Context, words: Sequence[str], *, allow_owned: bool = False, all_namespaces: bool = False
 ) -> Draft:
@@ -49,10 +49,14 @@ async def draft(
     from pvehelm.chart.manifest import parse
     from pvehelm.chart.yaml import dump
     from pvehelm.release import sets
+    from pvehelm.release.direct import settle_all
     from pvehelm.release.objects import one_each, wishes
 
     await ctx.connect()
-    made = await get(ctx, words, Query(full=True, all_namespaces=all_namespaces, scope=""))
+    query = Query(full=True, all_namespaces=all_namespaces, scope="")
+    made = await get(ctx, words, query)
+    if await settle_all(ctx, {one.ref for one in made.objects}):
+        made = await get(ctx, words, query)
     one_each(wishes(ctx.kinds, words), made.objects)
     if len(made.objects) != 1:
         raise UsageError(f"edit takes one object, not {len(made.objects)}", hint="pvehelm edit vm/web")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -29,13 +30,20 @@ class Removed:
 
 @dataclass(frozen=True)
 class Target:
-    """What shall go. ``words`` (``vm web``, ``vm/web ct/db``) with a selector, or ``resources`` of manifests."""
+    """What shall go. ``words`` (``vm web``, ``vm/web ct/db``), or of a kind what a selector chooses or ``everything``,
+    or the ``resources`` of manifests."""
 
     words: Sequence[str] = ()
     selector: str = ""
     resources: Sequence[Resource] = ()
     all_namespaces: bool = False
     scope: str = ""
+    everything: bool = False
+
+    @property
+    def bulk(self) -> bool:
+        """Whether it does not say each by its name."""
+        return bool(self.selector) or self.everything
 
 
 @action("destroy")
@@ -93,11 +101,41 @@ async def delete(
     if refused:
         raise RefusedError("some objects are not deleted", refused)
     direct = await _plan(ctx, others, purge) if others else None
-    for key, members in of_sets.items():
-        await _out_of_set(ctx, key, members, options, made)
-    if direct is not None:
-        await _at_once(ctx, others, direct, options, made, purge=purge)
+    with await _named(ctx, found, purge) if target.bulk and not options.dry_run else nullcontext():
+        for key, members in of_sets.items():
+            await _out_of_set(ctx, key, members, options, made)
+        if direct is not None:
+            await _at_once(ctx, others, direct, options, made, purge=purge)
     return made
+
+
+async def _named(ctx: Context, found: Sequence[Object], purge: bool) -> AbstractContextManager[None]:
+    """Ask about what a selector or ``--all`` has chosen, by name; while it is done, nobody is asked about it again.
+
+    Raises RefusedError.
+    """
+    from pvehelm.release import objects
+    from pvehelm.release.live import Reader
+
+    there = await objects.read(found, Reader(await ctx.connect()))
+    plan = await _plan(ctx, there, purge)
+    if plan.changes and not ctx.confirm(plan):
+        raise RefusedError(
+            f"deleting {len(plan.changes)} objects was not confirmed",
+            [Problem(change.ref, ", ".join(change.losses)) for change in plan.changes],
+            hint="--yes confirms",
+        )
+    refs, ask = {change.ref for change in plan.changes}, ctx.confirm
+
+    @contextmanager
+    def confirmed() -> Iterator[None]:
+        ctx.confirm = lambda plan: {change.ref for change in plan.destroys} <= refs or ask(plan)
+        try:
+            yield
+        finally:
+            ctx.confirm = ask
+
+    return confirmed()
 
 
 async def _gone_already(ctx: Context, refs: set[str]) -> list[str]:
@@ -120,8 +158,8 @@ async def _found(ctx: Context, target: Target) -> tuple[list[Object], list[Probl
     wanted: list[tuple[objects.Wish, str | None]]
     if target.words:
         wanted = [(wish, here) for wish in objects.wishes(ctx.kinds, target.words)]
-        if not target.selector and not all(wish.names for wish, _ in wanted):
-            raise UsageError("which of them?", hint="delete vm NAME, or -l SELECTOR")
+        if not target.bulk and not all(wish.names for wish, _ in wanted):
+            raise UsageError("which of them?", hint="delete vm NAME, -l SELECTOR, or --all")
     else:
         wanted = [
             (objects.Wish(ctx.kinds.get(one.kind), (one.name,), one.kind), one.namespace or ctx.namespace)

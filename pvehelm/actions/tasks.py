@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +64,23 @@ async def list_(ctx: Context, wanted: Filter | None = None) -> list[Row]:
     return found[: wanted.limit] if wanted.limit else found
 
 
+def own(rows: Sequence[Row], made: int = 0) -> list[Row]:
+    """Those tasks of a guest, the newest first, that were not an earlier one's of the same VMID: none before that was
+    destroyed, or before this one was ``made`` (seconds since the epoch, where it is known)."""
+    found: list[Row] = []
+    for row in rows:
+        kind = str(row.get("type"))
+        if kind in ("qmdestroy", "vzdestroy"):
+            break
+        making = kind in ("qmcreate", "vzcreate", "qmrestore", "vzrestore")
+        if int(row.get("starttime") or 0) < made and not making:
+            break
+        found.append(row)
+        if making:
+            break
+    return found
+
+
 async def _guest(ctx: Context, name: str, reader: Any, everywhere: bool) -> Any:
     from pvehelm.release import objects
 
@@ -80,7 +97,7 @@ async def find(ctx: Context, what: str, *, all_namespaces: bool = False) -> str:
         return what
     if what.upper().startswith("UPID:"):
         raise NotFoundError(f"{what!r} is no task", hint="pvehelm tasks list -o wide prints whole identifiers")
-    rows = await list_(ctx, Filter(guest=what, limit=1, all_namespaces=all_namespaces))
+    rows = own(await list_(ctx, Filter(guest=what, limit=50, all_namespaces=all_namespaces)))
     if not rows:
         raise NotFoundError(f"there was no task of {what}", hint="tasks are forgotten after some days")
     return str(rows[0]["upid"])

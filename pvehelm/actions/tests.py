@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pvehelm.actions import action
-from pvehelm.errors import NotFoundError, StoppedError, UsageError
+from pvehelm.errors import NotFoundError, Problem, RefusedError, StoppedError, UsageError
 
 if TYPE_CHECKING:
     from pvehelm.release.change import Plan
@@ -46,8 +46,10 @@ def parse_filter(text: str) -> tuple[frozenset[str], frozenset[str]]:
 async def run(ctx: Context, name: str, options: Options | None = None, *, chosen: str = "") -> Tested:
     """Run the tests of a release, one after another, whatever becomes of the others.
 
-    ``chosen`` is a filter as ``parse_filter`` takes it. Raises NotFoundError for a release that is not deployed, what
-    ``check`` raises, and StoppedError when told to stop; what has run by then is recorded with the revision.
+    ``chosen`` is a filter as ``parse_filter`` takes it. What an earlier run has left and this one makes anew is asked
+    about where data goes with it. Raises NotFoundError for a release that is not deployed, what ``check`` raises,
+    RefusedError when not confirmed, and StoppedError when told to stop; what has run by then is recorded with the
+    revision.
     """
     from pvehelm.release.decide import check
     from pvehelm.release.desire import Options, last_deployed
@@ -69,6 +71,12 @@ async def run(ctx: Context, name: str, options: Options | None = None, *, chosen
         check(made)
         if not made.changes:
             return Tested(revision, ())
+        if made.destroys and not ctx.confirm(made):
+            raise RefusedError(
+                f"the tests of {name} destroy what an earlier run has left, which was not confirmed",
+                [Problem(change.ref, ", ".join(change.losses)) for change in made.destroys],
+                hint="--yes confirms",
+            )
         ctx.begin()
         return await _run(ctx, key, lease, revision, made, options)
 

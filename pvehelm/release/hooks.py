@@ -25,7 +25,7 @@ from pvehelm.chart.manifest import Resource, parse, to_text
 from pvehelm.chart.suggest import suggest
 from pvehelm.errors import InvalidError, NotFoundError, Problem, PvehelmError
 from pvehelm.release.change import Change, Op, Plan
-from pvehelm.release.inventory import GUEST_KINDS, Inventory
+from pvehelm.release.inventory import GUEST_KINDS, Inventory, Owned
 from pvehelm.release.secrets import Secrets, has_secret, texts
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ class Weaver:
         if wanted:
             after.insert(0, waiting(self.key.name, wanted))
         if verb == "delete" and any(not self.kinds.get(one.kind).hook_only for one in hooks):
-            after.append(removal(self.key.name))
+            after.append(removal(self.key.name, await self._left()))
         changes = list(made.changes)
         if before:
             changes = [replace(c, needs=(*c.needs, before[-1].ref)) for c in changes]
@@ -252,9 +252,20 @@ class Weaver:
             or not (AFTER_CREATION in hook.policies or not hook.policies)
         ):
             return ()
-        kind = self.kinds.get(resource.kind)
+        return await self._lost(owned)
+
+    async def _lost(self, owned: Owned) -> tuple[str, ...]:
+        """What goes with an object that a hook made: a guest is something even without a disk."""
+        kind = self.kinds.get(owned.kind)
         live = await kind.read(owned.identifier, self.reader)
-        return tuple(kind.losses(live)) if live is not None else ()
+        if live is None:
+            return ()
+        return tuple(kind.losses(live)) or (("the guest",) if owned.kind in GUEST_KINDS else ())
+
+    async def _left(self) -> tuple[str, ...]:
+        """What goes with everything that hooks have made and left."""
+        made = [owned for owned in self.inventory if owned.metadata.get(MADE_BY)]
+        return tuple([f"{owned.ref}: {loss}" for owned in made for loss in await self._lost(owned)])
 
 
 def _chain(changes: Sequence[Change]) -> list[Change]:
@@ -277,10 +288,16 @@ def waiting(release: str, wanted: Mapping[str, Any]) -> Change:
     return Change(ref=f"ready:{release}", kind="Wait", op=Op.run, reason=f"wait until {what} ready", hook=hook)
 
 
-def removal(release: str) -> Change:
-    """Removing what hooks made, once the last of them has run."""
+def removal(release: str, losses: Sequence[str] = ()) -> Change:
+    """Removing what hooks made, once the last of them has run; ``losses`` go with it."""
     return Change(
-        ref=f"hooks:{release}", kind="Wait", op=Op.run, reason="remove what hooks have made", hook={"event": "remove"}
+        ref=f"hooks:{release}",
+        kind="Wait",
+        op=Op.run,
+        reason="remove what hooks have made",
+        effect=Effect.data_loss if losses else Effect.live,
+        losses=tuple(losses),
+        hook={"event": "remove"},
     )
 
 

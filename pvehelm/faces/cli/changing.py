@@ -203,7 +203,7 @@ async def edit(
     before = begun.text
     try:
         while True:
-            text = _edited(path, note + before)
+            text = _text_of(path, note + before, fresh=note is HEADER)
             plain = _without_notes(text)
             if not plain.strip() or plain == _without_notes(before):
                 if note is not HEADER:
@@ -248,10 +248,26 @@ def _kept_file(text: str) -> str:
     return path
 
 
-def _edited(path: str, text: str) -> str:
-    """The text as the user's editor left it. Raises PvehelmError when there is none, or it fails."""
+def _text_of(path: str, text: str, *, fresh: bool) -> str:
+    """The text as the user's editor left it; where that fails, the file stays only if there is something new in it."""
     with open(path, "w", encoding="utf-8") as file:
         file.write(text)
+    try:
+        _edit(path)
+    except PvehelmError as error:
+        with open(path, encoding="utf-8") as file:
+            kept = not fresh or file.read() != text
+        if kept:
+            error.hint = f"{error.hint}; the text is in {path}".removeprefix("; ")
+        else:
+            os.unlink(path)
+        raise
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+def _edit(path: str) -> None:
+    """Open a file in the user's editor. Raises PvehelmError when there is none, or it fails."""
     names = ("PVEHELM_EDITOR", "VISUAL", "EDITOR")
     editor = next((os.environ[name] for name in names if os.environ.get(name)), "vi" if sys.stdin.isatty() else "")
     if not editor:
@@ -261,11 +277,7 @@ def _edited(path: str, text: str) -> str:
     except OSError as error:
         raise PvehelmError(f"can't run the editor {editor!r}: {error.strerror}", hint="set EDITOR") from None
     if code:
-        raise PvehelmError(
-            f"the editor {editor!r} ended with {code}", hint=f"nothing was changed; the text is in {path}"
-        )
-    with open(path, encoding="utf-8") as file:
-        return file.read()
+        raise PvehelmError(f"the editor {editor!r} ended with {code}", hint="nothing was changed")
 
 
 def _without_notes(text: str) -> str:
@@ -298,6 +310,7 @@ async def delete(
     files: Files = [],
     recursive: Recursive = False,
     selector: Selector = "",
+    all_: Annotated[bool, typer.Option("--all", help="Every object of the kind in the namespace.")] = False,
     all_namespaces: AllNamespaces = False,
     scope: Scope = "",
     allow_owned: AllowOwned = False,
@@ -309,6 +322,7 @@ async def delete(
     """Delete objects by name or manifest; a set loses them as its next revision. Words without a kind are releases.
 
     pvehelm delete vm web
+    pvehelm delete vms -l app=web
     pvehelm delete -f web.yaml
     """
     from pvehelm.actions import manifests, removal
@@ -317,13 +331,15 @@ async def delete(
         raise UsageError("delete takes names or -f, not both")
     if not words and not files:
         raise UsageError("delete what?", hint="delete vm NAME, delete -f FILE, or delete RELEASE")
-    if words and not any("/" in word for word in words) and not selector and not _is_kind(words[0]):
+    if (selector or all_) and (files or len(words) > 1 or any("/" in word for word in words)):
+        raise UsageError("names and -l or --all can't be combined", hint="give a kind alone: delete vms -l app=web")
+    if words and not any("/" in word for word in words) and not selector and not all_ and not _is_kind(words[0]):
         from pvehelm.faces.cli.releases import uninstall
 
         result: int | None = await uninstall.function(session, names=words, ignore_not_found=ignore_not_found)
         return result
     resources = manifests.read(read_files(files, recursive)) if files else []
-    target = removal.Target(words, selector, resources, all_namespaces, full_scope(scope))
+    target = removal.Target(words, selector, resources, all_namespaces, full_scope(scope), everything=all_)
     mode = o.dry_mode(session)
     ctx = session.watch()
     made = await removal.delete(

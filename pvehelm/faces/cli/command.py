@@ -116,8 +116,8 @@ class Session:
         from pvehelm.faces.output import plan_text
 
         plan_text(plan, sys.stderr)
-        names = ", ".join(change.ref for change in plan.destroys)
-        if not ask(f"This destroys {names}. Go on?"):
+        what, changes = ("destroys", plan.destroys) if plan.destroys else (f"is to {plan.action}", plan.changes)
+        if not ask(f"This {what} {', '.join(change.ref for change in changes)}. Go on?"):
             raise RefusedError("nothing was changed")
         return True
 
@@ -248,6 +248,9 @@ def run_async(session: Session, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run(main())
     except asyncio.CancelledError:
         raise StoppedError("interrupted", hint=hints[0] if hints else "") from None
+    finally:
+        # An interrupt may come before the loop has taken it over.
+        work.close()
 
 
 def read_text(path: str) -> str:

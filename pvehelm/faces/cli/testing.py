@@ -17,7 +17,7 @@ from pvehelm.faces.cli.command import Session, command
 FORMATS = ("table", "json", "yaml", "junit")
 
 
-@command("namespace", "context", "timeout", "allow_privileged")
+@command("namespace", "context", "yes", "timeout", "allow_privileged")
 async def run(
     session: Session,
     name: o.Name,
