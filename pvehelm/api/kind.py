@@ -82,7 +82,8 @@ class Step:
     # What brings the object into being (its success is what ownership begins with) or ends it.
     creates: bool = False
     deletes: bool = False
-    # Where one answer of the call belongs, e.g. the secret of a new token: a ``secret://release/...`` reference.
+    # Where one answer of the call belongs, e.g. the secret of a new token: a ``secret://release/...`` reference by the
+    # answer's name; by "" for the whole answer, by "=TEXT" for TEXT itself.
     keep: Mapping[str, str] = field(default_factory=dict)
     # Parameters that nothing but the wire may see.
     hidden: tuple[str, ...] = ()

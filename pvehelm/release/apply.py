@@ -333,8 +333,7 @@ class Applier:
             raise
         if step.method and step.keep:
             for name, reference in step.keep.items():
-                # "" is the whole answer, "-" forgets what was kept.
-                kept = data[name] if isinstance(data, Mapping) else "" if name == "-" else data
+                kept = name[1:] if name[:1] == "=" else data[name] if isinstance(data, Mapping) else data
                 self.keep_secret(reference.removeprefix("secret://release/"), str(kept))
         forget = (
             change.ref

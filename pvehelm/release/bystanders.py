@@ -54,9 +54,9 @@ def interfaces_of(difference: str) -> list[str]:
     return list(found)
 
 
-async def waiting_networks(made: Plan, schema: Schema, get: Get) -> list[str]:
-    """What waits in the cluster's networks and is not this plan's, in words."""
-    ours = set(_ours(made))
+async def waiting_networks(schema: Schema, get: Get, but: Plan | None = None) -> list[str]:
+    """What waits in the cluster's networks, in words; without what is in the plan ``but``."""
+    ours = set(_ours(but)) if but else set()
     lists = [
         ("Zone", "/cluster/sdn/zones", ("zone",)),
         ("VNet", "/cluster/sdn/vnets", ("vnet",)),

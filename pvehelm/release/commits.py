@@ -85,7 +85,7 @@ async def with_commits(
     """``made`` with the calls that make its changes count. ``due``: whether an interrupted run of the release left such
     a call undone; ``exchange``: ``Client.exchange``, for what stands beside a list."""
     groups = _groups(made, observed, kinds)
-    if due():
+    if due() and await waiting_networks(schema, get):
         zone = kinds("Zone")
         groups.setdefault(zone.commit, Group(zone.commit, zone.lock)).due = True
     for group in groups.values():
@@ -102,7 +102,7 @@ async def with_commits(
     for group in todo:
         group.members = [change for change in changes if change.ref in {member.ref for member in group.members}]
         if not group.node and not group.due:
-            group.foreign = await waiting_networks(made, schema, get)
+            group.foreign = await waiting_networks(schema, get, made)
         if group.foreign and not allowed.may_use(KIND, "pending"):
             what = f"applying would also apply changes of somebody else that wait: {', '.join(group.foreign)}"
             refusals.append(Problem(f"{KIND}/{group.name}", what, "--allow-privileged pending, or undo them first"))
@@ -215,9 +215,9 @@ def _change(
 def _commit(ref: str, group: Group, after: Sequence[str], secret: str, *, locks: bool) -> Change:
     method, _, path = group.call.partition(" ")
     params = {"lock-token": f"${{secret://release/{secret}}}"} if locks else {}
-    keep = {"-": f"secret://release/{secret}"} if locks else {}
-    step = Step(method, path, params, note="apply what waits", keep=keep)
-    undo = [Step("DELETE", group.lock, dict(params), note="release the lock", keep=dict(keep))] if locks else []
+    token = f"secret://release/{secret}"
+    step = Step(method, path, params, note="apply what waits", keep={"=": token} if locks else {})
+    undo = [Step("DELETE", group.lock, dict(params), note="release the lock", keep={f"={DUE}": token})] if locks else []
     return _change(ref, "makes the changes count", [step], after, undo)
 
 

@@ -136,6 +136,19 @@ def test_what_was_changed_but_never_applied_is_applied(lab: Lab) -> None:
     assert lab.state.value("sdn-lock", "") == ""
 
 
+@pytest.mark.parametrize("again", ["upgrade net CHART --install", "uninstall net --yes", "recover net --yes"])
+def test_a_removal_that_was_never_applied_is_applied(lab: Lab, again: str) -> None:
+    chart = lab.chart(NET, values=VALUES)
+    lab.run("install", "net", chart, *GO)
+    lab.fault("DELETE /cluster/sdn/zones/*", status=403, times=1)
+    lab.run("uninstall", "net", "--yes", code=1)
+    more = GO if "upgrade" in again else ()
+    lab.run(*(chart if word == "CHART" else word for word in again.split()), *more)
+    waits = [row for name in ("zones", "vnets") for row in lab.api.ok("GET", f"/cluster/sdn/{name}", pending=1)]
+    assert [row for row in waits if row.get("state")] == []
+    assert bool(waits) == ("upgrade" in again)
+
+
 def test_a_node_is_reloaded_once(lab: Lab) -> None:
     chart = lab.chart(BRIDGE, values="text: one\niface: vmbr7\n")
     lab.run("install", "net", chart, *GO)
