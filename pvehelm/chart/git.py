@@ -37,6 +37,8 @@ _ENVIRONMENT = {
     "GIT_SSH_COMMAND": "ssh -oBatchMode=yes",
 }
 
+_NAMED = "a branch, a tag, or a commit in full"
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -95,14 +97,15 @@ def commit_of(address: Address) -> str:
     for name in wanted:
         if name in found:
             return found[name]
-    raise NotFoundError(f"{address}: there is no {address.ref or 'commit'}")
+    raise NotFoundError(f"{address}: there is no {address.ref or 'commit'}", hint=_NAMED)
 
 
 @contextmanager
-def checkout(address: Address, signers: Sequence[str] = ()) -> Iterator[tuple[Path, Address]]:
+def checkout(address: Address, signers: Sequence[str] = (), *, after: str = "") -> Iterator[tuple[Path, Address]]:
     """The files of a commit in a folder that is gone afterwards, and the address with that commit for its ref.
 
-    With ``signers`` (lines of an allowed_signers file, armoured OpenPGP keys) the commit must be signed by one of them.
+    With ``signers`` (lines of an allowed_signers file, armoured OpenPGP keys) the commit must be signed by one of them,
+    and with ``after`` (a commit) come from it.
     Raises NotFoundError without such a ref or folder, TransportError when git gets no further, InvalidError for a
     commit that is not signed as it must be.
     """
@@ -113,14 +116,32 @@ def checkout(address: Address, signers: Sequence[str] = ()) -> Iterator[tuple[Pa
             commit = repo.head.commit.hexsha
             if signers:
                 _verify(repo, replace(address, ref=commit), signers)
+            if after and commit != after and not _HEX.match(address.ref):
+                _follows(repo, address, commit, after)
         finally:
             repo.close()
         shutil.rmtree(Path(scratch, ".git"))
         root = Path(scratch)
         folder = root / address.path
         if not folder.is_dir() or root.resolve() not in (folder.resolve(), *folder.resolve().parents):
-            raise NotFoundError(f"{address}: there is no folder {address.path!r}")
+            hint = "submodules are not followed: name the repository of the submodule"
+            hint = hint if (root / ".gitmodules").exists() else ""
+            raise NotFoundError(f"{address}: there is no folder {address.path!r}", hint=hint)
         yield folder, replace(address, ref=commit)
+
+
+def _follows(repo: git.Repo, address: Address, commit: str, before: str) -> None:
+    """Raise InvalidError unless the history of a commit holds another one."""
+    from git.exc import CommandError
+
+    # All of the history, since nobody knows how far back it is. It is what the commit's own name covers.
+    _run(repo, address, "fetch", "--quiet", "--depth=2147483647", "--no-tags", "--", address.url, address.ref or "HEAD")
+    try:
+        repo.git.merge_base("--is-ancestor", before, commit)
+    except CommandError:
+        what = f"commit {commit[:12]} does not come after {before[:12]}, which was applied last"
+        hint = "the branch was rewound: push a commit on top, or allow it (allowRewind: true)"
+        raise InvalidError(f"{address}: {what}", [Problem(f"commit {commit[:12]}", what)], hint=hint) from None
 
 
 PGP = "-----BEGIN PGP PUBLIC KEY BLOCK-----"
@@ -207,7 +228,7 @@ def _run(repo: git.Repo, address: Address, verb: str, *arguments: str) -> str:
         reason = next((line for line in lines if "fatal:" in line or "error:" in line), lines[-1] if lines else "")
         reason = reason.partition("fatal: ")[2] or reason
         if "couldn't find remote ref" in told or "not our ref" in told:
-            raise NotFoundError(f"{address}: there is no {address.ref or 'commit'}") from None
+            raise NotFoundError(f"{address}: there is no {address.ref or 'commit'}", hint=_NAMED) from None
         raise TransportError(
             f"git {verb}: {reason}", sent=verb == "push", path=str(address), hint="does 'git clone' work with it?"
         ) from None

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -25,6 +26,7 @@ from pvehelm.errors import ApiError, AuthError, InvalidError, NotFoundError, Ref
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.cncf.helm.config.v1+json"
 LAYER = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
+OLD_LAYER = "application/tar+gzip"
 PROVENANCE = "application/vnd.cncf.helm.chart.provenance.v1.prov"
 SIGNATURE = "application/vnd.pvehelm.signature.v1"
 MAX_TAGS = 20_000
@@ -88,7 +90,8 @@ class Registry:
         found: list[str] = []
         url = f"{self.url}/v2/{path}/tags/list?n=1000"
         while url and len(found) < MAX_TAGS:
-            answer = self.get(url, limit=MAX_SMALL, scope=f"repository:{path}:pull")
+            with self._there(f"oci://{self.host}/{path}"):
+                answer = self.get(url, limit=MAX_SMALL, scope=f"repository:{path}:pull")
             listed = _json(answer, url).get("tags")
             found += [tag for tag in listed if isinstance(tag, str)] if isinstance(listed, list) else []
             url = self._next(url, answer)
@@ -101,6 +104,14 @@ class Registry:
                 continue
         return [text for _, text in sorted(ranked, reverse=True)]
 
+    @contextmanager
+    def _there(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except NotFoundError as error:
+            hint = "the address is oci://HOST/PATH/CHART:VERSION; a registry may also hide what a login may not see"
+            raise NotFoundError(f"there is no chart at {what}", hint=hint) from error
+
     def _next(self, url: str, answer: Answer) -> str:
         link = re.match(r'\s*<([^>]+)>\s*;\s*rel="?next', answer.headers.get("link", ""))
         following = urljoin(url, link.group(1)) if link else ""
@@ -111,17 +122,20 @@ class Registry:
         which = reference.digest or reference.tag
         scope = f"repository:{reference.path}:pull"
         url = f"{self.url}/v2/{reference.path}/manifests/{which}"
-        answer = self.get(url, limit=MAX_SMALL, scope=scope, headers={"Accept": MANIFEST})
+        with self._there(str(reference)):
+            answer = self.get(url, limit=MAX_SMALL, scope=scope, headers={"Accept": MANIFEST})
         digest = _sha256(answer.body)
         if reference.digest and digest != reference.digest:
             raise InvalidError(f"{reference}: the registry sent another manifest, {digest}")
         manifest = _json(answer, url)
         layers = [one for one in manifest.get("layers") or [] if isinstance(one, dict)]
-        chart = next((one for one in layers if one.get("mediaType") == LAYER), None)
+        chart = next((one for one in layers if one.get("mediaType") in (LAYER, OLD_LAYER)), None)
         if chart is None:
             raise InvalidError(f"{reference} is no chart: it has no layer of type {LAYER}")
         data = self.blob(reference.path, chart, MAX_ARCHIVE)
-        version = reference.tag.replace("_", "+") if reference.tag and not reference.digest else ""
+        version = "" if reference.digest else reference.tag.replace("_", "+")
+        if not versions.is_strict(version.removeprefix("v")):
+            version = ""  # a tag such as latest, or 1
         archive = opened(data, url=str(reference), name=reference.name, version=version)
         for one in layers:
             suffix = ".prov" if one.get("mediaType") == PROVENANCE else ""

@@ -236,9 +236,18 @@ def fetch_oci(book: Book, text: str, version: str = "", *, devel: bool = False) 
 def fetch_git(address: git.Address) -> Archive:
     """The chart in a git repository, packed; its url names the commit."""
     with git.checkout(address) as (folder, pinned):
-        chart = load(folder)
+        try:
+            chart = load(folder)
+        except InvalidError as error:
+            raise _named_for(error, str(folder), str(address)) from None
         data = pack(chart.metadata.name, chart.raw)
     return opened(data, url=str(pinned))
+
+
+def _named_for(error: InvalidError, folder: str, address: str) -> InvalidError:
+    """The error with an address in place of the folder that nobody knows."""
+    problems = [one._replace(where=one.where.replace(folder, address)) for one in error.problems]
+    return InvalidError(str(error).replace(folder, address), problems, hint=error.hint)
 
 
 def owner_of(book: Book, url: str) -> Repository:

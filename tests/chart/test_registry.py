@@ -71,6 +71,22 @@ def test_as_helm_puts_it_there(hub: Hub) -> None:
     assert fetch(load(), f"oci://{hub.host}/charts/web").sidecars == archive.sidecars
 
 
+def test_tags_that_are_no_version_and_the_layers_of_old(hub: Hub) -> None:
+    _push(hub, _archive("web", "1.2.0"))
+    body = hub.manifests[("charts/web", "1.2.0")]
+    url = f"oci://{hub.host}/charts/web"
+    hub.manifests[("charts/web", "latest")] = hub.manifests[("charts/web", "1")] = body
+    hub.manifests[("charts/web", "v1.3.0")] = body
+    hub.manifests[("charts/web", "old")] = body.replace(registry.LAYER.encode(), registry.OLD_LAYER.encode())
+    for tag in ("latest", "1", "old"):
+        assert fetch(load(), f"{url}:{tag}").chart.version == "1.2.0"
+    with pytest.raises(InvalidError) as caught:
+        fetch(load(), f"{url}:v1.3.0")
+    assert "expected was web v1.3.0" in caught.value.problems[0].what
+    with pytest.raises(NotFoundError, match=f"there is no chart at {url}:9.9.9"):
+        fetch(load(), f"{url}:9.9.9")
+
+
 def test_what_is_there_is_not_replaced(hub: Hub) -> None:
     before = _push(hub, _archive())
     assert _push(hub, _archive()) == before

@@ -303,6 +303,25 @@ def test_charts_in_git(source: Path, tmp_path: Path) -> None:
             fetch(book, wrong)
     with pytest.raises(PvehelmError, match="git"):
         fetch(book, f"git+file://{tmp_path}/nowhere")
+    with pytest.raises(NotFoundError) as caught:
+        fetch(book, f"git+file://{source}@{commit[:8]}#charts/db")
+    assert "a commit in full" in caught.value.hint
+    with pytest.raises(InvalidError) as broken:
+        fetch(book, f"git+file://{source}#charts")
+    assert str(broken.value) == f"git+file://{source}#charts is not a chart"
+    assert [problem.where for problem in broken.value.problems] == [f"git+file://{source}#charts"]
+
+
+@needs_git
+def test_submodules_are_not_followed(source: Path, tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    _git(whole, "init", "-q")
+    _git(whole, "-c", "protocol.file.allow=always", "submodule", "add", "-q", str(source), "parts")
+    _git(whole, "commit", "-qm", "one")
+    with pytest.raises(NotFoundError) as caught:
+        fetch(repositories.load(), f"git+file://{whole}#parts/charts/db")
+    assert "submodules are not followed" in caught.value.hint
 
 
 @needs_git
