@@ -103,10 +103,11 @@ _PATTERNS: dict[str, tuple[str, str]] = {
 
 
 def _pattern_check(pattern: str, what: str) -> Check:
-    compiled = re.compile(pattern)
+    # Compiled when it is first asked for: there are many, and a command needs few.
+    compiled = cache(lambda: re.compile(pattern))
 
     def check(text: str) -> str | None:
-        return None if compiled.fullmatch(text) else f"'{text}' is not {what}"
+        return None if compiled().fullmatch(text) else f"'{text}' is not {what}"
 
     return check
 
@@ -239,12 +240,11 @@ def _id_pair(check: Check) -> Check:
 
 def _pem(label: str, *, many: bool = False) -> Check:
     block = rf"-----BEGIN {label}-----\s*{_PEM_BODY}-----END {label}-----\s*"
-    compiled = re.compile(rf"(?:{block})+" if many else block)
-    start = re.compile(rf"-----BEGIN {label}-----")
+    compiled = cache(lambda: re.compile(rf"(?:{block})+" if many else block))
 
     def check(text: str) -> str | None:
-        begin = start.search(text)
-        ok = begin is not None and compiled.fullmatch(text, begin.start()) is not None
+        begin = re.search(rf"-----BEGIN {label}-----", text)
+        ok = begin is not None and compiled().fullmatch(text, begin.start()) is not None
         return None if ok else "this is not PEM (-----BEGIN ...-----, base64 lines, -----END ...-----)"
 
     return check
