@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -57,7 +56,7 @@ async def decide(
     kinds = ctx.kinds
     reader = reader or Reader(client)
     everything = ctx.store.inventory(key)
-    begin(everything, kinds.get, reader)
+    await begin(everything, kinds.get, reader)
     await _valid(kinds, desire.resources)
     plain, runs = hooks.of(desire, options)
     inventory = hooks.apart(everything, runs)
@@ -120,10 +119,7 @@ async def look_ahead(ctx: Context, key: ReleaseKey, reader: Reader | None = None
     """A reader that has asked for what the release owns: where nothing will be done and so no lease is taken, that is
     read while charts are rendered and manifests parsed."""
     reader = reader or Reader(await ctx.connect())
-    begin(ctx.store.inventory(key), ctx.kinds.get, reader)
-    # The first question is on its way before the caller goes on to compute.
-    for _ in range(3):
-        await asyncio.sleep(0)
+    await begin(ctx.store.inventory(key), ctx.kinds.get, reader)
     return reader
 
 

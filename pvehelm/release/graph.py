@@ -10,6 +10,9 @@ from typing import Any
 from pvehelm.release.change import Change, Op
 from pvehelm.release.inventory import Inventory
 
+# What a need may begin with that is no ref: every resource about that guest, whatever leaves that volume.
+INDIRECT = ("guest:", "volume:")
+
 
 def with_edges(changes: Mapping[str, Change], inventory: Inventory) -> list[Change]:
     """Needs narrowed to refs of this plan, and turned round for what goes away."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Protocol
 
+from pvehelm.api import guests as listed
 from pvehelm.api.kind import Kind, Live, leaves
 from pvehelm.chart.manifest import Resource
-from pvehelm.errors import InvalidError, Problem
+from pvehelm.errors import InvalidError, Problem, PvehelmError
 from pvehelm.release.compare import Desired, Observed
 from pvehelm.release.graph import image_volume
 from pvehelm.release.inventory import GUEST_KINDS, Inventory, Owned
@@ -63,14 +65,18 @@ async def _ready(answer: Any) -> Any:
     return answer
 
 
-def begin(inventory: Inventory, kinds: Callable[[str], Kind], reader: Reader) -> None:
+async def begin(inventory: Inventory, kinds: Callable[[str], Kind], reader: Reader) -> None:
     """Start to read the guests that are owned: they are needed whatever comes of the manifests, and the answers arrive
-    while those are checked and lowered."""
+    while those are parsed, checked and lowered. Returns when it is known where they are and they are being asked for:
+    a moment's wait here, or computing would stand before the first of many questions."""
     for owned in inventory:
         key = (owned.kind, str(owned.identifier.get("vmid")))
         if owned.kind in GUEST_KINDS and key not in reader.early:
             reader.early[key] = asyncio.ensure_future(kinds(owned.kind).read(owned.identifier, reader))
             reader.early[key].add_done_callback(_seen)
+    if reader.early:
+        with suppress(PvehelmError):  # whoever waits for a guest is told
+            await listed.resources(reader)
 
 
 def _seen(task: asyncio.Task[Any]) -> None:

@@ -18,7 +18,7 @@ from pvehelm.errors import Problem
 from pvehelm.release.allowed import Allowed
 from pvehelm.release.change import SIGNS, Change, FieldChange, Op, Plan
 from pvehelm.release.compare import Desired, Observed, compare, is_fingerprint, veiled
-from pvehelm.release.graph import ordered, with_edges
+from pvehelm.release.graph import INDIRECT, ordered, with_edges
 from pvehelm.release.inventory import GUEST_KINDS, Inventory, Owned
 from pvehelm.release.ownership import merged, unmarked, with_names, with_references
 
@@ -56,6 +56,8 @@ class Planner:
         # Refs with a journalled creation whose outcome nobody recorded: what is there under their key is ours.
         self.opened = opened
         self.undo = undo
+        # Everything that this plan says something about.
+        self.refs: set[str] = set()
         self.problems: list[Problem] = []
         self.refusals: list[Problem] = []
         self.notes: list[str] = []
@@ -71,6 +73,7 @@ class Planner:
     def plan(
         self, action: str, release: str, namespace: str, desired: Sequence[Desired], *, keep: bool = False
     ) -> Plan:
+        self.refs = {one.ref for one in desired} | self.inventory.entries.keys()
         changes: dict[str, Change] = {}
         # Guests first: what is about a guest that is made anew or goes away has nothing left to be removed from.
         for one in sorted(desired, key=lambda one: not _guest_kind(one.kind)):
@@ -313,7 +316,7 @@ class Planner:
             reason=reason,
             fields=tuple(fields),
             effect=effect,
-            needs=one.wanted.needs,
+            needs=tuple(need for need in one.wanted.needs if need in self.refs or need.startswith(INDIRECT)),
             steps=tuple(steps),
             losses=tuple(losses),
             key=dict(live.key) if live else {k: v for k, v in one.wanted.key.items() if v is not None},
