@@ -29,7 +29,7 @@ class File:
 
 
 def read(files: Sequence[File]) -> list[Resource]:
-    """Every manifest of every file. Raises InvalidError with the problems of all of them."""
+    """Every manifest of every file. Raises InvalidError with the problems of all of them, UsageError for none."""
     from pvehelm.chart.manifest import parse
 
     found: list[Resource] = []
@@ -42,6 +42,8 @@ def read(files: Sequence[File]) -> list[Resource]:
             problems.append(Problem(file.name, what, "read them, save them, and apply the file"))
     if problems:
         raise InvalidError("the manifests are not valid", problems)
+    if not found:
+        raise UsageError(f"there are no manifests in {', '.join(file.name for file in files)}")
     return found
 
 

@@ -24,7 +24,7 @@ from pvehelm.actions.adoption import (
     renamed,
 )
 from pvehelm.errors import Problem, RefusedError, UsageError
-from pvehelm.release.release import ReleaseKey, Revision, Status
+from pvehelm.release.release import CALLED, ReleaseKey, Revision, Status
 
 if TYPE_CHECKING:
     from pvehelm.chart.manifest import Resource
@@ -45,9 +45,9 @@ async def move(ctx: Context, taking: Taking, *, dry_run: bool = False, expected:
     the values), that of one that takes has to have them. Raises RefusedError where what stays needs what goes, or the
     other way round.
     """
-    from pvehelm.release.release import check_name
     from pvehelm.release import handover
     from pvehelm.release.live import Reader
+    from pvehelm.release.release import check_name
 
     to = ctx.key(check_name(taking.release))
     reader = Reader(await ctx.connect())
@@ -231,9 +231,9 @@ async def rename(ctx: Context, name: str, new: str) -> Release:
     A chart goes on to be rendered under the name it was installed with (``pvehelmName`` among the recorded values), so
     that the next plan is as empty as before. Raises RefusedError where the name is taken.
     """
-    from pvehelm.actions.releases import CALLED, check_name
     from pvehelm.release import disks, handover
     from pvehelm.release.recover import recover_entries
+    from pvehelm.release.release import check_name
 
     key, other = ctx.key(name), ctx.key(check_name(new))
     if key == other:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pvehelm.release.decide import Decision
     from pvehelm.release.live import Reader
     from pvehelm.release.release import Release
+    from pvehelm.release.sync import Sync
 
 # How soon a release is looked at again that somebody else was working on, in seconds.
 SOON = 30.0
@@ -355,10 +356,16 @@ class Standing:
 
 @action("read", "reconcile-status")
 def standings(
-    ctx: Context, names: Sequence[str] = (), *, default: Policy = Policy(), namespace: str | None = None
+    ctx: Context,
+    names: Sequence[str] = (),
+    *,
+    default: Policy = Policy(),
+    namespace: str | None = None,
+    declared: Collection[Sync] = (),
 ) -> list[Standing]:
-    """Every release that is reconciled (or those named), with its policy and what was found last. Raises
-    NotFoundError."""
+    """Every release that is reconciled (or those named), with its policy and what was found last. ``declared`` are the
+    syncs that bring policies of their own. Raises NotFoundError."""
+    brought = {(one.namespace, one.release): one.policy for one in declared}
     memory = Memory(ctx.store)
     policies, states, syncs = memory.policies(), memory.states(), memory.all_synced(ctx.cluster)
     if names:
@@ -368,7 +375,7 @@ def standings(
     return [
         Standing(
             one,
-            policies.get(one.uid, default),
+            policies.get(one.uid, brought.get((one.key.namespace, one.key.name), default)),
             one.uid in policies,
             states.get(one.uid, State()),
             syncs.get(str(one.key)),

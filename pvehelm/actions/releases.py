@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pvehelm.actions import action
 from pvehelm.actions.looking import revision_of
 from pvehelm.errors import InvalidError, NotFoundError, RefusedError, UsageError
-from pvehelm.release.release import ReleaseKey, Status, check_name
+from pvehelm.release.release import CALLED, ReleaseKey, Status, check_name
 
 if TYPE_CHECKING:
     from pvehelm.chart.chart import Chart
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from pvehelm.release.pipeline import Result
     from pvehelm.release.release import Release, Revision
 
-# The name that a release's chart is rendered under, where it was renamed since.
-CALLED = "pvehelmName"
 
 
 def _recorded(release: Release, revision: Revision) -> dict[str, Any]:

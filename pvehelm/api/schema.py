@@ -324,7 +324,7 @@ def suggest(name: str, known: Any) -> str:
     """``did you mean 'x'?`` for the nearest of ``known``, or nothing."""
     from difflib import get_close_matches
 
-    close = get_close_matches(name, [str(k) for k in known], n=1, cutoff=0.6)
+    close = get_close_matches(name, [str(k) for k in known], n=1, cutoff=0.7)
     return f"did you mean '{close[0]}'?" if close else ""
 
 

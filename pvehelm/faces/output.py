@@ -214,7 +214,16 @@ def release_text(release: Release, revision: Revision, stream: TextIO | None = N
         stream.write(f"CHART: {chart_label(revision)}\n")
     stream.write(f"DESCRIPTION: {printable(revision.description)}\n")
     if revision.notes.strip():
-        stream.write(f"NOTES:\n{printable(revision.notes.strip())}\n")
+        stream.write(notes_text(release, revision))
+
+
+def notes_text(release: Release, revision: Revision) -> str:
+    """The notes under their headline, which says so where they speak of the release by an older name."""
+    from pvehelm.release.release import CALLED
+
+    called = release.current.user_values.get(CALLED, release.key.name)
+    head = "NOTES" if called == release.key.name else f'NOTES (of the chart, which still calls the release "{called}")'
+    return f"{head}:\n{printable(revision.notes.strip())}\n"
 
 
 # -- plans -----------------------------------------------------------------------------------------------------
@@ -234,8 +243,14 @@ def value_text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
-def plan_text(plan: Plan, stream: TextIO | None = None, *, unchanged: bool = False) -> None:
-    """A plan, one resource after the other, with the effect of every change."""
+def plan_text(
+    plan: Plan,
+    stream: TextIO | None = None,
+    *,
+    unchanged: bool = False,
+    against: Sequence[tuple[str, Sequence[Problem]]] = (),
+) -> None:
+    """A plan, one resource after the other, with the effect of every change; ``against`` is what forbids it."""
     from pvehelm.release.plan import SIGNS
 
     stream = stream or sys.stdout
@@ -259,16 +274,19 @@ def plan_text(plan: Plan, stream: TextIO | None = None, *, unchanged: bool = Fal
         stream.write(paint(f"  {change.ref} waits for a restart: {', '.join(sorted(change.pending))}\n", "yellow", on))
     for note in plan.notes:
         stream.write(paint(f"  note: {note}\n", "dim", on))
-    stream.write(f"Plan: {plan.summary()}.\n")
+    for title, problems in against:
+        for problem in problems:
+            stream.write(f"{title}: {problem_text(problem, on)}\n")
+    told = "; ".join(f"{len(problems)} {title.lower()}" for title, problems in against if problems)
+    if told and plan.empty:
+        stream.write(f"Plan: {told}.\n")
+    else:
+        stream.write(f"Plan: {plan.summary()}{f'; {told}' if told else ''}.\n")
 
 
 def dry_text(plan: Plan) -> None:
     """A plan that was asked for alone, and what stands against it."""
-    plan_text(plan)
-    on = colours_wanted(sys.stdout)
-    for title, problems in (("Can't be done", plan.problems), ("Refused", plan.refusals)):
-        for problem in problems:
-            sys.stdout.write(f"{title}: {problem_text(problem, on)}\n")
+    plan_text(plan, against=(("Can't be done", plan.problems), ("Refused", plan.refusals)))
 
 
 def field_lines(change: Change) -> Iterable[str]:

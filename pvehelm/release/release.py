@@ -34,6 +34,8 @@ class Status(StrEnum):
         return self not in _STORED
 
 
+# Among the user values of a renamed release: the name that its chart is still rendered under.
+CALLED = "pvehelmName"
 _STORED = frozenset({Status.deployed, Status.failed, Status.superseded, Status.uninstalled})
 
 

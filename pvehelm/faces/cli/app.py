@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from functools import cache
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
@@ -190,30 +191,27 @@ def main(argv: list[str] | None = None) -> int:
         from typer._completion_classes import completion_init
 
         completion_init()
+    _patient()
+    code = 0
     try:
-        code = typer.main.get_command(app)(arguments, prog_name="pvehelm", standalone_mode=False)
+        ended = typer.main.get_command(app)(arguments, prog_name="pvehelm", standalone_mode=False)
+        code = ended if isinstance(ended, int) else 0
         sys.stdout.flush()
-        return code if isinstance(code, int) else 0
-    except PvehelmError as error:
-        from pvehelm.faces.output import error_text
-
-        error_text(error)
-        return error.exit_code
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        return EXIT_INTERRUPTED
+        code = EXIT_INTERRUPTED
     except BrokenPipeError:
-        return _closed()
+        _closed()
     except SystemExit as ended:
         # Click takes a closed pipe for an error of its own.
         if type(sys.stdout).__name__ != "PacifyFlushWrapper":
             raise
-        return _closed() if ended.code else 0
-    except OSError as error:
-        sys.stderr.write(f"Error: {error.strerror or error}{f': {error.filename}' if error.filename else ''}\n")
-        return 1
+        _closed()
     except Exception as error:
-        return _other(error)
+        return _failed(error)
+    if code == EXIT_INTERRUPTED:
+        # Typer makes this exit code of an interrupt that nobody else took, and says nothing.
+        sys.stderr.write("interrupted\n")
+    return code
 
 
 # Flags that may stand alone, as in Helm: what they mean then, and the words that may follow. Click has no optional
@@ -232,11 +230,32 @@ def _alone(argv: list[str]) -> list[str]:
     ]
 
 
-def _closed() -> int:
+def _patient() -> None:
+    """stdout and stderr that are there, even where whoever started us has closed them."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    elif type(sys.stderr) is TextIOWrapper:
+        sys.stderr = Unheard(sys.stderr.buffer, sys.stderr.encoding, sys.stderr.errors, line_buffering=True)
+
+
+def _closed() -> None:
     """Whoever read our output has seen enough: that is no error, and there is nobody to tell."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.stdout = None
-    return 0
+
+
+class Unheard(TextIOWrapper):
+    """stderr that swallows what it can't print (a closed pipe, a full disk): nothing that is being done may stop
+    for want of a listener."""
+
+    def write(self, text: str, /) -> int:
+        try:
+            return super().write(text)
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+            return len(text)
 
 
 def _hint(error: Any) -> str:
@@ -247,7 +266,16 @@ def _hint(error: Any) -> str:
     return f"a value of the chart is set with --set {name}=..." if len(name) > 1 and "--values" in takes else ""
 
 
-def _other(error: Exception) -> int:
+def _failed(error: Exception) -> int:
+    """Tell an error; its exit code."""
+    if isinstance(error, PvehelmError):
+        from pvehelm.faces.output import error_text
+
+        error_text(error)
+        return error.exit_code
+    if isinstance(error, OSError):
+        sys.stderr.write(f"Error: {error.strerror or error}{f': {error.filename}' if error.filename else ''}\n")
+        return 1
     show = getattr(error, "show", None)
     if show is not None and hasattr(error, "exit_code"):
         show()

@@ -198,11 +198,12 @@ def _linted(
     try:
         return actions.lint(o.load_chart(path, session), flags, **how)
     except PvehelmError as error:
-        if not error.problems:
+        if isinstance(error, UsageError):
             raise
         from pvehelm.chart.rules import finding
 
-        return [finding("chart-load", p.where, p.what, p.hint) for p in error.problems], False
+        problems = error.problems or [Problem("", str(error), error.hint)]
+        return [finding("chart-load", p.where, p.what, p.hint) for p in problems], False
 
 
 def _row(one: Finding) -> dict[str, str]:

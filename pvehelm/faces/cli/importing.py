@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pvehelm.actions import importing as actions
-from pvehelm.errors import PvehelmError, UsageError
+from pvehelm.errors import Problem, PvehelmError, UsageError
 from pvehelm.faces import output
 from pvehelm.faces.cli import complete
 from pvehelm.faces.cli.command import Session, command
@@ -99,7 +99,9 @@ def _write(found: actions.Found, form: str, path: str, force: bool) -> list[str]
     targets = {(folder if single else folder / name): text for name, text in found.files.items()}
     there = [str(target) for target in targets if target.exists()]
     if there and not force:
-        raise UsageError(f"{', '.join(there[:4])}: already there", hint="--force overwrites")
+        count = "1 file is" if len(there) == 1 else f"{len(there)} files are"
+        problems = [Problem(name, "already there") for name in there]
+        raise UsageError(f"{count} in the way; nothing was written", problems, hint="--force overwrites them")
     try:
         for target, text in targets.items():
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -268,8 +268,7 @@ def manifest(session: Session, name: Name, revision: Rev = 0) -> None:
 @command("namespace", "context")
 def notes(session: Session, name: Name, revision: Rev = 0) -> None:
     """The notes of a release."""
-    text = actions.status(session.context, name, revision)[1].notes.strip()
-    sys.stdout.write(f"NOTES:\n{output.printable(text)}\n")
+    sys.stdout.write(output.notes_text(*actions.status(session.context, name, revision)))
 
 
 @app.command()

@@ -248,7 +248,11 @@ def load_chart(path: str, session: Session | None = None) -> Chart:
 
         if session is not None:
             session.origin = _origin(os.path.realpath(path), engine)
-        return _with_engine(load(path), engine)
+        chart = _with_engine(load(path), engine)
+        wanted = source.get("version")
+        if wanted and wanted != chart.version:
+            sys.stderr.write(f"note: --version {wanted} is for repositories; {path} is {chart.version}\n")
+        return chart
     from pvehelm.actions.repos import Wish, book, pull
     from pvehelm.chart.origin import origin_of
 
@@ -312,11 +316,14 @@ def recorded_chart(session: Session, name: str) -> Chart:
     return chart
 
 
-def seconds(text: str) -> float | None:
+def seconds(text: str, flag: str = "--timeout") -> float | None:
     """A flag's time in seconds; None for nothing. Raises UsageError."""
     from pvehelm import durations
 
-    return durations.seconds(text) if text else None
+    try:
+        return durations.seconds(text) if text else None
+    except UsageError as error:
+        raise UsageError(f"{flag}: {error}", hint=error.hint) from None
 
 
 def dry_mode(session: Session) -> str:
@@ -369,6 +376,7 @@ def options(session: Session, ctx: Context, **more: Any) -> Options:
 
 def allowed(session: Session, ctx: Context) -> Allowed:
     """The Allowed of a command's flags, with what the context's policy allows. Raises UsageError."""
+    from pvehelm.actions.allowing import privileged
     from pvehelm.release.plan import Allowed
 
     given = session.given
@@ -383,7 +391,7 @@ def allowed(session: Session, ctx: Context) -> Allowed:
     return Allowed(
         take_ownership=frozenset(given.get("take_ownership", ())),
         destroy=frozenset([*given.get("allow_destroy", ()), *replaced]),
-        privileged=frozenset(given.get("allow_privileged", ())) | ctx.allow_privileged,
+        privileged=privileged(given.get("allow_privileged", ())) | ctx.allow_privileged,
         replace=frozenset(replaced),
         targets=frozenset(given.get("target", ())),
     )

@@ -68,6 +68,10 @@ async def reconcile(
     pvehelm reconcile -f reconcile.yaml --listen 127.0.0.1:9760
     """
     if typed.invoked_subcommand:
+        if files:
+            word = typed.invoked_subcommand
+            hint = f"pvehelm reconcile {word} -f FILE" if word == "status" else ""
+            raise UsageError(f"reconcile -f FILE takes no {word}", hint=hint)
         return 0
     from pvehelm.faces.build import resolvers
     from pvehelm.faces.daemon.daemon import Daemon
@@ -210,15 +214,23 @@ def _table(found: Sequence[actions.Outcome]) -> None:
 def status(
     session: Session,
     names: Annotated[list[str], typer.Argument(help="The releases; all when left out.", metavar="[RELEASE...]")] = [],
+    files: Files = [],
     all_namespaces: AllNamespaces = False,
 ) -> None:
-    """Show what the last look at each release found.
+    """Show what the last look at each release found; with -f also what is declared there and not yet installed.
 
     pvehelm reconcile status -A
     """
+    settings, syncs = _settings(session, files, "", "")
     ctx = session.context
     namespace = None if all_namespaces else ctx.namespace
-    found = actions.standings(ctx, names, default=_default(session), namespace=namespace)
+    found = actions.standings(ctx, names, default=settings.policy, namespace=namespace, declared=syncs)
+    there = {(one.release.key.namespace, one.release.key.name) for one in found}
+    waiting = [
+        one
+        for one in syncs
+        if not names and (one.namespace, one.release) not in there and namespace in (None, one.namespace)
+    ]
 
     def people() -> None:
         rows = [
@@ -233,10 +245,15 @@ def status(
             )
             for one in found
         ]
+        rows += [(s.namespace, s.release, str(s.policy.mode), "not installed", "-", "", s.repository) for s in waiting]
         heads = ("NAMESPACE", "RELEASE", "POLICY", "RESULT", "CHECKED", "COMMIT", "MESSAGE")
         output.table(rows, heads, spare=("POLICY", "NAMESPACE", "CHECKED", "COMMIT"), prose=("MESSAGE",))
 
-    output.show(session.output, [one.as_dict() for one in found], people)
+    absent = [
+        {"release": one.release, "namespace": one.namespace, "policy": one.policy.to_json(), "result": "not installed"}
+        for one in waiting
+    ]
+    output.show(session.output, [*(one.as_dict() for one in found), *absent], people)
 
 
 def _commit(sync: State | None) -> str:

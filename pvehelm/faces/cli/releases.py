@@ -30,7 +30,13 @@ def finish(session: Session, result: Result, *, dry: bool) -> None:
     assert release is not None
     current = release.current
     if not result.changed:
-        note = f'Release "{release.key.name}" is as desired: nothing to do, no new revision.\n'
+        name = release.key.name
+        note = f'Release "{name}" is as desired: nothing to do, no new revision.\n'
+        if not result.plan.changes:
+            note = (
+                f'Release "{name}" has no objects: nothing to do, no new revision.\n'
+                f"  the last one says: {output.printable(current.description)}; pvehelm uninstall {name} forgets it\n"
+            )
         output.show(session.output, output.release_row(release, current) | {"changed": False}, lambda: _say(note))
         return
     if session.output == "table":
@@ -284,4 +290,6 @@ def _diff_revisions(session: Session, names: list[str], detailed: bool) -> int:
         for line in text.splitlines():
             colour = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "")
             sys.stdout.write(output.paint(line, colour, on) + "\n")
+        if not text:
+            _say(f"No differences between the manifests of revisions {names[1]} and {names[2]}.\n")
     return CHANGES if detailed and text else 0

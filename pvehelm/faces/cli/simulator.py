@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pvehelm.errors import UsageError
+from pvehelm.errors import PvehelmError, UsageError
 from pvehelm.faces import output
 from pvehelm.faces.cli.command import Session, command
 
@@ -57,7 +58,12 @@ def serve(
     from pvehelm.simulator.server import serve as run
 
     with _state(state, base) as opened:
-        return run(opened, host, port, latency=latency, release=pve_version)
+        try:
+            return run(opened, host, port, latency=latency, release=pve_version)
+        except OSError as error:
+            taken = error.errno == errno.EADDRINUSE
+            hint = "--port 0 takes any that is free" if taken else "--host takes an address of this computer"
+            raise PvehelmError(f"can't listen on {host}:{port}: {error.strerror or error}", hint=hint) from None
 
 
 @app.command()

@@ -50,7 +50,7 @@ async def list_(
 
     if how not in ("table", "wide", "json", "yaml"):
         raise UsageError(f"-o {how}: unknown format", hint="one of table, wide, json, yaml")
-    seconds = o.seconds(since)
+    seconds = o.seconds(since, "--since")
     begun = time.time() - seconds if seconds else 0.0
     wanted = actions.Filter(node, guest, type_, user, running, errors, begun, limit, all_namespaces)
     rows = await actions.list_(session.context, wanted)

@@ -1,0 +1,73 @@
+"""Pipes that are closed, disks that are full, interrupts: work goes on to its end, or says why not."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.release.lab import Lab
+
+POOL = {"pool.yaml": "kind: Pool\nmetadata: { name: web }\n"}
+PVEHELM = (sys.executable, "-m", "pvehelm")
+
+
+@pytest.mark.parametrize(
+    "words", [["list"], ["--help"], ["api-resources"], ["explain", "vm"], ["env"], ["get", "nodes"]]
+)
+def test_a_reader_that_has_seen_enough(words: list[str], lab: Lab) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write) as closed:
+        run = subprocess.run([*PVEHELM, *words], stdout=closed, stderr=subprocess.PIPE, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert "Traceback" not in run.stderr
+    assert "Error" not in run.stderr
+
+
+def test_work_goes_on_when_nobody_listens(lab: Lab) -> None:
+    chart = lab.chart(POOL)
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write) as closed:
+        assert subprocess.run([*PVEHELM, "install", "web", chart], stdout=closed, stderr=closed).returncode == 0
+        assert lab.status("web") == "deployed"
+        failed = subprocess.run([*PVEHELM, "install", "web", chart], stdout=closed, stderr=closed)
+    # An error is one also where nobody hears of it.
+    assert failed.returncode == 3
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_full_disk_under_the_messages(lab: Lab) -> None:
+    chart = lab.chart(POOL)
+    with open("/dev/full", "w") as full:
+        run = subprocess.run([*PVEHELM, "install", "web", chart], stdout=subprocess.PIPE, stderr=full, text=True)
+        assert (run.returncode, "STATUS: deployed" in run.stdout) == (0, True)
+        told = subprocess.run([*PVEHELM, "list"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert told.returncode == 1
+    assert "No space left on device" in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+def test_no_output_at_all(lab: Lab) -> None:
+    command = f"'{sys.executable}' -m pvehelm list >&- 2>&-"
+    assert subprocess.run(["sh", "-c", command]).returncode == 0
+
+
+def test_an_interrupt_is_answered(lab: Lab) -> None:
+    # In the middle of work that no loop does: a template that never ends.
+    chart = lab.chart({"pool.yaml": "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}"})
+    program = (
+        "import os, signal, sys, threading\n"
+        "from pvehelm.__main__ import main\n"
+        "threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()\n"
+        "sys.exit(main())\n"
+    )
+    command = [sys.executable, "-c", program, "template", chart]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, start_new_session=True)
+    assert (run.returncode, run.stderr.splitlines()[-1:]) == (130, ["interrupted"]), run
+    assert signal.getsignal(signal.SIGINT) is not None
