@@ -124,7 +124,7 @@ class Engine:
         return {**root, "root": root, "_": ctx, "ctx": ctx}
 
     def _context(self, template: Template, names: Mapping[str, Any]) -> Context:
-        return new_context(self.env, template.name, template.blocks, globals={**template.globals, **names})
+        return new_context(self.env, template.name, template.blocks, globals={**self.env.globals, **names})
 
     def concat(self, pieces: Iterable[Any]) -> Traced:
         """Pieces as text, within the output limit."""

@@ -20,7 +20,7 @@ from pvehelm.chart import cache, secrets
 from pvehelm.chart.chart import Chart
 from pvehelm.chart.dialects import GOTPL, JINJA2, engines, undecided
 from pvehelm.chart.functions.common import FunctionError
-from pvehelm.chart.manifest import API_VERSION, Foreign, Resource, Source, check_unique, is_foreign, parse, to_text
+from pvehelm.chart.manifest import API_VERSION, Foreign, Resource, Source, check_unique, is_foreign, parse
 from pvehelm.chart.objects import Capabilities, ReleaseInfo, Scope, scopes
 from pvehelm.chart.sandbox import DEFAULT, Answer, Ask, Limits, serve
 from pvehelm.chart.usage import Usage
@@ -33,13 +33,12 @@ __all__ = ["DEFAULT", "Capabilities", "Limits", "ReleaseInfo", "Rendered", "rend
 @dataclass(frozen=True)
 class Rendered:
     """What a chart becomes: ``files`` by full template name (``web-app/templates/vm.yaml``), the resources in them,
-    the text of NOTES.txt, and ``manifest``, the resources as one canonical text. ``used`` is what templates asked for
-    of the values (``usage.Usage.as_data``), where that was wanted; ``foreign`` are documents of other programs."""
+    and the text of NOTES.txt. ``used`` is what templates asked for of the values (``usage.Usage.as_data``), where that
+    was wanted; ``foreign`` are documents of other programs."""
 
     files: Mapping[str, str]
     resources: tuple[Resource, ...]
     notes: str
-    manifest: str
     used: Any = None
     foreign: tuple[Foreign, ...] = ()
 
@@ -110,7 +109,7 @@ def render(
     files = {name: _shown(text, tokens) for name, text in files.items()}
     notes = _shown(output["notes"], tokens)
     others = sorted(others or (), key=lambda one: (one.source.file, one.source.line))
-    return Rendered(files, tuple(resources), notes, to_text(resources), output["used"], tuple(others))
+    return Rendered(files, tuple(resources), notes, output["used"], tuple(others))
 
 
 _ENGINE_HINT = (

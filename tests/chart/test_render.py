@@ -11,6 +11,7 @@ import yaml
 
 from pvehelm.chart.chart import Chart, load
 from pvehelm.chart.dependencies import coalesce
+from pvehelm.chart.manifest import to_text
 from pvehelm.chart.render import Capabilities, ReleaseInfo, Rendered, render
 from pvehelm.errors import InvalidError
 from tests.chart.data import cases, write
@@ -116,7 +117,7 @@ def test_result(tmp_path: Path) -> None:
     assert [one.ref for one in result.resources] == ["VirtualMachine/w0", "VirtualMachine/w1"]
     assert [one.spec["memory"] for one in result.resources] == [512, 512]
     assert result.notes == "Hello rel: yes\n"
-    assert result.manifest.startswith("---\n")
+    assert to_text(result.resources).startswith("---\n")
     place = result.resources[1].where(("spec", "memory"))
     assert (place.file, place.line) == ("web/templates/vm.yaml", 6)
 

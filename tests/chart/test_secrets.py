@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pvehelm.chart.manifest import to_text
 from pvehelm.chart.render import Rendered
 from pvehelm.chart.secrets import Tokens, foreign
 from pvehelm.errors import InvalidError
@@ -36,7 +37,7 @@ REFUSED = [
 def test_placed(case: dict[str, Any], tmp_path: Path) -> None:
     found = result(tmp_path, case["spec"], case["user"])
     assert dict(found.resources[0].spec) == case["gives"]
-    assert "pvs" not in found.manifest + found.files["web/templates/t.yaml"]
+    assert "pvs" not in to_text(found.resources) + found.files["web/templates/t.yaml"]
 
 
 @pytest.mark.parametrize(("template", "user", "what"), REFUSED)
