@@ -255,6 +255,14 @@ class Item(SchemaKind):
         path = self._path(shape.delete, key)
         return [*steps, Step(shape.delete.method, path, sent, note=f"remove {self.name}", deletes=True)]
 
+    def away(self, live: Live) -> list[Step]:
+        """See Kind.away."""
+        shape = self.shape(self._target(live.key, live.extra)[0])
+        more = {n: v for n, v in (self.table.away or {}).items() if shape.delete and shape.delete.param(n)}
+        return [
+            replace(step, params={**step.params, **more} if step.deletes else step.params) for step in self.delete(live)
+        ]
+
     # -- parts of calls ----------------------------------------------------------------------------------------
 
     def _target(self, key: Key, context: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -164,6 +164,8 @@ class Kind:
     wide: tuple[str, ...] = ()
     # Something that is done at a moment of a release's life, not something that is there (``api.hookkinds``).
     hook_only: bool = False
+    # The guest that it is about can't be removed while it is there.
+    holds_guest: bool = False
     # The same thing on another node is another thing (a guest's or a file's node is only where it is).
     bound_to_node: bool = False
 
@@ -246,6 +248,11 @@ class Kind:
     def delete(self, live: Live) -> list[Step]:
         """The steps that remove the object."""
         raise NotImplementedError
+
+    def away(self, live: Live) -> list[Step]:
+        """The steps that remove the object for as long as its guest is made anew (``holds_guest``): what refers to it
+        stays as it is."""
+        return self.delete(live)
 
     def mark(self, live: Live, uid: str, ref: str) -> list[Step]:
         """The steps that put the release's mark on an object (take it away when ``uid`` is ''); none for most kinds."""

@@ -106,6 +106,8 @@ class Table:
     index_params: Mapping[str, Any] = default(default_factory=dict)
     get_params: Mapping[str, Any] = default(default_factory=dict)
     delete_params: Mapping[str, Any] = default(default_factory=dict)
+    # Its guest can't be removed while it is there; the parameters of its removal until the guest is made anew.
+    away: Mapping[str, Any] | None = None
     scopes: tuple[str, ...] = ()
     evidence: str = "schema"
     # True for the whole kind, else what of it needs --allow-privileged: see ``api.privilege``.

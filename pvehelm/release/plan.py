@@ -15,6 +15,7 @@ from typing import Any
 from pvehelm.api.kind import Effect, Kind, Live, Step, get_leaf, leaves
 from pvehelm.api.privilege import told
 from pvehelm.errors import Problem
+from pvehelm.release.absence import AWAY, vmids, with_absences
 from pvehelm.release.allowed import Allowed
 from pvehelm.release.change import SIGNS, Change, FieldChange, Op, Plan
 from pvehelm.release.compare import Desired, Observed, compare, is_fingerprint, veiled
@@ -84,7 +85,7 @@ class Planner:
         for ref, owned in self.inventory.entries.items():
             if ref not in changes:
                 changes[ref] = self._undesired(owned, keep)
-        edged = with_edges(changes, self.inventory)
+        edged = with_absences(with_edges(changes, self.inventory), self.observed, self.kinds)
         sequence, circle = ordered(edged)
         if circle:
             where = changes[circle[0]].where
@@ -110,6 +111,7 @@ class Planner:
             elif ref not in chosen:
                 chosen.add(ref)
                 todo.extend(by_ref[ref].needs)
+                todo += [ref.removesuffix(AWAY)] if ref.endswith(AWAY) else []
         return [change for change in sequence if change.ref in chosen]
 
     def _is_lost(self, owned: Owned) -> bool:
@@ -144,9 +146,9 @@ class Planner:
         ):
             return self._replace(one, owned, live, "--replace")
         old = self.observed.old.get(ref)
-        if owned is not None and kind.always_there and self.lost & _vmids(owned.identifier):
+        if owned is not None and kind.always_there and self.lost & vmids(owned.identifier):
             return self._create(one, None, "its guest is gone")
-        if owned is not None and (self.leaving & _vmids(owned.identifier)):
+        if owned is not None and (self.leaving & vmids(owned.identifier)):
             return self._create(one, None, "its guest is made anew")
         if owned is not None and old is not None:
             return self._replace(one, owned, old, "its key changes")
@@ -333,7 +335,7 @@ class Planner:
     def _undesired(self, owned: Owned, keep: bool) -> Change:
         kind = self.kinds(owned.kind)
         live = self.observed.live.get(owned.ref)
-        if kind.always_there and self.lost & _vmids(owned.identifier):
+        if kind.always_there and self.lost & vmids(owned.identifier):
             live = None  # it was about a guest of ours that is gone
         needs = tuple(owned.metadata.get("after", ()))
         lifecycle = owned.metadata.get("lifecycle")
@@ -417,11 +419,6 @@ def _alike(ref: str, known: Iterable[str]) -> str:
 
 def _number(key: Mapping[str, Any]) -> str:
     return f" (VMID {key['vmid']})" if key.get("vmid") else ""
-
-
-def _vmids(key: Mapping[str, Any]) -> set[str]:
-    """The guest that a key is about, by VMID: a scope's, or an HA resource's ``vm:100``."""
-    return {str(key["vmid"])} if key.get("vmid") else {str(key.get("sid", "")).partition(":")[2]} - {""}
 
 
 def _of(owned: Owned | None, leaf: str) -> Any:

@@ -86,3 +86,55 @@ def test_a_guest_moved_by_hand_is_found(lab: Lab) -> None:
     assert str(lab.config(vmid)["memory"]) == "2048"
     lab.run("uninstall", "web", "--yes")
     assert not lab.guests()
+
+
+HELD = """
+kind: VirtualMachine
+metadata: { name: vm }
+spec: { node: pve-node1, memory: 64 }
+---
+kind: VirtualMachine
+metadata: { name: other }
+spec: { node: pve-node1, memory: 64 }
+{% if Values.held %}
+---
+kind: HAResource
+metadata: { name: vm }
+spec: { guest: VirtualMachine/vm, max_restart: 2 }
+---
+kind: HAResource
+metadata: { name: other }
+spec: { guest: VirtualMachine/other }
+---
+kind: HARule
+metadata: { name: apart }
+spec: { type: resource-affinity, affinity: negative, resources: [VirtualMachine/vm, VirtualMachine/other] }
+{% endif %}
+"""
+
+
+def test_what_holds_a_guest_is_away_while_it_is_made_anew(lab: Lab) -> None:
+    chart = lab.chart(HELD, values="held: true\n")
+    lab.run("install", "web", chart)
+    rules = dict(lab.state.collection("ha_rules").items())
+    anew = ("upgrade", "web", chart, "--replace", "vm/vm", "--allow-destroy", "vm/vm", "--yes")
+    told = lab.run(*anew, "--dry-run").out
+    assert "HAResource/vm (away)" in told
+    lab.run(*anew)
+    assert lab.state.collection("ha_resources")[f"vm:{lab.vmid('web', 'VirtualMachine/vm')}"]["max_restart"] == 2
+    assert dict(lab.state.collection("ha_rules").items()) == rules
+    lab.settled("web", chart=chart)
+    lab.sound("web")
+    # ... and comes back with it where only the guest is meant.
+    lab.run(*anew, "--target", "vm/vm")
+    lab.settled("web", chart=chart)
+
+
+def test_what_holds_a_guest_no_longer_goes_before_it_is_made_anew(lab: Lab) -> None:
+    chart = lab.chart(HELD, values="held: true\n")
+    lab.run("install", "web", chart)
+    anew = ("--replace", "vm/vm", "--allow-destroy", "vm/vm", "--yes")
+    lab.run("upgrade", "web", chart, *anew, "--set", "held=false")
+    assert not list(lab.state.collection("ha_resources").items())
+    lab.settled("web", chart=chart)
+    lab.sound("web")
