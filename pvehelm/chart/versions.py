@@ -64,9 +64,16 @@ def parse(text: str) -> Version:
     if not found:
         raise ValueError(f"{text!r} is no semantic version")
     major, minor, patch, prerelease, metadata = found.groups()
-    if any(part.isdecimal() and len(part) > 1 and part[0] == "0" for part in (prerelease or "").split(".")):
+    return _checked(Version(int(major), int(minor or 0), int(patch or 0), prerelease or "", metadata or ""), text)
+
+
+def _checked(version: Version, text: str) -> Version:
+    """Raises ValueError for what the pattern lets through."""
+    if any(part.isdecimal() and len(part) > 1 and part[0] == "0" for part in version.prerelease.split(".")):
         raise ValueError(f"{text!r} is no semantic version: a number of its prerelease begins with 0")
-    return Version(int(major), int(minor or 0), int(patch or 0), prerelease or "", metadata or "")
+    if max(version.major, version.minor, version.patch) >= 1 << 64:
+        raise ValueError(f"{text!r} is no semantic version: a number of it is too large")
+    return version
 
 
 def is_strict(text: str) -> bool:
@@ -182,5 +189,5 @@ def _term(operator: str, major: str, minor: str | None, patch: str | None, prere
     numbers = [major, minor or "*", patch or "*"]
     wild = next((index for index, part in enumerate(numbers) if part in "xX*"), 3)
     values = [int(part) for part in numbers[:wild]] + [0] * (3 - wild)
-    version = Version(values[0], values[1], values[2], prerelease or "")
+    version = _checked(Version(values[0], values[1], values[2], prerelease or ""), ".".join(numbers))
     return _Term(operator, version, wild == 1, wild == 2, wild < 3)

@@ -7,7 +7,7 @@ from typing import Any
 
 from pvehelm.chart.gotpl.printing import sprint, sprintf, sprintln
 from pvehelm.chart.gotpl.signatures import FUNCTIONS, function
-from pvehelm.chart.gotpl.values import GoError, StringMap, Uint8, from_bytes, kind_of, text, to_bytes, type_of
+from pvehelm.chart.gotpl.values import NILS, GoError, Uint8, from_bytes, kind_of, text, to_bytes, type_of
 
 _BASIC = {bool: "bool", str: "string", int: "int", float: "float", complex: "complex"}
 _WHOLE = ({"int", "uint"}, {"int"}, {"uint"})
@@ -44,11 +44,15 @@ def _equal(one: Any, other: Any) -> bool:
         raise GoError(_incompatible(one, other))
     if first:
         return bool(one == other)
-    if one is None or other is None:
-        return one is other
+    if _is_nil(one) or _is_nil(other):
+        return _is_nil(one) and _is_nil(other)
     if isinstance(other, (list, dict, bytes)) or callable(other):
         raise GoError(f"non-comparable type {text(other)}: {type_of(other)}")
     return type(one) is type(other) and bool(one == other)
+
+
+def _is_nil(value: Any) -> bool:
+    return value is None or isinstance(value, NILS)
 
 
 def _incompatible(one: Any, other: Any) -> str:
@@ -135,7 +139,7 @@ def index(item: Any, *indexes: Any) -> Any:
                 if at is None:
                     raise GoError("value is nil; should be string")
                 raise GoError(f"value has type {type_of(at)}; should be string")
-            item = item.get(at, "" if isinstance(item, StringMap) else None)
+            item = item.get(at, getattr(item, "zero", None))
         elif isinstance(item, list):
             item = item[_position(at, len(item))]
         elif isinstance(item, (str, bytes)):
@@ -227,7 +231,8 @@ def js(*values: Any) -> str:
         elif code < 128 or char.isprintable():
             out.append(char)
         elif 0xDC80 <= code <= 0xDCFF:
-            out.append("\\uFFFD")
+            # A byte that is no text stays as it is.
+            out.append(char)
         else:
             out.append(f"\\u{code:04X}")
     return "".join(out)

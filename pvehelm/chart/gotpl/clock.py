@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from typing import ClassVar
+import time
+from typing import Any, ClassVar
 
-from pvehelm.chart.gotpl.durations import HIGH, LOW, SECOND, Duration, round_duration
-from pvehelm.chart.gotpl.values import GoInt, GoObject, Int64
+from pvehelm.chart.gotpl.durations import HIGH, LOW, SECOND, Duration
+from pvehelm.chart.gotpl.quoting import quote
+from pvehelm.chart.gotpl.values import GoInt, GoObject, Int64, Uint64
 
 _YEAR = "January February March April May June July August September October November December"
 MONTHS = _YEAR.split(" ")
@@ -23,9 +25,12 @@ class Month(GoInt):
 
     __slots__ = ()
     go_type: ClassVar[str] = "time.Month"
+    names: ClassVar[tuple[str, ...]] = ("String",)
 
     def text(self) -> str:
         return MONTHS[self - 1] if 1 <= self <= 12 else f"%!Month({int(self)})"
+
+    String = text
 
 
 class Weekday(GoInt):
@@ -33,9 +38,12 @@ class Weekday(GoInt):
 
     __slots__ = ()
     go_type: ClassVar[str] = "time.Weekday"
+    names: ClassVar[tuple[str, ...]] = ("String",)
 
     def text(self) -> str:
         return DAYS[self]
+
+    String = text
 
 
 def civil(days: int) -> tuple[int, int, int]:
@@ -75,16 +83,59 @@ class Zone:
         """Offset in seconds and abbreviation at a moment."""
         if not self.local and self.info is None:
             return self.fixed or 0, self.name
-        try:
-            moment = dt.datetime.fromtimestamp(seconds, dt.UTC)
-            shown = moment.astimezone() if self.local else moment.astimezone(self.info)
-        except (OverflowError, ValueError, OSError):
-            return 0, "UTC"
+        moment = dt.datetime.fromtimestamp(_within(seconds), dt.UTC)
+        shown = moment.astimezone() if self.local else moment.astimezone(self.info)
         return int((shown.utcoffset() or dt.timedelta()).total_seconds()), shown.tzname() or ""
+
+    def summer(self, seconds: int) -> bool:
+        """Whether it is daylight saving time at a moment."""
+        if self.local:
+            return time.localtime(_within(seconds)).tm_isdst > 0
+        shown = dt.datetime.fromtimestamp(_within(seconds), self.info) if self.info is not None else None
+        return bool(shown is not None and shown.dst())
+
+    def code(self) -> str:
+        """What it is in a Go program."""
+        if self is UTC or self.name == "UTC":
+            return "time.UTC"
+        return "time.Local" if self.local else f"time.Location({quote(self.name)})"
+
+
+#: 400 years, after which the calendar is the same again; the years that Python's dates can be moved in.
+_CYCLE = 146097 * 86400
+_EARLIEST, _LATEST = ZERO_SECONDS + 366 * 86400, ZERO_SECONDS + 24 * _CYCLE
+
+
+def _within(seconds: int) -> int:
+    """A moment that Python's dates reach at which zones stand as at this one."""
+    if seconds > _LATEST:
+        return seconds - -((_LATEST - seconds) // _CYCLE) * _CYCLE
+    return max(seconds, _EARLIEST)
 
 
 UTC = Zone("UTC")
 LOCAL = Zone("Local", local=True)
+
+
+class Location(GoObject):
+    """*time.Location."""
+
+    __slots__ = ("name",)
+    go_type: ClassVar[str] = "*time.Location"
+    go_kind: ClassVar[str] = "ptr"
+    stringer: ClassVar[bool] = True
+    names: ClassVar[tuple[str, ...]] = ("String",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def text(self) -> str:
+        return self.name
+
+    String = text
+
+    def plain(self) -> dict[str, Any]:
+        return {}
 
 
 class Time(GoObject):
@@ -92,6 +143,7 @@ class Time(GoObject):
 
     __slots__ = ("monotonic", "nanos", "seconds", "zone")
     go_type: ClassVar[str] = "time.Time"
+    stringer: ClassVar[bool] = True
     names: ClassVar[tuple[str, ...]] = (
         "Year",
         "Month",
@@ -117,6 +169,9 @@ class Time(GoObject):
         "Equal",
         "Compare",
         "IsZero",
+        "IsDST",
+        "Location",
+        "GoString",
         "String",
         "Round",
         "Truncate",
@@ -236,9 +291,24 @@ class Time(GoObject):
     def IsZero(self) -> bool:
         return self.seconds == ZERO_SECONDS and not self.nanos
 
+    def IsDST(self) -> bool:
+        return self.zone.summer(self.seconds)
+
+    def Location(self) -> Location:
+        return Location(self.zone.name)
+
+    def GoString(self) -> str:
+        (year, month, day), (hour, minute, second) = self.date(), self.clock()
+        shown = f"{year}, time.{MONTHS[month - 1]}, {day}, {hour}, {minute}, {second}, {self.nanos}"
+        return f"time.Date({shown}, {self.zone.code()})"
+
+    def parts(self) -> list[tuple[str, Any]]:
+        return [("wall", Uint64(self.nanos)), ("ext", Int64(self.seconds - ZERO_SECONDS)), ("loc", Uint64(0))]
+
     def Round(self, unit: int) -> Time:
         since_zero = (self.seconds - ZERO_SECONDS) * SECOND + self.nanos
-        return self.moved(round_duration(since_zero, unit) - since_zero if unit > 0 else 0)
+        rest = since_zero % unit if unit > 0 else 0
+        return self.moved(unit - rest if rest * 2 >= unit > 0 else -rest)
 
     def Truncate(self, unit: int) -> Time:
         since_zero = (self.seconds - ZERO_SECONDS) * SECOND + self.nanos

@@ -208,7 +208,9 @@ class _Compiler:
         elif value.string:
             self.line(f"a({value.code})")
         else:
-            self.line(f"a(shown({value.code}))")
+            # What a function gives is a copy; what a name stands for is shown at its place.
+            final = node.pipe.commands[-1].args[0]
+            self.line(f"a({'printed' if isinstance(final, Name) else 'shown'}({value.code}))")
 
     def branch(self, node: Branch) -> None:
         self.scopes.append({})
@@ -371,7 +373,7 @@ class _Compiler:
                 value = int(value)
             elif kind == "float64" and type(value) is int:
                 value = float(value)
-            shown = repr(value)
+            shown = f"({value.real!r}+{value.imag!r}j)" if isinstance(value, complex) else repr(value)
             return Expression(f"({shown})" if shown[0] == "-" else shown, True, isinstance(value, str))
         if isinstance(node, Dot):
             return Expression(self.dot, True)

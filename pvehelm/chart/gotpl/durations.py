@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pvehelm.chart.gotpl.quoting import quote
 from pvehelm.chart.gotpl.values import GoError, GoInt, Int64
@@ -40,11 +40,6 @@ class Duration(GoInt):
         "Round",
         "Truncate",
     )
-
-    def field(self, name: str) -> Any:
-        if name in self.names:
-            return getattr(self, name)
-        raise GoError(f"can't evaluate field {name} in type time.Duration")
 
     def text(self) -> str:
         return show_duration(self)

@@ -93,6 +93,7 @@ class Templates:
             "items": runtime.items,
             "pairs": runtime.pairs,
             "shown": runtime.shown,
+            "printed": runtime.printed,
             "fault": runtime.fault,
             "joined": runtime.joined,
             "call": runtime.call,

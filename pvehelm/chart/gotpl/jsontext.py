@@ -6,23 +6,25 @@ import base64
 import json
 import math
 import re
+from collections.abc import Callable
 from json.encoder import encode_basestring
-from typing import Any
+from typing import Any, TypeVar
 
 from pvehelm.chart.gotpl.floats import format_float
-from pvehelm.chart.gotpl.quoting import quote
+from pvehelm.chart.gotpl.jsonscan import complaint
 from pvehelm.chart.gotpl.signatures import function
 from pvehelm.chart.gotpl.values import (
+    NILS,
     GoError,
     GoObject,
     NilList,
-    NilStrings,
+    NilMap,
     bounded,
     float_text,
-    text,
-    to_bytes,
     type_of,
 )
+
+Result = TypeVar("Result")
 
 _DEEPEST = 1000
 _HTML = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"}
@@ -66,7 +68,7 @@ def number(value: float) -> str:
 def _write(out: list[str], value: Any, escapes: dict[int, str], indent: str, newline: str, depth: int) -> None:
     if isinstance(value, str):
         out.append(_string(value, escapes))
-    elif value is None or isinstance(value, (NilList, NilStrings)):
+    elif value is None or isinstance(value, NILS):
         out.append("null")
     elif value is True or value is False:
         out.append("true" if value else "false")
@@ -79,14 +81,26 @@ def _write(out: list[str], value: Any, escapes: dict[int, str], indent: str, new
     elif isinstance(value, bytes):
         out.append(f'"{base64.b64encode(value).decode()}"')
     elif isinstance(value, GoObject):
-        _write(out, value.plain(), escapes, indent, newline, depth)
+        plain = value.plain()
+        if isinstance(plain, dict):
+            _collection(out, plain, escapes, indent, newline, depth, struct=True)
+        else:
+            _write(out, plain, escapes, indent, newline, depth)
     else:
         raise GoError(f"json: unsupported type: {type_of(value)}")
 
 
 def _collection(
-    out: list[str], value: dict[str, Any] | list[Any], escapes: dict[int, str], indent: str, newline: str, depth: int
+    out: list[str],
+    value: dict[str, Any] | list[Any],
+    escapes: dict[int, str],
+    indent: str,
+    newline: str,
+    depth: int,
+    *,
+    struct: bool = False,
 ) -> None:
+    """A map by its sorted keys, a ``struct`` by its fields as they stand, or a list."""
     if depth > _DEEPEST:
         raise GoError("json: unsupported value: encountered a cycle")
     brackets = "{}" if isinstance(value, dict) else "[]"
@@ -98,7 +112,7 @@ def _collection(
     separator = "," + inner
     if isinstance(value, dict):
         colon = ": " if indent else ":"
-        for at, key in enumerate(sorted(value)):
+        for at, key in enumerate(value if struct else sorted(value)):
             out.append((separator if at else "") + _string(key, escapes) + colon)
             _write(out, value[key], escapes, indent, inner, depth + 1)
     else:
@@ -109,33 +123,60 @@ def _collection(
     out.append(newline + brackets[1])
 
 
-def _whole(shown: str) -> float:
-    return _real(shown)
+class _TooLarge:
+    """A number that no float64 holds; decoding goes on behind it."""
+
+    def __init__(self, shown: str) -> None:
+        self.shown = shown
 
 
-def _real(shown: str) -> float:
+def _real(shown: str) -> Any:
     value = float(shown)
-    if math.isinf(value):
-        raise GoError(f"json: cannot unmarshal number {shown} into Go value of type float64")
-    return value
+    return _TooLarge(shown) if math.isinf(value) else value
 
 
 def _refused(word: str) -> Any:
     raise json.JSONDecodeError("Expecting value", word, 0)
 
 
-_DECODER = json.JSONDecoder(parse_int=_whole, parse_float=_real, parse_constant=_refused)
+_DECODER = json.JSONDecoder(parse_int=_real, parse_float=_real, parse_constant=_refused)
+#: Numbers of fewer characters than this are finite.
+_LONG_NUMBER = re.compile(r"[eE]\+?[0-9]{3}|[0-9]{300}")
+
+
+class Overflow(GoError):
+    """A number too large for a float64; ``rest`` is the value with nil in its place."""
+
+    def __init__(self, shown: str, rest: Any) -> None:
+        super().__init__(f"json: cannot unmarshal number {shown} into Go value of type float64")
+        self.rest = rest
 
 
 def loads(value: str) -> Any:
     """JSON as Go reads it into interface {}: every number a float64. Raises GoError with Go's message."""
     try:
         found = _DECODER.decode(value)
-    except json.JSONDecodeError as error:
-        raise GoError(_complaint(value, error)) from None
+    except json.JSONDecodeError:
+        raise GoError(complaint(value)) from None
     except RecursionError:
         raise GoError("exceeded max depth") from None
+    if _LONG_NUMBER.search(value):
+        large: list[str] = []
+        found = _without_large(found, large)
+        if large:
+            raise Overflow(large[0], found)
     return _mended(found) if "\\" in value or not value.isascii() else found
+
+
+def _without_large(value: Any, large: list[str]) -> Any:
+    if isinstance(value, _TooLarge):
+        large.append(value.shown)
+        return None
+    if isinstance(value, list):
+        return [_without_large(item, large) for item in value]
+    if isinstance(value, dict):
+        return {key: _without_large(item, large) for key, item in value.items()}
+    return value
 
 
 def _mended(value: Any) -> Any:
@@ -149,50 +190,6 @@ def _mended(value: Any) -> Any:
     return value
 
 
-_CONTEXTS = {
-    "Expecting value": "looking for beginning of value",
-    "Expecting property name": "looking for beginning of object key string",
-    "Illegal trailing comma": "looking for beginning of value",
-    "Expecting ':'": "after object key",
-    "Extra data": "after top-level value",
-    "Invalid control": "in string literal",
-    "Invalid \\escape": "in string escape code",
-    "Invalid \\uXXXX": "in \\u hexadecimal character escape",
-}
-
-
-def _complaint(value: str, error: json.JSONDecodeError) -> str:
-    at = error.pos
-    context = next((words for start, words in _CONTEXTS.items() if error.msg.startswith(start)), "")
-    if error.msg.startswith("Expecting ',"):
-        opened = [char for char in re.sub(r'"(?:\\.|[^"\\])*"', "", value[:at]) if char in "[]{}"]
-        depth = 0
-        for char in reversed(opened):
-            depth += 1 if char in "]}" else -1
-            if depth < 0:
-                context = "after array element" if char == "[" else "after object key:value pair"
-                break
-    elif context.startswith("looking") and error.msg.startswith("Expecting value"):
-        for word in ("true", "false", "null"):
-            if value[at : at + 1] == word[0]:
-                same = next((n for n in range(len(word)) if value[at + n : at + n + 1] != word[n]), 0)
-                found = value[at + same : at + same + 1] or " "
-                return f"invalid character {_shown(found)} in literal {word} (expecting {_shown(word[same])})"
-        if value[at : at + 1] == "-":
-            at += 1
-            context = "in numeric literal"
-    elif "escape" in context:
-        at += 1
-    if at >= len(value) or not context:
-        return "unexpected end of JSON input"
-    return f"invalid character {_shown(value[at])} {context}"
-
-
-def _shown(char: str) -> str:
-    """A character in a complaint: the first of its bytes."""
-    return quote(to_bytes(char)[:1].decode("latin-1"), "'")
-
-
 def kind(value: Any) -> str:
     """What encoding/json calls a value in its complaints."""
     if isinstance(value, dict):
@@ -202,12 +199,21 @@ def kind(value: Any) -> str:
     return "string" if isinstance(value, str) else "bool" if isinstance(value, bool) else "number"
 
 
+def decoded(value: str, convert: Callable[[Any], Result]) -> Result:
+    """A JSON text as the type that ``convert`` makes of it: another type is told before a number that is too large."""
+    try:
+        return convert(loads(value))
+    except Overflow as error:
+        convert(0.0 if error.rest is None else error.rest)
+        raise
+
+
 def mapping(value: Any) -> dict[str, Any]:
-    """What is decoded into a map; null is an empty one. Raises GoError for anything else."""
+    """What is decoded into a map; null is a nil one. Raises GoError for anything else."""
     if isinstance(value, dict):
         return value
     if value is None:
-        return {}
+        return NilMap()
     raise GoError(f"json: cannot unmarshal {kind(value)} into Go value of type map[string]interface {{}}")
 
 
@@ -260,9 +266,11 @@ def toRawJson(value: Any) -> str:
 def fromJson(value: str) -> dict[str, Any]:
     """A JSON object as a map; ``Error`` in it says what is wrong."""
     try:
-        return mapping(loads(value))
+        return decoded(value, mapping)
+    except Overflow as error:
+        return {**error.rest, "Error": str(error)}
     except GoError as error:
-        return {"Error": text(str(error))}
+        return {"Error": str(error)}
 
 
 @function("mustFromJson", "string")
@@ -275,6 +283,6 @@ def mustFromJson(value: str) -> Any:
 def fromJsonArray(value: str) -> list[Any]:
     """A JSON array as a list; its only item says what is wrong."""
     try:
-        return sequence(loads(value))
+        return decoded(value, sequence)
     except GoError as error:
         return [str(error)]

@@ -184,8 +184,12 @@ class _Parser:
         if self.year_day >= 0:
             if not 1 <= self.year_day <= (366 if leap else 365):
                 raise self.fail("", ": day-of-year out of range")
-            if self.month < 0:
-                _, self.month, self.day = civil(days_since_epoch(self.year, 1, 1) + self.year_day - 1)
+            _, month, day = civil(days_since_epoch(self.year, 1, 1) + self.year_day - 1)
+            if self.month not in (-1, month):
+                raise self.fail("", ": day-of-year does not match month")
+            if self.day not in (-1, day):
+                raise self.fail("", ": day-of-year does not match day")
+            self.month, self.day = month, day
         month, day = (1 if self.month < 0 else self.month), (1 if self.day < 0 else self.day)
         last = 29 if month == 2 and leap else (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)[month - 1]
         if not 1 <= day <= last:

@@ -22,10 +22,12 @@ class Token(NamedTuple):
 
 
 _END = r"(?=[ \t\r\n.,|:()]|\}\}|\Z)"
+#: Go's scanner does not go back: what it took for a part of a number is one.
 _NUMBER = (
-    r"[+-]?(?:0[xX][0-9a-fA-F_]*(?:\.[0-9a-fA-F_]*)?(?:[pP][+-]?[0-9_]*)?"
-    r"|0[oO][0-7_]*(?:\.[0-7_]*)?|0[bB][01_]*(?:\.[01_]*)?|[0-9_]*(?:\.[0-9_]*)?(?:[eE][+-]?[0-9_]*)?)i?(?!\w)"
+    r"(?>[+-]?(?:0[xX][0-9a-fA-F_]*(?:\.[0-9a-fA-F_]*)?(?:[pP][+-]?[0-9_]*)?"
+    r"|0[oO][0-7_]*(?:\.[0-7_]*)?|0[bB][01_]*(?:\.[01_]*)?|[0-9_]*(?:\.[0-9_]*)?(?:[eE][+-]?[0-9_]*)?)i?)(?!\w)"
 )
+_DIGITS = re.compile(_NUMBER.removesuffix(r"(?!\w)"))
 _TOKEN = re.compile(
     rf"""
      (?P<space>[ \t\r\n]+(?!-\}}\}}))
@@ -150,9 +152,10 @@ def _mistake(source: str, at: int) -> str:
         return "unterminated character constant"
     if first == ":":
         return "expected :="
-    if first.isdigit() or (first in "+-." and rest[1:2].isdigit()):
-        number = re.match(r"[+-]?[\w.]+", rest)
-        return f'bad number syntax: "{number[0] if number else first}"'
+    if first.isdigit() or (first in "+-." and rest[1:2] and rest[1] in ".0123456789"):
+        # The first character that does not belong to it is shown with it.
+        number = _DIGITS.match(rest)
+        return f'bad number syntax: "{rest[: number.end() + 1 if number else 1]}"'
     word = re.match(r"[.$]?\w*", rest)
     if word and word[0] and len(word[0]) < len(rest):
         bad = rest[len(word[0])]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pvehelm.chart.gotpl.signatures import function
-from pvehelm.chart.gotpl.values import GoError, Strings, copy, deep_equal, kind_of, strval, type_of
+from pvehelm.chart.gotpl.values import GoError, NilMap, Strings, copy, deep_equal, kind_of, strval, type_of
 
 
 @function("dict", "...any", "map")
@@ -27,6 +27,8 @@ def get(source: dict[str, Any], key: str) -> Any:
 @function("set", "map, string, any", "map")
 def set_(source: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
     """Sets a key of a map, and gives that map."""
+    if isinstance(source, NilMap):
+        raise GoError("assignment to entry in nil map")
     source[key] = value
     return source
 
@@ -77,6 +79,7 @@ def omit(source: dict[str, Any], *names: str) -> dict[str, Any]:
 @function("merge mustMerge", "map, ...map")
 def merge(target: dict[str, Any], *sources: dict[str, Any]) -> dict[str, Any]:
     """Takes over from other maps what a map lacks (or has empty), and gives that map."""
+    target = {} if isinstance(target, NilMap) else target
     for source in sources:
         _merged(target, source)
     return target
@@ -97,6 +100,7 @@ def _merged(target: dict[str, Any], source: dict[str, Any], depth: int = 0) -> N
 @function("mergeOverwrite mustMergeOverwrite", "map, ...map")
 def mergeOverwrite(target: dict[str, Any], *sources: dict[str, Any]) -> dict[str, Any]:
     """Takes over everything from other maps, and gives the first map."""
+    target = {} if isinstance(target, NilMap) else target
     for source in sources:
         _overwritten(target, source)
     return target

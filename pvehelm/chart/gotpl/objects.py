@@ -7,7 +7,17 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from pvehelm.chart.chart import Chart
-from pvehelm.chart.gotpl.values import GoError, GoObject, Int64, StringMap, Strings, from_bytes, text, type_of
+from pvehelm.chart.gotpl.values import (
+    GoError,
+    GoObject,
+    Int64,
+    NilStringMap,
+    StringMap,
+    Strings,
+    from_bytes,
+    text,
+    type_of,
+)
 from pvehelm.chart.objects import Capabilities, ReleaseInfo, Scope, _glob
 from pvehelm.chart.usage import Usage
 from pvehelm.chart.versions import parse
@@ -58,14 +68,19 @@ class NameSet(GoObject, Strings):
         raise GoError(f"can't evaluate field {name} in type {self.go_type}")
 
     def has(self, name: Any) -> bool:
+        if not isinstance(name, str):
+            raise GoError(f"wrong type for value; expected string; got {type_of(name)}")
         return name in self
 
     def text(self) -> str:
         return "[" + " ".join(map(text, self)) + "]"
 
+    def plain(self) -> list[str]:
+        return [*self]
+
 
 class KubeVersion(GoObject):
-    """``.Capabilities.KubeVersion``; it prints as its version."""
+    """``.Capabilities.KubeVersion``: an action prints it as its version, a function that it is given to as a struct."""
 
     __slots__ = ("GitVersion", "Major", "Minor", "Version")
     go_type = "common.KubeVersion"
@@ -79,11 +94,17 @@ class KubeVersion(GoObject):
     def String(self) -> str:
         return self.Version
 
-    def text(self) -> str:
+    def shown(self) -> str:
         return self.Version
 
-    def json(self) -> dict[str, Any]:
-        return {"Version": self.Version, "Major": self.Major, "Minor": self.Minor}
+    def parts(self) -> list[tuple[str, Any]]:
+        return [("Version", self.Version), ("normalizedVersion", self.Version), *self._numbers()]
+
+    def plain(self) -> dict[str, str]:
+        return {"Version": self.Version, **dict(self._numbers())}
+
+    def _numbers(self) -> list[tuple[str, str]]:
+        return [("Major", self.Major), ("Minor", self.Minor)]
 
 
 class HelmVersion(GoObject):
@@ -98,7 +119,7 @@ class HelmVersion(GoObject):
         self.GitCommit = self.GitTreeState = self.GoVersion = ""
         self.KubeClientVersion = KUBE_VERSION.rpartition(".")[0]
 
-    def json(self) -> dict[str, Any]:
+    def plain(self) -> dict[str, str]:
         return {"version": self.Version, "kube_client_version": self.KubeClientVersion}
 
 
@@ -119,9 +140,6 @@ class CapabilitiesObject(GoObject):
         self.Kinds = NameSet(own["Kinds"])
         self.PvehelmVersion = own["PvehelmVersion"]
 
-    def json(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.names}
-
 
 class Files(GoObject, dict[str, Any]):
     """``.Files``: contents by path, as bytes."""
@@ -130,11 +148,12 @@ class Files(GoObject, dict[str, Any]):
     go_type = "engine.files"
     go_kind = "map"
     names = ("Get", "GetBytes", "Glob", "AsConfig", "AsSecrets", "Lines")
+    zero = b""
 
     def field(self, name: str) -> Any:
         if name in self.names:
             return getattr(self, name)
-        return self.get(name)
+        return self.get(name, self.zero)
 
     def text(self) -> str:
         return "map[" + " ".join(f"{path}:{text(self[path])}" for path in sorted(self)) + "]"
@@ -177,7 +196,7 @@ def chart_object(chart: Chart, *, root: bool) -> dict[str, Any]:
     data = chart.metadata
     return {
         "APIVersion": data.api_version,
-        "Annotations": StringMap(data.annotations),
+        "Annotations": StringMap(data.annotations) if data.annotations else NilStringMap(),
         "AppVersion": data.app_version,
         "Condition": data.condition,
         "Dependencies": [

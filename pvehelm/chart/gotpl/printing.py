@@ -9,6 +9,7 @@ from typing import Any
 from pvehelm.chart.gotpl.floats import format_float, with_zeros
 from pvehelm.chart.gotpl.quoting import quote
 from pvehelm.chart.gotpl.values import (
+    NILS,
     GoInt,
     GoObject,
     from_bytes,
@@ -222,7 +223,9 @@ class _Printer:
 
     def value(self, value: Any, verb: str, depth: int = 0) -> None:
         """One value, or an element of one (depth above 0)."""
-        if value is None:
+        if verb == "w" and value is not None:
+            self.bad(value, verb)
+        elif value is None:
             if depth:
                 self.out.append("interface {}(nil)" if self.sharp_v else "<nil>")
             elif verb in "Tv":
@@ -273,7 +276,10 @@ class _Printer:
             self.out.append(f"%!{verb}(<nil>)")
             return
         self.out.append(f"%!{verb}({type_of(value)}=")
-        self.value(value, "v")
+        if isinstance(value, GoObject):
+            self.object(value, "v", 0, by_method=False)
+        else:
+            self.value(value, "v")
         self.out.append(")")
 
     def pointer(self, value: Any, verb: str) -> None:
@@ -282,14 +288,36 @@ class _Printer:
         else:
             self.bad(value, verb)
 
-    def object(self, value: GoObject, verb: str, depth: int) -> None:
-        if not self.named(value.text(), verb):
-            if self.sharp_v:
-                self.out.append(f"{value.go_type}{value.text()}")
-            else:
-                self.bad(value, verb)
+    def object(self, value: GoObject, verb: str, depth: int, *, by_method: bool = True) -> None:
+        if isinstance(value, dict):
+            self.mapping(value, verb, depth)
+        elif isinstance(value, list):
+            self.items(value, verb, depth)
+        elif not by_method or not value.stringer or not self.named(value.text(), verb):
+            self.struct(value, verb, depth)
+
+    def struct(self, value: GoObject, verb: str, depth: int) -> None:
+        if self.sharp_v and hasattr(value, "GoString"):
+            self.out.append(value.GoString())
+            return
+        if value.go_kind == "ptr":
+            if depth:
+                self.pad(f"0x{id(value):x}")
+                return
+            self.out.append("&")
+        self.out.append(value.go_type.lstrip("*") + "{" if self.sharp_v else "{")
+        for index, (name, part) in enumerate(value.parts()):
+            if index:
+                self.out.append(", " if self.sharp_v else " ")
+            if self.sharp_v or self.plus_v:
+                self.out.append(name + ":")
+            self.value(part, verb, depth + 1)
+        self.out.append("}")
 
     def mapping(self, value: dict[Any, Any], verb: str, depth: int) -> None:
+        if self.sharp_v and isinstance(value, NILS):
+            self.out.append(f"{type_of(value)}(nil)")
+            return
         self.out.append(type_of(value) + "{" if self.sharp_v else "map[")
         for index, key in enumerate(sorted_keys(value)):
             if index:
@@ -300,6 +328,9 @@ class _Printer:
         self.out.append("}" if self.sharp_v else "]")
 
     def items(self, value: list[Any], verb: str, depth: int) -> None:
+        if self.sharp_v and isinstance(value, NILS):
+            self.out.append(f"{type_of(value)}(nil)")
+            return
         self.out.append(type_of(value) + "{" if self.sharp_v else "[")
         for index, item in enumerate(value):
             if index:

@@ -43,8 +43,8 @@ def first_field(value: Any, name: str, *args: Any) -> Any:
         if args:
             raise ExecError(f"{name} is not a method but has arguments")
         found = value.get(name)
-        return "" if found is None and type_of(value) == "map[string]string" else found
-    if isinstance(value, GoObject):
+        return getattr(value, "zero", None) if found is None else found
+    if isinstance(value, (GoObject, GoInt)):
         try:
             found = value.field(name)
         except GoError as error:
@@ -177,6 +177,15 @@ def pairs(value: Any) -> list[tuple[Any, Any]]:
 
 def shown(value: Any) -> str:
     """What an action prints."""
+    if value.__class__ is str:
+        return value
+    if value is None:
+        return "<no value>"
+    return value.shown() if isinstance(value, GoObject) else text(value)
+
+
+def printed(value: Any) -> str:
+    """What an action prints of a function's result."""
     if value.__class__ is str:
         return value
     return "<no value>" if value is None else text(value)

@@ -16,6 +16,7 @@ class Semver(GoObject):
     __slots__ = ("original", "version")
     go_type: ClassVar[str] = "*semver.Version"
     go_kind: ClassVar[str] = "ptr"
+    stringer: ClassVar[bool] = True
     names: ClassVar[tuple[str, ...]] = (
         "Major",
         "Minor",
@@ -51,6 +52,11 @@ class Semver(GoObject):
 
     def plain(self) -> Any:
         return str(self.version)
+
+    def parts(self) -> list[tuple[str, Any]]:
+        v = self.version
+        numbers = [("major", Uint64(v.major)), ("minor", Uint64(v.minor)), ("patch", Uint64(v.patch))]
+        return [*numbers, ("pre", v.prerelease), ("metadata", v.metadata), ("original", self.original)]
 
     def Major(self) -> Uint64:
         return Uint64(self.version.major)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from pvehelm.chart.gotpl.values import GoError, Strings, type_of
+from pvehelm.chart.gotpl.values import GoError, NilList, NilMap, Strings, type_of
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -149,15 +149,15 @@ def _float(value: Any) -> float:
 
 def _map(value: Any) -> dict[str, Any]:
     if value is None:
-        return {}
-    if isinstance(value, dict) and type_of(value) not in ("map[string]string", "map[string][]uint8"):
+        return NilMap()
+    if isinstance(value, dict) and type_of(value) == "map[string]interface {}":
         return value
     raise _wrong(value, "map[string]interface {}")
 
 
 def _list(value: Any) -> list[Any]:
     if value is None:
-        return []
+        return NilList()
     if isinstance(value, list) and type_of(value) == "[]interface {}":
         return value
     raise _wrong(value, "[]interface {}")

@@ -40,6 +40,14 @@ class GoInt(int):
     __slots__ = ()
     go_type: ClassVar[str] = "int"
     go_kind: ClassVar[str] = "int"
+    #: Names of its methods.
+    names: ClassVar[tuple[str, ...]] = ()
+
+    def field(self, name: str) -> Any:
+        """The method ``name`` as a callable. Raises GoError for any other name."""
+        if name in self.names:
+            return getattr(self, name)
+        raise GoError(f"can't evaluate field {name} in type {self.go_type}")
 
     def text(self) -> str:
         return int.__repr__(self)
@@ -106,10 +114,28 @@ class Lists(list[Any]):
 
 
 class StringMap(dict[str, Any]):
-    """map[string]string."""
+    """map[string]string; ``zero`` is what a key has that is not there."""
 
     __slots__ = ()
     go_type: ClassVar[str] = "map[string]string"
+    zero: ClassVar[Any] = ""
+
+
+class NilMap(dict[str, Any]):
+    """A nil map[string]interface {}: empty, but null in JSON; nothing can be set in it."""
+
+    __slots__ = ()
+    go_type: ClassVar[str] = "map[string]interface {}"
+
+
+class NilStringMap(StringMap):
+    """A nil map[string]string."""
+
+    __slots__ = ()
+
+
+#: What is a list or a map for templates, and nil in comparisons and in JSON.
+NILS = (NilList, NilStrings, NilMap, NilStringMap)
 
 
 class GoObject:
@@ -120,6 +146,8 @@ class GoObject:
     go_kind: ClassVar[str] = "struct"
     #: Names of its fields and methods, shown when another one is asked for.
     names: ClassVar[tuple[str, ...]] = ()
+    #: Whether it prints by its String method.
+    stringer: ClassVar[bool] = False
 
     def field(self, name: str) -> Any:
         """The field ``name``, or the method as a callable. Raises GoError for any other name."""
@@ -127,15 +155,23 @@ class GoObject:
             return getattr(self, name)
         raise GoError(f"can't evaluate field {name} in type {self.go_type}")
 
+    def parts(self) -> list[tuple[str, Any]]:
+        """Its fields, those for itself among them, in the order in which Go prints them."""
+        found = [(name, getattr(self, name)) for name in self.names]
+        return [(name, value) for name, value in found if not callable(value)]
+
     def text(self) -> str:
         """What ``%v`` prints: its String method, or its fields."""
-        shown = " ".join(text(getattr(self, name)) for name in self.names if not callable(getattr(self, name)))
+        shown = " ".join(text(value) for _, value in self.parts())
         return f"&{{{shown}}}" if self.go_kind == "ptr" else f"{{{shown}}}"
 
+    def shown(self) -> str:
+        """What an action prints that names it where it is: there, methods of its pointer count as well."""
+        return self.text()
+
     def plain(self) -> Any:
-        """What it is in JSON and YAML: a map of its fields."""
-        found = {name: getattr(self, name) for name in self.names}
-        return {name: value for name, value in found.items() if not callable(value)}
+        """What it is in JSON and YAML: a map of its fields, in their order."""
+        return dict(self.parts())
 
 
 _TYPES: dict[type, str] = {

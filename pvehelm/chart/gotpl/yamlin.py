@@ -194,7 +194,9 @@ def _key(value: Any) -> str:
         return {"+Inf": ".inf", "-Inf": "-.inf", "NaN": ".nan"}.get(shown, shown)
     if value is None:
         return _NULL
-    raise GoError(f"yaml: invalid map key: {sprintf('%#v', value)}")
+    # A map inside is not yet one of texts.
+    shown = sprintf("%#v", value).replace("map[string]", "map[interface {}]")
+    raise GoError(f"yaml: invalid map key: {shown}")
 
 
 def _jsonable(value: Any) -> Any:
@@ -260,7 +262,7 @@ def fromYaml(value: str) -> dict[str, Any]:
     except GoError as error:
         return {"Error": str(error)}
     try:
-        return mapping(found)
+        return mapping({} if found is None else found)
     except GoError as error:
         return {"Error": _DECODING + str(error)}
 
@@ -273,6 +275,6 @@ def fromYamlArray(value: str) -> list[Any]:
     except GoError as error:
         return [str(error)]
     try:
-        return sequence(found)
+        return sequence([] if found is None else found)
     except GoError as error:
         return [_DECODING + str(error)]

@@ -15,10 +15,9 @@ from typing import Any
 
 from pvehelm.chart.gotpl.signatures import function
 from pvehelm.chart.gotpl.values import (
+    NILS,
     GoError,
     GoObject,
-    NilList,
-    NilStrings,
     bounded,
     decimal_digits,
     float_text,
@@ -89,7 +88,7 @@ def _scalar(value: Any, indent: int, column: int) -> str:
         return text_scalar(value, indent, column)
     if kind is bool:
         return "true" if value else "false"
-    if value is None or kind is NilList or kind is NilStrings:
+    if value is None or kind in NILS:
         return "null"
     if kind is float:
         return _float(value)
@@ -125,7 +124,9 @@ def _pretty_scalar(value: Any, indent: int, column: int) -> str:
         return pretty_text(value, indent, column)
     if isinstance(value, float):
         return {"+Inf": ".inf", "-Inf": "-.inf", "NaN": ".nan"}.get(float_text(value)) or float_text(value)
-    return "[]" if isinstance(value, list) else _scalar(value, indent, column)
+    if isinstance(value, (dict, list)):
+        return "{}" if isinstance(value, dict) else "[]"
+    return _scalar(value, indent, column)
 
 
 def _map(out: list[str], value: dict[str, Any], indent: int, head: str, scalar: Scalar, extra: int) -> None:
