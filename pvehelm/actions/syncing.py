@@ -67,7 +67,9 @@ async def sync(ctx: Context, one: Sync, before: State) -> tuple[Outcome, State]:
         commit = await asyncio.to_thread(git.commit_of, address)
         if _stands(ctx, key, one, before, commit):
             return Outcome(key, "in-sync", commit=commit), replace(before, bad="")
-        content = await asyncio.to_thread(read, one, address)
+        # What a person declares goes first: another branch may be where it will.
+        after = before.commit if one.repository == before.source and not one.allow_rewind else ""
+        content = await asyncio.to_thread(read, one, address, after)
         commit = content.commit
         outcome = await _applied(_context(ctx, one, key), key, one, content)
     except (LeaseHeldError, FencedError) as error:
@@ -81,7 +83,9 @@ async def sync(ctx: Context, one: Sync, before: State) -> tuple[Outcome, State]:
         text = said(error) + await _went_back(ctx, key, one)
         outcome = Outcome(key, "failed", _about(commit, text), commit=commit)
     if outcome.good:
-        return outcome, replace(before, commit=commit, bad="", spec=one.digest, applied=_applied_digest(ctx, key))
+        applied = _applied_digest(ctx, key)
+        source = one.repository
+        return outcome, replace(before, commit=commit, bad="", spec=one.digest, applied=applied, source=source)
     return outcome, replace(before, bad=commit if outcome.broken else before.bad)
 
 
@@ -146,11 +150,14 @@ def _context(ctx: Context, one: Sync, key: ReleaseKey) -> Context:
 # -- what the commit says --------------------------------------------------------------------------------------------
 
 
-def read(one: Sync, address: Address) -> Content:
-    """What the repository says now. Raises InvalidError, NotFoundError, TransportError."""
+def read(one: Sync, address: Address, after: str = "") -> Content:
+    """What the repository says now. Where commits are to be signed, an old one that was pushed again is as good as one
+    of somebody else: it has to come after the commit ``after``, if that is given.
+
+    Raises InvalidError, NotFoundError, TransportError."""
     from pvehelm.chart import git
 
-    with git.checkout(address, one.signers) as (folder, at):
+    with git.checkout(address, one.signers, after=after if one.signers else "") as (folder, at):
         if one.manifests:
             return Content(at.ref, str(at), resources=tuple(_manifests(folder, one)))
         values = tuple((path, _text(folder, path)) for path in one.values)
@@ -159,12 +166,24 @@ def read(one: Sync, address: Address) -> Content:
 
 def _chart(folder: Path, one: Sync) -> Chart:
     if "://" in one.chart:
-        from pvehelm.actions.repos import Wish, pull
-
-        return pull(one.chart, Wish(one.version)).chart
+        return _published(one)
     from pvehelm.chart.chart import load
 
     return load(str(_inside(folder, one.chart)))
+
+
+def _published(one: Sync) -> Chart:
+    """A chart by its address, if it is the one that the declaration means and signed as it says."""
+    from pvehelm.actions.repos import Wish, pull, verify
+
+    archive = pull(one.chart, Wish(one.version), sidecars=bool(one.chart_signers))
+    if one.package and archive.sha256 != one.package:
+        what = f"{one.chart} is another package than the declared one"
+        found = Problem(archive.filename, f"its digest is sha256:{archive.sha256}")
+        raise InvalidError(what, [found], hint="if it is the right one, put its digest into the Sync")
+    if one.chart_signers:
+        verify(archive.data, archive.sidecars, name=archive.filename, keys=one.chart_signers)
+    return archive.chart
 
 
 def _manifests(folder: Path, one: Sync) -> list[Resource]:

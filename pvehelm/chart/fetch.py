@@ -65,8 +65,13 @@ def origin(url: str) -> str:
 
 def is_loopback(host: str) -> bool:
     """Whether ``host[:port]`` is this machine, where http is as good as https."""
+    import ipaddress
+
     name = host.rsplit(":", 1)[0] if host.count(":") == 1 else host.partition("]")[0].removeprefix("[")
-    return name == "localhost" or name.startswith("127.") or name == "::1"
+    try:
+        return name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 def _plain(url: str) -> bool:

@@ -168,8 +168,8 @@ def zone_of(name: str) -> tzinfo:
 class State:
     """What the last look at a release (or a sync) found. ``checked`` and ``due`` are unix seconds; ``failures`` counts
     those in a row; ``told`` names what was said last of all that webhooks say, so that it is said once. Of a sync: the
-    ``commit`` that was applied last, the one after it that is ``bad``, and digests of the declaration (``spec``) and of
-    the revision (``applied``) that they led to."""
+    ``commit`` that was applied last, the one after it that is ``bad``, the repository (``source``), and digests of
+    the declaration (``spec``) and of the revision (``applied``) that they led to."""
 
     checked: float = 0.0
     due: float = 0.0
@@ -182,6 +182,7 @@ class State:
     bad: str = ""
     spec: str = ""
     applied: str = ""
+    source: str = ""
 
     def pause(self, interval: float, longest: float) -> float:
         """Seconds until the next look: twice as long after each failure, up to ``longest``."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -22,11 +23,15 @@ from pvehelm.release.release import check_name
 
 API_VERSION = "proxmox.io/v1"
 POLICY = ("interval", "windows", "freezes", "timezone")
+# What is said of a chart that is named by its address.
+PUBLISHED = ("version", "digest", "chartSigners")
 TEXT, TEXTS, MAP, FLAG = "text", "a list of texts", "a map", "true or false"
 FIELDS = {
     "repository": TEXT,
     "chart": TEXT,
     "version": TEXT,
+    "digest": TEXT,
+    "chartSigners": TEXTS,
     "values": TEXTS,
     "set": MAP,
     "manifests": TEXTS,
@@ -37,6 +42,7 @@ FIELDS = {
     "freezes": TEXTS,
     "timezone": TEXT,
     "signers": TEXTS,
+    "allowRewind": FLAG,
     "secrets": TEXTS,
     "allowPrivileged": TEXTS,
     "createNamespace": FLAG,
@@ -49,8 +55,10 @@ FIELDS = {
 class Sync:
     """One declaration. ``chart`` is a folder of the repository or the address of a published chart (of ``version``),
     ``values`` and ``manifests`` are files and folders of the repository; ``set`` are values on top of them. ``signers``
-    are those whose commits count, if any are given; ``secrets`` the resolvers that references in the repository may
-    use beside ``release``; ``timeout`` is in seconds."""
+    are those whose commits count, if any are given, and then each must come after the last (unless ``allow_rewind``).
+    ``package`` is the SHA-256 of a published chart in hex, ``chart_signers`` are the public keys of its signatures;
+    ``secrets`` the resolvers that references in the repository may use beside ``release``; ``timeout`` is in seconds.
+    """
 
     name: str
     namespace: str
@@ -63,6 +71,9 @@ class Sync:
     manifests: tuple[str, ...] = ()
     policy: Policy = field(default_factory=Policy)
     signers: tuple[str, ...] = ()
+    allow_rewind: bool = False
+    package: str = ""
+    chart_signers: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     allow_privileged: tuple[str, ...] = ()
     create_namespace: bool = False
@@ -72,16 +83,9 @@ class Sync:
     @property
     def digest(self) -> str:
         """Names what is declared, as far as it decides what is applied."""
-        what = [self.chart, self.version, self.values, self.set, self.manifests, self.repository, self.signers]
+        what: list[Any] = [self.chart, self.version, self.values, self.set, self.manifests, self.repository]
+        what += [self.signers, self.package, self.chart_signers]
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
-
-    def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "policy": self.policy.to_json()}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Sync:
-        lists = {name: tuple(value) for name, value in data.items() if isinstance(value, list)}
-        return cls(**{**data, **lists, "policy": Policy.from_json(data["policy"])})
 
 
 class Reading:
@@ -167,11 +171,21 @@ def read(reading: Reading, *, namespace: str, default: Policy) -> Sync | None:
         reading.problem(("spec",), "a Sync needs spec.repository", "git+https://HOST/REPO.git@REF#FOLDER")
     if ("chart" in spec) == ("manifests" in spec):
         reading.problem(("spec",), "a Sync needs either chart or manifests", "chart: charts/web, or manifests: [prod]")
-    for name in ("values", "set", "version"):
+    for name in ("values", "set", *PUBLISHED):
         if name in spec and "chart" not in spec:
             reading.problem(("spec", name), f"{name} goes with chart")
-    if "version" in spec and "://" not in spec.get("chart", "://"):
-        reading.problem(("spec", "version"), "version goes with a chart's address", "a folder has one version")
+    for name in PUBLISHED:
+        if name in spec and "://" not in spec.get("chart", "://"):
+            hint = "a folder has one version" if name == "version" else "a folder is covered by the commit's signature"
+            reading.problem(("spec", name), f"{name} goes with a chart's address", hint)
+    if spec.get("signers") and "://" in spec.get("chart", "") and not (spec.get("digest") or spec.get("chartSigners")):
+        hint = "digest: sha256:HEX of the package, or chartSigners with the keys that it is signed with"
+        reading.problem(("spec", "chart"), "a chart by its address is not covered by the signature of a commit", hint)
+    if "allowRewind" in spec and not spec.get("signers"):
+        reading.problem(("spec", "allowRewind"), "allowRewind goes with signers", "without them any commit counts")
+    package = str(spec.get("digest", "")).removeprefix("sha256:").lower()
+    if "digest" in spec and not re.fullmatch("[0-9a-f]{64}", package):
+        reading.problem(("spec", "digest"), f"{spec['digest']!r} is no digest", "sha256: and 64 digits of hex")
     for name in ("values", "manifests"):
         for index, path in enumerate(spec.get(name, ())):
             if _leads_out(path):
@@ -190,7 +204,7 @@ def read(reading: Reading, *, namespace: str, default: Policy) -> Sync | None:
     reading.convert(("metadata", "name"), lambda: name and check_name(name))
     if reading.problems:
         return None
-    texts = {field: tuple(spec.get(field, ())) for field in ("values", "manifests", "signers", "secrets")}
+    texts = {name: tuple(spec.get(name, ())) for name in ("values", "manifests", "signers", "secrets")}
     return Sync(
         meta["name"],
         meta.get("namespace", namespace),
@@ -204,6 +218,9 @@ def read(reading: Reading, *, namespace: str, default: Policy) -> Sync | None:
         create_namespace=spec.get("createNamespace", False),
         wait=spec.get("wait", False),
         timeout=timeout,
+        allow_rewind=spec.get("allowRewind", False),
+        package=package,
+        chart_signers=tuple(spec.get("chartSigners", ())),
         **texts,
     )
 

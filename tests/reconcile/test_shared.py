@@ -7,6 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from pvehelm.api.client import Client
+from pvehelm.faces.daemon.daemon import Daemon as Worker
+from pvehelm.faces.daemon.queue import errand
+from pvehelm.faces.daemon.settings import File, Settings, load
+from pvehelm.release.context import Context
+from pvehelm.release.policy import Policy
+from pvehelm.release.release import ReleaseKey
 from pvehelm.release.store import Store, open_store
 from tests.reconcile.daemons import Daemon, running, until
 from tests.reconcile.repository import Repository
@@ -104,6 +111,23 @@ def test_the_work_of_a_killed_worker_moves_to_another(team: Team) -> None:
 def _open(team: Team, name: str) -> bool:
     with team.store() as store:
         return bool(store.open_entries(team.lab.key(name)))
+
+
+async def _nowhere() -> Client:
+    raise AssertionError
+
+
+def test_the_queue_keeps_nothing_of_a_declaration(lab: Lab) -> None:
+    text = (
+        "kind: Sync\nmetadata: { name: web }\nspec: { repository: 'git+https://example.org/a.git', chart: c, "
+        "set: { password: hunter2 }, allowPrivileged: [all] }\n"
+    )
+    _, syncs = load([File("r.yaml", text)], namespace="default", policy=Policy())
+    with lab.store() as store:
+        ctx = Context(name="x", namespace="", open_store=lambda: store, dial=_nowhere, identify=lambda: "c")
+        daemon = Worker(ctx, Settings(Policy()), syncs)
+        given = errand(daemon, ReleaseKey("c", "default", "web"))
+    assert given == {"key": {"cluster": "c", "namespace": "default", "name": "web"}, "sync": True}
 
 
 def test_a_stopped_worker_leaves_its_work_to_another(team: Team) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import http.server
 import subprocess
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -271,3 +275,69 @@ def test_openpgp_signatures(web: Followed, tmp_path: Path, monkeypatch: pytest.M
     assert (web.look()["result"], web.memory()) == ("synced", 704)
     web.repository.commit({"prod.yaml": "memory: 800\n"})
     assert (web.look(code=1)["result"], web.memory()) == ("bad", 704)
+
+
+def test_an_older_commit_that_was_pushed_again_does_not_count(web: Followed, keys: tuple[Path, Path]) -> None:
+    ann, _ = keys
+    public = Path(f"{ann}.pub").read_text().strip()
+    web.declare(f"policy: repair, values: [prod.yaml], signers: ['{public}']")
+    old = signed(web.repository, ann, {"prod.yaml": "memory: 704\n"})
+    assert web.look()["result"] == "synced"
+    new = signed(web.repository, ann, {"prod.yaml": "memory: 768\n"})
+    signed(web.repository, ann, {"README": "one more\n"})
+    new = signed(web.repository, ann, {"README": "and another\n"})
+    assert (web.look()["commit"], web.memory()) == (new, 768)
+    web.repository.git("reset", "--quiet", "--hard", old)
+    row = web.look(code=1)
+    assert (row["result"], web.memory()) == ("bad", 768)
+    assert f"commit {old[:12]} does not come after {new[:12]}" in str(row)
+    # On top of the old one it is another history all the same.
+    signed(web.repository, ann, {"prod.yaml": "memory: 800\n"})
+    assert (web.look(code=1)["result"], web.memory()) == ("bad", 768)
+    web.declare(f"policy: repair, values: [prod.yaml], signers: ['{public}'], allowRewind: true")
+    assert (web.look()["result"], web.memory()) == ("synced", 800)
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[str]:
+    """The address of the files in ``served``."""
+    (tmp_path / "served").mkdir()
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args, directory=str(tmp_path / "served"))
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Quiet."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_published_chart_is_the_one_that_was_declared(
+    lab: Lab, repository: Repository, keys: tuple[Path, Path], tmp_path: Path, served: str
+) -> None:
+    web, (ann, _) = Followed(lab, repository), keys
+    lab.run("package", lab.chart(SCALED), "-d", str(tmp_path / "served"))
+    (package,) = tmp_path.glob("served/*.tgz")
+    digest = hashlib.sha256(package.read_bytes()).hexdigest()
+    public = Path(f"{ann}.pub").read_text().strip()
+    chart = f"chart: '{served}/{package.name}'"
+    web.declare(f"policy: repair, signers: ['{public}']", chart)
+    refused = web.lab.run("reconcile", "--once", "-f", str(web.file), code=1)
+    assert "a chart by its address is not covered by the signature of a commit" in refused.err
+    signed(web.repository, ann, {"prod.yaml": "memory: 704\n"})
+    web.declare(f"policy: repair, values: [prod.yaml], signers: ['{public}'], digest: 'sha256:{digest}'", chart)
+    assert (web.look()["result"], web.memory()) == ("synced", 704)
+    web.declare(f"policy: repair, digest: 'sha256:{'0' * 64}'", chart)
+    row = web.look(code=1)
+    assert (row["result"], f"its digest is sha256:{digest}" in str(row)) == ("bad", True)
+    web.declare(f"policy: repair, signers: ['{public}'], chartSigners: ['{public}']", chart)
+    row = web.look(code=1)
+    assert (row["result"], "it is not signed" in str(row)) == ("bad", True), row
+    lab.run("package", lab.chart(SCALED), "-d", str(package.parent), "--sign", "--key", str(ann))
+    assert web.look()["result"] == "synced"

@@ -94,11 +94,11 @@ class Daemon:
 
     # -- one release -------------------------------------------------------------------------------------------
 
-    async def work(self, key: ReleaseKey, reader: Reader | None = None, sync: Sync | None = None) -> list[Outcome]:
+    async def work(self, key: ReleaseKey, reader: Reader | None = None) -> list[Outcome]:
         """Look at a release, and at its sync's repository first; write down and tell what came of it."""
         begun = time.monotonic()
         outcomes: list[Outcome] = []
-        sync = sync or self.syncs.get(key)
+        sync = self.syncs.get(key)
         try:
             if sync is not None:
                 outcomes.append(await self._synced(key, sync))

@@ -30,6 +30,12 @@ def is_shared(url: str) -> bool:
     return url.startswith(("postgresql://", "postgres://"))
 
 
+def errand(daemon: Daemon, key: ReleaseKey) -> dict[str, Any]:
+    """What the queue keeps of work on a release: which one it is, and whether it follows a repository. How is a matter
+    of each daemon's own files; what they say (values, what is allowed) has no place in the database."""
+    return {"key": key.to_json(), "sync": key in daemon.syncs}
+
+
 class Shared:
     """A daemon among others. ``url`` is the store's."""
 
@@ -127,19 +133,20 @@ class Shared:
                         await app.job_manager.finish_job(job, status=jobs.Status.FAILED, delete_job=True)
             daemon.trouble.pop("queue", None)
             for key in daemon.look():
-                sync = daemon.syncs.get(key)
-                given = {"key": key.to_json(), "sync": sync.to_json() if sync else None}
                 name = f"{key.cluster}/{key}"
                 with suppress(exceptions.AlreadyEnqueued):
-                    await work.configure(lock=name, queueing_lock=name).defer_async(**given)
+                    await work.configure(lock=name, queueing_lock=name).defer_async(**errand(daemon, key))
             await asyncio.sleep(daemon.tick)
 
     async def _work(self, given: dict[str, Any]) -> None:
-        from pvehelm.release.sync import Sync
-
         daemon = self.daemon
         key = ReleaseKey.from_json(given["key"])
         # Another worker may have been there between this job's being put in and its turn.
         if daemon.stopping.is_set() or not daemon.is_due(key):
             return
-        await daemon.work(key, sync=Sync.from_json(given["sync"]) if given.get("sync") else None)
+        if given.get("sync") and key not in daemon.syncs:
+            # It stays due, so one of those that know it gets it the next time.
+            why = "another daemon follows a repository for it, of which the files of this one say nothing"
+            daemon.log(f"{key}: {why}", {"result": "held"})
+            return
+        await daemon.work(key)

@@ -33,12 +33,14 @@ HOOK = {"url": TEXT, "secret": TEXT, "events": TEXTS, "attempts": "a number", "a
 
 @dataclass(frozen=True)
 class Webhook:
-    """Where events are told. ``url`` and ``secret`` (of the signature) may be or hold references to secrets."""
+    """Where events are told. ``url`` and ``secret`` (of the signature) may be or hold references to secrets;
+    ``allow_http``: plain http may leave this machine."""
 
     url: str
     secret: str = ""
     events: tuple[str, ...] = EVENTS
     attempts: int = 5
+    allow_http: bool = False
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,9 @@ def _webhook(reading: Reading, path: tuple[str | int, ...], data: Any) -> Webhoo
     if spec.get("attempts", 1) not in range(1, 21):
         reading.problem((*path, "attempts"), "attempts is a number from 1 to 20")
     events = tuple(spec.get("events", EVENTS))
-    return Webhook(url, spec.get("secret", ""), events, spec.get("attempts", 5)) if url else None
+    if not url:
+        return None
+    return Webhook(url, spec.get("secret", ""), events, spec.get("attempts", 5), spec.get("allowHttp", False))
 
 
 def _local(host: str) -> bool:

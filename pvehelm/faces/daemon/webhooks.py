@@ -10,12 +10,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import ipaddress
 import json
+import socket
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
-from pvehelm.errors import ApiError, NotFoundError, PvehelmError, TransportError
+from pvehelm.errors import ApiError, InvalidError, NotFoundError, PvehelmError, TransportError
 from pvehelm.faces.daemon.settings import Webhook
 
 # Seconds before the second, third... try; the last one counts for all further ones.
@@ -25,6 +28,18 @@ WAITING = 1000
 
 def signature(secret: str, timestamp: str, body: bytes) -> str:
     return "sha256=" + hmac.new(secret.encode(), timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
+
+
+class PlainError(InvalidError):
+    """What was to be told would leave this machine over plain http."""
+
+
+def lookup(host: str, port: int) -> Sequence[str]:
+    """The addresses of a host; none for one that has none."""
+    try:
+        return [str(row[4][0]).partition("%")[0] for row in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    except OSError:
+        return []
 
 
 class Webhooks:
@@ -37,8 +52,10 @@ class Webhooks:
         clock: Callable[[], float],
         done: Callable[[Webhook, str, str], None],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        lookup: Callable[[str, int], Sequence[str]] = lookup,
     ) -> None:
         self.hooks, self.resolve, self.clock, self.done, self.sleep = hooks, resolve, clock, done, sleep
+        self.lookup = lookup
         self._tasks: set[asyncio.Task[None]] = set()
 
     def tell(self, event: str, data: Mapping[str, Any]) -> None:
@@ -74,6 +91,7 @@ class Webhooks:
             except PvehelmError as error:
                 # The address may be a secret itself.
                 why = f"status {error.status}" if isinstance(error, ApiError) else type(error).__name__
+                why = str(error) if isinstance(error, PlainError) else why
                 if not _passing(error):
                     break
             else:
@@ -94,8 +112,21 @@ class Webhooks:
         }
         if hook.secret:
             headers["X-Pvehelm-Signature"] = signature(self.resolve(hook.secret), timestamp, body)
+        if urlsplit(url).scheme == "http" and not hook.allow_http:
+            url, headers["Host"] = self._here(url)
         with Fetcher(url, timeout=10) as fetcher:
             fetcher.send("POST", url, body, headers=headers)
+
+    def _here(self, url: str) -> tuple[str, str]:
+        """A plain address by its number, so that nobody names another between the look-up and the connection, and the
+        host's name. Raises PlainError unless it is this machine's own."""
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or 80
+        found = self.lookup(host, port)
+        if not found or not all(ipaddress.ip_address(one).is_loopback for one in found):
+            raise PlainError("it would be told over plain http", hint="https://..., or allowHttp: true")
+        place = f"[{found[0]}]" if ":" in found[0] else found[0]
+        return urlunsplit(parts._replace(netloc=f"{place}:{port}")), parts.netloc.rpartition("@")[2]
 
 
 def _passing(error: PvehelmError) -> bool:
