@@ -89,6 +89,10 @@ class GuestKind(GuestFields):
         return {name: param for name, param in found.items() if name not in ("node", "vmid")}
 
     def fields(self) -> Mapping[str, Field]:
+        return self._fields
+
+    @cached_property
+    def _fields(self) -> Mapping[str, Field]:
         found: dict[str, Field] = {}
         stands_for = {"networks": "net0", "disks": "scsi0", "mounts": "mp0", "vmid": "node", "isTemplate": "template"}
         for name, facts in self.friendly_facts().items():
@@ -310,7 +314,7 @@ class GuestKind(GuestFields):
         if live.extra.get("status") != "running":
             return Effect.live
         name, _, sub = leaf.partition(".")
-        if (sub == "size" and before is not None) or sub == "storage":
+        if is_volume(self.flavour, name) and ((sub == "size" and before is not None) or sub == "storage"):
             return Effect.live
         return (
             Effect.live
@@ -332,9 +336,10 @@ class GuestKind(GuestFields):
 
     def refusal(self, leaf: str, before: Any, after: Any, live: Live) -> str:
         name, _, sub = leaf.partition(".")
-        if sub == "size" and before is not None and after is not None and size_of(str(after)) < size_of(str(before)):
+        disk = sub == "size" and before is not None and is_volume(self.flavour, name)
+        if disk and after is not None and size_of(str(after)) < size_of(str(before)):
             return f"{name} can't shrink from {before} to {after}; the server only grows disks"
-        if sub == "size" and before is not None and after is None:
+        if disk and after is None:
             return ""
         if name == "template" and before and not after:
             return "create-only"
