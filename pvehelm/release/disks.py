@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pvehelm.api.kind import Effect, Live, Step
 from pvehelm.api.task import Task, is_upid
-from pvehelm.errors import ApiError, Problem, PvehelmError
+from pvehelm.errors import ApiError, Problem, PvehelmError, TaskError
 from pvehelm.release.change import Change, Op, Plan
 from pvehelm.release.event import Event
 from pvehelm.release.hookjobs import backup_storage
@@ -249,9 +250,10 @@ async def gone_back(ctx: Context, key: ReleaseKey, number: int) -> frozenset[str
     found = set()
     for entry in ctx.store.entries(key, number):
         if str(entry.intent.get("path", "")).endswith("/rollback") and entry.ok and entry.upid:
-            status = await Task(entry.upid, await ctx.connect()).status()
-            if status.get("exitstatus") == "OK":
-                found.add(entry.ref)
+            with suppress(TaskError):  # its node has forgotten it: going back once more is no harm
+                status = await Task(entry.upid, await ctx.connect()).status()
+                if status.get("exitstatus") == "OK":
+                    found.add(entry.ref)
     return frozenset(found)
 
 

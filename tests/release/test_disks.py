@@ -204,6 +204,18 @@ def test_a_way_back_that_meets_a_change_is_not_half_gone(lab: Lab) -> None:
     lab.sound("web")
 
 
+def test_a_way_back_whose_task_was_forgotten_is_gone_once_more(lab: Lab) -> None:
+    chart = lab.chart(WEB)
+    lab.run("install", "web", chart)
+    lab.run("upgrade", "web", chart, "--set", "memory=600", "--snapshot")
+    lab.fault(match="POST /nodes/*/snapshot/*/rollback", task_lost=True, times=1)
+    lab.run("rollback", "web", "1", "--restore-disks", "--yes", code=1)
+    lab.run("recover", "web", "--yes")
+    assert lab.config(lab.vmid("web", "VirtualMachine/web-0"))["memory"] in (512, "512")
+    lab.settled("web")
+    lab.sound("web")
+
+
 @pytest.mark.parametrize("point", POINTS, ids=IDS)
 def test_killed_upgrade_with_hooks_and_snapshot(lab: Lab, point: tuple[str, str]) -> None:
     hooks = """
