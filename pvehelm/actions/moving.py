@@ -231,7 +231,7 @@ async def rename(ctx: Context, name: str, new: str) -> Release:
     A chart goes on to be rendered under the name it was installed with (``pvehelmName`` among the recorded values), so
     that the next plan is as empty as before. Raises RefusedError where the name is taken.
     """
-    from pvehelm.release import disks, handover
+    from pvehelm.release import handover
     from pvehelm.release.recover import recover_entries
     from pvehelm.release.release import check_name
 
@@ -260,6 +260,4 @@ async def rename(ctx: Context, name: str, new: str) -> Release:
         with ctx.store.transaction():
             ctx.store.rename(key, other, leases=list(leases.values()))
             ctx.store.put_revision(other, revision, lease=leases[other])
-            if ctx.store.meta().get(disks.mark(key)):
-                ctx.store.set_meta(disks.mark(other), "1")
     return ctx.store.get(other)

@@ -57,9 +57,9 @@ def rows(store: Store, keys: Collection[ReleaseKey] | None = None) -> Iterator[R
         return
     for key in keys:
         number = store.id_of(key)
-        for name, value in store.meta().items():
-            if name.endswith(f":{key.cluster}/{key.namespace}/{key.name}"):
-                yield "meta", {"name": name, "value": value}
+        known = store.meta()
+        for name in store.notes_about(key):
+            yield "meta", {"name": name, "value": known[name]}
         contents = {
             digest
             for row in store.db.rows(f"SELECT {', '.join(CONTENTS)} FROM revisions WHERE release_id = ?", (number,))
@@ -128,7 +128,10 @@ def load(store: Store, copy: Iterable[Row], *, replace: bool = False) -> Copied:
                     store.db.execute(*_insert(table, row))
             elif table in TABLES:
                 sql, values = _insert(table, row)
-                store.db.execute(f"{sql} ON CONFLICT DO NOTHING", values)
+                # Of what is noted about releases the copy's counts, where its releases do.
+                noted = replace and table == "meta" and ":" in row["name"]
+                other = "(name) DO UPDATE SET value = excluded.value" if noted else "DO NOTHING"
+                store.db.execute(f"{sql} ON CONFLICT {other}", values)
             else:
                 raise InvalidError(f"the copy has a table {table!r} that this pvehelm does not know", hint=NEWER)
         if problems:
@@ -160,6 +163,8 @@ def _in_the_way(store: Store, key: ReleaseKey, uid: str, replace: bool) -> Itera
         )
     number = store.id_of(key)
     if number > 0 and replace:
+        if (old := store.uid(key)) != uid:
+            store.db.execute("DELETE FROM meta WHERE name LIKE ?", (f"%:{old}",))
         store.db.execute("DELETE FROM releases WHERE id = ?", (number,))
     elif number > 0 and (store.find(key, bodies=False) or len(store.inventory(key))):
         yield Problem(str(key), "it is there already", "--replace puts the copy in its place")
@@ -303,6 +308,8 @@ def chosen(copy: Iterable[Row], wanted: Collection[tuple[str | None, str]]) -> l
         known = ", ".join(sorted(str(key) for key in keys.values())) or "none"
         raise InvalidError(f"the copy has no release {', '.join(missing)}", hint=f"it has: {known}")
     scopes = {keys[number].scope for number in mine}
+    uids = {row["uid"] for t, row in found if t == "releases" and row["id"] in mine}
+    whose = uids | {f"{keys[number].cluster}/{keys[number]}" for number in mine}
     places = {tuple(keys[number]) for number in mine}
     digests = {row[name] for t, row in found if t == "revisions" and row["release_id"] in mine for name in CONTENTS}
 
@@ -314,8 +321,10 @@ def chosen(copy: Iterable[Row], wanted: Collection[tuple[str | None, str]]) -> l
             "blobs": lambda: row["digest"] in digests,
             "leases": lambda: row["scope"] in scopes,
             "audit": lambda: (row["cluster"], row["namespace"], row["release"]) in places,
+            "meta": lambda: row["name"].partition(":")[2] in whose,
         }
-        return tests.get(table, lambda: any(row["name"].endswith(scope.partition(":")[2]) for scope in scopes))()
+        # What nobody knows is for whoever loads it to refuse.
+        return tests.get(table, lambda: True)()
 
     return [(table, row) for table, row in found if belongs(table, row)]
 

@@ -116,6 +116,10 @@ class Store(SealedSecrets, Trail):
                     hint="`pvehelm uninstall` removes them, `pvehelm recover` finishes what was interrupted",
                 )
             left = self._contents("release_id = ?", (release,))
+            for name in self.notes_about(key):
+                # What a sync has applied is the sync's: it goes on when the release is gone.
+                if not name.startswith("synced:"):
+                    self.db.execute("DELETE FROM meta WHERE name = ?", (name,))
             self.db.execute("DELETE FROM releases WHERE id = ?", (release,))
             self._collect(left)
 
@@ -362,6 +366,12 @@ class Store(SealedSecrets, Trail):
     def set_meta(self, name: str, value: str) -> None:
         sql = "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
         self.db.execute(sql, (name, value))
+
+    def notes_about(self, key: ReleaseKey) -> builtins.list[str]:
+        """The names of the notes about a release among what is known, by its uid or its place (``policy:UID``,
+        ``synced:CLUSTER/NAMESPACE/NAME``)."""
+        whose = {self.uid(key), f"{key.cluster}/{key}"} - {""}
+        return sorted(name for name in self.meta() if name.partition(":")[2] in whose)
 
 
 def open_store(

@@ -15,6 +15,7 @@ from pvehelm.errors import InvalidError, LeaseHeldError, PvehelmError, RefusedEr
 from pvehelm.release.copies import chosen, load, move, parse, rows, write
 from pvehelm.release.health import collect, problems
 from pvehelm.release.inventory import Owned
+from pvehelm.release.policy import Memory, Mode, Policy, State
 from pvehelm.release.release import ReleaseKey, Revision, Status
 from pvehelm.release.store import Store, open_store
 from tests.release.conftest import WEB
@@ -183,6 +184,53 @@ def test_a_release_goes_under_one_name(full: Store, target: Store) -> None:
     with pytest.raises(RefusedError, match="does not fit") as caught:
         load(target, rows(full, [WEB]))
     assert "renamed is the same one" in caught.value.problems[0].what
+
+
+POLICY, STATE = Policy(Mode.repair, 60), State(checked=5.0, result="in-sync")
+
+
+def noted(store: Store, key: ReleaseKey) -> tuple[Policy | None, State, str]:
+    memory = Memory(store)
+    return memory.policy(store.uid(key)), memory.state(store.uid(key)), memory.synced(key).commit
+
+
+def test_what_a_reconciler_knows_goes_along(full: Store, target: Store) -> None:
+    memory = Memory(full)
+    for key in (WEB, OTHER):
+        memory.set_policy(full.uid(key), POLICY)
+        memory.set_state(full.uid(key), STATE)
+        memory.set_synced(key, State(commit=key.name))
+    everything = parse(write(full, None, by="me", made=1.0))[1]
+    load(target, chosen(everything, [(None, "web")]))
+    assert noted(target, WEB) == (POLICY, STATE, "web")
+    assert set(Memory(target).policies()) == {full.uid(WEB)}
+    load(target, rows(full, [OTHER]))
+    assert noted(target, OTHER) == (POLICY, STATE, "db")
+    # A copy in the place of what is there: its policy counts as well.
+    Memory(target).set_policy(target.uid(OTHER), None)
+    Memory(target).set_policy(target.uid(WEB), Policy())
+    load(target, everything, replace=True)
+    assert [noted(target, key)[:2] for key in (WEB, OTHER)] == [(POLICY, STATE)] * 2
+
+
+def test_what_a_reconciler_knows_goes_with_the_release(store: Store) -> None:
+    store.put_revision(WEB, Revision(1, Status.uninstalled))
+    store.put_revision(OTHER, Revision(1, Status.deployed))
+    memory, new = Memory(store), WEB._replace(name="shop")
+    memory.set_policy(store.uid(WEB), POLICY)
+    memory.set_policy(store.uid(OTHER), POLICY)
+    memory.set_synced(WEB, State(commit="one"))
+    memory.set_synced(new, State(commit="of long ago"))
+    with store.hold(WEB.scope) as one, store.hold(new.scope) as two:
+        store.rename(WEB, new, leases=[one, two])
+    assert noted(store, new) == (POLICY, State(), "one")
+    assert memory.all_synced(WEB.cluster).keys() == {"default/shop"}
+    uid = store.uid(new)
+    store.delete(new)
+    assert memory.policies().keys() == {store.uid(OTHER)}
+    assert memory.policy(uid) is None
+    # The sync itself goes on: it knows how far the repository was.
+    assert memory.synced(new).commit == "one"
 
 
 @given(st.data())
