@@ -6,18 +6,16 @@ a set owns, its history and how it comes back are a release's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Sequence
 
 from pvehelm.chart.manifest import Resource, check_unique, parse, to_text
-from pvehelm.errors import Problem, RefusedError, UsageError
+from pvehelm.errors import Problem, PvehelmError, RefusedError, UsageError
 from pvehelm.release.context import Context
 from pvehelm.release.desire import Desire, placed
 from pvehelm.release.literals import seal
 from pvehelm.release.release import Release, ReleaseKey, Status
 
-if TYPE_CHECKING:
-    from pvehelm.release.inventory import Owned
+DEFAULT = "default"
 
 
 def is_set(release: Release) -> bool:
@@ -88,35 +86,60 @@ def _desire(
 
 
 def refuse_others(ctx: Context, key: ReleaseKey, resources: Sequence[Resource]) -> None:
-    """Raise RefusedError for every resource that another release or set owns under the same name, naming it."""
+    """Raise RefusedError for every resource that another release or set owns, naming it."""
     mine = ctx.store.inventory(key).entries
-    owners = owners_by_ref(ctx, lambda other: other != key and other.namespace == key.namespace)
-    taken = [(resource, owners[resource.ref]) for resource in resources if resource.ref in owners]
-    taken = [(resource, owner) for resource, owner in taken if resource.ref not in mine]
+    guests = {
+        (owned.ref, owned.namespace or DEFAULT): owner
+        for owner, owned in ctx.store.owned(ctx.cluster)
+        if owner != key and ctx.kinds.get(owned.kind).namespaced
+    }
+    taken: list[tuple[Resource, ReleaseKey]] = []
+    for resource in resources:
+        if resource.ref not in mine:
+            guest = guests.get((resource.ref, resource.namespace or key.namespace))
+            others = [guest] if guest else [one for one in _owners(ctx, resource) if one != key]
+            taken += [(resource, one) for one in others[:1]]
     if not taken:
         return
     problems = [
         Problem(
             str(resource.source),
             f"{resource.ref} belongs to {noun_of(ctx, owner)} {owner}",
-            f"pvehelm uninstall {owner.name} --keep-resources gives its objects up",
+            f"pvehelm uninstall {_named(owner, key)} --keep-resources gives its objects up",
         )
         for resource, owner in taken
     ]
     only = {owner for _, owner in taken}
     hint = ""
     if len(only) == 1 and noun_of(ctx, owner := only.pop()) == "set":
-        hint = f"--set-name {owner.name} applies the files to that set"
+        hint = f"--set-name {_named(owner, key)} applies the files to that set"
     raise RefusedError("an object belongs to one release or set", problems, hint=hint)
 
 
+def _named(owner: ReleaseKey, key: ReleaseKey) -> str:
+    return owner.name if owner.namespace == key.namespace else f"{owner.name} -n {owner.namespace}"
+
+
+def _owners(ctx: Context, resource: Resource) -> list[ReleaseKey]:
+    """Who owns what a resource that is no guest addresses; nobody where that is not known yet, or is shared."""
+    try:
+        kind = ctx.kinds.get(resource.kind)
+        if kind.namespaced or kind.always_there or kind.hook_only:
+            return []
+        place = kind.lower(resource, lambda ref: f"${{vmid:{ref}}}").key
+    except PvehelmError:
+        return []  # what is wrong with it is told of all manifests at once
+    return [owner for owner, _ in ctx.store.owners(ctx.cluster, kind.name, place)]
+
+
 def holding(ctx: Context, namespace: str, ref: str) -> ReleaseKey | None:
-    """The set of a namespace that owns a resource of that name, or has it in its manifests."""
-    owner = owners_by_ref(ctx, lambda key: key.namespace == namespace).get(ref)
+    """The set that owns a resource of that name, a guest in that namespace, or has it in its manifests."""
+    for owner, owned in ctx.store.owned(ctx.cluster):
+        there = not ctx.kinds.get(owned.kind).namespaced or (owned.namespace or DEFAULT) == namespace
+        if owned.ref == ref and there and noun_of(ctx, owner) == "set":
+            return owner
     for release in ctx.store.list(ctx.cluster, namespace):
-        if not is_set(release):
-            continue
-        if release.key == owner or any(one.ref == ref for one in members(ctx.store.find(release.key))):
+        if is_set(release) and any(one.ref == ref for one in members(ctx.store.find(release.key))):
             return release.key
     return None
 
@@ -125,13 +148,3 @@ def noun_of(ctx: Context, key: ReleaseKey) -> str:
     """``set`` or ``release``."""
     found = ctx.store.find(key, bodies=False)
     return "set" if found is not None and is_set(found) else "release"
-
-
-def owners_by_ref(ctx: Context, wanted: Callable[[ReleaseKey], bool]) -> dict[str, ReleaseKey]:
-    """Who owns what: ref -> release, of the releases that are ``wanted``."""
-    return {owned.ref: key for key, owned in all_owned(ctx) if wanted(key)}
-
-
-def all_owned(ctx: Context) -> list[tuple[ReleaseKey, Owned]]:
-    """Everything that some release of the cluster owns."""
-    return ctx.store.owned(ctx.cluster)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pvehelm.actions.manifests import File, read, set_name
+from pvehelm.chart.manifest import Resource
 from pvehelm.errors import InvalidError, UsageError
 from pvehelm.release.sets import joined
 from tests.release.lab import Lab
@@ -68,11 +69,11 @@ POOLS = st.lists(st.sampled_from("abcdef"), max_size=5, unique=True)
 
 @given(before=POOLS, given_=POOLS)
 def test_files_add_to_a_set_and_keep_its_order(before: list[str], given_: list[str]) -> None:
-    def pools(listed: list[str], comment: str) -> str:
+    def pools(listed: list[str], comment: str) -> list[Resource]:
         rows = [f"kind: Pool\nmetadata: {{ name: {name} }}\nspec: {{ comment: {comment} }}\n" for name in listed]
-        return "---\n".join(rows)
+        return read([File(comment, "---\n".join(rows))]) if rows else []
 
-    old, new = read([File("old", pools(before, "old"))]), read([File("new", pools(given_, "new"))])
+    old, new = pools(before, "old"), pools(given_, "new")
     made = joined(old, new, prune=False)
     assert [r.name for r in made] == before + [name for name in given_ if name not in before]
     assert {r.name for r in made if r.spec["comment"] == "new"} == set(given_)
