@@ -23,7 +23,6 @@ from pvehelm.chart.manifest import parse
 from pvehelm.chart.yaml import dump
 from pvehelm.config import load
 from pvehelm.faces.build import build_context
-from pvehelm.faces.cli import complete
 from pvehelm.release.context import Context
 from pvehelm.release.live import Reader
 from tests.chart.servers import web_server
@@ -211,21 +210,6 @@ def test_a_token_is_told_what_it_lacks(lab: Lab, monkeypatch: pytest.MonkeyPatch
     assert "SDN.Allocate" in asyncio.run(ask("create", "zone")).missing
     assert not asyncio.run(ask("create", "pool")).allowed
     assert asyncio.run(ask("get", "/version")).allowed
-
-
-@pytest.mark.usefixtures("lab")
-def test_the_shell_completes_kinds_names_and_nodes() -> None:
-    class Words:
-        def __init__(self, *words: str) -> None:
-            self.params = {"words": list(words)}
-
-    assert "vm" in complete.objects(Words(), "v")
-    assert complete.objects(Words("vm"), "deb") == ["debian-12-template"]
-    assert complete.objects(Words(), "vm/deb") == ["vm/debian-12-template"]
-    assert complete.guests("deb") == ["debian-12-template"]
-    assert complete.guests("vm/") == ["vm/debian-12-template"]
-    assert complete.nodes("pve-node") == ["pve-node1", "pve-node2", "pve-node3"]
-    assert complete.objects(Words("nope"), "x") == []
 
 
 def test_an_interrupt_stops_a_watch(lab: Lab) -> None:

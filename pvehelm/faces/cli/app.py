@@ -187,7 +187,11 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code. Errors are printed, never raised."""
     arguments = _alone(sys.argv[1:] if argv is None else argv)
     given_arguments.set(arguments)
-    if "_PVEHELM_COMPLETE" in os.environ:
+    if shell := os.environ.get("_PVEHELM_COMPLETE"):
+        from pvehelm.faces.cli import completion
+
+        if shell in completion.SCRIPTS:
+            return completion.answer(shell, sys.argv[1:] if argv is None else argv)
         from typer._completion_classes import completion_init
 
         completion_init()

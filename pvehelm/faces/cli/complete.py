@@ -1,8 +1,9 @@
 """What the shell offers when TAB is pressed: from the store and the tables; names of objects from the server, if it
-answers at once."""
+answers at once. ``ctx`` is the command line so far."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -14,14 +15,78 @@ PATIENCE = 2.0
 LOOKED_AT = ("guests", "nodes")
 
 
-def releases(incomplete: str) -> list[str]:
-    """Releases of the current context."""
-    session = Session(quiet=True)
-    ctx = session.context
+def _begun(names: Iterable[str], incomplete: str) -> list[str]:
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def _session(ctx: Any) -> Session:
+    """The context and the namespace that the command line names."""
+    given: Mapping[str, Any] = getattr(ctx, "params", None) or {}
+    return Session(given.get("namespace") or "", given.get("context") or "", quiet=True)
+
+
+def _keys(ctx: Any, namespace: str | None = None) -> list[Any]:
+    session = _session(ctx)
+    context = session.context
     try:
-        return [r.key.name for r in ctx.store.list(ctx.cluster) if r.key.name.startswith(incomplete)]
+        return [one.key for one in context.store.list(context.cluster, namespace)]
     finally:
-        ctx.store.close()
+        session.close()
+
+
+def releases(ctx: Any, incomplete: str) -> list[str]:
+    """Releases of the namespace, or of all with -A."""
+    given = getattr(ctx, "params", None) or {}
+    namespace = None if given.get("all_namespaces") else _session(ctx).settings.namespace or "default"
+    named = given.get("names") or ()
+    return [name for name in _begun([key.name for key in _keys(ctx, namespace)], incomplete) if name not in named]
+
+
+def namespaces(ctx: Any, incomplete: str) -> list[str]:
+    """Namespaces that have releases, and the pools of the server."""
+    found = {"default", *(key.namespace for key in _keys(ctx)), *_names(ctx, "pools")}
+    return _begun(sorted(found), incomplete)
+
+
+def revisions(ctx: Any, incomplete: str) -> list[str]:
+    """Revisions of the release that was named, the newest first."""
+    given = ctx.params
+    name = given.get("name") or next(iter(given.get("names") or ()), "")
+    session = _session(ctx)
+    context = session.context
+    try:
+        found = context.store.revisions(context.key(name)) if name else []
+        return _begun(sorted((str(one.number) for one in found), key=int, reverse=True), incomplete)
+    finally:
+        session.close()
+
+
+def charts(ctx: Any, incomplete: str) -> list[str]:
+    """Charts of the repositories that were fetched, as REPO/CHART; folders and archives are the shell's."""
+    from pvehelm.actions.repos import book
+    from pvehelm.chart.catalog import Catalog
+
+    if incomplete.startswith((".", "/", "~")):
+        return []
+    found: list[str] = []
+    for one in book().repositories.values():
+        with suppress(Exception):
+            found += [f"{one.name}/{name}" for name in Catalog(one).names()]
+    return _begun(sorted(found), incomplete)
+
+
+def diffed(ctx: Any, incomplete: str) -> list[str]:
+    """For ``RELEASE [CHART | REV REV]``."""
+    if not ctx.params.get("names"):
+        return releases(ctx, incomplete)
+    return [*revisions(ctx, incomplete), *charts(ctx, incomplete)]
+
+
+def repositories(ctx: Any, incomplete: str) -> list[str]:
+    """Repositories by name."""
+    from pvehelm.actions.repos import book
+
+    return _begun([*book().repositories], incomplete)
 
 
 def kinds(incomplete: str) -> list[str]:
@@ -32,11 +97,30 @@ def kinds(incomplete: str) -> list[str]:
     return sorted(name for name in names if name.lower().startswith(incomplete.lower()))
 
 
+def privileged(ctx: Any, incomplete: str) -> list[str]:
+    """Kinds that need the user's word, and ``all``."""
+    from pvehelm.api.kinds import tables
+
+    return _begun(["all", *(one.name for one in tables().values() if one.privileged is True)], incomplete)
+
+
 def contexts(incomplete: str) -> list[str]:
     """Contexts of the configuration file."""
     from pvehelm.config import list_contexts
 
-    return [one.name for one in list_contexts()[0] if one.name.startswith(incomplete)]
+    return _begun([one.name for one in list_contexts()[0]], incomplete)
+
+
+def refs(ctx: Any, incomplete: str) -> list[str]:
+    """KIND/NAME: what the release that was named owns, else what the server has of a kind."""
+    name = (getattr(ctx, "params", None) or {}).get("name") or ""
+    session = _session(ctx)
+    context = session.context
+    try:
+        owned = list(context.store.inventory(context.key(name)).entries) if name else []
+    finally:
+        session.close()
+    return _begun(sorted(owned), incomplete) or (objects(ctx, incomplete) if "/" in incomplete else [])
 
 
 def objects(ctx: Any, incomplete: str) -> list[str]:
@@ -44,39 +128,47 @@ def objects(ctx: Any, incomplete: str) -> list[str]:
     words = list(ctx.params.get("words") or [])
     if "/" in incomplete:
         kind, _, rest = incomplete.partition("/")
-        return [f"{kind}/{name}" for name in _names(kind) if name.startswith(rest)]
+        return [f"{kind}/{name}" for name in _begun(_names(ctx, kind), rest)]
     if not words:
         return [name for name in LOOKED_AT if name.startswith(incomplete.lower())] + kinds(incomplete)
     kind = words[0].partition("/")[0]
-    found = _names(kind)
-    return [
-        name
-        for name in (f"{kind}/{name}" if "/" in words[0] else name for name in found)
-        if name.startswith(incomplete)
-    ]
+    found = _names(ctx, kind)
+    return _begun([f"{kind}/{name}" if "/" in words[0] else name for name in found if name not in words], incomplete)
 
 
-def guests(incomplete: str) -> list[str]:
+def deleted(ctx: Any, incomplete: str) -> list[str]:
+    """For ``[KIND NAME... | RELEASE...]``."""
+    words = list(ctx.params.get("words") or [])
+    found = objects(ctx, incomplete)
+    return found if words or "/" in incomplete else [*releases(ctx, incomplete), *found]
+
+
+def guests(ctx: Any, incomplete: str) -> list[str]:
     """Names of guests, with their kind once a slash is typed."""
     kind, slash, rest = incomplete.partition("/")
     if slash:
-        return [f"{kind}/{name}" for name in _names(kind) if name.startswith(rest)]
-    return [name for name in _names("guests") if name.startswith(incomplete)]
+        return [f"{kind}/{name}" for name in _begun(_names(ctx, kind), rest)]
+    return _begun(_names(ctx, "guests"), incomplete)
 
 
-def nodes(incomplete: str) -> list[str]:
+def nodes(ctx: Any, incomplete: str) -> list[str]:
     """The cluster's nodes."""
-    return [name for name in _names("nodes") if name.startswith(incomplete)]
+    return _begun(_names(ctx, "nodes"), incomplete)
 
 
-def _names(kind: str) -> list[str]:
+def storages(ctx: Any, incomplete: str) -> list[str]:
+    """The cluster's storages."""
+    return _begun(_names(ctx, "storages"), incomplete)
+
+
+def _names(ctx: Any, kind: str) -> list[str]:
     """Names of a kind's objects as the server has them; none where it does not answer at once."""
     import asyncio
 
     from pvehelm.actions.objects import Query, get
 
     async def ask() -> list[str]:
-        context = Session(quiet=True).context
+        context = _session(ctx).context
         try:
             async with asyncio.timeout(PATIENCE):
                 found = await get(context, [kind], Query(all_namespaces=True))
@@ -88,3 +180,67 @@ def _names(kind: str) -> list[str]:
     with suppress(Exception):
         return asyncio.run(ask())
     return []
+
+
+def _one_of(*words: str) -> Callable[[Any, str], list[str]]:
+    return lambda ctx, incomplete: _begun(words, incomplete)
+
+
+def _contexts(ctx: Any, incomplete: str) -> list[str]:
+    return contexts(incomplete)
+
+
+# What stands where, by how the help calls it, for what has no completion of its own. Alternatives in small letters
+# (``text|dot``) are offered as they are, and whatever is not here is taken for a file.
+BY_METAVAR: dict[str, Callable[[Any, str], list[str]]] = {
+    "RELEASE": releases,
+    "RELEASE...": releases,
+    "[RELEASE...]": releases,
+    "RELEASE [CHART | REV REV]": diffed,
+    "[RELEASE] CHART": charts,
+    "[KIND NAME... | RELEASE...]": deleted,
+    "CHART": charts,
+    "[CHART]": charts,
+    "CHART...": charts,
+    "NS": namespaces,
+    "N": revisions,
+    "NODE": nodes,
+    "STORAGE": storages,
+    "KIND/NAME": refs,
+    "KIND/NAME|all": refs,
+    "KIND|all": privileged,
+    "SHELL": _one_of("bash", "zsh", "fish", "powershell"),
+    "ENGINE": _one_of("gotpl", "jinja2"),
+    "POLICY": _one_of("observe", "repair", "repair-and-prune"),
+    "[POLICY]": _one_of("observe", "repair", "repair-and-prune"),
+    "X.Y": _one_of("8.4", "9.2"),
+}
+# ... and by command and parameter, where the word says too little.
+BY_PARAMETER: dict[tuple[str, str], Callable[[Any, str], list[str]]] = {
+    ("delete", "words"): deleted,
+    ("rollback", "revision"): revisions,
+    ("top", "what"): _one_of("nodes", "guests", "vms", "cts"),
+    ("test", "name"): _contexts,
+    ("remove", "names"): repositories,
+    ("rm", "names"): repositories,
+    ("update", "names"): repositories,
+    ("up", "names"): repositories,
+}
+# Words that are nobody's to guess, and no files either.
+FREE = (
+    *(
+        "TIME",
+        "SIZE",
+        "REGEX",
+        "LABELS",
+        "USER",
+        "USER@REALM",
+        "USER@REALM!NAME",
+        "VERSION",
+        "URL",
+        "HOST",
+        "HOST:PORT",
+    ),
+    *("KEY=VALUE", "KEY=JSON", "KEY=TEXT", "[KEY=VALUE...]", "WINDOW", "ZONE", "VMID", "NEW", "MS", "TEXT", "REF", "F"),
+    *("[WORD...]", "UPID...", "NAMES", "SECRET", "ARG"),
+)

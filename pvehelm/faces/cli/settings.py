@@ -43,9 +43,14 @@ def completion(
     session: Session, shell: Annotated[str, typer.Argument(help="bash, zsh, fish or powershell.", metavar="SHELL")]
 ) -> None:
     """Print a shell completion script: pvehelm completion bash > /etc/bash_completion.d/pvehelm."""
-    from typer._completion_shared import get_completion_script
+    from pvehelm.faces.cli.completion import SCRIPTS
 
     if shell not in SHELLS:
         raise UsageError(f"no completion for {shell!r}", hint=f"one of {', '.join(SHELLS)}")
+    if shell in SCRIPTS:
+        sys.stdout.write(SCRIPTS[shell])
+        return
+    from typer._completion_shared import get_completion_script
+
     script = get_completion_script(prog_name="pvehelm", complete_var="_PVEHELM_COMPLETE", shell=shell)
     sys.stdout.write(script + "\n")
