@@ -173,12 +173,20 @@ class Bench:
         self._made: dict[str, Any] = {}
 
     def chart_of(self, case: Case) -> Chart:
-        """The chart with the version that the case gives it."""
-        if not case.chart:
+        """The chart with the version and the files that the case gives it; with templates a library is a chart, too."""
+        if not case.chart and not case.files:
             return self.chart
         data = self.chart.metadata
         version, app = case.chart.get("version", data.version), case.chart.get("appVersion", data.app_version)
-        return replace(self.chart, metadata=replace(data, version=version, app_version=str(app)))
+        templates = {path: text for path, text in case.files.items() if path.startswith("templates/")}
+        files = {path: text.encode() for path, text in case.files.items() if path not in templates}
+        kind = "application" if templates else data.type
+        return replace(
+            self.chart,
+            metadata=replace(data, version=version, app_version=str(app), type=kind),
+            templates={**self.chart.templates, **templates},
+            files={**self.chart.files, **files},
+        )
 
     def failures(self, case: Case, snapshot: Callable[[int, str], str]) -> Iterator[str]:
         """What is not as the case says, with the line of each assertion."""
@@ -193,7 +201,14 @@ class Bench:
 
     def view(self, case: Case) -> View:
         """What the case's chart comes to."""
-        parts = (case.values, dict(case.release), dict(case.capabilities), dict(case.chart), case.objects)
+        parts = (
+            case.values,
+            dict(case.release),
+            dict(case.capabilities),
+            dict(case.chart),
+            dict(case.files),
+            case.objects,
+        )
         key = repr((*parts, sorted({name for one in case.asserts for name in one.pick.templates})))
         if key not in self._made:
             self._made[key] = self._view(case)

@@ -34,6 +34,7 @@ _SHARED: dict[str, tuple[type, ...]] = {
     "release": (dict,),
     "capabilities": (dict,),
     "chart": (dict,),
+    "files": (dict,),
     "objects": (list,),
     "install": (dict, bool),
     "skip": (dict, bool, str),
@@ -96,7 +97,8 @@ class Life:
 
 @dataclass(frozen=True)
 class Case:
-    """One test: the chart with these values must come to what ``asserts`` says. ``where`` is its place in the file."""
+    """One test: the chart with these values must come to what ``asserts`` says. ``where`` is its place in the file;
+    ``files`` are what the chart has besides, by path."""
 
     title: str
     where: str
@@ -105,6 +107,7 @@ class Case:
     release: Mapping[str, Any] = field(default_factory=dict)
     capabilities: Mapping[str, Any] = field(default_factory=dict)
     chart: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
     objects: tuple[Mapping[str, Any], ...] = ()
     life: Life | None = None
     # Why it is not run; None where it is.
@@ -222,6 +225,7 @@ class _Reader:
             "release": self.part("release", _RELEASE, data, path, shared),
             "capabilities": self.part("capabilities", _CAPABILITIES, data, path, shared),
             "chart": self.part("chart", _CHART, data, path, shared),
+            "files": {**self.texts(shared, ()), **(self.texts(data, path) if path else {})},
             "objects": tuple(self.manifests(data.get("objects", shared.get("objects", ())), path)),
             "life": life,
             "skip": _reason(skip),
@@ -250,6 +254,18 @@ class _Reader:
             found |= self.checked(shared[key], (key,), shape, key)
         if path and key in data:
             found |= self.checked(data[key], (*path, key), shape, key)
+        return found
+
+    def texts(self, data: Mapping[str, Any], path: Path_) -> dict[str, str]:
+        """Files that the chart has for the test alone."""
+        found = {}
+        for name, text in data.get("files", {}).items():
+            plain = posixpath.normpath(name) == name and not name.startswith(("/", "..", "charts/"))
+            if not plain or name in ("Chart.yaml", "values.yaml", "values.schema.json") or not isinstance(text, str):
+                hint = "for example: templates/probe.yaml: | and below it a template"
+                self.bad((*path, "files", name), "files are texts by path, of templates mostly", hint)
+            else:
+                found[name] = text
         return found
 
     def manifests(self, items: Sequence[Any], path: Path_) -> Iterator[Mapping[str, Any]]:

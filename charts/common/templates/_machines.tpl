@@ -118,8 +118,9 @@ spec:
   guests: {{ guests }}
 {% enddefine %}
 
-{# A script that is run in `machine` after each installation and upgrade, machines of a low `weight` first. `variables` go before it, each as a shell variable, in here-documents so that quotes in a value do no harm. The script is read before it is run, for what it
-   calls may read its input, too. #}
+{# A script that is run in `machine` after each installation and upgrade, machines of a low `weight` first. Before it go the functions of
+   common.shell and `variables`, each as a shell variable, in here-documents so that quotes in a value do no harm. The script is read
+   before it is run, for what it calls may read its input, too. #}
 {% define "common.script" %}
 apiVersion: proxmox.io/v1
 kind: GuestExec
@@ -129,11 +130,71 @@ spec:
   command: [/bin/sh, -c, 'script=$(cat); exec </dev/null; eval "$script"']
   timeout: {{ Values.provision.timeout }}
   stdin: |
+{{ include("common.shell") | indent(4) }}
 {% for key, value in variables | dictsort %}
     {{ key }}=$(cat <<'END-OF-VALUE'
-    {{ value }}
+{{ value | toString | indent(4) }}
     END-OF-VALUE
     )
 {% endfor %}
 {{ script | indent(4) }}
+{% enddefine %}
+
+{# What the scripts of machines have in common. #}
+{% define "common.shell" %}
+set -eu
+export DEBIAN_FRONTEND=noninteractive
+
+# The first start is over, and with it what cloud-init does.
+booted() {
+    if command -v cloud-init >/dev/null; then cloud-init status --wait >/dev/null || true; fi
+}
+
+# apt-get ARGUMENTS..., again after a while: a new machine's daily updates hold its locks, and mirrors are not always there.
+packages() {
+    left=10
+    until apt-get -qy -o DPkg::Lock::Timeout=300 "$@"; do
+        left=$((left - 1))
+        if [ "$left" -eq 0 ]; then return 1; fi
+        sleep 10
+    done
+}
+
+# data_disk LABEL FOLDER: the disk scsi1 is mounted there. A file system is made only where nothing is.
+data_disk() {
+    disk=/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_drive-scsi1
+    left=30
+    until [ -b "$disk" ]; do
+        left=$((left - 1))
+        if [ "$left" -eq 0 ]; then echo "there is no disk scsi1" >&2; return 1; fi
+        sleep 1
+    done
+    mkdir -p "$2"
+    if ! mountpoint -q "$2"; then
+        found=0
+        blkid -p "$disk" >/dev/null || found=$?
+        case $found in
+            0) ;;
+            2) mkfs.ext4 -q -L "$1" "$disk" ;;
+            *) echo "scsi1 holds something that cannot be told: look at it with blkid -p" >&2; return 1 ;;
+        esac
+        grep -q "^LABEL=$1 " /etc/fstab || echo "LABEL=$1 $2 ext4 defaults,noatime 0 2" >> /etc/fstab
+        mount "$2"
+    fi
+    resize2fs "$disk" >/dev/null 2>&1 || true
+}
+
+# put FILE [OWNER]: replaced by what comes in, and `changed` set, where it differs.
+changed=""
+put() {
+    mkdir -p "$(dirname "$1")"
+    cat > "$1.new"
+    if cmp -s "$1.new" "$1"; then
+        rm "$1.new"
+    else
+        if [ -n "${2:-}" ]; then chown "$2" "$1.new"; fi
+        mv "$1.new" "$1"
+        changed=yes
+    fi
+}
 {% enddefine %}

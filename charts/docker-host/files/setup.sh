@@ -1,17 +1,48 @@
 # Installs Docker with its data on a disk of its own and brings the stacks up. Safe to run again.
 set -eu
 export DEBIAN_FRONTEND=noninteractive
-command -v cloud-init >/dev/null && cloud-init status --wait >/dev/null || true
 
-# The data disk, scsi1: a file system is made only where there is none.
-disk=/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_drive-scsi1
-mkdir -p /var/lib/docker
-if ! mountpoint -q /var/lib/docker; then
-    blkid "$disk" >/dev/null || mkfs.ext4 -q -L docker "$disk"
-    grep -q '^LABEL=docker' /etc/fstab || echo 'LABEL=docker /var/lib/docker ext4 defaults,noatime 0 2' >> /etc/fstab
-    mount /var/lib/docker
-fi
-resize2fs "$disk" >/dev/null 2>&1 || true
+# The first start is over, and with it what cloud-init does.
+booted() {
+    if command -v cloud-init >/dev/null; then cloud-init status --wait >/dev/null || true; fi
+}
+
+# apt-get ARGUMENTS..., again after a while: a new machine's daily updates hold its locks, and mirrors are not always there.
+packages() {
+    left=10
+    until apt-get -qy -o DPkg::Lock::Timeout=300 "$@"; do
+        left=$((left - 1))
+        if [ "$left" -eq 0 ]; then return 1; fi
+        sleep 10
+    done
+}
+
+# data_disk LABEL FOLDER: the disk scsi1 is mounted there. A file system is made only where nothing is.
+data_disk() {
+    disk=/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_drive-scsi1
+    left=30
+    until [ -b "$disk" ]; do
+        left=$((left - 1))
+        if [ "$left" -eq 0 ]; then echo "there is no disk scsi1" >&2; return 1; fi
+        sleep 1
+    done
+    mkdir -p "$2"
+    if ! mountpoint -q "$2"; then
+        found=0
+        blkid -p "$disk" >/dev/null || found=$?
+        case $found in
+            0) ;;
+            2) mkfs.ext4 -q -L "$1" "$disk" ;;
+            *) echo "scsi1 holds something that cannot be told: look at it with blkid -p" >&2; return 1 ;;
+        esac
+        grep -q "^LABEL=$1 " /etc/fstab || echo "LABEL=$1 $2 ext4 defaults,noatime 0 2" >> /etc/fstab
+        mount "$2"
+    fi
+    resize2fs "$disk" >/dev/null 2>&1 || true
+}
+
+booted
+data_disk docker /var/lib/docker
 
 changed=""
 if cmp -s /etc/docker/daemon.json.new /etc/docker/daemon.json; then
@@ -21,18 +52,18 @@ else
     changed=yes
 fi
 if ! command -v docker >/dev/null; then
-    apt-get update -q
+    packages update
     if [ "$SOURCE" = docker ]; then
         . /etc/os-release
-        apt-get install -qy ca-certificates curl
+        packages install ca-certificates curl
         install -m 0755 -d /etc/apt/keyrings
         curl -fsSL --retry 5 "https://download.docker.com/linux/$ID/gpg" -o /etc/apt/keyrings/docker.asc
         echo "deb [signed-by=/etc/apt/keyrings/docker.asc] https://download.docker.com/linux/$ID $VERSION_CODENAME stable" \
             > /etc/apt/sources.list.d/docker.list
-        apt-get update -q
-        apt-get install -qy docker-ce docker-ce-cli containerd.io docker-compose-plugin
+        packages update
+        packages install docker-ce docker-ce-cli containerd.io docker-compose-plugin
     else
-        apt-get install -qy docker.io docker-compose
+        packages install docker.io docker-compose
     fi
 elif [ -n "$changed" ]; then
     systemctl restart docker

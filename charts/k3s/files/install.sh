@@ -1,5 +1,4 @@
 # Installs k3s, or changes it where the version or the arguments are other than before. Safe to run again.
-set -eu
 export K3S_TOKEN INSTALL_K3S_CHANNEL
 if [ -n "$INSTALL_K3S_VERSION" ]; then export INSTALL_K3S_VERSION; else unset INSTALL_K3S_VERSION; fi
 if [ -n "$SERVER" ]; then export K3S_URL="$SERVER"; fi
@@ -9,8 +8,11 @@ if [ -f /etc/rancher/pvehelm ] && [ "$(cat /etc/rancher/pvehelm)" = "$wanted" ];
     echo "k3s is as wanted"
     exit 0
 fi
-command -v cloud-init >/dev/null && cloud-init status --wait >/dev/null || true
-command -v curl >/dev/null || { apt-get update -q && apt-get install -qy curl; }
+booted
+if ! command -v curl >/dev/null; then
+    packages update
+    packages install curl
+fi
 curl -sfL --retry 5 "$INSTALLER" -o /root/install-k3s.sh
 INSTALL_K3S_EXEC="$ARGUMENTS" sh /root/install-k3s.sh
 mkdir -p /etc/rancher
