@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pvehelm.actions import action
-from pvehelm.errors import InvalidError, NotFoundError, RefusedError, UsageError
+from pvehelm.errors import InvalidError, NotFoundError, Problem, RefusedError, UsageError
 
 if TYPE_CHECKING:
     from pvehelm.chart.manifest import Resource
     from pvehelm.release.context import Context
     from pvehelm.release.desire import Options
     from pvehelm.release.pipeline import Result
+
+SIZE = re.compile(r"\d+|\d+(\.\d+)?[KMGT](i?B)?", re.IGNORECASE)
+# Fields of a spec and the flags that say them: of the same name, and of another one.
+PLAIN = ("node", "vmid", "memory", "template", "image")
+NAMED = {
+    "cpu": "--cores",
+    "disks": "--disk",
+    "networks": "--net",
+    "tags": "--tag",
+    "description": "--notes",
+    "power": "--start",
+    "sshKeys": "--ssh-key",
+    "unprivileged": "--privileged",
+    "ide2": "--iso",
+}
 
 
 @dataclass(frozen=True)
@@ -38,6 +54,7 @@ class Guest:
     template: str = ""
     iso: str = ""
     image: str = ""
+    privileged: bool = False
     user: str = ""
     ssh_keys: Sequence[str] = ()
     ip: str = ""
@@ -47,10 +64,15 @@ class Guest:
 
 @action("local", "create-manifest")
 def manifest(guest: Guest) -> Resource:
-    """The manifest that a guest's flags stand for. Raises UsageError for flags that make no sense."""
-    from pvehelm.chart.manifest import parse
+    """The manifest that a guest's flags stand for; its places are those flags. Raises UsageError for what makes no
+    sense."""
+    from dataclasses import replace
+
+    from pvehelm.chart.manifest import Source, parse
     from pvehelm.chart.yaml import dump
 
+    if guest.memory and not SIZE.fullmatch(guest.memory):
+        raise UsageError(f"--memory {guest.memory}: that is no size", hint="2048 (MiB), 512M or 4G")
     spec: dict[str, Any] = {"node": guest.node} if guest.node else {}
     spec |= {"vmid": guest.vmid} if guest.vmid else {}
     spec |= {"cpu": {"cores": guest.cores}} if guest.cores else {}
@@ -68,7 +90,28 @@ def manifest(guest: Guest) -> Resource:
     metadata |= {"namespace": guest.namespace} if guest.namespace not in ("", "default") else {}
     metadata |= {"labels": dict(guest.labels)} if guest.labels else {}
     document = {"apiVersion": "proxmox.io/v1", "kind": guest.kind, "metadata": metadata, "spec": spec}
-    return parse(dump(document, width=None), file=f"create {guest.name}")[0]
+    marks = {place: Source(flag, 0) for place, flag in _flags(guest).items()}
+    (resource,) = parse(dump(document, width=None), file=f"create {guest.name}")
+    return replace(resource, source=Source(resource.ref, 0), marks=marks)
+
+
+def _flags(guest: Guest) -> dict[tuple[str | int, ...], str]:
+    """By which flag each part of the manifest is said."""
+    given: dict[tuple[str | int, ...], str] = {("spec", name): f"--set {name}" for name in guest.more}
+    disks = [f"--disk {text}" for text in guest.disks]
+    cloud = {"user": "--user", "sshKeys": "--ssh-key", "ip": "--ip", "gateway": "--gateway"}
+    said: dict[tuple[str | int, ...], str] = {("spec", name): f"--{name}" for name in PLAIN}
+    said |= {("spec", place): flag for place, flag in NAMED.items()}
+    said |= {("metadata", "name"): guest.name, ("metadata", "namespace"): "-n"}
+    said |= {("spec", "networks", index): f"--net {text}" for index, text in enumerate(guest.networks)}
+    if guest.kind == "VirtualMachine":
+        said |= {("spec", "disks", index): text for index, text in enumerate(disks)}
+        said |= {("spec", "cloudInit", name): flag for name, flag in cloud.items()}
+    else:
+        said |= {("spec", "rootfs"): disks[0] if disks else "--disk"}
+        said |= {("spec", "mounts", f"mp{index}"): text for index, text in enumerate(disks[1:])}
+        said |= {("spec", "networks", 0, name): f"--{flag}" for name, flag in (("ip", "ip"), ("gw", "gateway"))}
+    return {**said, **given}
 
 
 def _machine(guest: Guest) -> dict[str, Any]:
@@ -90,6 +133,7 @@ def _container(guest: Guest) -> dict[str, Any]:
     if guest.user:
         raise UsageError("--user is for virtual machines", hint="a container's user is root: --ssh-key gives access")
     spec: dict[str, Any] = {"image": guest.image} if guest.image else {}
+    spec["unprivileged"] = not guest.privileged
     disks = [_disk(text) for text in guest.disks]
     if disks:
         spec["rootfs"] = disks[0]
@@ -163,7 +207,8 @@ async def create(ctx: Context, resource: Resource, options: Options | None = Non
     await ctx.connect()
     problems = ctx.kinds.get(resource.kind).validate(resource)
     if problems:
-        raise InvalidError("the guest can't be made like this", [problem for _, problem in problems])
+        named = [Problem(str(resource.where(path)), one.what, one.hint) for path, one in problems]
+        raise InvalidError("the guest can't be made like this", named)
     name = set_name or resource.name.lower()
     release = ctx.store.find(ctx.key(name))
     if release is not None and release.current.status is not Status.uninstalled and not set_name:

@@ -122,7 +122,7 @@ async def _named(ctx: Context, found: Sequence[Object], purge: bool) -> Abstract
     if plan.changes and not ctx.confirm(plan):
         raise RefusedError(
             f"deleting {len(plan.changes)} objects was not confirmed",
-            [Problem(change.ref, ", ".join(change.losses)) for change in plan.changes],
+            [Problem(change.ref, ", ".join(change.losses) or "without data") for change in plan.changes],
             hint="--yes confirms",
         )
     refs, ask = {change.ref for change in plan.changes}, ctx.confirm

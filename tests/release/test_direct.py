@@ -6,6 +6,7 @@ The default run tries a sample of each verb of ``direct.yaml``, ``pytest -m swee
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shlex
 import tempfile
@@ -16,7 +17,10 @@ from typing import Any
 
 import pytest
 
-from tests.release.lab import load_cases
+from pvehelm.actions import guests, tasks
+from pvehelm.errors import LeaseHeldError
+from pvehelm.release.context import Context
+from tests.release.lab import Lab, load_cases, with_context
 from tests.release.sweeps.bench import WAYS, Bench, State, difference
 from tests.release.sweeps.process import Call, Script
 
@@ -99,7 +103,7 @@ def clean(bench: Bench) -> None:
 def ends(bench: Bench, *wanted: State) -> None:
     clean(bench)
     found = [list(difference("", state.shape, bench.shape())) for state in wanted]
-    assert not all(found), "\n".join(min(found, key=len))
+    assert not all(found), "\n".join(min(found, key=lambda rows: len(rows)))
 
 
 def go_on(bench: Bench, verb: Verb, place: int) -> None:
@@ -174,3 +178,147 @@ def test_some_interruptions(bench: Bench, case: dict[str, Any], tmp_path: Path) 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
 def test_every_interruption(bench: Bench, case: dict[str, Any], tmp_path: Path) -> None:
     several(bench, case, tmp_path, 1)
+
+
+# -- one thing at a time -----------------------------------------------------------------------------------------
+
+
+def loose(lab: Lab) -> None:
+    lab.api.ok("POST", "/nodes/pve-node1/qemu", vmid=300, name="loose")
+
+
+def test_copies_at_once_get_numbers_of_their_own(lab: Lab) -> None:
+    """The next free number is the same for all who ask at once; the store gives it to one of them."""
+    template = guests.Choice(("debian-12-template",))
+
+    async def work(ctx: Context) -> list[int]:
+        made = await asyncio.gather(*(guests.clone(ctx, template, f"copy-{index}") for index in range(5)))
+        return sorted(number for _, number, _ in made)
+
+    assert with_context(work) == [100, 101, 102, 103, 104]
+    assert len(lab.guests()) == 5
+
+    async def alike(ctx: Context) -> list[Any]:
+        made = [guests.clone(ctx, template, "same") for _ in range(2)]
+        return list(await asyncio.gather(*made, return_exceptions=True))
+
+    ended = with_context(alike)
+    assert [type(one) for one in ended if isinstance(one, Exception)] == [LeaseHeldError]
+    assert len(lab.guests()) == 6
+
+
+def test_a_number_that_was_taken_meanwhile(lab: Lab) -> None:
+    lab.fault(
+        "POST /nodes/*/clone",
+        status=500,
+        message="unable to create VM 100 - VM 100 already exists on node 'x'",
+        times=1,
+    )
+    assert "VMID 101" in lab.run("clone", "debian-12-template", "copy").out
+    lab.fault("POST /nodes/*/clone", status=500, message="unable to create VM 200: config file already exists", times=1)
+    assert "already exists" in lab.run("clone", "debian-12-template", "other", "--vmid", "200", code=1).err
+    with lab.store() as store:
+        assert store.reserved(lab.state.cluster_id) == set()
+
+
+def test_recover_says_what_was_left(lab: Lab) -> None:
+    loose(lab)
+    assert lab.killed("outcome", "before", 1, "start", "loose")
+    with lab.store() as store, store.hold(f"guest:{lab.state.cluster_id}/300", purpose="stop"):
+        result = lab.run("recover", "-o", "json", code=4)
+        assert result.json[0]["held"]
+        assert "stop" in result.json[0]["result"]
+    result = lab.run("recover", "-o", "json")
+    assert result.json == [{"object": "VirtualMachine/loose", "result": "done: start", "held": False}]
+    assert "nothing was interrupted" in lab.run("recover").out
+    assert lab.killed("outcome", "after", 1, "delete", "vm/loose", "--yes")
+    assert "VirtualMachine/loose: done: stop" in lab.run("recover").out
+    assert "VirtualMachine/loose deleted" in lab.run("delete", "vm/loose", "--yes").out
+
+
+def test_a_reboot_is_looked_for_among_the_tasks(lab: Lab) -> None:
+    """Nothing else tells of it afterwards: it is not done twice because its answer was lost."""
+    loose(lab)
+    lab.run("start", "loose")
+    for verb in ("reboot", "reset"):
+        lab.fault(f"POST /nodes/*/status/{verb}", drop="after", times=1)
+        lab.run(verb, "loose")
+        lab.fault(f"POST /nodes/*/status/{verb}", drop="before", times=1)
+        lab.run(verb, "loose")
+    types = [task["type"] for task in lab.state.collection("tasks").values()]
+    assert types.count("qmreboot") == 2
+    assert types.count("qmreset") == 2
+
+
+def test_a_foreign_task_is_not_taken_for_ours(lab: Lab) -> None:
+    """A backup that runs on the guest says nothing about a start whose answer was lost."""
+    loose(lab)
+    upid = lab.api.ok("POST", "/nodes/pve-node1/vzdump", vmid=300, storage="shared-nfs")
+    running = lab.state.collection("tasks")
+    running[upid] = {**running[upid], "end": running[upid]["end"] + 3600}
+    lab.fault("POST /nodes/*/status/start", drop="before", times=1)
+    assert "started" in lab.run("start", "loose").out
+    assert lab.guests()["300"]["status"] == "running"
+
+
+def test_the_next_command_of_the_release_finishes_it(lab: Lab) -> None:
+    Path("web.yaml").write_text(
+        "kind: VirtualMachine\nmetadata: { name: web }\nspec: { node: pve-node1, memory: 512 }\n"
+    )
+    lab.run("apply", "-f", "web.yaml")
+    assert lab.killed("outcome", "before", 1, "stop", "web")
+    with lab.store() as store:
+        assert len(store.open_entries(lab.key("web"))) == 1
+    Path("web.yaml").write_text(Path("web.yaml").read_text().replace("512", "1024"))
+    assert "was told to stop, which is done" in lab.run("apply", "-f", "web.yaml").err
+    with lab.store() as store:
+        assert store.open_entries(lab.key("web")) == []
+    assert "VirtualMachine/web: done: stop" in lab.run("recover").out
+    lab.sound("web")
+    lab.settled("web")
+
+
+def test_ending_a_task_takes_the_lease_of_its_guest(lab: Lab) -> None:
+    loose(lab)
+    upid = lab.api.ok("POST", "/nodes/pve-node1/qemu/300/status/start")
+    running = lab.state.collection("tasks")
+    running[upid] = {**running[upid], "end": running[upid]["end"] + 3600}
+    with lab.store() as store, store.hold(f"guest:{lab.state.cluster_id}/300", purpose="start"):
+        assert "--force" in lab.run("tasks", "cancel", upid, code=4).err
+
+        async def work(ctx: Context) -> bool:
+            return await tasks.cancel(ctx, upid, force=True)
+
+        assert with_context(work)
+    assert "ended already" in lab.run("tasks", "cancel", upid).out
+    assert "nothing was interrupted" in lab.run("recover").out
+
+
+def test_an_interrupt_lets_what_runs_finish(lab: Lab) -> None:
+    """The first signal begins nothing more; a copy is completed, a second guest is not begun."""
+    lab.fault("POST /nodes/*/clone", delay=1)
+    process = lab.start("clone", "debian-12-template", "copy")
+    assert process.stderr is not None
+    assert any("VirtualMachine/copy: clone" in line for line in process.stderr)
+    process.send_signal(2)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode in (0, 130), err
+    assert "Traceback" not in err
+    lab.clear_faults()
+    lab.run("recover")
+    assert [guest["config"]["name"] for guest in lab.guests().values()] == ["copy"]
+    assert "pvehelm release=" not in str(lab.guests())
+
+
+def test_an_editor_that_fails_leaves_no_file(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    loose(lab)
+    for editor, code in (("false", 1), ("no-such-editor", 1), ("", 64)):
+        monkeypatch.setenv("EDITOR", editor)
+        assert "the text is" not in lab.run("edit", "vm/loose", code=code).err
+        assert not list(tmp_path.glob("pvehelm-edit-*"))
+    script = tmp_path / "editor.sh"
+    script.write_text("echo '# more' >> \"$1\"\nexit 3\n")
+    monkeypatch.setenv("EDITOR", f"sh {script}")
+    assert "the text is in" in lab.run("edit", "vm/loose", code=1).err
+    assert len(list(tmp_path.glob("pvehelm-edit-*"))) == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -138,10 +138,14 @@ def ask(question: str) -> bool:
         signal.signal(signal.SIGINT, before)
 
 
-def command(*common: str) -> Callable[[Callable[..., Any]], Command]:
+Flags = Mapping[str, tuple[Any, Any]]
+"""Flags by their parameter's name: type and default."""
+
+
+def command(*common: str, flags: Flags | None = None) -> Callable[[Callable[..., Any]], Command]:
     """Make a Typer command of ``f(session, ...)``; ``common`` names the shared flags it takes (of COMMON and of
-    ``options.SHARED``), which the session holds."""
-    return lambda function: Command(function, common)
+    ``options.SHARED``), ``flags`` are those of its family. The session holds both."""
+    return lambda function: Command(function, common, flags or {})
 
 
 def shared_flag(name: str) -> tuple[Any, Any]:
@@ -160,17 +164,21 @@ class Command:
     An integer that comes back is the exit code.
     """
 
-    def __init__(self, function: Callable[..., Any], common: tuple[str, ...]) -> None:
+    def __init__(self, function: Callable[..., Any], common: tuple[str, ...], family: Flags) -> None:
         self.function = function
         self.common = common
+        self.family = family
         self.__name__, self.__doc__ = function.__name__, function.__doc__
 
     @cached_property
     def __signature__(self) -> inspect.Signature:
         own = [p for p in inspect.signature(self.function, eval_str=True).parameters.values() if p.name != "session"]
         keyword = inspect.Parameter.KEYWORD_ONLY
-        flags = [(name, *shared_flag(name)) for name in self.common]
-        shared = [inspect.Parameter(n, keyword, default=default, annotation=kind) for n, kind, default in flags]
+        flags = {**self.family, **{name: shared_flag(name) for name in self.common}}
+        shared = [
+            inspect.Parameter(name, keyword, default=default, annotation=kind)
+            for name, (kind, default) in flags.items()
+        ]
         return inspect.Signature([*(p.replace(kind=keyword) for p in own), *shared])
 
     @property
@@ -178,7 +186,7 @@ class Command:
         return {p.name: p.annotation for p in self.__signature__.parameters.values()}
 
     def __call__(self, **given: Any) -> None:
-        shared = {name: given.pop(name) for name in self.common if name in given}
+        shared = {name: given.pop(name) for name in (*self.family, *self.common) if name in given}
         session = Session(
             namespace=shared.pop("namespace", ""),
             context_name=shared.pop("context", ""),

@@ -65,125 +65,93 @@ SetName = Annotated[str, typer.Option("--set-name", help="Put it into this set, 
 CREATING = ("namespace", "context", "output", "yes", *(flag for flag in APPLYING if flag != "replace"))
 
 
+# What both kinds of guests are made with.
+GUEST = {
+    "name": (Name, ""),
+    "node": (Node, ""),
+    "vmid": (Vmid, 0),
+    "cores": (Cores, 0),
+    "memory": (Memory, ""),
+    "disk": (Disk, []),
+    "net": (Net, []),
+    "tag": (Tags, []),
+    "labels": (Labels, []),
+    "notes": (Text, ""),
+    "ssh_key": (SshKey, []),
+    "ip": (Ip, ""),
+    "gateway": (Gateway, ""),
+    "start": (Power, True),
+    "set_": (More, []),
+    "set_name": (SetName, ""),
+}
+
+
 @app.command()
-@command(*CREATING)
+@command(*CREATING, flags=GUEST)
 async def vm(
     session: Session,
     words: Words = [],
-    name: Name = "",
-    node: Node = "",
     template: Annotated[str, typer.Option("--template", help="The template to clone.", metavar="NAME")] = "",
     iso: Annotated[str, typer.Option("--iso", help="A medium to install from: STORAGE:iso/FILE.")] = "",
-    vmid: Vmid = 0,
-    cores: Cores = 0,
-    memory: Memory = "",
-    disk: Disk = [],
-    net: Net = [],
-    tag: Tags = [],
-    labels: Labels = [],
-    notes: Text = "",
     user: Annotated[str, typer.Option("--user", help="Cloud-init's user.")] = "",
-    ssh_key: SshKey = [],
-    ip: Ip = "",
-    gateway: Gateway = "",
-    start: Power = True,
-    set_: More = [],
-    set_name: SetName = "",
 ) -> int:
     """Make a virtual machine.
 
     pvehelm create vm --name web --template debian-12-template --memory 4G --cores 2
     """
-    guest = actions.Guest(
-        "VirtualMachine",
-        _name(words, name),
-        template=template,
-        iso=iso,
-        node=node,
-        vmid=vmid,
-        cores=cores,
-        memory=memory,
-        disks=disk,
-        networks=net,
-        tags=tag,
-        labels=_labels(labels),
-        description=notes,
-        user=user,
-        ssh_keys=_keys(ssh_key),
-        ip=ip,
-        gateway=gateway,
-        power="" if start else "stopped",
-        more=_more(set_),
-        namespace=session.namespace,
-    )
-    return await _made(session, guest, set_name)
+    return await _made(session, _guest(session, "VirtualMachine", words, template=template, iso=iso, user=user))
 
 
 @app.command()
-@command(*CREATING)
+@command(*CREATING, flags=GUEST)
 async def ct(
     session: Session,
     words: Words = [],
-    name: Name = "",
-    node: Node = "",
     image: Annotated[str, typer.Option("--image", help="The OS template: STORAGE:vztmpl/FILE.")] = "",
-    vmid: Vmid = 0,
-    cores: Cores = 0,
-    memory: Memory = "",
-    disk: Disk = [],
-    net: Net = [],
-    tag: Tags = [],
-    labels: Labels = [],
-    notes: Text = "",
-    ssh_key: SshKey = [],
-    ip: Ip = "",
-    gateway: Gateway = "",
-    start: Power = True,
     privileged: Annotated[bool, typer.Option("--privileged", help="A privileged container.")] = False,
-    set_: More = [],
-    set_name: SetName = "",
 ) -> int:
     """Make a container. The first disk is its root.
 
     pvehelm create ct --name db --image local:vztmpl/debian-12-standard_12.7-1_amd64.tar.zst --disk local-lvm:8G
     """
-    guest = actions.Guest(
-        "Container",
-        _name(words, name),
-        image=image,
-        node=node,
-        vmid=vmid,
-        cores=cores,
-        memory=memory,
-        disks=disk,
-        networks=net,
-        tags=tag,
-        labels=_labels(labels),
-        description=notes,
-        ssh_keys=_keys(ssh_key),
-        ip=ip,
-        gateway=gateway,
-        power="" if start else "stopped",
-        more={"unprivileged": not privileged, **_more(set_)},
+    return await _made(session, _guest(session, "Container", words, image=image, privileged=privileged))
+
+
+def _guest(session: Session, kind: str, words: list[str], **own: Any) -> actions.Guest:
+    """What the flags ask for; ``own`` are those of this kind alone."""
+    given = session.given
+    return actions.Guest(
+        kind,
+        _name(words, given["name"]),
         namespace=session.namespace,
+        disks=given["disk"],
+        networks=given["net"],
+        tags=given["tag"],
+        labels=_labels(given["labels"]),
+        description=given["notes"],
+        ssh_keys=_keys(given["ssh_key"]),
+        power="" if given["start"] else "stopped",
+        more=_more(given["set_"]),
+        **{name: given[name] for name in ("node", "vmid", "cores", "memory", "ip", "gateway")},
+        **own,
     )
-    return await _made(session, guest, set_name)
 
 
-async def _made(session: Session, guest: actions.Guest, set_name: str) -> int:
+async def _made(session: Session, guest: actions.Guest) -> int:
     from dataclasses import replace
 
     mode = o.dry_mode(session)
+    resource = actions.manifest(guest)
     if mode == "client":
-        data = actions.manifest(guest).as_dict()
+        data = resource.as_dict()
         output.emit_data(data, "yaml" if session.output == "table" else session.output)
         return 0
     ctx = session.watch()
     if not guest.node:
         guest = replace(guest, node=await actions.place(ctx, guest))
         sys.stderr.write(f"node: {guest.node}\n")
-    resource = actions.manifest(guest)
-    result = await actions.create(ctx, resource, o.options(session, ctx), set_name=set_name)
+        resource = actions.manifest(guest)
+    result = await actions.create(ctx, resource, o.options(session, ctx), set_name=session.given["set_name"])
     if mode:
         return planned(session, result)
     applied(session, result, [resource])

@@ -29,12 +29,25 @@ Guests = Annotated[
 Vmid = Annotated[list[int], typer.Option("--vmid", help="A guest by its number; repeatable.", metavar="VMID")]
 Selector = Annotated[str, typer.Option("-l", "--selector", help="Guests by label, release or tag: app=web.")]
 All = Annotated[bool, typer.Option("--all", help="Every guest of the namespace (of the kind, if one is named).")]
+Grace = Annotated[int, typer.Option("--grace", help="Seconds that a guest has to shut down.", min=1)]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until the guest is in its new state.")]
 POWER = ("namespace", "context", "output", "timeout")
 
 
-def _choice(words: list[str], vmid: list[int], selector: str, all_: bool, everywhere: bool) -> actions.Choice:
-    return actions.Choice(tuple(words), tuple(vmid), selector, all_, everywhere)
+# Which guests, beside their names.
+CHOICE = {
+    "vmid": (Vmid, []),
+    "selector": (Selector, ""),
+    "all_": (All, False),
+    "all_namespaces": (AllNamespaces, False),
+}
+GRACE = {"grace": (Grace, 60)}
+UNTIL = {"wait": (Wait, False)}
+
+
+def _choice(session: Session, words: list[str]) -> actions.Choice:
+    given = session.given
+    return actions.Choice(tuple(words), *(given[name] for name in CHOICE))
 
 
 def _report(session: Session, report: Report, verb: str) -> None:
@@ -49,112 +62,74 @@ def _report(session: Session, report: Report, verb: str) -> None:
     output.show(session.output, rows, people)
 
 
-async def _power(
-    session: Session, verb: str, choice: actions.Choice, options: dict[str, Any] | None = None, *, wait: bool = False
-) -> None:
-    timeout = o.seconds(session.given.get("timeout", ""))
-    report = await actions.power(session.watch(), verb, choice, options, timeout=timeout, wait=wait)
+def _timeout(session: Session) -> float | None:
+    return o.seconds(session.given.get("timeout", ""))
+
+
+async def _power(session: Session, verb: str, guests: list[str], **options: Any) -> None:
+    """A power verb; ``options`` are its call's own."""
+    choice, wait = _choice(session, guests), bool(session.given.get("wait"))
+    report = await actions.power(session.watch(), verb, choice, options, timeout=_timeout(session), wait=wait)
     _report(session, report, verb)
 
 
-@command(*POWER)
-async def start(
-    session: Session,
-    guests: Guests = [],
-    vmid: Vmid = [],
-    selector: Selector = "",
-    all_: All = False,
-    all_namespaces: AllNamespaces = False,
-    wait: Wait = False,
-) -> None:
+@command(*POWER, flags=CHOICE | UNTIL)
+async def start(session: Session, guests: Guests = []) -> None:
     """Start guests.
 
     pvehelm start vm/web db
     """
-    await _power(session, "start", _choice(guests, vmid, selector, all_, all_namespaces), wait=wait)
+    await _power(session, "start", guests)
 
 
-@command(*POWER)
+@command(*POWER, flags=CHOICE | UNTIL)
 async def stop(
     session: Session,
     guests: Guests = [],
-    vmid: Vmid = [],
-    selector: Selector = "",
-    all_: All = False,
-    all_namespaces: AllNamespaces = False,
-    wait: Wait = False,
     overrule: Annotated[bool, typer.Option("--overrule", help="End a shutdown that is under way first.")] = False,
 ) -> None:
     """Stop guests at once, as if the plug were pulled.
 
     pvehelm stop vms -l app=web
     """
-    choice = _choice(guests, vmid, selector, all_, all_namespaces)
-    await _power(session, "stop", choice, {"overrule-shutdown": 1} if overrule else {}, wait=wait)
+    await _power(session, "stop", guests, **({"overrule-shutdown": 1} if overrule else {}))
 
 
-@command(*POWER)
+@command(*POWER, flags=CHOICE | GRACE | UNTIL)
 async def shutdown(
     session: Session,
     guests: Guests = [],
-    vmid: Vmid = [],
-    selector: Selector = "",
-    all_: All = False,
-    all_namespaces: AllNamespaces = False,
-    wait: Wait = False,
-    grace: Annotated[int, typer.Option("--grace", help="Seconds that a guest has to shut down.", min=1)] = 60,
     force: Annotated[bool, typer.Option("--force", help="Stop what has not shut down by then.")] = False,
 ) -> None:
     """Shut guests down in good order.
 
     pvehelm shutdown web --grace 120 --force
     """
-    choice = _choice(guests, vmid, selector, all_, all_namespaces)
-    await _power(session, "shutdown", choice, {"timeout": grace, "forceStop": 1 if force else None}, wait=wait)
+    await _power(session, "shutdown", guests, timeout=session.given["grace"], forceStop=1 if force else None)
 
 
-@command(*POWER)
-async def reboot(
-    session: Session,
-    guests: Guests = [],
-    vmid: Vmid = [],
-    selector: Selector = "",
-    all_: All = False,
-    all_namespaces: AllNamespaces = False,
-    grace: Annotated[int, typer.Option("--grace", help="Seconds that a guest has to shut down.", min=1)] = 60,
-) -> None:
+@command(*POWER, flags=CHOICE | GRACE)
+async def reboot(session: Session, guests: Guests = []) -> None:
     """Reboot guests in good order; what waits for a restart takes effect.
 
     pvehelm reboot vm/web
     """
-    choice = _choice(guests, vmid, selector, all_, all_namespaces)
-    await _power(session, "reboot", choice, {"timeout": grace})
+    await _power(session, "reboot", guests, timeout=session.given["grace"])
 
 
-@command(*POWER)
-async def reset(
-    session: Session,
-    guests: Guests = [],
-    vmid: Vmid = [],
-    selector: Selector = "",
-    all_: All = False,
-    all_namespaces: AllNamespaces = False,
-) -> None:
+@command(*POWER, flags=CHOICE)
+async def reset(session: Session, guests: Guests = []) -> None:
     """Reset virtual machines, as if the button were pressed.
 
     pvehelm reset vm/web
     """
-    await _power(session, "reset", _choice(guests, vmid, selector, all_, all_namespaces))
+    await _power(session, "reset", guests)
 
 
-@command(*POWER)
+@command(*POWER, flags=CHOICE)
 async def suspend(
     session: Session,
     guests: Guests = [],
-    vmid: Vmid = [],
-    selector: Selector = "",
-    all_: All = False,
-    all_namespaces: AllNamespaces = False,
     to_disk: Annotated[bool, typer.Option("--to-disk", help="Write the memory to disk and switch off.")] = False,
     storage: Annotated[str, typer.Option("--storage", help="With --to-disk: the storage for it.")] = "",
 ) -> None:
@@ -164,39 +139,25 @@ async def suspend(
     """
     if storage and not to_disk:
         raise UsageError("--storage is for --to-disk")
-    choice = _choice(guests, vmid, selector, all_, all_namespaces)
-    options = {"todisk": 1, "statestorage": storage or None} if to_disk else {}
-    await _power(session, "suspend", choice, options)
+    await _power(session, "suspend", guests, **({"todisk": 1, "statestorage": storage or None} if to_disk else {}))
 
 
-@command(*POWER)
-async def resume(
-    session: Session,
-    guests: Guests = [],
-    vmid: Vmid = [],
-    selector: Selector = "",
-    all_: All = False,
-    all_namespaces: AllNamespaces = False,
-    wait: Wait = False,
-) -> None:
+@command(*POWER, flags=CHOICE | UNTIL)
+async def resume(session: Session, guests: Guests = []) -> None:
     """Let paused guests go on.
 
     pvehelm resume vm/web
     """
-    await _power(session, "resume", _choice(guests, vmid, selector, all_, all_namespaces), wait=wait)
+    await _power(session, "resume", guests)
 
 
-@command(*POWER)
+@command(*POWER, flags=CHOICE)
 async def migrate(
     session: Session,
     guests: Guests = [],
     target: Annotated[
         str, typer.Option("--to", "--target", help="The node.", metavar="NODE", autocompletion=complete.nodes)
     ] = "",
-    vmid: Vmid = [],
-    selector: Selector = "",
-    all_: All = False,
-    all_namespaces: AllNamespaces = False,
     offline: Annotated[bool, typer.Option("--offline", help="Only guests that do not run.")] = False,
     storage: Annotated[str, typer.Option("--storage", help="Where local disks go.", metavar="STORAGE")] = "",
 ) -> None:
@@ -206,10 +167,14 @@ async def migrate(
     """
     if not target:
         raise UsageError("where to?", hint="--to NODE")
-    choice = _choice(guests, vmid, selector, all_, all_namespaces)
-    timeout = o.seconds(session.given.get("timeout", ""))
-    options = {"targetstorage": storage or None}
-    report = await actions.migrate(session.watch(), choice, target, options, offline=offline, timeout=timeout)
+    report = await actions.migrate(
+        session.watch(),
+        _choice(session, guests),
+        target,
+        {"targetstorage": storage or None},
+        offline=offline,
+        timeout=_timeout(session),
+    )
     _report(session, report, "migrate")
 
 
@@ -246,13 +211,13 @@ async def clone(
         "snapname": snapshot or None,
         "pool": None if namespace == "default" else namespace,
     }
-    timeout = o.seconds(session.given.get("timeout", ""))
-    choice = actions.Choice(tuple(words))
+    choice, timeout = actions.Choice(tuple(words)), _timeout(session)
     source, number, report = await actions.clone(
         session.watch(), choice, name, vmid=vmid or None, options=options, timeout=timeout
     )
-    row = {"source": source.ref, "name": name, "vmid": number, "tasks": report.tasks.get(source.ref, [])}
-    people = f"{source.kind.name}/{name} cloned from {source.ref}, VMID {number}\n"
+    ref = f"{source.kind.name}/{name}"
+    row = {"source": source.ref, "name": name, "vmid": number, "tasks": report.tasks.get(ref, [])}
+    people = f"{ref} cloned from {source.ref}, VMID {number}\n"
     output.show(session.output, row, lambda: _say(people))
 
 
