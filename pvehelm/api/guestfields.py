@@ -19,6 +19,7 @@ HIDDEN = frozenset({"meta", "lock", "parent", "snaptime", "vmstate", "runningmac
 NO_FIELDS = frozenset({"node", "vmid", "digest", "delete"})
 # Weights are stored within what the node's control groups take: the second version's, or the first's.
 CPU_UNITS = ((1, 10000), (2, 262144))
+_MACHINE = {"pc": "pc-i440fx-", "q35": "pc-q35-", "virt": "virt-"}
 _NEW_VOLUME = re.compile(r"[^:]+:(\d+(?:\.\d+)?)")
 _CLOUD_INIT = re.compile(r"(^|[:/-])(vm-\d+-)?cloudinit(\.|,|\Z)")
 
@@ -120,6 +121,9 @@ class GuestFields(Kind):
             return str(live) != "0"  # asks for one of the server's making
         if name == "cpuunits":
             return any(max(low, min(high, int(wanted))) == int(live) for low, high in CPU_UNITS)
+        if leaf in ("machine", "machine.type") and (kind := _MACHINE.get(str(wanted))):
+            # A Windows guest gets the newest version of its kind at creation and keeps it.
+            return str(live) == wanted or str(live).startswith(kind)
         if name == "description":
             return str(wanted).rstrip() == str(live).rstrip()
         param = self.param(name)

@@ -328,7 +328,8 @@ def decode_path(raw: str) -> str:
 
 
 def _success(data: Any, beside: Mapping[str, Any]) -> Response:
-    return _json(200, "OK", {"data": data, **beside}, {})
+    # A total of nothing is not worth mentioning.
+    return _json(200, "OK", {"data": data, **{name: value for name, value in beside.items() if value}}, {})
 
 
 def _json(status: int, reason: str, value: Any, headers: dict[str, str]) -> Response:

@@ -15,13 +15,23 @@ from pvehelm.simulator.core import Call
 
 # Listings are written by hand on the real server: where they differ from the tree of paths.
 _HIDDEN = {
+    "/access": {"permissions", "vncticket"},
     "/cluster/metrics": {"export"},
+    "/cluster/sdn": {"dry-run", "lock", "rollback"},
     "/nodes/{node}": {"execute", "vncwebsocket"},
+    "/nodes/{node}/scan": {"lvmthin"},
+    "/nodes/{node}/qemu/{vmid}": {
+        *("clone", "dbus-vmstate", "feature", "move_disk", "mtunnelwebsocket", "template", "vncwebsocket")
+    },
     "/nodes/{node}/qemu/{vmid}/status": {"resume"},
+    "/nodes/{node}/lxc/{vmid}": {
+        *("feature", "move_volume", "mtunnel", "mtunnelwebsocket", "remote_migrate", "template"),
+    },
+    "/nodes/{node}/lxc/{vmid}/status": {"resume", "suspend"},
     "/nodes/{node}/qemu/{vmid}/firewall": {"log"},
     "/nodes/{node}/lxc/{vmid}/firewall": {"log"},
 }
-_ADDED = {"/nodes/{node}/qemu/{vmid}": {"move"}, "/nodes/{node}/lxc/{vmid}": {"move"}}
+_ADDED = {"/nodes/{node}/qemu/{vmid}": {"move"}, "/nodes/{node}/lxc/{vmid}/status": {"migrate"}}
 _CONTROL = {"digest", "delete", "force", "lock-token"}
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.api.kindlab import load_kinds
@@ -125,7 +125,13 @@ def test_random_specs(variant: Variant) -> None:
         return st.fixed_dictionaries({}, optional={name: st.sampled_from(found) for name, found in fields.items()})
 
     @given(st.lists(specs(), min_size=1, max_size=4))
-    @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+    # Without shrinking: of a walk that takes seconds it would take many minutes.
+    @settings(
+        max_examples=15,
+        deadline=None,
+        phases=[Phase.explicit, Phase.reuse, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
     def through(drawn: list[dict[str, Any]]) -> None:
         wanted = [{**variant.spec, **more} for more in drawn]
         wanted = [spec for spec in wanted if not kind.validate(variant.resource(spec))]

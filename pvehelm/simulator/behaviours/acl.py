@@ -9,20 +9,20 @@ from pvehelm.simulator.core import Call, handler
 from pvehelm.simulator.permissions import normalise
 from pvehelm.simulator.roles import built_in, role_privileges
 
-_NAME = r"[\w.\-]+"
+_NAME = r"[A-Za-z0-9.\-_]+"
 _PATH = re.compile(
     rf"""/(?:
       access(?:/groups(?:/{_NAME})?|/realm(?:/{_NAME})?)?
     | nodes(?:/{_NAME})?
     | pool(?:/{_NAME}){{0,3}}
-    | sdn(?:/(?:controllers|dns|fabrics|ipams|prefix-lists|route-maps)(?:/{_NAME})?
+    | sdn(?:/controllers(?:/[A-Za-z0-9_-]+)?
+          |/(?:dns|fabrics|ipams|prefix-lists|route-maps)(?:/[A-Za-z0-9]+)?
           |/zones(?:/{_NAME}(?:/{_NAME}(?:/[1-9][0-9]{{0,3}})?)?)?)?
     | storage(?:/{_NAME})?
     | vms(?:/[1-9][0-9]{{2,}})?
-    | mapping(?:/(?:hwrng|cpu(?:/{_NAME})?|dir(?:/{_NAME})?|pci(?:/{_NAME})?|usb(?:/{_NAME})?
-          |notifications(?:/{_NAME})?))?
+    | mapping(?:/{_NAME}){{0,2}}
     )?""",
-    re.VERBOSE | re.ASCII,
+    re.VERBOSE,
 )
 
 
@@ -113,11 +113,13 @@ def update(call: Call) -> None:
     entries = call.state.collection("acl")
     for role in call.list("roles"):
         for kind, subject in subjects:
+            _check_subject(call, kind, subject)
             key = "\t".join((path, kind, subject, role))
             if call.bool("delete"):
                 entries.pop(key, None)
                 continue
-            _check_subject(call, kind, subject)
+            if (kind, subject) == ("user", "root@pam"):
+                continue  # may do everything as it is; the file never holds it
             entries[key] = {
                 "path": path,
                 "type": kind,

@@ -159,7 +159,9 @@ def _marks(call: Call) -> list[dict[str, Any]]:
     """Every backup of the storage with what pruning would do to it."""
     storage = call.str("storage")
     definition = storages.usable(call.state, storage, call.node)
-    text = call.str("prune-backups") or str(definition.get("prune-backups") or "keep-all=1")
+    text = call.str("prune-backups") or str(definition.get("prune-backups") or "")
+    if not text:
+        call.fail(f"no prune-backups options configured for storage '{storage}'")
     keep = {k: int(v) for k, _, v in (part.partition("=") for part in text.split(",")) if v.isdigit()}
     groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for volume in volumes.of_storage(call.state, storage, call.node):

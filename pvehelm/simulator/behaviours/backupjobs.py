@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any, NoReturn
 
 from pvehelm.api import formats
@@ -95,9 +96,7 @@ def create(call: Call) -> None:
     schedule = _schedule(call, required=True)
     if call.str("pool"):
         pools.check(call, call.str("pool"))
-    job_id = (
-        call.str("id") or f"backup-{call.digest([call.state.count('job'), call.now])[:8]}-{call.state.count('job'):04x}"
-    )
+    job_id = call.str("id") or str(uuid.uuid4())
     jobs = call.state.collection("backup_jobs")
     if job_id in jobs:
         call.fail(f"Job '{job_id}' already exists")
@@ -113,6 +112,8 @@ def update(call: Call) -> None:
     schedule = _schedule(call, required=False)
     if call.str("pool"):
         pools.check(call, call.str("pool"))
+    if not set(call.args) - {"id"}:
+        call.fail("no options specified")
     jobs = call.state.collection("backup_jobs")
     job = jobs.get(call.str("id"))
     if job is None:

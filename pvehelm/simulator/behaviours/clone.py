@@ -88,6 +88,8 @@ def _target(call: Call) -> str:
 
 def _check_storage(call: Call, storage: str, target: str) -> None:
     definition = storages.usable(call.state, storage, call.node)
+    if "/qemu/" in call.operation.path:
+        storages.check_content(definition, storage, "images")
     if target != call.node:
         storages.usable(call.state, storage, target)
         if not storages.shared(definition):
@@ -144,7 +146,7 @@ def _copy(call: Call, guest: Guest, source: Mapping[str, Any], newid: str, full:
     """The configuration of the clone, its volumes made."""
     config: dict[str, Any] = {}
     disks = _disks(guest.kind, source)
-    for key in sorted(source):
+    for key in sorted(source, key=lambda name: (name != "rootfs", name)):
         value = source[key]
         if key in _NOT_COPIED or re.fullmatch(r"unused\d+", key):
             continue
@@ -198,6 +200,9 @@ def _copy_disk(call: Call, guest: Guest, newid: str, key: str, text: str, full: 
         if not format and volume["format"] in storages.formats(definition):
             format = volume["format"]
         if guest.kind == "lxc":
+            if "rootdir" not in storages.contents(definition):
+                text = f"content type 'rootdir' is not available or configured on storage '{storage}'"
+                raise Failure(500, f"clone failed: {text}")
             format = lxcconfig.volume_format(definition, volume["size"])
         made = volumes.allocate(call.state, storage, guest.node, newid, volume["size"], call.now, format)
         disk[slot] = made["volid"]

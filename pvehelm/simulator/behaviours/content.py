@@ -102,10 +102,12 @@ def _volid(call: Call) -> str:
     """The volume in the path: a volid, or a name on the storage of the path. Raises Failure."""
     storage, name = call.str("storage"), call.str("volume")
     if ":" in name:
-        head, rest = storages.split_volid(name)
-        if call.args.get("storage") and head != storage:
-            what = f"storage ID mismatch ({head} != {storage})"
-            raise Failure(400, "Parameter verification failed.", {"storage": what})
+        try:
+            head, rest = storages.split_volid(name)
+        except Failure as failure:
+            call.bad(volume=failure.message)
+        if head != storage:
+            call.bad(volume=f"storage ID mismatch ({head} != {storage})")
         name = rest
     storages.parse_volume(storages.definition(call.state, storage), name)
     return f"{storage}:{name}"
@@ -119,11 +121,13 @@ def show(call: Call) -> dict[str, Any]:
     if found is None:
         raise Failure(500, f"volume_size_info on '{volid}' failed - no such file or directory")
     volume = found[1]
+    is_disk = volume["content"] in ("images", "rootdir", "import")
     answer = {
         "path": path_of(call, volume),
-        "size": volume["size"],
+        # Whatever is no disk is looked at as if it were a raw one, in sectors.
+        "size": volume["size"] if is_disk else -(-volume["size"] // 512) * 512,
         "used": int(volume.get("used") or volume["size"]),
-        "format": volume["format"],
+        "format": volume["format"] if is_disk else "raw",
     }
     return {**answer, **{name: volume[name] for name in _BACKUP_ONLY if volume.get(name)}}
 
@@ -150,8 +154,9 @@ def _check_access(call: Call, volid: str) -> None:
 def describe(call: Call) -> None:
     volid = _volid(call)
     _check_access(call, volid)
-    volume = volumes.get(call.state, volid, call.node)
-    if volume["content"] != "backup":
+    storage, _, name = volid.partition(":")
+    definition = storages.definition(call.state, storage)
+    if storages.parse_volume(definition, name)["content"] != "backup":
         if call.has("notes"):
             raise Failure(500, "only backups can have notes")
         if call.has("protected"):
@@ -161,11 +166,13 @@ def describe(call: Call) -> None:
         changes["notes"] = call.str("notes") or None
     if call.has("protected"):
         changes["protected"] = int(call.bool("protected"))
-    volumes.change(call.state, volid, call.node, **changes)
+    # Notes lie beside the file, which nobody looks for.
+    if not storages.has_files(definition) or volumes.find(call.state, volid, call.node) is not None:
+        volumes.change(call.state, volid, call.node, **changes)
 
 
 @handler("DELETE", PATH + "/content/{volume}")
-def delete(call: Call) -> str:
+def delete(call: Call) -> str | None:
     from pvehelm.simulator.behaviours import guests
 
     volid, storage = _volid(call), call.str("storage")
@@ -183,7 +190,11 @@ def delete(call: Call) -> str:
         volumes.remove(call.state, volid, call.node)
         log(f"Removed volume '{volid}'")
 
-    return call.task("imgdel", f"{owner}@{storage}" if owner is not None else storage, guests.in_task(work))
+    upid = call.task("imgdel", f"{owner}@{storage}" if owner is not None else storage, guests.in_task(work))
+    task = call.state.collection("tasks")[upid]
+    # With a delay the answer waits for the task, and has nothing to tell when that went well.
+    done = task["exitstatus"] == "OK" and task["end"] <= call.now + call.int("delay")
+    return None if call.has("delay") and done else upid
 
 
 # -- what comes from elsewhere -------------------------------------------------------------------------------------
@@ -215,10 +226,15 @@ def _receive(call: Call, type: str, id: str, content: str, filename: str, size: 
     return call.task(type, id, guests.in_task(work))
 
 
+def _file_name(text: str) -> str:
+    """The last part of what may be a path, in letters that a storage takes."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", re.split(r"[/\\]", text.rstrip("\n"))[-1])
+
+
 @handler("POST", PATH + "/download-url")
 def download(call: Call) -> str:
     """Fetches nothing: a task that leaves the volume."""
-    filename = call.str("filename")
+    filename = _file_name(call.str("filename"))
     return _receive(call, "download", filename, call.str("content"), filename)
 
 
@@ -226,8 +242,7 @@ def download(call: Call) -> str:
 def upload(call: Call) -> str:
     if call.file is None:
         raise Failure(500, "missing temporary file name")
-    # What a browser sends may be a path, and blanks are no part of a name.
-    filename = re.sub(r"\s", "_", re.split(r"[/\\]", call.str("filename"))[-1])
+    filename = _file_name(call.str("filename"))
     algorithm, wanted = call.str("checksum-algorithm"), call.str("checksum").lower()
     got = hashlib.new(algorithm, call.file).hexdigest() if algorithm else wanted
     if got != wanted and call.fail_task is None:

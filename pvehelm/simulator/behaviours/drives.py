@@ -221,7 +221,8 @@ def check_generator(call: Call, node: str) -> None:
     """Raises Failure where the node lacks the program that makes cloud-init images (the host of a base may)."""
     found = call.state.collection("nodes").get(node) or {}
     if "genisoimage" in found.get("lacks", ()):
-        raise Failure(500, "command 'set -o pipefail && genisoimage -quiet -iso-level 3 -J -R -V cidata' failed")
+        text = "command 'set -o pipefail && genisoimage -quiet -iso-level 3 -J -R -V cidata' failed"
+        raise Failure(500, text, keep=True)
 
 
 # -- giving up ---------------------------------------------------------------------------------------------------
@@ -233,8 +234,15 @@ def owned(state: State, vmid: str, node: str, text: str) -> bool:
     return found is not None and str(found[1].get("vmid")) == vmid
 
 
+def in_use(config: Mapping[str, Any], volid: str) -> bool:
+    """Whether a volume is in some slot of a configuration."""
+    return any(not key.startswith("unused") and file_of(str(value)) == volid for key, value in config.items())
+
+
 def keep_unused(config: dict[str, Any], volid: str) -> None:
-    """Remember a volume as ``unusedN``, once, in the first free place."""
+    """Remember a volume as ``unusedN``, once, in the first free place, unless another slot has it."""
+    if in_use(config, volid):
+        return
     if any(key.startswith("unused") and value == volid for key, value in config.items()):
         return
     number = next(n for n in range(256) if f"unused{n}" not in config)
@@ -247,7 +255,7 @@ def give_up(state: State, vmid: str, node: str, config: dict[str, Any], text: st
     if is_cloudinit(drive):
         volumes.remove(state, drive["file"], node)
     elif drive["media"] != "cdrom" and owned(state, vmid, node, text):
-        if destroy:
+        if destroy and not in_use(config, drive["file"]):
             volumes.remove(state, drive["file"], node)
         else:
             keep_unused(config, drive["file"])

@@ -8,9 +8,13 @@ One document a scope in the collection ``firewall``, keyed ``cluster``, ``node/N
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
 from typing import Any
 
-from pvehelm.simulator.core import Call, Failure, bad_parameters, handler, split
+from pvehelm.simulator.core import Call, Failure, bad_parameters, handler
 from pvehelm.simulator.crud import typed
 from pvehelm.simulator.state import State
 
@@ -129,20 +133,17 @@ def _ref(kind: str, name: str, ref: str, scope: str, source: dict[str, Any]) -> 
     return {**row, "comment": source["comment"]} if source.get("comment") else row
 
 
+@cache
+def macros() -> Mapping[str, list[str]]:
+    """What each macro stands for: ``{"DNS": ["udp/53", "tcp/53"]}``, protocol/destination port[/source port]."""
+    text = resources.files(__package__).joinpath("firewall-macros.json").read_text(encoding="utf-8")
+    found: Mapping[str, list[str]] = json.loads(text)
+    return found
+
+
 @handler("GET", CLUSTER + "/macros")
-def macros(call: Call) -> Any:
-    return [{"macro": name, "descr": name} for name in MACROS]
-
-
-MACROS = tuple(
-    split(
-        "Amanda Auth BGP BitTorrent BitTorrent32 Ceph Citrix CVS DAAP DCC DHCPfwd DHCPv6 Distcc DNS Finger FTP Git "
-        "GNUnet GRE HKP HTTP HTTP/3 HTTPS ICPV2 ICQ IMAP IMAPS IPIP IPsec IPsecah IPsecnat IRC Jetdirect L2TP LDAP "
-        "LDAPS Mail MDNS MSNP MSSQL Munin MySQL NeighborDiscovery NNTP NNTPS NTP OpenVPN OSPF PBS PCA Ping PMG POP3 "
-        "POP3S PostgreSQL PPtP Printer Razor Rdate RDP RIP RNDC Rsync SANE SixXS SMB SMBswat SMTP SMTPS SNMP SPAMD "
-        "SPICEproxy Squid SSH Submission SVN Syslog Telnet Telnets TFTP Time Trcrt VNC VNCL Web Webcache Webmin Whois"
-    )
-)
+def listed_macros(call: Call) -> Any:
+    return [{"macro": name, "descr": name} for name in macros()]
 
 
 def find_alias(call: Call, reference: str) -> dict[str, Any] | None:
@@ -157,14 +158,15 @@ def find_alias(call: Call, reference: str) -> dict[str, Any] | None:
     return None
 
 
+def knows_alias(call: Call, name: str) -> bool:
+    """Whether an alias of that name is in one of the scopes of a call, whatever scope was asked for."""
+    return any(name.lower() in load(call.state, scope)["aliases"] for scope in ("cluster", scope_of(call)))
+
+
 def has_ipset(call: Call, reference: str) -> bool:
-    """Whether ``name``, ``dc/name`` or ``guest/name`` is an IP set in the scope of a call (SDN's are not checked)."""
-    prefix, slash, name = reference.rpartition("/")
-    if prefix == "sdn":
-        return True
-    own = scope_of(call)
-    wanted = {"dc": ["cluster"], "guest": [own]}.get(prefix, [own, "cluster"] if not slash else [])
-    return any(name in load(call.state, scope)["ipsets"] for scope in wanted)
+    """Whether ``name``, ``dc/name`` or ``guest/name`` is an IP set in a scope of a call (SDN's are not checked)."""
+    prefix, _, name = reference.rpartition("/")
+    return prefix == "sdn" or any(name in load(call.state, scope)["ipsets"] for scope in ("cluster", scope_of(call)))
 
 
 def refuse(name: str, text: str) -> Failure:

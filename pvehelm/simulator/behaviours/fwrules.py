@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pvehelm.simulator.behaviours import firewall as fw
@@ -25,21 +26,31 @@ _TYPES = {
     "vnet": ("forward", "group"),
 }
 _ICMP = {"icmp": 4, "ipv6-icmp": 6, "icmpv6": 6}
-_ICMP_TYPES = frozenset(
-    split(
-        "any address-mask-reply address-mask-request address-unreachable bad-header beyond-scope "
-        "communication-prohibited destination-unreachable echo-reply echo-request failed-policy fragmentation-needed "
-        "host-precedence-violation host-prohibited host-redirect host-unknown host-unreachable ip-header-bad "
-        "neighbor-advertisement neighbor-solicitation neighbour-advertisement neighbour-solicitation "
-        "network-prohibited "
-        "network-redirect network-unknown network-unreachable nd-neighbor-advert nd-neighbor-solicit nd-router-advert "
-        "nd-router-solicit nd-redirect no-route packet-too-big parameter-problem port-unreachable precedence-cutoff "
-        "protocol-unreachable redirect reject-route required-option-missing router-advertisement router-solicitation "
-        "source-quench source-route-failed time-exceeded timestamp-reply timestamp-request TOS-host-redirect "
-        "TOS-host-unreachable TOS-network-redirect TOS-network-unreachable ttl-exceeded ttl-zero-during-reassembly "
-        "ttl-zero-during-transit unknown-header-type unknown-option"
-    )
+_SHARED_ICMP = (
+    "destination-unreachable communication-prohibited port-unreachable time-exceeded ttl-zero-during-transit "
+    "ttl-zero-during-reassembly parameter-problem echo-request echo-reply router-solicitation router-advertisement "
+    "redirect "
 )
+_ICMP_TYPES = {
+    4: frozenset(
+        split(
+            _SHARED_ICMP + "any network-unreachable host-unreachable protocol-unreachable fragmentation-needed "
+            "source-route-failed network-unknown host-unknown network-prohibited host-prohibited "
+            "TOS-network-unreachable TOS-host-unreachable host-precedence-violation precedence-cutoff source-quench "
+            "network-redirect host-redirect TOS-network-redirect TOS-host-redirect ip-header-bad "
+            "required-option-missing timestamp-request timestamp-reply address-mask-request address-mask-reply"
+        )
+    ),
+    6: frozenset(
+        split(
+            _SHARED_ICMP + "no-route beyond-scope address-unreachable failed-policy reject-route packet-too-big "
+            "bad-header unknown-header-type unknown-option neighbor-solicitation neighbour-solicitation "
+            "neighbor-advertisement neighbour-advertisement"
+        )
+    ),
+}
+_WITH_PORTS = frozenset(split("udp 17 udplite 136 tcp 6 dccp 33 sctp 132"))
+_ALIAS = re.compile(r"(?:(?:dc|guest)/)?([A-Za-z][A-Za-z0-9_-]+)\Z")
 
 
 class _List:
@@ -66,7 +77,13 @@ class _List:
         return self.scope.partition("/")[0]
 
     def shown(self) -> list[dict[str, Any]]:
-        return [{**rule, **_version(self.call, rule), "pos": i} for i, rule in enumerate(self.rules)]
+        """The rules with what reading them finds out: the version of IP, and what has become wrong."""
+        rows = []
+        for position, rule in enumerate(self.rules):
+            errors = _problems(self.call, dict(rule), self.environment)
+            broken = {"errors": errors} if errors else {}
+            rows.append({**rule, **_version(self.call, rule), **broken, "pos": position})
+        return rows
 
     def digest(self) -> str:
         return self.call.digest(self.shown())
@@ -108,52 +125,93 @@ def _address_version(call: Call, text: str) -> int | None:
 
 
 def _check(call: Call, rule: dict[str, Any], environment: str) -> None:
-    """Everything the schema cannot say about a rule; all problems at once."""
+    """400 with the first of what the schema cannot say about a rule; puts a macro's name right."""
+    for name, text in _problems(call, rule, environment).items():
+        call.fail("Parameter verification failed.", 400, {name: text})
+
+
+def _problems(call: Call, rule: dict[str, Any], environment: str) -> dict[str, str]:
+    """What is wrong with a rule, in the order in which it is looked for."""
     errors: dict[str, str] = {}
     kind, action = rule.get("type"), str(rule.get("action", ""))
+
+    def add(name: str, text: str) -> None:
+        errors.setdefault(name, text)
+
     allowed = _TYPES.get(environment)
     if allowed and kind not in allowed:
-        errors["type"] = f"invalid rule type '{kind}' for rule_env '{environment}'"
+        add("type", f"invalid rule type '{kind}' for rule_env '{environment}'")
+    if kind == "forward" and action == "REJECT":
+        add("action", "cannot define REJECT rules on forward chain")
     if kind != "group" and action not in _ACTIONS:
-        errors["action"] = f"unknown action '{action}'"
+        add("action", f"unknown action '{action}'")
     if kind == "group" and not re.fullmatch(r"[A-Za-z][A-Za-z0-9\-_]+", action):
-        errors["action"] = "invalid characters in security group name"
-    if rule.get("iface") and environment in ("vm", "ct") and not re.fullmatch(r"net\d+", rule["iface"]):
-        errors["iface"] = r"value does not match the regex pattern 'net\d+'"
-    _check_service(rule, errors)
-    for side in ("source", "dest"):
-        for part in str(rule.get(side) or "").split(","):
-            text = _missing_reference(call, part.strip())
-            if text:
-                errors[side] = text
-    if errors:
-        call.fail("Parameter verification failed.", 400, errors)
-
-
-def _check_service(rule: dict[str, Any], errors: dict[str, str]) -> None:
+        add("action", "invalid characters in security group name")
+    if rule.get("iface"):
+        if environment in ("group", "vnet"):
+            add("type", "parameter -i not allowed for this rule type")
+        if environment in ("vm", "ct") and not re.fullmatch(r"net\d+", rule["iface"]):
+            add("iface", r"value does not match the regex pattern 'net\d+'")
     if rule.get("macro"):
-        known = {macro.lower(): macro for macro in fw.MACROS}
+        known = {macro.lower(): macro for macro in fw.macros()}
         name = known.get(str(rule["macro"]).lower())
         if name is None:
-            errors["macro"] = f"unknown macro '{rule['macro']}'"
+            add("macro", f"unknown macro '{rule['macro']}'")
         else:
             rule["macro"] = name
-    for port in ("sport", "dport"):
-        if rule.get(port) and not rule.get("proto"):
-            errors["proto"] = f"missing property - '{port}' requires this property"
-    if rule.get("icmp-type"):
-        if rule.get("proto") not in _ICMP:
-            errors["proto"] = "missing property - 'icmp-type' requires this property"
-        elif rule["icmp-type"] not in _ICMP_TYPES:
-            errors["icmp-type"] = f"invalid icmp-type '{rule['icmp-type']}'"
+    _service_problems(rule, add)
+    _address_problems(call, rule, add)
+    if rule.get("macro") and not errors:
+        _macro_problems(rule, add)
+    return errors
 
 
-def _missing_reference(call: Call, text: str) -> str | None:
-    if text.startswith("+"):
-        return None if fw.has_ipset(call, text[1:]) else f"no such ipset '{text[1:]}'"
-    if re.fullmatch(r"(?:(?:dc|guest)/)?[A-Za-z][\w-]*", text) and fw.find_alias(call, text) is None:
-        return f"no such alias '{text}'"
-    return None
+def _service_problems(rule: Mapping[str, Any], add: Callable[[str, str], None]) -> None:
+    """The protocol and what only some protocols have."""
+    protocol = str(rule.get("proto") or "")
+    for port in ("dport", "icmp-type", "sport"):
+        value = rule.get(port)
+        if not value:
+            continue
+        if port == "icmp-type":
+            if protocol not in _ICMP:
+                add("proto", "missing property - 'icmp-type' requires this property")
+            if rule.get("dport"):
+                add("icmp-type", "'icmp-type' cannot be specified together with 'dport'")
+            elif protocol in _ICMP and value not in _ICMP_TYPES[_ICMP[protocol]]:
+                add("icmp-type", f"invalid icmp-type '{value}' for proto '{protocol}'")
+        elif not protocol:
+            add("proto", f"missing property - '{port}' requires this property")
+        elif protocol not in _WITH_PORTS and not (port == "dport" and protocol in _ICMP):
+            add(port, f"protocol '{protocol}' does not support ports")
+
+
+def _address_problems(call: Call, rule: Mapping[str, Any], add: Callable[[str, str], None]) -> None:
+    """References that lead nowhere, and versions of IP that do not go together."""
+    version = _ICMP.get(str(rule.get("proto")))
+    for side in ("source", "dest"):
+        text = str(rule.get(side) or "")
+        if text.startswith("+"):
+            if not fw.has_ipset(call, text[1:]):
+                add(side, f"no such ipset '{text[1:].rpartition('/')[2]}'")
+            continue
+        alias = _ALIAS.match(text)
+        if alias and not fw.knows_alias(call, alias[1]):
+            add(side, f"no such alias '{text}'")
+        for part in text.split(","):
+            own = _address_version(call, part.strip())
+            if own and version and own != version:
+                add(side, "detected mixed ipv4/ipv6 addresses in rule")
+            version = own or version
+
+
+def _macro_problems(rule: Mapping[str, Any], add: Callable[[str, str], None]) -> None:
+    """What a rule says otherwise than its macro does."""
+    for entry in fw.macros()[rule["macro"]]:
+        protocol, destination, source = (*entry.split("/"), "", "")[:3]
+        for name, own in (("proto", protocol), ("dport", destination), ("sport", source)):
+            if own and rule.get(name) and rule[name] != own:
+                add(name, f"parameter '{name}' already define in macro (value = '{own}')")
 
 
 def _sent(call: Call) -> dict[str, Any]:
@@ -182,7 +240,6 @@ def get(call: Call) -> Any:
 @handler("POST", *_LISTS)
 def create(call: Call) -> None:
     found = _List(call)
-    call.check_digest(found.digest())
     rule = {"enable": 0, **{name: value for name, value in _sent(call).items() if value != ""}}
     _check(call, rule, found.environment)
     found.rules.insert(0, rule)
@@ -194,7 +251,7 @@ def update(call: Call) -> None:
     found = _List(call)
     call.check_digest(found.digest())
     pos = found.position()
-    if call.has("moveto"):
+    if call.has("moveto") and call.int("moveto") != pos:
         target = min(call.int("moveto"), len(found.rules))
         rule = found.rules.pop(pos)
         found.rules.insert(target - 1 if target > pos else target, rule)

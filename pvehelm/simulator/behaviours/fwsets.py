@@ -123,11 +123,12 @@ def _create_or_rename(
         moved = found.pop(old)
         if call.has("comment"):
             moved = {**{k: v for k, v in moved.items() if k != "comment"}, **_comment(call)}
-        found[name] = moved
+        found[name.lower()] = moved
         return
     if name in found:
         raise fw.refuse(key, f"{noun} '{name}' already exists")
-    found[name] = {**empty, **_comment(call)}
+    # Names are looked up as they come and read back in lower case, so `WEB` beside `web` becomes one with it.
+    found[name.lower()] = {**(found.get(name.lower()) or empty), **_comment(call)}
 
 
 def _entries(call: Call, document: dict[str, Any]) -> dict[str, Any]:
@@ -143,13 +144,15 @@ def _rows(entries: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _network(text: str) -> str:
-    """A network without host bits; addresses keep their spelling."""
+    """A network without host bits; addresses keep their spelling, and lose a prefix that covers nothing else."""
     try:
         network = ipaddress.ip_network(text, strict=False)
     except ValueError:
         return text
     if "/" not in text:
         return text
+    if network.prefixlen == network.max_prefixlen:
+        return text.rpartition("/")[0]
     if str(network.network_address) == str(ipaddress.ip_interface(text).ip):
         return text
     return str(network)

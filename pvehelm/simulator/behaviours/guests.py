@@ -175,7 +175,7 @@ def in_task(work: Callable[[tasks.TaskLog], None]) -> Callable[[tasks.TaskLog], 
             text = failure.message.strip()
             if failure.errors:
                 text = "; ".join([text, *(f"{key}: {value}" for key, value in failure.errors.items())])
-            raise tasks.TaskFailure(text) from None
+            raise tasks.TaskFailure(text, keep=failure.keep) from None
 
     return run
 

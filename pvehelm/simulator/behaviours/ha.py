@@ -126,10 +126,9 @@ def update(call: Call) -> None:
     for name in call.list("delete"):
         if name not in _OPTIONS:
             call.fail(f"{prefix}no such option '{name}'")
-        if call.has(name):
-            call.fail(f"{prefix}cannot set and delete property '{name}' at the same time!")
-        document.pop(name, None)
     _take(call, document, prefix)
+    for name in call.list("delete"):
+        document.pop(name, None)
     call.state.collection("ha_resources")[sid] = document
 
 
@@ -164,41 +163,55 @@ def move(call: Call) -> Any:
 @handler("GET", "/cluster/ha/status/current")
 def current(call: Call) -> Any:
     nodes = [name for name, node in call.state.collection("nodes").items() if node["status"] == "online"]
-    if len(call.state.collection("nodes")) < 2:
-        return []
     services = call.state.collection("ha_resources").items()
-    mode = "active" if services else "idle"
+    alone = len(call.state.collection("nodes")) < 2
     rows: list[dict[str, Any]] = [
         {"id": "quorum", "type": "quorum", "node": nodes[0], "status": "OK", "quorate": 1},
-        {
-            "id": "master",
-            "type": "master",
-            "node": nodes[0],
-            "status": f"{nodes[0]} ({mode})",
-            "timestamp": int(call.now),
-        },
     ]
-    rows += [
-        {"id": f"lrm:{n}", "type": "lrm", "node": n, "status": f"{n} ({mode})", "timestamp": int(call.now)}
-        for n in nodes
-    ]
-    for sid, document in services:
-        kind, _, vmid = sid.partition(":")
-        guest = call.state.collection("qemu" if kind == "vm" else "lxc").get(vmid) or {}
-        node, state = guest.get("node", ""), document.get("state", "started")
-        rows.append(
-            {
-                "id": f"service:{sid}",
-                "type": "service",
-                "sid": sid,
-                "node": node,
-                "state": state,
-                "crm_state": state,
-                "request_state": state,
-                "status": f"{sid} ({node}, {state})",
-            }
-        )
-    return rows
+    if alone:
+        # Nobody manages anything on a single node.
+        text = "standby (CRM watchdog standby)"
+        rows.append({"id": "fencing", "type": "fencing", "node": nodes[0], "status": text, "armed-state": "standby"})
+    else:
+        time, mode = int(call.now), "active" if services else "idle"
+        names = [("master", "master", nodes[0]), *((f"lrm:{node}", "lrm", node) for node in nodes)]
+        rows += [
+            {"id": id, "type": type, "node": node, "status": f"{node} ({mode})", "timestamp": time}
+            for id, type, node in names
+        ]
+    return [*rows, *(_service(call, sid, document, alone) for sid, document in services)]
+
+
+def _service(call: Call, sid: str, document: dict[str, Any], alone: bool) -> dict[str, Any]:
+    """A resource as the status shows it: with what counts where its configuration says nothing."""
+    kind, _, vmid = sid.partition(":")
+    node = (call.state.collection("qemu" if kind == "vm" else "lxc").get(vmid) or {}).get("node", "")
+    wanted = document.get("state", "started")
+    state = "queued" if alone else wanted
+    usual = {"max_restart": 1, "max_relocate": 1, "failback": 1}
+    shown = {"id": f"service:{sid}", "type": "service", "sid": sid, "node": node, "state": state}
+    crm = {} if alone else {"crm_state": state}
+    return {
+        **shown,
+        **usual,
+        **crm,
+        "request_state": wanted,
+        "status": f"{sid} ({node}, {state})",
+        **{name: document[name] for name in (*usual, "comment", "group") if name in document},
+    }
+
+
+@handler("GET", "/cluster/ha/status/manager_status")
+def manager_status(call: Call) -> Any:
+    nodes = {name: node["status"] for name, node in call.state.collection("nodes").items()}
+    if len(nodes) < 2:
+        return {"quorum": {"node": call.node, "quorate": "1"}, "manager_status": {"node_status": {}}}
+    states = {name: "online" if status == "online" else "unknown" for name, status in nodes.items()}
+    return {
+        "quorum": {"node": call.node, "quorate": "1"},
+        "manager_status": {"master_node": call.node, "node_status": states, "service_status": {}},
+        "lrm_status": {},
+    }
 
 
 # -- groups (8.x) ----------------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ def listed(call: Call) -> Any:
     return [
         rule
         for rule in _all(call)
-        if kind in ("", rule["type"]) and (not resource or sid_of(call.state, resource) in rule["resources"].split(","))
+        if kind in ("", rule["type"]) and (not resource or resource in rule["resources"].split(","))
     ]
 
 

@@ -46,11 +46,13 @@ def _take_away(guest: Guest, name: str) -> None:
 def _put_in(guest: Guest, name: str) -> None:
     value = guest.pending.pop(name)
     old = guest.config.get(name)
+    if name.startswith("unused") and drives.in_use(guest.config, drives.file_of(str(value))):
+        return
+    guest.config[name] = value
     if drives.is_drive(name):
         if old is not None and drives.file_of(str(old)) != drives.file_of(str(value)):
             drives.give_up(guest.state, guest.vmid, guest.node, guest.config, str(old))
         drives.not_unused(guest.config, drives.file_of(str(value)))
-    guest.config[name] = value
 
 
 def hotplug(call: Call, guest: Guest) -> None:

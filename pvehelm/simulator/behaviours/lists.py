@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from pvehelm.simulator.behaviours import drives, guests, properties, storages, volumes
@@ -45,6 +46,11 @@ def row(call: Call, guest: Guest) -> dict[str, Any]:
         found.update({"type": "lxc", "swap": 0, "maxswap": int(config.get("swap", 512)) * MIB})
     else:
         found["memhost"] = memory // 3 if running else 0
+        if int(config.get("balloon") or 0):
+            found["balloon_min"] = int(config["balloon"]) * MIB
+            found["shares"] = int(config.get("shares", 1000))
+        if any(re.fullmatch(r"serial\d", name) for name in config):
+            found["serial"] = 1
     if str(config.get("tags", "")).strip():
         found["tags"] = config["tags"]
     if guest.template:
@@ -67,9 +73,20 @@ def current(call: Call, guest: Guest) -> dict[str, Any]:
         if str(guest.config.get("agent", "0")).split(",")[0].removeprefix("enabled=") == "1":
             found["agent"] = 1
         if guest.running:
-            found["running-qemu"] = "10.0.2"
-            found["running-machine"] = "pc-i440fx-10.0+pve0"
+            found["running-qemu"] = qemu_version(call)
+            found["running-machine"] = f"pc-i440fx-{qemu_version(call).rpartition('.')[0]}+pve0"
+        vga = str(guest.config.get("vga") or "")
+        keys = properties.split(vga, drives.format_of(drives.operation(call), "vga")) if vga else {}
+        if re.match(r"virtio|qxl", keys.get("type", "")):
+            found["spice"] = 1
+        if vga:
+            found["clipboard"] = keys.get("clipboard")
     return found
+
+
+def qemu_version(call: Call) -> str:
+    """The QEMU that the call's node has."""
+    return str((call.state.collection("nodes").get(call.node) or {}).get("qemu", "10.0.2"))
 
 
 def memory_of(guest: Guest) -> int:
@@ -82,7 +99,8 @@ def cpus_of(call: Call, guest: Guest) -> int:
     config = guest.config
     if guest.kind == "lxc":
         return int(config.get("cores") or _host_cpus(call, guest.node))
-    return int(config.get("vcpus") or int(config.get("sockets", 1)) * int(config.get("cores", 1)))
+    wanted = int(config.get("sockets", 1)) * int(config.get("cores", 1))
+    return int(config.get("vcpus") or min(wanted, _host_cpus(call, guest.node)))
 
 
 def _host_cpus(call: Call, node: str) -> int:

@@ -51,6 +51,8 @@ def current(call: Call) -> dict[str, Any]:
 @handler("POST", PATH)
 def create(call: Call) -> str:
     vmid, pool = str(call.int("vmid")), call.args.get("pool")
+    if not call.bool("restore"):
+        guests.refuse_taken(call, vmid)
     guests.check_pool(call, pool)
     if not call.may(f"/vms/{vmid}", "VM.Allocate") and not (pool and call.may(f"/pool/{pool}", "VM.Allocate")):
         raise Failure(403, "Permission check failed")
@@ -69,7 +71,6 @@ def create(call: Call) -> str:
     for name in sorted(values):
         if lxcconfig.is_mount(name):
             lxcconfig.check_mount(call, operation, name, str(values[name]), vmid, storage)
-    guests.refuse_taken(call, vmid)
 
     def work(log: TaskLog) -> None:
         try:
@@ -175,6 +176,14 @@ def to_template(call: Call) -> None:
     guest.save()
 
 
+def refuse_missing(guest: Guest, name: str) -> None:
+    """Raises Failure, as if what is not there had been parsed, unless a container has a mount point."""
+    if name not in guest.config:
+        missing = "property is missing and it is not optional"
+        errors = {key: missing for key in ("mp", "volume") if name != "rootfs" or key != "mp"}
+        raise Failure(500, "format error", errors)
+
+
 @handler("PUT", PATH + "/{vmid}/resize")
 def resize(call: Call) -> str:
     guest = guests.load(call, "lxc")
@@ -182,11 +191,7 @@ def resize(call: Call) -> str:
     guest.check_digest(call)
     name = call.str("disk")
     operation = lxcconfig.config_operation(call)
-    if name not in guest.config:
-        missing = "property is missing and it is not optional"
-        raise Failure(
-            500, "format error", {key: missing for key in ("mp", "volume") if name != "rootfs" or key != "mp"}
-        )
+    refuse_missing(guest, name)
     mount = drives.parse(operation, name, str(guest.config[name]))
     volid = mount["volume"]
     if volid.startswith("/"):
@@ -196,8 +201,13 @@ def resize(call: Call) -> str:
     size = qemudisks.grown(call.str("size"), volume["size"])
     if size < volume["size"]:
         raise Failure(500, "unable to shrink disk size")
+    if size == volume["size"]:
+        raise Failure(500, "disk is already at specified size")
 
     def work(log: TaskLog) -> None:
+        if guest.template and storages.has_files(storages.definition(call.state, volume["storage"])):
+            command = f"/usr/bin/qemu-img resize '--preallocation=off' -f {volume['format']} {volid} {size}"
+            raise Failure(500, f"command '{command}' failed: exit code 1")
         volumes.change(call.state, volid, guest.node, size=size)
         mount["size"] = properties.print_size(size)
         guest.config[name] = properties.join(mount, drives.format_of(operation, name))
@@ -210,7 +220,9 @@ def resize(call: Call) -> str:
 def move_volume(call: Call) -> str:
     guest = guests.load(call, "lxc")
     name, storage, target = call.str("volume"), call.str("storage"), call.args.get("target-vmid")
-    if bool(storage) == bool(target):
+    if storage and target:
+        raise Failure(500, "either set storage or target-vmid, but not both")
+    if not storage and not target:
         what = "either 'storage' or 'target-vmid' must be set"
         raise Failure(400, "Parameter verification failed.", {"storage": what, "target-vmid": what})
     guest.check_lock(call)
@@ -219,11 +231,10 @@ def move_volume(call: Call) -> str:
         return _reassign(call, guest, name, str(int(target)))
     if guest.running:
         raise Failure(500, "cannot move volumes of a running container")
-    lxcconfig.check_storage(call, storage)
+    call.require(f"/storage/{storage}", ["Datastore.AllocateSpace"])
     if not lxcconfig.is_mount(name):
         raise Failure(500, f"cannot move volume '{name}', only configured volumes can be moved to another storage")
-    if name not in guest.config:
-        raise Failure(500, f"volume '{name}' does not exist")
+    refuse_missing(guest, name)
     operation = lxcconfig.config_operation(call)
     old = str(guest.config[name])
     volume = volumes.get(call.state, drives.file_of(old), guest.node)
@@ -232,6 +243,8 @@ def move_volume(call: Call) -> str:
 
     def work(log: TaskLog) -> None:
         definition = storages.usable(call.state, storage, guest.node)
+        if "rootdir" not in storages.contents(definition):
+            raise Failure(500, f"content type 'rootdir' is not available or configured on storage '{storage}'")
         format = lxcconfig.volume_format(definition, volume["size"])
         made = volumes.allocate(call.state, storage, guest.node, guest.vmid, volume["size"], call.now, format)
         volumes.change(call.state, made["volid"], guest.node, content="rootdir")
@@ -276,10 +289,10 @@ def _reassign(call: Call, guest: Guest, name: str, target: str) -> str:
 
 
 @handler("GET", PATH + "/{vmid}/interfaces")
-def interfaces(call: Call) -> list[dict[str, Any]]:
+def interfaces(call: Call) -> list[dict[str, Any]] | None:
     guest = guests.load(call, "lxc")
     if not guest.running:
-        raise Failure(500, f"CT {guest.vmid} not running")
+        return None
     found = [{"name": "lo", "hwaddr": "00:00:00:00:00:00", "inet": "127.0.0.1/8"}]
     for one in addresses.of(guest):
         row = {"name": one.name, "hwaddr": one.mac}

@@ -12,7 +12,7 @@ from pvehelm.simulator.behaviours.guests import Guest
 from pvehelm.simulator.core import Call, Failure, handler
 
 PATH = "/nodes/{node}/lxc/{vmid}/config"
-_REQUIRED = ("rootfs", "memory", "hostname", "ostype")
+_REQUIRED = ("rootfs", "memory", "ostype")
 
 _RIGHTS = {
     "VM.Config.CPU": "cores cpulimit cpuunits",
@@ -177,6 +177,8 @@ def update(call: Call) -> None:
         elif name == "unprivileged":
             raise Failure(500, "unable to modify read-only option: 'unprivileged'")
     for name in deleted:
+        if name == "unprivileged" and name in guest.config:
+            raise Failure(500, "unable to delete read-only option: 'unprivileged'")
         if name in _REQUIRED and name in guest.config:
             raise Failure(500, f"unable to delete required option '{name}'")
         if name in guest.config and (is_mount(name) or name.startswith("unused")):
@@ -284,6 +286,7 @@ def _put_in(guest: Guest, name: str, call: Call | None) -> None:
     if is_mount(name) and name != "rootfs" and call is not None:
         value = realise(call, guest.vmid, guest.node, name, str(value), base=guest.template)
         old = guest.config.get(name)
+        guest.config[name] = value
         if old is not None and drives.file_of(str(old)) != drives.file_of(value):
             _keep(guest, drives.file_of(str(old)))
         drives.not_unused(guest.config, drives.file_of(value))

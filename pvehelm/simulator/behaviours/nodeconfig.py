@@ -88,11 +88,7 @@ def _file(interfaces: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
         yield ""
 
 
-_FILTERS = {
-    "any_bridge": ("bridge", "OVSBridge", "vnet"),
-    "any_local_bridge": ("bridge", "OVSBridge"),
-    "include_sdn": ("bridge", "OVSBridge", "vnet"),
-}
+_BRIDGES = ("bridge", "OVSBridge")
 
 
 @handler("GET", _NETWORK)
@@ -105,16 +101,16 @@ def interfaces(call: Call) -> Any:
     rows = _rows(node)
     wanted = call.str("type")
     if wanted:
-        kinds = _FILTERS.get(wanted, (wanted,))
-        rows = [row for row in rows if row["type"] in kinds]
-        if wanted in ("any_bridge", "include_sdn"):
+        kinds = _BRIDGES if wanted in ("any_bridge", "any_local_bridge") else (wanted,)
+        rows = [row for row in rows if wanted == "include_sdn" or row["type"] in kinds]
+        if wanted in ("any_bridge", "include_sdn", "vnet"):
             rows += [{"iface": vnet, "type": "vnet", "active": 1} for vnet in node.get("vnets", ())]
-        rows = [
-            row
-            for row in rows
-            if row["type"] == "eth" or call.may(f"/sdn/zones/localnetwork/{row['iface']}", "SDN.Audit", "SDN.Use")
-        ]
-    return rows
+    return [
+        row
+        for row in rows
+        if row["type"] not in (*_BRIDGES, "vnet")
+        or call.may(f"/sdn/zones/localnetwork/{row['iface']}", "SDN.Audit", "SDN.Use")
+    ]
 
 
 @handler("GET", _IFACE)

@@ -263,5 +263,13 @@ def suspend_ct(call: Call) -> str:
 
 @handler("POST", CT + "resume")
 def resume_ct(call: Call) -> str:
-    _refuse_stopped(call, "lxc")
-    return _task(call, "lxc", "resume", lambda guest: _set(guest, "running"))
+    guest = guests.load(call, "lxc", plain=True)
+    if guest.doc.get("status") == "running":
+        raise Failure(500, f"CT {guest.vmid} already running")
+
+    def work(suspended: Guest) -> None:
+        if suspended.doc.get("status") != "paused":
+            raise Failure(500, f"command 'lxc-checkpoint -n {suspended.vmid} -r' failed: exit code 1")
+        _set(suspended, "running")
+
+    return _task(call, "lxc", "resume", work)

@@ -19,7 +19,6 @@ CREATION = frozenset(
         *("storage", "unique"),
     )
 )
-VERSION = "10.0.2"
 
 
 @handler("GET", PATH)
@@ -95,7 +94,9 @@ def make(call: Call, vmid: str, values: Mapping[str, Any], storage: str) -> Gues
     if "uuid=" not in smbios:
         config["smbios1"] = ",".join(filter(None, [f"uuid={uuid.uuid4()}", smbios]))
     config.setdefault("vmgenid", str(uuid.uuid4()))
-    config.setdefault("meta", f"creation-qemu={VERSION},ctime={int(call.now)}")
+    config.setdefault("meta", f"creation-qemu={lists.qemu_version(call)},ctime={int(call.now)}")
+    if machine := qemuconfig.pinned_machine(call, config):
+        config["machine"] = machine
     guest = Guest(call.state, "qemu", vmid, {"node": call.node, "status": "stopped", "config": config})
     guest.doc.update({"pending": {}, "delete": {}, "snapshots": {}, "firewall": {}})
     guest.save()

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from pvehelm.api.schema import Operation
-from pvehelm.simulator.behaviours import drives, guests, hotplug, properties, rights, storages, volumes
+from pvehelm.simulator.behaviours import drives, guests, hotplug, lists, properties, rights, storages, volumes
 from pvehelm.simulator.behaviours.guests import Guest
 from pvehelm.simulator.core import Call, Failure, handler
 from pvehelm.simulator.tasks import TaskLog
@@ -236,6 +236,9 @@ def apply(
         else:
             waiting[name] = properties.typed(operation, name, value)
         guest.deleted.pop(name, None)
+    chosen = {*values, *deleted, *waiting}
+    if "ostype" in values and "machine" not in chosen and (machine := pinned_machine(call, {**config, **values})):
+        waiting["machine"] = machine
     for name in [name for name, value in waiting.items() if config.get(name) == value]:
         del waiting[name]
     if guest.running:
@@ -248,8 +251,21 @@ def apply(
         ]
         hotplug.settle(guest)
         if fresh:
+            # The drive is there whether its image can be made or not.
+            guest.save()
             drives.check_generator(call, guest.node)
     guest.save()
+
+
+def pinned_machine(call: Call, config: Mapping[str, Any]) -> str | None:
+    """The machine of a Windows guest with the version that the node has; None where it is not pinned."""
+    if not re.match(r"w(?:in\d|xp|2k|vista)", str(config.get("ostype") or "")):
+        return None
+    kind, *rest = str(config.get("machine") or "pc").removeprefix("type=").split(",")
+    if kind not in ("pc", "q35"):
+        return None
+    version = lists.qemu_version(call).rpartition(".")[0]
+    return ",".join([f"pc-{'i440fx' if kind == 'pc' else kind}-{version}", *rest])
 
 
 def _check_boot(guest: Guest, values: Mapping[str, Any], deleted: Iterable[str], boot: str) -> None:

@@ -35,8 +35,6 @@ def _resize(call: Call, guest: Guest, name: str, wanted: str) -> None:
     if drives.is_cdrom(drive):
         raise Failure(500, "you can't resize a cdrom")
     volume = volumes.get(call.state, drive["file"], guest.node)
-    if guest.snapshots and volume["format"] == "qcow2":
-        raise Failure(500, f"can't resize volume: {name} if snapshot exists")
     size = grown(wanted, volume["size"])
     if size < volume["size"]:
         raise Failure(500, "shrinking disks is not supported")
@@ -71,6 +69,9 @@ def move_disk(call: Call) -> str:
         raise Failure(400, "Parameter verification failed.", {"storage": what, "target-vmid": what})
     if storage and target:
         what = "either set 'storage' or 'target-vmid', but not both"
+        raise Failure(400, "Parameter verification failed.", {"storage": what, "target-vmid": what})
+    if target and int(target) == call.int("vmid"):
+        what = "must be different than source VMID to reassign disk"
         raise Failure(400, "Parameter verification failed.", {"target-vmid": what})
     guest = guests.load(call, "qemu")
     guest.check_lock(call)
@@ -88,6 +89,7 @@ def move_disk(call: Call) -> str:
     volume = volumes.get(call.state, drive["file"], guest.node)
     if volume["storage"] == storage and call.str("format", volume["format"]) == volume["format"]:
         raise Failure(500, "you can't move to the same storage with same format")
+    storages.check_content(definition, storage, "images")
     if guest.snapshots and call.bool("delete"):
         raise Failure(500, "you can't move a disk with snapshots and delete the source")
     format = call.str("format") or (volume["format"] if volume["format"] in storages.formats(definition) else "")
@@ -184,11 +186,8 @@ def cloudinit_dump(call: Call) -> str:
         return _network(config)
     if kind == "meta":
         return f"instance-id: {call.digest(config)}\n"
-    lines = [
-        "#cloud-config",
-        f"hostname: {str(config.get('name') or 'VM' + guest.vmid).partition('.')[0]}",
-        "manage_etc_hosts: true",
-    ]
+    name = str(config.get("name") or f"VM{guest.vmid}")
+    lines = ["#cloud-config", f"hostname: {name.partition('.')[0]}", "manage_etc_hosts: true", f"fqdn: {name}"]
     if config.get("ciuser"):
         lines.append(f"user: {str(config['ciuser']).strip()}")
     keys = [key for key in unquote(str(config.get("sshkeys", ""))).splitlines() if key.strip()]

@@ -8,6 +8,8 @@ from pvehelm.simulator.core import Call, handler, split
 from pvehelm.simulator.crud import typed
 
 _FIXED = ("pam", "pve")
+_COMMENTS = {"pam": "Linux PAM standard authentication", "pve": "Proxmox VE authentication server"}
+_PLUGINS = {"pam": {"plugin": "PVE::Auth::PAM"}}
 _REQUIRED = {
     "ad": ("domain", "server1"),
     "ldap": ("base_dn", "server1", "user_attr"),
@@ -64,7 +66,9 @@ def listed(call: Call) -> Any:
     found = []
     for realm, document in call.state.collection("domains").items():
         row = {"realm": realm, "type": document["type"]}
-        row.update({name: document[name] for name in ("comment", "default") if document.get(name)})
+        comment = document.get("comment") or _COMMENTS.get(realm)
+        row.update({"comment": comment} if comment else {})
+        row.update({"default": document["default"]} if document.get("default") else {})
         if document.get("tfa"):
             row["tfa"] = str(document["tfa"]).partition("type=")[2].partition(",")[0]
         found.append(row)
@@ -78,6 +82,8 @@ def get(call: Call) -> Any:
     if document is None:
         call.fail(f"domain '{realm}' does not exist")
     shown = {name: value for name, value in document.items() if name not in _SECRET}
+    if realm in _COMMENTS:
+        shown.setdefault("comment", _COMMENTS[realm])
     return {**shown, "digest": _digest(call)}
 
 
@@ -112,6 +118,8 @@ def update(call: Call) -> None:
     )
     kind = document["type"]
     sent = _sent(call, kind, prefix)
+    if not sent and not call.list("delete") and not call.has("password"):
+        call.fail(f"{prefix}no options specified")
     for name in call.list("delete"):
         if name in _REQUIRED.get(kind, ()):
             call.fail(f"{prefix}unable to delete required option '{name}'")
@@ -135,14 +143,20 @@ def delete(call: Call) -> None:
     domains = call.state.collection("domains")
     if realm not in domains:
         call.fail(f"delete auth server failed: authentication domain '{realm}' does not exist")
-    if realm not in _FIXED:  # the built-in ones come back at once
-        del domains[realm]
+    del domains[realm]
+    if realm in _COMMENTS:  # the built-in ones come back at once, as they were
+        domains[realm] = {"type": realm, "comment": _COMMENTS[realm], **_PLUGINS.get(realm, {})}
 
 
 @handler("POST", "/access/domains/{realm}/sync")
 def sync(call: Call) -> str:
     realm = call.str("realm")
     document = call.state.collection("domains").get(realm)
-    if document is None or document["type"] not in ("ad", "ldap"):
+    if document is None:
+        call.bad(realm="Realm does not exist.")
+    if document["type"] not in ("ad", "ldap"):
         call.fail(f"Cannot sync realm '{realm}': not an LDAP or AD realm")
+    usual = {part.partition("=")[0] for part in str(document.get("sync-defaults-options") or "").split(",")}
+    if not call.has("scope") and "scope" not in usual:
+        call.bad(scope="Not passed as parameter and not defined in realm default sync options.")
     return call.task("auth-realm-sync", realm, lambda log: log(f"starting sync for realm {realm}"))

@@ -7,6 +7,7 @@ from typing import Any
 from pvehelm.simulator.core import Call, handler
 from pvehelm.simulator.crud import typed
 
+_REQUIRED = ("realm", "scope", "schedule")
 _SYNC = "/cluster/jobs/realm-sync/{id}"
 
 
@@ -19,7 +20,11 @@ def _sync_job(call: Call) -> dict[str, Any]:
 
 @handler("GET", "/cluster/jobs/realm-sync")
 def sync_jobs(call: Call) -> Any:
-    return [{"id": name, **document} for name, document in call.state.collection("realm_sync_jobs").items()]
+    due = int(call.now) // 3600 * 3600 + 3600
+    return [
+        {"id": name, "type": "realm-sync", "last-run": None, "next-run": due, **document}
+        for name, document in call.state.collection("realm_sync_jobs").items()
+    ]
 
 
 @handler("GET", _SYNC)
@@ -27,11 +32,14 @@ def get_sync_job(call: Call) -> Any:
     found = call.state.collection("realm_sync_jobs").get(call.str("id"))
     if found is None:
         call.bad(id=f"No such job '{call.str('id')}'")
-    return {"id": call.str("id"), "type": "realm-sync", **found}
+    return {"type": "realm-sync", **found}
 
 
 def _job_options(call: Call) -> dict[str, Any]:
     skip = ("id", "delete", "digest")
+    for name in _REQUIRED:
+        if call.operation.method == "POST" and not call.has(name):
+            call.fail(f"missing value for required option '{name}'")
     return {name: typed(call.operation, name, value) for name, value in call.args.items() if name not in skip}
 
 
@@ -39,19 +47,31 @@ def _job_options(call: Call) -> dict[str, Any]:
 def create_sync_job(call: Call) -> None:
     jobs = call.state.collection("realm_sync_jobs")
     if call.str("id") in jobs:
-        call.fail(f"realm-sync-job '{call.str('id')}' already exists")
-    realm = call.state.collection("domains").get(call.str("realm")) or {}
-    if call.has("realm") and realm.get("type") not in ("ad", "ldap"):
-        call.fail(f"can't use realm type '{realm.get('type', 'unknown')}' for sync")
+        call.fail(f"Job '{call.str('id')}' already exists")
+    if call.has("realm"):
+        realm = call.state.collection("domains").get(call.str("realm"))
+        if realm is None:
+            call.fail(f"400 Parameter verification failed.\nrealm: No such realm '{call.str('realm')}'")
+        if realm["type"] not in ("ad", "ldap"):
+            call.fail("400 Parameter verification failed.\nrealm: Only LDAP/AD realms can be synced.")
     jobs[call.str("id")] = {"enabled": 1, **_job_options(call)}
 
 
 @handler("PUT", _SYNC)
 def update_sync_job(call: Call) -> None:
-    document = _sync_job(call)
+    document = call.state.collection("realm_sync_jobs").get(call.str("id"))
+    if document is None:
+        call.fail("no such realm-sync job")
+    sent = _job_options(call)
     for name in call.list("delete"):
+        if call.operation.param(name) is None or name in ("id", "delete"):
+            call.fail(f"no such option '{name}'")
+        if name in _REQUIRED:
+            call.fail(f"unable to delete required option '{name}'")
+        if name in sent:
+            call.fail(f"cannot set and delete property '{name}' at the same time!")
         document.pop(name, None)
-    call.state.collection("realm_sync_jobs")[call.str("id")] = {**document, **_job_options(call)}
+    call.state.collection("realm_sync_jobs")[call.str("id")] = {"enabled": 1, **document, **sent}
 
 
 @handler("DELETE", _SYNC)

@@ -93,6 +93,30 @@ def delete(call: Call) -> None:
     del call.state.collection("replication")[call.str("id")]
 
 
+@handler("GET", *(f"/nodes/{{node}}/replication/{{id}}{part}" for part in ("", "/status", "/log")))
+def of_node(call: Call) -> Any:
+    """What a node knows of one job; the index looks at nothing."""
+    part = call.operation.path.rpartition("/")[2]
+    if part == "{id}":
+        return [{"name": name} for name in ("schedule_now", "log", "status")]
+    _on_this_node(call)
+    if part == "log":
+        call.beside["total"] = 1
+        return [{"n": 1, "t": "no content"}]
+    return next(row for row in on_node(call) if row["id"] == call.str("id"))
+
+
+@handler("POST", "/nodes/{node}/replication/{id}/schedule_now")
+def schedule_now(call: Call) -> None:
+    _on_this_node(call)
+
+
+def _on_this_node(call: Call) -> None:
+    """500 unless the job is one of this node's."""
+    if call.str("id") not in {row["id"] for row in on_node(call)}:
+        call.fail(f"no such replication job '{call.str('id')}'")
+
+
 @handler("GET", "/nodes/{node}/replication")
 def on_node(call: Call) -> Any:
     rows = []

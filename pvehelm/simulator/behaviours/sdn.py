@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from pvehelm.simulator.behaviours.nodeconfig import set_bridges
-from pvehelm.simulator.core import Call, handler
+from pvehelm.simulator.core import Call, handler, split
 from pvehelm.simulator.sections import Section, options
 from pvehelm.simulator.tasks import TaskLog
 
@@ -133,8 +133,10 @@ def _pending(section: Section, now: Mapping[str, Any], then: Mapping[str, Any]) 
     for id in [*now, *(id for id in then if id not in now)]:
         if id not in then:
             document = now[id]
-            changes = {name: value for name, value in document.items() if name != "type"}
-            row = {section.key: id, "type": document["type"], "state": "new", "pending": changes}
+            # What the id says is no change, and neither is the vnet below which the object is.
+            known = {name: document[name] for name in ("type", "vnet") if name in document}
+            changes = {name: value for name, value in document.items() if name not in known}
+            row = {**_shown(section, id, known), "state": "new", "pending": _as_sent(changes)}
         elif id not in now:
             row = {**_shown(section, id, then[id]), "state": "deleted", "pending": {}}
         else:
@@ -142,9 +144,18 @@ def _pending(section: Section, now: Mapping[str, Any], then: Mapping[str, Any]) 
             changes |= {name: "deleted" for name in then[id] if name not in now[id]}
             row = _shown(section, id, then[id])
             if changes:
-                row |= {"state": "changed", "pending": changes}
+                row |= {"state": "changed", "pending": _as_sent(changes)}
         rows.append({**row, "digest": None})
     return rows
+
+
+def _as_sent(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Ranges that wait are the texts that were sent."""
+    ranges = changes.get("dhcp-range")
+    if not isinstance(ranges, list):
+        return dict(changes)
+    texts = [",".join(f"{key}={entry[key]}" for key in entry) for entry in ranges]
+    return {**changes, "dhcp-range": texts}
 
 
 def rows(call: Call, section: Section) -> list[dict[str, Any]]:
@@ -179,6 +190,8 @@ def one(call: Call, section: Section) -> dict[str, Any]:
         for row in rows(call, section):
             if row[section.key] == id:
                 return row
+        if call.bool("running"):
+            call.fail(section.text(section.missing, id))
     document = section.find(call, id)
     return {**_shown(section, id, document), "digest": section.digest(call)}
 
@@ -200,14 +213,26 @@ def _check_zone(call: Call, document: Mapping[str, Any], prefix: str) -> None:
     kind = document["type"]
     if kind == "vxlan" and bool(document.get("peers")) == bool(document.get("fabric")):
         bad(call, prefix, "fabric", "must have exactly one of peers / fabric defined")
-    if kind == "evpn" and document["controller"] not in call.state.collection("sdn_controllers"):
-        call.fail(f"{prefix}controller {document['controller']} don't exist")
+    if kind == "evpn":
+        _check_evpn(call, document, prefix)
     for name, collection in (("dns", "sdn_dns"), ("reversedns", "sdn_dns"), ("ipam", "sdn_ipams")):
         wanted = document.get(name)
         if wanted and wanted not in call.state.collection(collection) and wanted != "pve":
             bad(call, prefix, name, f"{wanted} don't exist")
     if document.get("dnszone") and not document.get("dns"):
         bad(call, prefix, "dnszone", "missing dns server")
+
+
+def _check_evpn(call: Call, document: Mapping[str, Any], prefix: str) -> None:
+    name = document["controller"]
+    controller = call.state.collection("sdn_controllers").get(name)
+    if controller is None:
+        call.fail(f"{prefix}controller {name} don't exist")
+    if controller["type"] != "evpn":
+        call.fail(f"{prefix}{name} is not a evpn controller type")
+    for other, zone in documents(call, ZONES).items():
+        if other != call.str("zone") and zone.get("vrf-vxlan") == document["vrf-vxlan"]:
+            call.fail(f"{prefix}vrf-vxlan {document['vrf-vxlan']} is already declared in {other}")
 
 
 @handler("POST", "/cluster/sdn/zones")
@@ -254,12 +279,21 @@ def controller(call: Call) -> Any:
 
 @handler("POST", "/cluster/sdn/controllers")
 def create_controller(call: Call) -> None:
-    CONTROLLERS.save(call, call.str("controller"), CONTROLLERS.new(call, call.str("controller"), call.str("type")))
+    document = CONTROLLERS.new(call, call.str("controller"), call.str("type"))
+    _check_controller(call, document, CONTROLLERS.create)
+    CONTROLLERS.save(call, call.str("controller"), document)
+
+
+def _check_controller(call: Call, document: Mapping[str, Any], prefix: str) -> None:
+    if document["type"] == "evpn" and bool(document.get("peers")) == bool(document.get("fabric")):
+        call.fail(f"{prefix}must have exactly one of peers / fabric defined")
 
 
 @handler("PUT", "/cluster/sdn/controllers/{controller}")
 def update_controller(call: Call) -> None:
-    CONTROLLERS.save(call, call.str("controller"), CONTROLLERS.changed(call, call.str("controller")))
+    document = CONTROLLERS.changed(call, call.str("controller"))
+    _check_controller(call, document, CONTROLLERS.update)
+    CONTROLLERS.save(call, call.str("controller"), document)
 
 
 @handler("DELETE", "/cluster/sdn/controllers/{controller}")
@@ -301,13 +335,23 @@ def create_plugin(call: Call) -> None:
     id = call.str(section.key)
     if section is IPAMS and id == "pve":
         call.fail(section.create + section.text(section.exists, id))
-    section.save(call, id, section.new(call, id, call.str("type")))
+    document = section.new(call, id, call.str("type"))
+    _check_plugin(call, document, section.create)
+    section.save(call, id, document)
+
+
+def _check_plugin(call: Call, document: Mapping[str, Any], prefix: str) -> None:
+    """The service is asked once; the recorded machine reached none."""
+    if document.get("url") and "network" in call.state.collection("nodes")[call.node].get("lacks", ()):
+        call.fail(f"{prefix}can't connect to {document['type']} api: {document['url']}")
 
 
 @handler("PUT", "/cluster/sdn/ipams/{ipam}", "/cluster/sdn/dns/{dns}")
 def update_plugin(call: Call) -> None:
     section = _plugin(call)
-    section.save(call, call.str(section.key), section.changed(call, call.str(section.key)))
+    document = section.changed(call, call.str(section.key))
+    _check_plugin(call, document, section.update)
+    section.save(call, call.str(section.key), document)
 
 
 @handler("DELETE", "/cluster/sdn/ipams/{ipam}", "/cluster/sdn/dns/{dns}")
@@ -320,6 +364,18 @@ def delete_plugin(call: Call) -> None:
         if id in (document.get("ipam"), document.get("dns")) and document.get(section.key) == id:
             call.fail(f"{section.delete}{section.key} {id} is used by {used_by}")
     remove(call, section)
+
+
+@handler("GET", "/nodes/{node}/sdn/zones")
+def zones_on_node(call: Call) -> Any:
+    """Every zone that a node has, and whether it stands there as it is configured."""
+    running = _running(call, ZONES)
+    return [
+        {"zone": zone, "status": "available" if running.get(zone) == document else "pending"}
+        for zone, document in documents(call, ZONES).items()
+        if call.node in split(document.get("nodes") or call.node)
+        and call.may(f"/sdn/zones/{zone}", "SDN.Audit", "SDN.Allocate")
+    ]
 
 
 # -- applying --------------------------------------------------------------------------------------------------

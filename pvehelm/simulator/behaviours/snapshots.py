@@ -13,7 +13,7 @@ from pvehelm.simulator.tasks import TaskLog
 
 VM = "/nodes/{node}/qemu/{vmid}/snapshot"
 CT = "/nodes/{node}/lxc/{vmid}/snapshot"
-_RESERVED = ("current", "pending", "vzdump")
+_RESERVED = {"qemu": ("current", "pending"), "lxc": ("current", "vzdump")}
 # What a snapshot has besides a configuration, and what it does not keep of one.
 _OWN = frozenset({"snaptime", "vmstate", "runningmachine", "runningcpu", "description", "parent"})
 _LEFT_OUT = frozenset({"lock", "description"})
@@ -75,9 +75,11 @@ def ct_take(call: Call) -> str:
 
 def _take(call: Call) -> str:
     name = call.str("snapname")
-    if name in _RESERVED:
+    if name in _RESERVED[_kind(call)]:
         raise Failure(500, f"unable to use snapshot name '{name}' (reserved name)")
     vmid = str(call.int("vmid"))
+    if _kind(call) == "qemu":
+        guests.load(call, "qemu", plain=True)
 
     def work(log: TaskLog) -> None:
         guest = guests.load(call, _kind(call))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -62,8 +63,11 @@ def _checked(call: Call, type: str, values: Mapping[str, Any], prefix: str = "")
             if name == "content":
                 _check_content(words, facts, prefix)
             found[name] = ",".join(words)
-        else:
+        elif value != "":
             found[name] = properties.typed(call.operation, name, value)
+    if str(found.get("base", "")).count(":") and not re.search(r":\d+\.\d+\.\d+\.\S+\Z", str(found["base"])):
+        name = str(found["base"]).partition(":")[2]
+        raise Failure(500, f"{prefix}unable to parse iscsi volume name '{name}'")
     return found
 
 
@@ -91,6 +95,10 @@ def create(call: Call) -> dict[str, Any]:
         raise Failure(500, f"create storage failed: storage ID '{storage}' already defined")
     for name in facts.get("sensitive", ()):
         found.pop(name, None)
+    if type == "zfs":
+        found.setdefault("zfs-base-path", "/dev/zvol")
+    if found.get("content") == "none" and not found.get("disable") and type in storages.FILE_TYPES:
+        raise Failure(500, "create storage failed: unknown vtype 'none'")
     if type in storages.MOUNTED_TYPES:
         found.setdefault("path", f"/mnt/pve/{storage}")
     found.setdefault("content", ",".join(facts["content_default"]))
@@ -121,6 +129,11 @@ def update(call: Call) -> dict[str, Any]:
         del values["nodes"]
         deleted = [*deleted, "nodes"]
     found = _checked(call, old["type"], values, prefix)
+    key = values.get("encryption-key", "autogen")
+    if key != "autogen" and not str(key).lstrip().startswith("{"):
+        raise Failure(500, f"{prefix}the encryption key does not look like one in JSON")
+    for name in (name for name in values if name not in found):
+        old.pop(name, None)
     for name in facts.get("sensitive", ()):
         found.pop(name, None)
     for name in deleted:
@@ -161,23 +174,45 @@ def delete(call: Call) -> None:
 
 @handler("GET", "/nodes/{node}/storage")
 def on_node(call: Call) -> list[dict[str, Any]]:
-    """Storages with their state; those for other nodes are shown too, as not enabled."""
-    wanted = set(call.list("content"))
+    """Storages with their state; those that are off or for other nodes are shown too, unless a content is asked for."""
+    wanted, target = set(call.list("content")), call.str("target")
+    known = {
+        name: found
+        for name, found in call.state.collection("storage").items()
+        if not call.has("content") or (wanted & storages.contents(found) and _usable_here(call, found))
+    }
+    if call.str("storage") and call.str("storage") not in known:
+        call.bad(storage="No such storage.")
     rows = []
-    for name, found in call.state.collection("storage").items():
-        if call.str("storage", name) != name or (wanted and not wanted & storages.contents(found)):
+    for name, found in known.items():
+        if call.str("storage", name) != name:
             continue
         if not call.may(f"/storage/{name}", "Datastore.Audit", "Datastore.AllocateSpace"):
             continue
-        row = {"storage": name, **state(call, name, found)}
-        if call.bool("enabled") and not row["enabled"]:
+        if call.bool("enabled") and not storages.enabled(found):
             continue
-        if call.args.get("target") and not (
-            (storages.on_node(found, call.str("target")) and storages.shared(found)) or row["enabled"]
+        if target not in ("", "localhost", call.node) and not (
+            storages.shared(found) and storages.on_node(found, call.node) and storages.on_node(found, target)
         ):
             continue
+        row = {"storage": name, **state(call, name, found)}
+        if call.bool("format") and row["enabled"]:
+            row |= _formats(found)
         rows.append(row)
     return rows
+
+
+def _usable_here(call: Call, found: Mapping[str, Any]) -> bool:
+    return storages.enabled(found) and storages.on_node(found, call.node)
+
+
+def _formats(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The formats of volumes, in both shapes."""
+    supported, usual = sorted(storages.formats(found)), storages.default_format(found)
+    return {
+        "formats": {"supported": supported, "default": usual},
+        "format": [dict.fromkeys(supported, 1), usual],
+    }
 
 
 @handler("GET", "/nodes/{node}/storage/{storage}/status")
@@ -191,7 +226,7 @@ def status(call: Call) -> dict[str, Any]:
 
 def state(call: Call, storage: str, found: Mapping[str, Any], *, fraction: bool = True) -> dict[str, Any]:
     """How a storage stands on the call's node: sizes in bytes."""
-    active = storages.enabled(found) and storages.on_node(found, call.node)
+    active = _usable_here(call, found)
     total = used = 0
     if active:
         total = (1024 if storages.shared(found) else 100) * GIB

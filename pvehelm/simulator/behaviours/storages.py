@@ -125,6 +125,14 @@ def usable(state: State, storage: str, node: str) -> dict[str, Any]:
     return found
 
 
+def check_content(found: Definition, storage: str, content: str) -> None:
+    """Raises Failure unless a storage takes disks of VMs (``images``) or of containers (``rootdir``)."""
+    if content not in contents(found):
+        what = "vm images" if content == "images" else "container directories"
+        errors = {"storage": f"storage '{storage}' does not support {what}"}
+        raise Failure(400, "Parameter verification failed.", errors)
+
+
 def default_format(found: Definition) -> str:
     return str(found.get("format") or types()[found["type"]].get("format_default", "raw"))
 

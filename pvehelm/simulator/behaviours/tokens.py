@@ -90,7 +90,9 @@ def update(call: Call) -> Any:
         token["value"] = auth.new_secret()
         answer = {"value": token["value"], "full-tokenid": _full(call)}
     call.state.collection("tokens")[_full(call)] = token
-    return {**public(token), **answer}
+    # What was just written comes back as it was sent.
+    sent = {name: call.args[name] for name in ("comment", "expire", "privsep") if call.has(name) and name in token}
+    return {**public(token), **sent, **answer}
 
 
 @handler("DELETE", _ITEM)

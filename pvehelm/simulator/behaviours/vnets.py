@@ -90,17 +90,16 @@ _SUBNET = _SUBNETS + "/{subnet}"
 @handler("GET", _SUBNETS)
 def subnets(call: Call) -> Any:
     call.require(_zone_path(call, call.str("vnet")), ["SDN.Audit", "SDN.Allocate"], any=True)
-    return [
-        row
-        for row in rows(call, SUBNETS)
-        if (row.get("vnet") or row.get("pending", {}).get("vnet")) == call.str("vnet")
-    ]
+    return [row for row in rows(call, SUBNETS) if row["vnet"] == call.str("vnet")]
 
 
 @handler("GET", _SUBNET)
 def subnet(call: Call) -> Any:
     call.require(_zone_path(call, call.str("vnet")), ["SDN.Audit", "SDN.Allocate"], any=True)
-    return one(call, SUBNETS)
+    found = one(call, SUBNETS)
+    if found.get("vnet") != call.str("vnet"):
+        call.bad(vnet="wrong vnet")
+    return found
 
 
 def _finish_subnet(call: Call, id: str, document: dict[str, Any], prefix: str) -> None:
@@ -118,6 +117,9 @@ def _finish_subnet(call: Call, id: str, document: dict[str, Any], prefix: str) -
         for side in ("start-address", "end-address"):
             if side in entry and ipaddress.ip_address(entry[side]) not in net:
                 bad(call, prefix, "dhcp-range", f"{entry[side]} is not in subnet {net}")
+        first, last = entry.get("start-address"), entry.get("end-address")
+        if first and last and int(ipaddress.ip_address(first)) > int(ipaddress.ip_address(last)):
+            bad(call, prefix, "dhcp-range", f"start-address {first} must be smaller than end-address {last}")
     if document.get("dnszoneprefix") and not call.state.collection("sdn_zones")[zone].get("dnszone"):
         return
 
@@ -129,10 +131,11 @@ def create_subnet(call: Call) -> None:
     zone = call.state.collection("sdn_vnets")[vnet]["zone"]
     try:
         # An id (zone-network-length) says the same as the network itself.
-        cidr = ipaddress.ip_network("/".join(call.str("subnet").rsplit("-", 2)[-2:]), strict=False)
+        cidr = ipaddress.ip_interface("/".join(call.str("subnet").rsplit("-", 2)[-2:]))
     except ValueError:
         call.bad(subnet="invalid format - value does not look like a valid CIDR network")
-    id = f"{zone}-{cidr.network_address}-{cidr.prefixlen}"
+    # Bits of a host stay in the name.
+    id = f"{zone}-{cidr.ip}-{cidr.network.prefixlen}"
     document = {**SUBNETS.new(call, id, "subnet"), "vnet": vnet}
     _finish_subnet(call, id, document, SUBNETS.create)
     SUBNETS.save(call, id, document)
@@ -149,4 +152,7 @@ def update_subnet(call: Call) -> None:
 @handler("DELETE", _SUBNET)
 def delete_subnet(call: Call) -> None:
     call.require(_zone_path(call, call.str("vnet")), "SDN.Allocate")
+    zone = call.state.collection("sdn_zones").get(call.state.collection("sdn_vnets")[call.str("vnet")]["zone"], {})
+    if call.str("subnet") not in call.state.collection("sdn_subnets") and not zone.get("ipam"):
+        return  # nobody looks whether it is there
     remove(call, SUBNETS)
