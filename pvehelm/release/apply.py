@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pvehelm.api.guests import GuestKind
@@ -21,11 +21,13 @@ from pvehelm.errors import ApiError, PvehelmError, StoppedError, TaskError, Unse
 from pvehelm.release.event import Emit, Event
 from pvehelm.release.inventory import GUEST_KINDS, Inventory, Owned
 from pvehelm.release.lease import Lease
+from pvehelm.release.ledger import Ledger
 from pvehelm.release.live import Reader
 from pvehelm.release.plan import Change, Op, Plan
 from pvehelm.release.release import ReleaseKey
 from pvehelm.release.secrets import Secrets
 from pvehelm.release.silence import became, ended, unclear
+from pvehelm.release.slots import Slots
 from pvehelm.release.store import Store
 
 if TYPE_CHECKING:
@@ -94,9 +96,8 @@ class Applier:
         self.outcome = Outcome()
         self.keys: dict[str, Mapping[str, Any]] = {ref: owned.identifier for ref, owned in inventory.entries.items()}
         self.owned: dict[str, Owned] = dict(inventory.entries)
-        self._slots = asyncio.Semaphore(parallel)
-        self._node_slots: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(per_node))
-        self._source_slots: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(per_source))
+        self._slots = Slots({"all": parallel, "node": per_node, "source": per_source})
+        self._ledger = Ledger(store)
         self._allocating = asyncio.Lock()
         self._next_vmid = 0
         self._sequence = 0
@@ -132,7 +133,8 @@ class Applier:
             self.outcome.skipped[change.ref] = why
             self.tell("change-skipped", change.ref, why)
             return
-        async with self._slots, self._node_slots[str(change.key.get("node"))], self._source_slots[self._source(change)]:
+        node, source = str(change.key.get("node")), self._source(change)
+        async with self._slots.hold(("all", ""), ("node", node), ("source", source)):
             if self.stop.is_set():
                 self.outcome.interrupted = True
                 self.outcome.skipped[change.ref] = "interrupted"
@@ -187,7 +189,7 @@ class Applier:
             await self._steps(change, await self._again(change))
             if not change.owned:
                 return
-            self._record(change, "planned once more", owned=self._complete(change))
+            await self._record(change, "planned once more", owned=self._complete(change))
 
     async def _again(self, change: Change) -> list[Step]:
         """The steps of an update on the object as it is now: what of the change is still to be done."""
@@ -211,7 +213,7 @@ class Applier:
             else:
                 await self._step(change, step, final=last and change.op in (Op.update, Op.keep, Op.forget))
         if change.op is Op.forget and not steps:
-            self._record(change, "forget", forget=True)
+            await self._record(change, "forget", forget=True)
 
     async def _create(self, change: Change, step: Step) -> None:
         kind, wanted = self.kinds(change.kind), change.wanted
@@ -233,18 +235,20 @@ class Applier:
 
     async def _create_guest(self, change: Change, step: Step, wanted: Wanted) -> None:
         """Create under the next free VMID; somebody else may be faster, then take the one after."""
-        for _ in range(100):
-            vmid = await self._allocate(change.ref)
+        tries = 100
+        while tries:
+            vmid = await self._next_free()
             self.keys[change.ref] = {"vmid": vmid, "node": self._node_of(step, wanted)}
             try:
-                await self._step(change, step, final=False)
-                return
+                if await self._step(change, step, final=False, claim=vmid):
+                    return
             except (ApiError, TaskError) as error:
                 if unclear(error):
                     raise  # the number may be taken, by us
                 self.store.unreserve(self.key.cluster, vmid)
                 if not TAKEN.search(str(error)):
                     raise
+                tries -= 1
                 self.tell("retry", change.ref, f"VMID {vmid} was taken meanwhile")
         raise PvehelmError(f"{change.ref}: no free VMID found in 100 tries")
 
@@ -254,17 +258,18 @@ class Applier:
             return str(self._fill(step.path)).split("/")[2]
         return str(wanted.key["node"])
 
-    async def _allocate(self, ref: str) -> int:
+    async def _next_free(self) -> int:
+        """The next VMID that no guest of the server has; it is nobody's yet."""
         async with self._allocating:
             if not self._next_vmid:
-                self._next_vmid = int(await self.client.get("/cluster/nextid"))
-                rows = await self.client.get("/cluster/resources", {"type": "vm"})
+                asked = self.client.get("/cluster/nextid"), self.client.get("/cluster/resources", {"type": "vm"})
+                number, rows = await asyncio.gather(*asked)
+                self._next_vmid = int(number)
                 self._used = {int(row["vmid"]) for row in rows if row.get("vmid")}
-            while True:
-                vmid = self._next_vmid
+            while self._next_vmid in self._used:
                 self._next_vmid += 1
-                if vmid not in self._used and self.store.reserve(self.key.cluster, vmid, self.key, ref):
-                    return vmid
+            self._next_vmid += 1
+            return self._next_vmid - 1
 
     async def _settle(self, change: Change, kind: Kind, wanted: Wanted, created: Step) -> None:
         """Bring what creation could not bring; once more when somebody changes the new object at the same time."""
@@ -293,7 +298,7 @@ class Applier:
         for index, step in enumerate(steps):
             await self._step(change, step, final=index == len(steps) - 1)
         if not steps:
-            self._record(change, "settle", owned=self._complete(change))
+            await self._record(change, "settle", owned=self._complete(change))
 
     def _fresh(self, change: Change) -> Reader:
         """A reader for what was just created: where it is and that it is stopped need not be asked."""
@@ -308,7 +313,8 @@ class Applier:
 
     # -- one step ----------------------------------------------------------------------------------------------
 
-    async def _step(self, change: Change, step: Step, *, final: bool) -> None:
+    async def _step(self, change: Change, step: Step, *, final: bool, claim: int = 0) -> bool:
+        """``claim`` is a VMID to reserve together with the intent; False when it belongs to somebody else already."""
         owned = self._complete(change) if final else self._partly(change, step)
         intent = {
             **step.as_dict(),
@@ -318,7 +324,17 @@ class Applier:
             "kind": change.kind,
             "owned": owned.to_json() if owned else None,
         }
-        entry = self.begin(change.ref, str(change.op), intent)
+        self._sequence += 1
+        sequence = self._sequence
+
+        def begin() -> int:
+            if claim and not self.store.reserve(self.key.cluster, claim, self.key, change.ref):
+                return 0
+            return self._begin(sequence, change.ref, str(change.op), intent)
+
+        entry = await self._ledger.write(begin)
+        if not entry:
+            return False
         self.tell("step", change.ref, step.note or f"{step.method} {step.path}")
         try:
             data = await self._call(change, step, entry) if step.method else None
@@ -326,10 +342,9 @@ class Applier:
             if unclear(error):
                 raise  # nobody knows whether it happened: the entry stays open and the next command finds out
             logged = await self._log(error)
-            self.store.outcome(entry, self.lease, ok=False, error=self.secrets.redact(str(error)), result=logged)
-            self.outcome.events.append(
-                {"ref": change.ref, "step": step.note, "ok": False, "error": self.secrets.redact(str(error))}
-            )
+            text = self.secrets.redact(str(error))
+            await self._ledger.write(lambda: self.store.outcome(entry, self.lease, ok=False, error=text, result=logged))
+            self.outcome.events.append({"ref": change.ref, "step": step.note, "ok": False, "error": text})
             raise
         if step.method and step.keep:
             for name, reference in step.keep.items():
@@ -345,10 +360,11 @@ class Applier:
             owned = replace(owned, identifier=self.keys[change.ref]) if owned else None
         if step.deletes or forget:
             owned = None
-        self.store.outcome(entry, self.lease, ok=True, owned=owned, forget=forget)
+        await self._ledger.write(lambda: self.store.outcome(entry, self.lease, ok=True, owned=owned, forget=forget))
         if owned is not None:
             self.owned[change.ref] = owned
         self.outcome.events.append({"ref": change.ref, "step": step.note, "ok": True})
+        return True
 
     async def _log(self, error: PvehelmError) -> dict[str, Any] | None:
         """What the task said that failed, for the journal: the server forgets its logs, and cleaning up comes next."""
@@ -357,10 +373,16 @@ class Applier:
         lines = await Task(error.upid, self.client).last_lines(LOG_LINES) or list(error.log)
         return {"log": [self.secrets.redact(line) for line in lines]}
 
-    def _record(self, change: Change, note: str, *, owned: Owned | None = None, forget: bool = False) -> None:
+    async def _record(self, change: Change, note: str, *, owned: Owned | None = None, forget: bool = False) -> None:
         """An outcome without a call."""
-        entry = self.begin(change.ref, str(change.op), {"note": note})
-        self.store.outcome(entry, self.lease, ok=True, owned=owned, forget=change.ref if forget else None)
+        self._sequence += 1
+        sequence = self._sequence
+
+        def record() -> None:
+            entry = self._begin(sequence, change.ref, str(change.op), {"note": note})
+            self.store.outcome(entry, self.lease, ok=True, owned=owned, forget=change.ref if forget else None)
+
+        await self._ledger.write(record)
 
     async def _call(self, change: Change, step: Step, entry: int) -> Any:
         path = self._fill(step.path)
@@ -372,8 +394,9 @@ class Applier:
                 if data is None:
                     data = await self.client.request(step.method, path, params=params)
                 if is_upid(data):
-                    self.store.set_upid(entry, data)
+                    noted = self._ledger.write(partial(self.store.set_upid, entry, data))
                     await self._wait(change.ref, data)
+                    await noted
                 return data
             except PvehelmError as error:
                 if asked and "" in step.keep and isinstance(error, ApiError) and not unclear(error) and attempt < 2:
@@ -464,7 +487,10 @@ class Applier:
     def begin(self, ref: str, op: str, intent: Mapping[str, Any]) -> int:
         """A journal entry for what is about to be done."""
         self._sequence += 1
-        return self.store.begin(self.key, self.lease, self.revision, self._sequence, ref, op, intent)
+        return self._begin(self._sequence, ref, op, intent)
+
+    def _begin(self, sequence: int, ref: str, op: str, intent: Mapping[str, Any]) -> int:
+        return self.store.begin(self.key, self.lease, self.revision, sequence, ref, op, intent)
 
     def tell(self, kind: str, ref: str, message: str) -> None:
         self.emit(Event(kind, ref, message))

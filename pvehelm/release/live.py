@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Protocol
@@ -261,13 +261,13 @@ async def _read_all(desired: Sequence[Desired], reader: Reader) -> list[Live | N
     return list(await asyncio.gather(*(_read(one.kind, one.wanted.key, reader) for one in desired)))
 
 
-async def _read(kind: Kind, key: Mapping[str, Any], reader: Reader) -> Live | None:
-    if any("${" in str(value) for value in key.values()):
-        return None  # it is about a guest that is not there yet
+def _read(kind: Kind, key: Mapping[str, Any], reader: Reader) -> Awaitable[Live | None]:
     begun = reader.early.get((kind.name, str(key.get("vmid")))) if kind.name in GUEST_KINDS else None
     if begun is not None:
-        return await begun
-    return await kind.read(key, reader)
+        return begun
+    if any("${" in str(value) for value in key.values()):
+        return _ready(None)  # it is about a guest that is not there yet
+    return kind.read(key, reader)
 
 
 async def _left_behind(

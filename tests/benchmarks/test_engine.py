@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 import statistics
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from pvehelm.actions import releases
 from pvehelm.chart.chart import Chart, load
@@ -82,6 +85,15 @@ async def _install(transport: Counting, chart: Chart, count: int) -> float:
     spent = time.perf_counter() - begin
     await ctx.aclose()
     return spent
+
+
+@pytest.fixture(autouse=True)
+def garbage() -> Iterator[None]:
+    """Looked for as seldom as the command line does (``pvehelm.__main__``), whatever is measured."""
+    before = gc.get_threshold()
+    gc.set_threshold(50_000)
+    yield
+    gc.set_threshold(*before)
 
 
 GUESTS, ROUNDS, LATENCY = 1000, 5, 0.02

@@ -1,0 +1,105 @@
+"""Writes of many changes in one transaction: all of them durable, in order, and each failure for its own."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pvehelm.errors import FencedError, NotFoundError
+from pvehelm.release.ledger import Ledger
+from pvehelm.release.release import ReleaseKey
+from pvehelm.release.store import Store, open_store
+
+KEY = ReleaseKey("cluster", "default", "web")
+
+
+class Counted:
+    """A store's transactions, the outer ones."""
+
+    def __init__(self, store: Store) -> None:
+        self.commits = 0
+        real = store.db._commit
+
+        def commit() -> None:
+            self.commits += 1
+            real()
+
+        store.db._commit = commit  # type: ignore[method-assign]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Any:
+    with open_store(str(tmp_path / "store.db")) as opened:
+        yield opened
+
+
+def test_what_comes_together_is_one_transaction(store: Store) -> None:
+    lease = store.acquire(KEY.scope)
+    counted = Counted(store)
+
+    async def write() -> list[int]:
+        ledger = Ledger(store)
+
+        async def one(number: int) -> int:
+            entry = await ledger.write(lambda: store.begin(KEY, lease, 1, number, f"Pool/{number}", "create", {}))
+            await ledger.write(lambda: store.outcome(entry, lease, ok=True))
+            return entry
+
+        return list(await asyncio.gather(*(one(number) for number in range(20))))
+
+    entries = asyncio.run(write())
+    assert counted.commits == 2
+    found = store.entries(KEY, 1)
+    assert [(entry.id, entry.seq, entry.ok) for entry in found] == [(e, i, True) for i, e in enumerate(entries)]
+
+
+def test_one_that_fails_fails_alone(store: Store) -> None:
+    lease = store.acquire(KEY.scope)
+
+    async def write() -> list[Any]:
+        ledger = Ledger(store)
+        written: list[asyncio.Future[Any]] = [
+            ledger.write(lambda: store.begin(KEY, lease, 1, 1, "Pool/a", "create", {})),
+            ledger.write(lambda: store.set_upid(4711, "UPID:")),
+            ledger.write(lambda: store.begin(KEY, lease, 1, 2, "Pool/b", "create", {})),
+        ]
+        return list(await asyncio.gather(*written, return_exceptions=True))
+
+    first, second, third = asyncio.run(write())
+    assert isinstance(second, NotFoundError)
+    assert [entry.id for entry in store.open_entries(KEY)] == [first, third]
+
+
+def test_a_lost_lease_writes_nothing(store: Store) -> None:
+    lease = store.acquire(KEY.scope)
+    store.ensure(KEY)
+    store.unlock(KEY.scope)
+
+    async def write() -> list[Any]:
+        ledger = Ledger(store)
+        begun = [ledger.write(lambda: store.begin(KEY, lease, 1, 1, "Pool/a", "create", {})) for _ in range(3)]
+        return list(await asyncio.gather(*begun, return_exceptions=True))
+
+    assert all(isinstance(error, FencedError) for error in asyncio.run(write()))
+    assert not store.open_entries(KEY)
+
+
+def test_what_nobody_waits_for_any_more_is_written(store: Store) -> None:
+    lease = store.acquire(KEY.scope)
+
+    async def write() -> None:
+        ledger = Ledger(store)
+
+        async def one() -> None:
+            await ledger.write(lambda: store.begin(KEY, lease, 1, 1, "Pool/a", "create", {}))
+
+        task = asyncio.ensure_future(one())
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(write())
+    assert len(store.open_entries(KEY)) == 1
