@@ -39,7 +39,7 @@ async def _described(ctx: Context, client: Client, one: Object) -> dict[str, Any
 
     found = document(one)
     made: dict[str, Any] = {"ref": one.ref, "kind": one.kind.name, "metadata": found["metadata"]}
-    if one.owner is not None and one.owned is not None:
+    if one.owner is not None and one.owner.namespace and one.owned is not None:
         made["release"] = _release(ctx, one)
     made["labels"] = {name: value for name, value in one.labels.items() if name != "release"}
     made["spec"] = found["spec"]

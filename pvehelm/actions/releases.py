@@ -315,8 +315,9 @@ async def recover(ctx: Context, name: str, options: Options | None = None) -> Re
 
 @action("write")
 def unlock(ctx: Context, name: str) -> bool:
-    """Take the lease of a release from whoever holds it; True when somebody did."""
-    key = ctx.key(name)
+    """Take the lease of a release, or of an object by itself (``guest/101``), from whoever holds it; True when somebody
+    did."""
+    key = ReleaseKey(ctx.cluster, "", name) if "/" in name else ctx.key(name)
     return ctx.store.unlock(key.scope) is not None
 
 

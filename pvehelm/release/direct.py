@@ -267,7 +267,7 @@ class Settled:
         if self.held:
             return self.held
         if self.made:
-            return "; ".join(f"{owned.ref} is complete, VMID {owned.identifier['vmid']}" for owned in self.made)
+            return "; ".join(f"complete, VMID {owned.identifier['vmid']}" for owned in self.made)
         done = [str(entry.intent.get("note") or entry.op) for entry in self.steps if entry.ok]
         left = [f"{entry.intent.get('note') or entry.op} ({entry.error})" for entry in self.steps if not entry.ok]
         said = [f"done: {', '.join(done)}"] if done else []

@@ -188,8 +188,10 @@ def _is_live(row: Any) -> bool:
 def _held(scope: str, row: Any) -> LeaseHeldError:
     since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row["since"]))
     purpose = f" ({row['purpose']})" if row["purpose"] else ""
-    *_, namespace, name = ["", *scope.split("/")]
-    command = f"pvehelm unlock {name}" + (f" -n {namespace}" if scope.startswith("release:") else "")
+    kind, _, rest = scope.partition(":")
+    of = rest.partition("/")[2] or rest
+    namespace, _, name = of.partition("/")
+    command = f"pvehelm unlock {name} -n {namespace}" if kind == "release" else f"pvehelm unlock {kind}/{of}"
     return LeaseHeldError(
         f"{shown(scope)} is being worked on by {row['holder']}{purpose}: "
         f"host {row['host']}, pid {row['pid']}, since {since}",

@@ -86,7 +86,8 @@ async def _recover(ctx: Context, key: ReleaseKey, lease: Lease, entry: Entry) ->
         elif owned is not None and not done:
             owned = _seen(kind, live, owned, intent.get("writes", ()))
         ctx.store.outcome(entry.id, lease, ok=True, owned=owned)
-        note = f"was being changed ({intent.get('note') or intent.get('path')}); the plan will tell"
+        note = f"was being changed ({intent.get('note') or intent.get('path')})"
+        note += "; the plan will tell" if entry.revision else ""
     ctx.emit(Event("note", entry.ref, f"interrupted earlier: it {note}"))
 
 

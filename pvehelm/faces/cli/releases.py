@@ -229,9 +229,13 @@ async def recover(
 
 @command("namespace", "context")
 def unlock(session: Session, name: o.Name) -> None:
-    """Take a release's lease from whoever holds it."""
+    """Take a release's lease from whoever holds it.
+
+    What belongs to no release is named as the message says that it is being worked on: unlock guest/101.
+    """
     held = actions.unlock(session.context, name)
-    _say(f'release "{name}" unlocked\n' if held else f'release "{name}" was not locked\n')
+    what = name if "/" in name else f'release "{name}"'
+    _say(f"{what} unlocked\n" if held else f"{what} was not locked\n")
 
 
 @command("namespace", "context", "output", *SOURCE, *o.VALUES, *o.POST, "reset_values", "allow_privileged")
