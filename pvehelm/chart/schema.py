@@ -132,7 +132,7 @@ def _told(chart: Chart, validator: Any, values: Any, hidden: set[Path_]) -> list
 
     def work(_: Any = None) -> list[Any]:
         errors = itertools.islice(validator.iter_errors(values), MOST_ERRORS)
-        return [told for error in errors if (told := _tell(error, chart.schema or {}, values, hidden)) is not None]
+        return [told for error in errors for told in _tell(error, chart.schema or {}, values, hidden)]
 
     if not tangled(chart.schema):
         return work()
@@ -173,24 +173,25 @@ def tangled(schema: Any) -> bool:
         return True
 
 
-def _tell(error: Any, schema: Mapping[str, Any], values: Any, hidden: set[Path_]) -> tuple[Path_, str, str] | None:
-    """A validation error as (path, what, hint); None for what cannot be known of a secret reference."""
+def _tell(error: Any, schema: Mapping[str, Any], values: Any, hidden: set[Path_]) -> Iterator[tuple[Path_, str, str]]:
+    """What a validation error says, as (path, what, hint); nothing of what cannot be known of a secret reference."""
     path: Path_ = tuple(error.instance_path)
     value = _at(values, path)
     rule = str(error.kind.name)
     if rule in _OF_TEXT and isinstance(value, str) and _HOLDS_REFERENCE.search(value):
-        return None
-    hint = ""
+        return
     what = error.message
     extra = getattr(error.kind, "unexpected", None)
     if rule in ("additionalProperties", "unevaluatedProperties") and extra:
         known = list(_properties(schema, error.schema_path))
-        meant = [suggest(name, known) for name in extra]
-        what = "unknown " + ("value " if len(extra) == 1 else "values ") + ", ".join(map(repr, extra))
-        hint = "did you mean " + ", ".join(repr(name) for name in meant if name) + "?" if any(meant) else ""
-        hint = hint or ("known are " + ", ".join(sorted(known)[:20]) if known else "")
-        path = (*path, extra[0]) if len(extra) == 1 else path
-    elif rule == "required":
+        for name in extra:
+            meant = suggest(name, known)
+            hint = (
+                f"did you mean {meant!r}?" if meant else "known are " + ", ".join(sorted(known)[:20]) if known else ""
+            )
+            yield (*path, name), f"unknown value {name!r}", hint
+        return
+    if rule == "required":
         what = f"{error.kind.property!r} is required"
     elif any(path[: len(secret)] == secret or secret[: len(path)] == path for secret in hidden):
         # The message shows the value, and a map's would show the secrets in it.
@@ -199,7 +200,16 @@ def _tell(error: Any, schema: Mapping[str, Any], values: Any, hidden: set[Path_]
         context = getattr(error.kind, "context", [])
         reasons = list(dict.fromkeys(branch[0].message for branch in context if branch))
         what += f": {'; or '.join(reasons[:4])}" if reasons and len(str(reasons)) < 600 else ""
-    return path, what if len(what) <= 800 else what[:400] + " ... " + what[-300:], hint
+    elif rule == "format":
+        what = _FORMAT.sub(r" is no \1", what)
+    elif rule == "falseSchema":
+        what = "nothing may stand here"
+    elif rule == "contains":
+        what = "no item is one that the schema asks for"
+    yield path, what if len(what) <= 800 else what[:400] + " ... " + what[-300:], ""
+
+
+_FORMAT = re.compile(r' is not a "([^"]+)"\Z')
 
 
 def _properties(schema: Any, keyword_path: Sequence[str | int]) -> Iterator[str]:

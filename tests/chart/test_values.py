@@ -211,7 +211,7 @@ def test_every_problem_with_its_origin(tmp_path: Path) -> None:
         ValueFlag("set", "mem=5,mode=b,address=10.0.0"),
     ]
     assert sorted(_check(tmp_path, {"schema": SCHEMA, "values": {"memory": 512}}, flags)) == [
-        ("--set address", 'address: "10.0.0" is not a "ipv4"', ""),
+        ("--set address", 'address: "10.0.0" is no ipv4', ""),
         ("--set mem", "mem: unknown value 'mem'", "did you mean 'memory'?"),
         (
             "--set mode",
@@ -223,6 +223,34 @@ def test_every_problem_with_its_origin(tmp_path: Path) -> None:
         ("my.yaml:3:5", 'disks[0].size: 5 is not of type "string"', ""),
         ("my.yaml:4:5", "disks[1].sizes: unknown value 'sizes'", "did you mean 'size'?"),
         ("values: the values", "'node' is required", ""),
+    ]
+
+
+def test_every_word_of_the_schema_is_told_at_its_place(tmp_path: Path) -> None:
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "properties": {
+            "ports": {"contains": {"const": 443}},
+            "pair": {"prefixItems": [{"type": "string"}], "items": False},
+            "net": {
+                "if": {"properties": {"kind": {"const": "static"}}},
+                "then": {"required": ["address"]},
+                "dependentRequired": {"vlan": ["bridge"]},
+            },
+            "mail": {"format": "email"},
+        },
+        "unevaluatedProperties": False,
+    }
+    text = "ports: [80]\npair:\n  - a\n  - b\nnet:\n  kind: static\n  vlan: 5\nmail: nobody\nfoo: 1\nmial: 2\n"
+    found = _check(tmp_path, {"schema": schema}, [ValueFlag("file", "my.yaml", text)])
+    assert sorted(found) == [
+        ("my.yaml:10:1", "mial: unknown value 'mial'", "did you mean 'mail'?"),
+        ("my.yaml:1:1", "ports: no item is one that the schema asks for", ""),
+        ("my.yaml:4:5", "pair[1]: nothing may stand here", ""),
+        ("my.yaml:5:1", "net: 'address' is required", ""),
+        ("my.yaml:5:1", "net: 'bridge' is required", ""),
+        ("my.yaml:8:1", 'mail: "nobody" is no email', ""),
+        ("my.yaml:9:1", "foo: unknown value 'foo'", "known are mail, net, pair, ports"),
     ]
 
 
