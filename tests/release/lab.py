@@ -16,7 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -268,8 +268,9 @@ class Lab:
     def clear_faults(self) -> None:
         faults.clear(self.state)
 
-    def sound(self, *releases: str) -> None:
-        """No guest, volume or VMID is lost or orphaned: what the releases own is just what is there."""
+    def sound(self, *releases: str, strangers: Iterable[int] = ()) -> None:
+        """No guest, volume or VMID is lost or orphaned: what the releases own is just what is there, but for guests of
+        nobody, ``strangers``."""
         owned: dict[int, str] = {}
         for release in releases:
             for entry in self.inventory(release):
@@ -277,10 +278,11 @@ class Lab:
                     vmid = int(entry.identifier["vmid"])
                     assert vmid not in owned, f"VMID {vmid} twice: {owned[vmid]} and {release}/{entry.ref}"
                     owned[vmid] = f"{release}/{entry.ref}"
-        assert {str(vmid) for vmid in owned} == set(self.guests())
+        theirs = set(strangers) - owned.keys()
+        assert {str(vmid) for vmid in owned.keys() | theirs} == set(self.guests())
         for volid, document in self.state.collection("volumes").items():
             if document.get("vmid") not in (None, 9000) and document.get("content") != "backup":
-                assert int(document["vmid"]) in owned, f"orphan volume {volid}"
+                assert int(document["vmid"]) in owned.keys() | theirs, f"orphan volume {volid}"
         with self.store() as store:
             assert store.reserved(self.state.cluster_id) == set(owned), "a reservation is left or missing"
             for release in releases:

@@ -12,7 +12,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing import get_context
@@ -54,7 +54,7 @@ class State:
 
     saved: Path
     shape: dict[str, Any]
-    numbers: list[int]
+    numbers: dict[str, list[int]]
 
 
 @dataclass
@@ -65,6 +65,7 @@ class Scenario:
     chart: str
     run: list[str]
     go_on: list[dict[str, Any]]
+    strangers: set[int] = field(default_factory=set)
     states: dict[str, State] = field(default_factory=dict)
     steps: list[str] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
@@ -134,10 +135,11 @@ class Bench(Lab):
         self.open()
         return State(folder, self.shape(), self.numbers())
 
-    def numbers(self) -> list[int]:
-        """The revisions' numbers."""
-        result = self.run("history", "web", "-o", "json", code=None)
-        return [int(row["revision"]) for row in result.json] if result.code == 0 else []
+    def numbers(self) -> dict[str, list[int]]:
+        """The revisions' numbers of every release."""
+        with self.store() as store:
+            found = {one.key.name: one.key for one in store.list(self.state.cluster_id)}
+            return {name: sorted(one.number for one in store.revisions(key)) for name, key in found.items()}
 
     def shape(self) -> dict[str, Any]:
         names = {
@@ -151,7 +153,10 @@ class Bench(Lab):
                 continue
             found[f"{collection}/{key}"] = document
         found |= {name: self.state.value(name) for name in ("sdn-lock", "sdn-running")}
-        found["owned"] = {o.ref: {"at": _place(o.identifier), "fields": dict(o.fields)} for o in self.inventory("web")}
+        with self.store() as store:
+            for key, o in store.owned(self.state.cluster_id):
+                found[f"{key.name} owns {o.ref}"] = {"at": _place(o.identifier), "fields": dict(o.fields)}
+            found["releases"] = sorted(one.key.name for one in store.list(self.state.cluster_id))
         text = json.dumps(_plain(found), sort_keys=True)
         for pattern, word in PATTERNS:
             text = pattern.sub(word, text)
@@ -163,22 +168,24 @@ class Bench(Lab):
             pool["vms"] = sorted(pool.get("vms", []))
         return shape
 
-    def whole(self, wanted: list[State], least: list[int], but: str | None = None) -> None:
+    def whole(
+        self, wanted: list[State], least: Mapping[str, list[int]], but: str | None = None, strangers: Iterable[int] = ()
+    ) -> None:
         """Everything is as in one of ``wanted`` (``but`` for what this word is in), nothing is there twice, lost, left
         over or locked, and revisions ``least`` are there still. Raises AssertionError."""
         numbers = self.numbers()
         with self.store() as store:
-            assert store.holder(self.key("web").scope) is None, "the lease was not given back"
-        if "web" in self.run("list", "-q").out.split():
-            self.sound("web")
-            self.settled("web")
-            assert numbers[: len(least)] == least, f"revisions are lost: {least} became {numbers}"
-            assert numbers == list(range(1, len(numbers) + 1)), f"revisions are missing: {numbers}"
-            statuses = [row["status"] for row in self.history("web")]
-            assert statuses[-1] == "deployed", statuses
+            for (scope,) in store.db.rows("SELECT scope FROM leases"):
+                assert store.holder(scope) is None, f"the lease of {scope} was not given back"
+            revisions = {name: store.revisions(self.key(name)) for name in numbers}
+        self.sound(*numbers, strangers=strangers)
+        for name, found in numbers.items():
+            self.settled(name)
+            assert found[: len(least.get(name, ()))] == least.get(name, []), f"revisions are lost: {least}, now {found}"
+            assert found == list(range(1, len(found) + 1)), f"revisions are missing: {found}"
+            statuses = [str(one.status) for one in revisions[name]]
+            assert max(revisions[name], key=lambda one: one.number).status == "deployed", statuses
             assert set(statuses) <= ENDED, statuses
-        else:
-            self.sound()
         now = self.shape()
         found = [[row for row in difference("", state.shape, now) if not but or but not in row] for state in wanted]
         if all(found):
@@ -237,7 +244,8 @@ def _prepared(bench: Bench, folder: Path, index: int, none: State) -> Scenario:
     data = SCENARIOS[index]
     chart = data["chart"]
     go_on = [{**way, "run": words(way["run"], folder, chart)} for way in data["go_on"]]
-    scenario = Scenario(data["name"], chart, words(data["run"], folder, chart), go_on, {"none": none, "old": none})
+    run, strangers = words(data["run"], folder, chart), set(data.get("strangers", ()))
+    scenario = Scenario(data["name"], chart, run, go_on, strangers, {"none": none, "old": none})
     bench.restore(none.saved)
     for text in data.get("before", ()):
         bench.run(*words(text, folder, chart))
@@ -286,23 +294,24 @@ def attempt(bench: Bench, scenario: Scenario, trial: Trial) -> tuple[bool, str]:
             bench.clear_faults()
             ended = result.code
             if ended == 0:
-                bench.whole([scenario.states["new"]], old.numbers)
+                bench.whole([scenario.states["new"]], old.numbers, strangers=scenario.strangers)
                 return True, ""
             assert ended in (1, 3, 4), f"it ended with {ended}"
         numbers = bench.numbers()
         after = scenario.go_on[trial.go_on]
         begun = numbers != old.numbers
+        least = numbers if after["ends"] != "none" else {}
         ends = after["ends"]
         if ends == "begun":
             ends = "new" if begun else "old"
         code: int | None = 0
-        if after["run"][0] == "recover" and not numbers:
+        if after["run"][0] == "recover" and after["run"][1] not in numbers:
             code = None  # there is no such release
         said.append(bench.run(*after["run"], code=None))
         if code is not None:
             assert said[-1].code in (0, after.get("done", 0))
         wanted = ["old", "new"] if ends == "either" else [ends]
-        bench.whole([scenario.states[name] for name in wanted], numbers if ends != "none" else [], after.get("but"))
+        bench.whole([scenario.states[name] for name in wanted], least, after.get("but"), scenario.strangers)
     except Exception as error:
         where = told(scenario, trial)
         return True, "\n".join([where, *(repr(one) for one in said), f"{type(error).__name__}: {error}"])
