@@ -114,7 +114,7 @@ def length(value: Any) -> int:
     if isinstance(value, (list, dict, bytes)):
         return len(value)
     if value is None:
-        raise GoError("len of nil pointer")
+        raise GoError("reflect: call of reflect.Value.Type on zero Value")
     raise GoError(f"len of type {type_of(value)}")
 
 

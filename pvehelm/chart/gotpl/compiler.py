@@ -259,7 +259,7 @@ class _Compiler:
             self.line(f"{'='.join([kept, *names])}=({over})")
             over = kept
         two = len(names) == 2
-        items = f"{self.spot(pipe)}{'pairs' if two else 'items'}({over})"
+        items = f"{self.spot(last_read(pipe))}{'pairs' if two else 'items'}({over})"
         if node.other is not None:
             kept = self.fresh("r")
             self.line(f"{kept}=({items})")
@@ -497,6 +497,13 @@ class _Compiler:
         if all(one.string for one in given[1:]):
             return Expression(f"({form}%({','.join(one.code for one in given[1:])},))", False, True)
         return Expression(f"{self.spot(node, 'printf')}joined({','.join(one.code for one in given)})", False, True)
+
+
+def last_read(node: Any) -> Any:
+    """The operand of an expression that is read last, which Go names when the value as a whole is wrong."""
+    while isinstance(node, Pipe):
+        node = node.commands[-1].args[-1]
+    return node
 
 
 def _breaks(nodes: list[Any]) -> bool:

@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from pvehelm.chart.gotpl.runtime import MissingKey
+from pvehelm.chart.gotpl.runtime import MissingKey, NoField
 from pvehelm.chart.gotpl.syntax import Chain, Field, Variable
-from pvehelm.chart.gotpl.values import GoError
+from pvehelm.chart.gotpl.values import GoError, kind_of
 from pvehelm.chart.suggest import suggest
 
 _ROOTS = ("Values", "Release", "Chart", "Capabilities", "Files", "Template", "Subcharts")
@@ -45,8 +45,11 @@ def running(error: BaseException, node: Any, values: Iterable[Mapping[str, Any]]
         return f"did you mean {close}?" if close else "give the value, or leave --strict away"
     if found := re.match(r"nil pointer evaluating interface \{\}\.(\w+)", said):
         return _nothing(_before(node, found[1]), found[1], values)
-    if (found := re.match(r"can't evaluate field (\w+) in type", said)) and found[1] in _ROOTS:
-        return _outside(found[1])
+    if isinstance(error, NoField):
+        if error.name in _ROOTS:
+            return _outside(error.name)
+        before = _before(node, error.name)
+        return f"{before} is a {kind_of(error.value)}, which has no fields" if before else ""
     if found := re.search(r'no template "(.*?)" associated|template "(.*?)" not defined', said):
         close = suggest(found[1] or found[2], templates)
         return f"did you mean {close!r}?" if close else ""
@@ -54,7 +57,7 @@ def running(error: BaseException, node: Any, values: Iterable[Mapping[str, Any]]
         return "numbers of values files are float64: compare them with a float64, or make them int with | int"
     if "nested reference name" in said:
         return "it seems to include itself"
-    if re.search(r"expected string; got <nil>", said):
+    if said.startswith("invalid value; expected"):
         return "the value is not set; | default gives it one"
     if re.match(r"range can't iterate over -?[\d.]+(?:e\+?\d+)?$", said):
         return "range until (int NUMBER) counts up to a number of the values"

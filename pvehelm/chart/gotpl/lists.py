@@ -68,8 +68,14 @@ def prepend(items: Any, item: Any) -> list[Any]:
 @function("concat", "...any", "list")
 def concat(*lists: Any) -> list[Any]:
     """The items of several lists in one."""
-    found = [item for items in lists for item in _items(items, "Cannot concat type") or ()]
+    found = [item for items in lists for item in _concatenated(items)]
     return found or NilList()
+
+
+def _concatenated(items: Any) -> list[Any]:
+    if items is None or isinstance(items, (list, bytes)):
+        return _items(items, "")
+    raise GoError(f"Cannot concat type {kind_of(items)} as list")
 
 
 @function("reverse mustReverse", "any", "list")

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from pvehelm.chart.gotpl.signatures import wrong
 from pvehelm.chart.gotpl.values import GoError, GoInt, GoObject, Uint8, sorted_keys, text, type_of
 
 #: How often one named template may be open in ``include`` at the same time, as in Helm.
@@ -24,6 +25,14 @@ class ExecError(Exception):
     """A template's own error, not one of a function: the message as Go says it."""
 
 
+class NoField(ExecError):
+    """A field of what has none; ``value`` is that, ``known`` the type that Go knows it by."""
+
+    def __init__(self, name: str, known: str, value: Any) -> None:
+        super().__init__(f"can't evaluate field {name} in type {known}")
+        self.name, self.value = name, value
+
+
 class Failure(GoError):
     """The message of ``fail`` or ``required``."""
 
@@ -32,7 +41,10 @@ def field(value: Any, name: str, *args: Any) -> Any:
     """``value.name``; with ``args``, a call of that method. A nil value is an error."""
     if value is None:
         raise ExecError(f"nil pointer evaluating interface {{}}.{name}")
-    return first_field(value, name, *args)
+    if isinstance(value, (dict, GoObject, GoInt)):
+        return first_field(value, name, *args)
+    # Go knows no more of what is in a map or a list.
+    raise NoField(name, "interface {}", value)
 
 
 def first_field(value: Any, name: str, *args: Any) -> Any:
@@ -54,7 +66,7 @@ def first_field(value: Any, name: str, *args: Any) -> Any:
         if args:
             raise ExecError(f"{name} is not a method but has arguments")
         return found
-    raise ExecError(f"can't evaluate field {name} in type {type_of(value)}")
+    raise NoField(name, type_of(value), value)
 
 
 def reach(value: Any, *names: str) -> Any:
@@ -246,7 +258,7 @@ class Run:
 
     def include(self, name: str, data: Any) -> str:
         if name.__class__ is not str:
-            raise GoError(f"wrong type for value; expected string; got {type_of(name)}")
+            raise wrong(name, "string", 0)
         open_ = self.open
         count = open_.get(name, 0)
         if count > INCLUDES:
@@ -283,7 +295,7 @@ class Run:
 
     def tpl(self, source: Any, data: Any) -> str:
         if not isinstance(source, str):
-            raise GoError(f"wrong type for value; expected string; got {type_of(source)}")
+            raise wrong(source, "string", 0)
         if "{{" not in source:
             return source.replace("<no value>", "")
         main, own = self.read_text(source)
@@ -299,6 +311,8 @@ class Run:
         return found.replace("<no value>", "") if "<no value>" in found else found
 
     def required(self, message: str, value: Any) -> Any:
+        if not isinstance(message, str):
+            raise wrong(message, "string", 0)
         if value is None or (isinstance(value, str) and not value):
             if self.lint:
                 return ""
@@ -307,7 +321,7 @@ class Run:
 
     def fail(self, message: str) -> str:
         if not isinstance(message, str):
-            raise GoError(f"wrong type for value; expected string; got {type_of(message)}")
+            raise wrong(message, "string", 0)
         if self.lint:
             return ""
         raise Failure(message)
@@ -315,10 +329,11 @@ class Run:
     def lookup(self, *what: Any) -> Any:
         """``lookup apiVersion kind namespace name``; of the four, kind and name count."""
         if len(what) != 4:
-            raise GoError(f"wrong number of args for lookup: want 4 got {len(what)}")
+            raise ExecError(f"wrong number of args for lookup: want 4 got {len(what)}")
+        for index, word in enumerate(what):
+            if not isinstance(word, str):
+                raise wrong(word, "string", index)
         kind, name = what[1], what[3]
-        if not isinstance(kind, str) or not isinstance(name, str):
-            raise GoError("the kind and the name of what is looked up are strings")
         found = None if self.lint else self.ask(["lookup", kind, name])
         return {} if found is None else numbered(found)
 

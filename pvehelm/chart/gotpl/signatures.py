@@ -17,7 +17,14 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class ArgumentError(GoError):
-    """An argument of the wrong type: found before the call, so the message does not say "error calling"."""
+    """An argument of the wrong type: found before the call, so the message does not say "error calling".
+
+    ``index`` is its place among the arguments, ``expected`` the Go type that it should have.
+    """
+
+    def __init__(self, message: str, hint: str = "", *, index: int = 0, expected: str = "") -> None:
+        super().__init__(message, hint)
+        self.index, self.expected = index, expected
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +81,7 @@ def _checked(called: Callable[..., Any], signature: Signature) -> Callable[..., 
         for index, value in enumerate(values):
             check = checks[index if index < len(checks) else -1]
             if check is not None and type(value) is not exact[index if index < len(checks) else -1]:
-                given[index] = check(value)
+                given[index] = check(value, index)
         return called(*given)
 
     return checking
@@ -83,7 +90,7 @@ def _checked(called: Callable[..., Any], signature: Signature) -> Callable[..., 
 def _one(called: Callable[..., Any], kind: Any, check: Any) -> Callable[..., Any]:
     @functools.wraps(called)
     def checking(value: Any) -> Any:
-        return called(value if type(value) is kind else check(value))
+        return called(value if type(value) is kind else check(value, 0))
 
     return checking
 
@@ -95,9 +102,9 @@ def _two(called: Callable[..., Any], kinds: list[Any], checks: list[Any]) -> Cal
     @functools.wraps(called)
     def checking(one: Any, other: Any) -> Any:
         if type(one) is not first:
-            one = check_first(one)
+            one = check_first(one, 0)
         if type(other) is not second:
-            other = check_second(other)
+            other = check_second(other, 1)
         return called(one, other)
 
     return checking
@@ -110,77 +117,78 @@ _HINTS = {
 }
 
 
-def _wrong(value: Any, expected: str) -> ArgumentError:
+def wrong(value: Any, expected: str, index: int) -> ArgumentError:
+    """The error for an argument that is no ``expected``."""
     if value is None:
-        return ArgumentError(f"invalid value; expected {expected}")
+        return ArgumentError(f"invalid value; expected {expected}", index=index, expected=expected)
     message = f"wrong type for value; expected {expected}; got {type_of(value)}"
-    return ArgumentError(message, _HINTS.get(expected, ""))
+    return ArgumentError(message, _HINTS.get(expected, ""), index=index, expected=expected)
 
 
-def _string(value: Any) -> str:
+def _string(value: Any, index: int) -> str:
     if isinstance(value, str):
         return value
-    raise _wrong(value, "string")
+    raise wrong(value, "string", index)
 
 
-def _int(value: Any) -> int:
+def _int(value: Any, index: int) -> int:
     if type(value) is int:
         return value
-    raise _wrong(value, "int")
+    raise wrong(value, "int", index)
 
 
-def _uint32(value: Any) -> int:
+def _uint32(value: Any, index: int) -> int:
     if type(value) is int and 0 <= value < 1 << 32:
         return value
-    raise _wrong(value, "uint32")
+    raise wrong(value, "uint32", index)
 
 
-def _bool(value: Any) -> bool:
+def _bool(value: Any, index: int) -> bool:
     if isinstance(value, bool):
         return value
-    raise _wrong(value, "bool")
+    raise wrong(value, "bool", index)
 
 
-def _float(value: Any) -> float:
+def _float(value: Any, index: int) -> float:
     if isinstance(value, float):
         return value
-    raise _wrong(value, "float64")
+    raise wrong(value, "float64", index)
 
 
-def _map(value: Any) -> dict[str, Any]:
+def _map(value: Any, index: int) -> dict[str, Any]:
     if value is None:
         return NilMap()
     if isinstance(value, dict) and type_of(value) == "map[string]interface {}":
         return value
-    raise _wrong(value, "map[string]interface {}")
+    raise wrong(value, "map[string]interface {}", index)
 
 
-def _list(value: Any) -> list[Any]:
+def _list(value: Any, index: int) -> list[Any]:
     if value is None:
         return NilList()
     if isinstance(value, list) and type_of(value) == "[]interface {}":
         return value
-    raise _wrong(value, "[]interface {}")
+    raise wrong(value, "[]interface {}", index)
 
 
-def _strings(value: Any) -> list[str]:
+def _strings(value: Any, index: int) -> list[str]:
     if value is None:
         return []
     if isinstance(value, Strings):
         return value
-    raise _wrong(value, "[]string")
+    raise wrong(value, "[]string", index)
 
 
-def _of_type(name: str) -> Callable[[Any], Any]:
-    def check(value: Any) -> Any:
+def _of_type(name: str) -> Callable[[Any, int], Any]:
+    def check(value: Any, index: int) -> Any:
         if type_of(value) == name:
             return value
-        raise _wrong(value, name)
+        raise wrong(value, name, index)
 
     return check
 
 
-CHECKS: dict[str, Callable[[Any], Any] | None] = {
+CHECKS: dict[str, Callable[[Any, int], Any] | None] = {
     "any": None,
     "string": _string,
     "int": _int,

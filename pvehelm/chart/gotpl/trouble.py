@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import re
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pvehelm.chart.excerpt import excerpt
 from pvehelm.chart.gotpl import hints
-from pvehelm.chart.gotpl.compiler import CompileError, Spot, located
+from pvehelm.chart.gotpl.compiler import CompileError, Spot, last_read, located
 from pvehelm.chart.gotpl.parser import ParseError
 from pvehelm.chart.gotpl.runtime import Failure
 from pvehelm.chart.gotpl.signatures import SIGNATURES, ArgumentError
-from pvehelm.chart.gotpl.syntax import Call, Command, Tree, place, quoted
+from pvehelm.chart.gotpl.syntax import Call, Chain, Command, Constant, Field, Nil, Tree, Variable, place, quoted
 from pvehelm.chart.gotpl.values import GoError
 from pvehelm.chart.objects import Scope
 from pvehelm.errors import Problem
@@ -40,6 +40,11 @@ class Link(NamedTuple):
     def where(self) -> str:
         return f"{'gotpl' if self.file.startswith('gotpl#') else self.file}:{self.line}:{self.column}"
 
+    def at(self, node: Any) -> Link:
+        """The same at a part of its node."""
+        line, column = place(self.text, node.pos)
+        return self._replace(line=line, column=column)
+
 
 class Trouble:
     """Collects problems of one rendering."""
@@ -61,16 +66,18 @@ class Trouble:
         if len(self.problems) >= _MANY:
             return
         links = self.links(error.__traceback__)
+        if links and (named := _named(links[-1].spot.node, error)) is not links[-1].spot.node:
+            links[-1] = links[-1].at(named)
         known = [link for link in links if not link.file.startswith("gotpl#")]
         if not known:
-            self.problems.append(Problem(f"{name}:1:1", message(error)))
+            self.problems.append(Problem(f"{name}:1:1", message(error, Spot(None))))
             return
         inner, outer = known[-1], chain(links)[0]
         if isinstance(error, Failure):
             what = f"execution error at ({outer.where}): {error}"
         else:
             function = links[-1].spot.function
-            what = message(error, function)
+            what = message(error, links[-1].spot)
             what = f"{function}: {what}" if function and isinstance(error, GoError) else what
             if links[-1].file.startswith("gotpl#"):
                 what = f"in a text given to tpl, at <{links[-1].spot.node}>: {what}"
@@ -93,15 +100,14 @@ class Trouble:
         for index, link in enumerate(links):
             last = index == len(links) - 1
             node = link.spot.node
-            if last and isinstance(error, TypeError) and isinstance(node, Command):
-                node = node.args[0]
+            if last and (named := _named(node, error)) is not node:
+                node, link = named, link.at(named)
             parts.append(f"template: {link.where}: executing {quoted(link.template)} at <{node}>: ")
             if link.spot.function and (not last or _in_function(error)):
                 parts.append(f"error calling {link.spot.function}: ")
                 if link.spot.function == "tpl" and not last:
                     parts.append(f"error during tpl function execution for {quoted(links[index + 1].text)}: ")
-        function = links[-1].spot.function if links else ""
-        return "".join(parts) + message(error, function)
+        return "".join(parts) + (message(error, links[-1].spot) if links else str(error))
 
     def links(self, trace: TracebackType | None) -> list[Link]:
         """The nodes on the way to a mistake, outermost first."""
@@ -138,7 +144,40 @@ def _in_function(error: BaseException) -> bool:
     return isinstance(error, GoError) or not type(error).__module__.startswith("pvehelm")
 
 
-def message(error: BaseException, function: str = "") -> str:
+def _named(node: Any, error: BaseException) -> Any:
+    """The node that Go names: of a call with a wrong argument that argument, of too few or many the function."""
+    if isinstance(error, ArgumentError):
+        given = _argument(node, error.index) or (node.args[-1] if isinstance(node, Command) else node)
+        return last_read(given)
+    if isinstance(node, Command) and (isinstance(error, TypeError) or str(error).startswith("wrong number of args")):
+        return node.args[0]
+    return last_read(node.node) if isinstance(node, Chain) else node
+
+
+def _argument(node: Any, index: int) -> Any:
+    """The argument of a call at this place; None where it came through the pipe."""
+    return node.args[index + 1] if isinstance(node, Command) and index + 1 < len(node.args) else None
+
+
+#: What a literal should have been.
+_LITERALS = {"string": "string", "bool": "bool", "int": "integer", "uint32": "unsigned integer", "float64": "float"}
+
+
+def _wrong_argument(error: ArgumentError, node: Any) -> str:
+    """Go tells of a literal what it should be, of a field that holds nil its type."""
+    given = _argument(node, error.index)
+    if isinstance(given, Nil):
+        return f"cannot assign nil to {error.expected}"
+    if isinstance(given, Constant):
+        if error.expected in _LITERALS:
+            return f"expected {_LITERALS[error.expected]}; found {given}"
+        return f"can't handle {given} for arg of type {error.expected}"
+    if str(error).startswith("invalid value") and isinstance(given, (Chain, Field, Variable)) and given.fields:
+        return f"wrong type for value; expected {error.expected}; got interface {{}}"
+    return str(error)
+
+
+def message(error: BaseException, spot: Spot) -> str:
     """What went wrong, in Go's words as far as they are known."""
     if isinstance(error, RecursionError):
         return "exceeded maximum template depth"
@@ -146,22 +185,28 @@ def message(error: BaseException, function: str = "") -> str:
         return "rendering needs more memory than it may have"
     if isinstance(error, UnboundLocalError):
         return "undefined variable"
-    if isinstance(error, TypeError) and "argument" in str(error) and function:
-        return _wrong_number(error, function)
+    if isinstance(error, ArgumentError):
+        return _wrong_argument(error, spot.node)
+    if isinstance(error, TypeError) and "argument" in str(error) and spot.function:
+        return _wrong_number(error, spot.function)
     if isinstance(error, (GoError, CompileError)) or type(error).__module__.startswith("pvehelm"):
         return str(error)
     return f"{type(error).__name__}: {error}"
 
 
+#: How many arguments the engine's own functions take.
+_OWN = {"include": 2, "tpl": 2, "required": 2, "fail": 1}
+
+
 def _wrong_number(error: TypeError, function: str) -> str:
     signature = SIGNATURES.get(function)
-    said, least = f"wrong number of args for {function}", ""
-    if signature is None:
-        return said
-    wanted = len(signature.parameters) - signature.variadic
-    if signature.variadic:
-        least = "at least "
     given = re.search(r"but (\d+) (?:was|were) given", str(error))
     lacking = re.search(r"missing (\d+) required", str(error))
-    got = given[1] if given else str(wanted - int(lacking[1])) if lacking else ""
-    return f"{said}: want {least}{wanted}" + (f" got {got}" if got else "")
+    if signature is None:
+        # These are methods, and Python counts the object as well.
+        wanted, least, counted = _OWN.get(function, 0), "", int(given[1]) - 1 if given else 0
+    else:
+        wanted = len(signature.parameters) - signature.variadic
+        least, counted = "at least " if signature.variadic else "", int(given[1]) if given else 0
+    got = str(counted) if given else str(wanted - int(lacking[1])) if lacking else ""
+    return f"wrong number of args for {function}: want {least}{wanted}" + (f" got {got}" if got else "")

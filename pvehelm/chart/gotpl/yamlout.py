@@ -21,7 +21,7 @@ from pvehelm.chart.gotpl.values import (
     bounded,
     decimal_digits,
     float_text,
-    text,
+    type_of,
 )
 from pvehelm.chart.gotpl.yamltext import key_text, pretty_text, text_scalar
 
@@ -102,12 +102,12 @@ def _scalar(value: Any, indent: int, column: int) -> str:
         return "{}"
     if isinstance(value, list):
         return "[]"
-    raise GoError(f"json: unsupported type: {text(value)}")
+    raise GoError(f"error marshaling into JSON: json: unsupported type: {type_of(value)}")
 
 
 def _float(value: float) -> str:
     if not math.isfinite(value):
-        raise GoError(f"json: unsupported value: {float_text(value)}")
+        raise GoError(f"error marshaling into JSON: json: unsupported value: {float_text(value)}")
     if value.is_integer() and abs(value) < 2e19:
         if abs(value) < 1e15:
             return str(int(value))
