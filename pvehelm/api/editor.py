@@ -110,7 +110,8 @@ def of_field(field: Field) -> Document:
         words.append("never shown by the server; write a secret:// reference")
     if field.references:
         words.append(f"names {' or '.join(field.references)}")
-    return shape | ({"description": "; ".join(words)} if words else {})
+    given_up = {"deprecated": True} if field.facts.get("deprecated") else {}
+    return shape | ({"description": "; ".join(words)} if words else {}) | given_up
 
 
 def of_facts(facts: Facts, known: Mapping[str, Facts] | None = None, references: tuple[str, ...] = ()) -> Document:

@@ -1,8 +1,8 @@
 """Turn a node's ``apidoc.js`` into pvehelm's compact schema data: facts only, never the descriptions.
 
 The source is what every node serves as ``/pve-docs/api-viewer/apidoc.js``: JavaScript whose first array is the
-tree of paths. What is kept of a parameter are its names, types, bounds, enumerations, patterns, formats and
-relations; what is dropped is every sentence. See ``pvehelm.api.schema`` for the data's shape.
+tree of paths. What is kept of a parameter are its names, types, bounds, enumerations, patterns, formats, relations
+and whether it is given up; what is dropped is every sentence. See ``pvehelm.api.schema`` for the data's shape.
 """
 
 from __future__ import annotations
@@ -60,6 +60,11 @@ ANY_RANGE = (0, 255)
 
 # Names whose ``[n]`` is not a family: the server accepts the one name only.
 PLAIN = ("audio0", "efidisk0", "rng0", "smbios1", "tpmstate0")
+
+
+# At the beginning of a sentence; elsewhere it is about a value, or something else.
+_GIVEN_UP = re.compile(r"(?:\A|[.!:]\s*)depre[ca]\w*ted\b", re.IGNORECASE)
+_INSTEAD = re.compile(r"[:,.]?\s*use (?:the )?'([a-z][\w-]*)", re.IGNORECASE)
 
 
 def decode(source: bytes) -> list[dict[str, Any]]:
@@ -180,6 +185,13 @@ def _param(path: str, name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
+def _deprecated(description: str) -> str | bool:
+    """Whether a description says that its parameter is given up: the name of what to use instead, or True."""
+    found = _GIVEN_UP.search(description)
+    instead = _INSTEAD.match(description, found.end()) if found else None
+    return instead[1] if instead else bool(found)
+
+
 def _facts(raw: Mapping[str, Any]) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     for name in FACTS:
@@ -201,6 +213,8 @@ def _facts(raw: Mapping[str, Any]) -> dict[str, Any]:
         kept[name] = value
     if "default" in kept and not _usable_default(kept):
         del kept["default"]
+    if deprecated := _deprecated(str(raw.get("description", ""))):
+        kept["deprecated"] = deprecated
     for name in ("items", "oneOf"):
         if isinstance(raw.get(name), dict):
             kept[name] = _facts(raw[name])

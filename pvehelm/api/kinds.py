@@ -236,6 +236,8 @@ def _row(field: Field) -> dict[str, Any]:
     row = _facts_row(field.name, field.facts)
     row["required"] = field.required
     row["create_only"] = field.create_only
+    if field.facts.get("deprecated"):
+        row["deprecated"] = field.facts["deprecated"]
     row["effect"] = str(field.effect)
     for key in ("write_only", "friendly"):
         if getattr(field, key):

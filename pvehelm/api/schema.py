@@ -12,7 +12,8 @@ The data (``api/data/schema-X.Y.json``, written by ``api.importer``)::
 
 Facts have JSON Schema's names (``type optional enum pattern minimum maximum minLength maxLength items``) and
 Proxmox's own (``format requires default_key alias keyAlias instance-types type-property``); ``index`` is the
-range of a numbered parameter such as ``net[n]``. Parameter names are the wire's, never translated.
+range of a numbered parameter such as ``net[n]``, ``deprecated`` the name of what to use instead, or true. Parameter
+names are the wire's, never translated.
 """
 
 from __future__ import annotations

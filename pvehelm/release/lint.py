@@ -39,24 +39,18 @@ RULES: dict[str, Rule] = {
 #: Storages that every node has of its own, by Proxmox's installer.
 _LOCAL = frozenset({"local", "local-lvm", "local-zfs"})
 
-#: Fields by kind, and what to use instead.
+#: Fields by kind that the schema says nothing of, or names nothing instead of.
 _DEPRECATED: dict[str, dict[str, str]] = {
     "VirtualMachine": {
         "bootdisk": 'boot: "order=scsi0" says what is booted',
         "autostart": "it has no effect; onboot starts a guest with its node",
     },
     "BackupJob": {
-        "maxfiles": "prune-backups: {keep-last: N}",
-        "dow": "schedule: mon..fri 02:30",
-        "starttime": 'schedule: "02:30"',
         "mailto": "notification targets and matchers",
         "mailnotification": "notification targets and matchers",
         "notification-policy": "notification matchers",
         "notification-target": "notification matchers",
     },
-    "Storage": {"maxfiles": "prune-backups: {keep-last: N}"},
-    "Realm": {"secure": "mode: ldaps"},
-    "ClusterOptions": {"migration_unsecure": "migration: {type: insecure}"},
 }
 _VOLUME = re.compile(r"(?:scsi|virtio|sata|ide|mp)\d+|rootfs|efidisk0|tpmstate0")
 _EXPRESSION = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}")
@@ -120,10 +114,13 @@ class _Rules:
             )
         if kind.evidence == "schema":
             yield finding("pve-experimental", resource, ("kind",), f"{kind.name} is known from the schema alone")
-        for field, hint in _DEPRECATED.get(resource.kind, {}).items():
-            if resource.spec.get(field) is not None:
-                yield finding("pve-deprecated", resource, ("spec", field), f"{field} is given up", hint)
         fields = kind.fields()
+        known = _DEPRECATED.get(resource.kind, {})
+        for field in resource.spec:
+            instead = fields[field].facts.get("deprecated") if field in fields else None
+            if (instead or field in known) and resource.spec[field] is not None:
+                hint = known.get(field) or (f"use {instead}" if isinstance(instead, str) else "leave it out")
+                yield finding("pve-deprecated", resource, ("spec", field), f"{field} is given up", hint)
         secret = [leaf for leaf in leaves(wanted.fields) if kind.write_only(leaf)]
         secret += [f"once.{name}" for name in wanted.once if name in fields and fields[name].write_only]
         for leaf in secret:

@@ -104,6 +104,8 @@ def _fields(kind: Mapping[str, Any]) -> list[str]:
         traits = [name.replace("_", "-") for name in ("required", "create_only", "write_only") if row.get(name)]
         if "effect" in row and not row.get("create_only"):
             traits.append(str(row["effect"]))
+        if row.get("deprecated"):
+            traits.append("given up" if row["deprecated"] is True else f"given up for `{row['deprecated']}`")
         type_ = f"map ({row['type']})" if row.get("keys") else str(row["type"])
         cells = (f"`{row['name']}`", type_, ", ".join(traits), _values(row))
         lines.append(f"| {' | '.join(cells)} |")

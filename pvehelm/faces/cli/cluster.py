@@ -67,6 +67,8 @@ def _traits(row: Mapping[str, Any]) -> str:
     words = [name.replace("_", "-") for name in ("required", "create_only", "write_only") if row.get(name)]
     if "effect" in row and not row.get("create_only"):
         words.append(str(row["effect"]))
+    if row.get("deprecated"):
+        words.append("given up" if row["deprecated"] is True else f"given up for {row['deprecated']}")
     return ", ".join(words)
 
 
