@@ -166,7 +166,7 @@ class Item(SchemaKind):
             writes=tuple(leaves(fields)),
             note=f"create {self.name} {wanted.name}",
             creates=True,
-            keep=self._kept(wanted),
+            keep=self.kept(wanted),
         )
         steps = [step]
         for name in sorted(separate):
@@ -305,8 +305,8 @@ class Item(SchemaKind):
                 sent[name] = ",".join(typed)
         return sent
 
-    def _kept(self, wanted: Wanted) -> dict[str, str]:
-        """Where answers of the creation belong; without a reference in the manifest, under the object's own name."""
+    def kept(self, wanted: Wanted) -> dict[str, str]:
+        """See Kind.kept; without a reference in the manifest, under the object's own name."""
         own = f"secret://release/{re.sub(r'[^A-Za-z0-9.-]+', '-', wanted.name).strip('-')}"
         return {answer: str(wanted.once.get(name) or own) for answer, name in self.table.keep.items()}
 

@@ -209,6 +209,10 @@ class Kind:
         """Whether the API has a way to unset a leaf; where it has none, what is no longer desired stays as it is."""
         return True
 
+    def kept(self, wanted: Wanted) -> Mapping[str, str]:
+        """What the server tells once, when the object is made: the answer's name -> where it belongs, as in Step."""
+        return {}
+
     def refine(self, wanted: Wanted, fields: Fields) -> Wanted:
         """``wanted`` in the light of what is there (the live object, or the source it will be cloned from)."""
         return wanted

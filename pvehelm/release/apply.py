@@ -41,6 +41,13 @@ LOG_LINES = 500
 PLACEHOLDER = re.compile(r"\$\{(vmid|node):([^}]+)\}")
 
 
+def _made_before(step: Step, error: PvehelmError) -> bool:
+    """Whether a call that is sent once more fails because it was done, and told something that is told once."""
+    if not isinstance(error, ApiError) or unclear(error):
+        return False
+    return "" in step.keep or bool(step.creates and step.keep and TAKEN.search(str(error)))
+
+
 @dataclass
 class Outcome:
     """How a plan ended: refs by what became of their change."""
@@ -399,9 +406,9 @@ class Applier:
                     await noted
                 return data
             except PvehelmError as error:
-                if asked and "" in step.keep and isinstance(error, ApiError) and not unclear(error) and attempt < 2:
-                    # The lock is taken: by the first try, whose answer with the token was lost.
-                    await self.client.delete(path, {"force": 1})
+                if asked and _made_before(step, error) and attempt < 2:
+                    # By the first try, whose answer with the lock's token or the secret was lost.
+                    await self.client.delete(path, {} if step.creates else {"force": 1})
                     continue
                 if not unclear(error) or isinstance(error, UnseenError) or attempt == 2:
                     raise
@@ -410,6 +417,10 @@ class Applier:
                 data = await self._became(change, step)
                 if data is None and isinstance(error, TaskError):
                     raise
+                if data is not None and step.creates and step.keep:
+                    # What the answer alone told is lost, and so of no use to anybody.
+                    await self.client.delete(path)
+                    data = None
                 params = {name: value for name, value in params.items() if name != "digest"}
         return data
 

@@ -21,6 +21,7 @@ from pvehelm.release.namespaces import missing_pools
 from pvehelm.release.plan import Desired, Observed, Op, Plan, plan
 from pvehelm.release.release import ReleaseKey
 from pvehelm.release.secrets import Secrets, has_secret, texts
+from pvehelm.release.unseen import unseen
 from pvehelm.release.validity import require_no_problems
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class Decision:
     desired: Sequence[Desired]
     observed: Observed
     requests: int = 0
+    # What of it could not be told (``release.unseen``).
+    unseen: tuple[str, ...] = ()
 
 
 async def decide(
@@ -90,7 +93,9 @@ async def decide(
         undo=new is not None,
     )
     made = way.woven(made) if way else made
-    made = replace(made, problems=(*made.problems, *_unresolved(made, kinds, secrets)))
+    hidden = unseen(ctx, key, desire.action if new is None else "", desired, inventory, observed, made.changes)
+    problems = (*made.problems, *_unresolved(made, kinds, secrets), *hidden.problems)
+    made = replace(made, problems=problems, notes=(*made.notes, *hidden.notes))
     made = await with_commits(
         made,
         observed,
@@ -112,7 +117,7 @@ async def decide(
         target = last_deployed(ctx, key)
         kept = {resource.ref for resource in back_to(target).resources} if target else set()
         made = replace(made, refusals=(*made.refusals, *_irreversible(made, observed, kinds, kept)))
-    return Decision(made, inventory, desired, observed, reader.requests)
+    return Decision(made, inventory, desired, observed, reader.requests, hidden.notes)
 
 
 async def look_ahead(ctx: Context, key: ReleaseKey, reader: Reader | None = None) -> Reader:

@@ -140,6 +140,8 @@ class Run:
             self.pin(decision)
         check(made)
         result = Result(made, release, requests=decision.requests, decision=decision, desire=desire)
+        for note in decision.unseen:
+            ctx.emit(Event("note", "", note))
         if release is not None and made.empty and options.reuse_empty and same_input(release.current, desire):
             if made.records:
                 self._record_ownership(made, release.current.number)

@@ -60,7 +60,12 @@ async def _recover(ctx: Context, key: ReleaseKey, lease: Lease, entry: Entry) ->
     owned = Owned.from_json(intent["owned"]) if intent.get("owned") else None
     if intent.get("creates"):
         ours = live is not None and _is_ours(kind, live, owned)
-        if ours and live is not None and owned is not None:
+        if ours and _untold(ctx, key, entry):
+            # Nobody will ever know its secret: made by us a moment ago, it goes, and the next plan makes it anew.
+            await client.delete(str(intent["path"]))
+            ctx.store.outcome(entry.id, lease, ok=False, error="interrupted; its secret was lost on the way")
+            note = "was created, but its secret was lost on the way: it is removed, to be made anew"
+        elif ours and live is not None and owned is not None:
             owned = replace(owned, identifier=dict(live.key))
             ctx.store.outcome(entry.id, lease, ok=True, owned=owned)
             note = "was created; it is recorded now"
@@ -98,6 +103,13 @@ def _seen(kind: Kind, live: Live, owned: Owned, written: Sequence[str]) -> Owned
         return owned
     lost = {leaf for leaf in written if leaf == "started" or (leaf != "node" and blind(kind, leaf))}
     return replace(owned, fields={leaf: value for leaf, value in owned.fields.items() if leaf not in lost})
+
+
+def _untold(ctx: Context, key: ReleaseKey, entry: Entry) -> bool:
+    """Whether the creation's answer held something that is told once, and that never got here."""
+    answers = [ref for name, ref in dict(entry.intent.get("keep") or {}).items() if name and not name.startswith("=")]
+    since = ctx.store.secrets_since(key, entry.started) if answers else set()
+    return any(reference.removeprefix("secret://release/") not in since for reference in answers)
 
 
 def _kind(ctx: Context, intent: Mapping[str, Any]) -> Kind | None:

@@ -167,12 +167,14 @@ class SealedSecrets(Journal):
             raise NotFoundError(f"secret://release/{name}: release {key} keeps no such secret", hint=f"kept: {known}")
         return self.keys.get(purpose=f"read secret://release/{name}").open(bytes(sealed))
 
-    def delete_secret(self, key: ReleaseKey, name: str) -> None:
-        self.db.execute("DELETE FROM secrets WHERE release_id = ? AND name = ?", (self.id_of(key), name))
-
     def secret_names(self, key: ReleaseKey) -> list[str]:
         sql = "SELECT name FROM secrets WHERE release_id = ? ORDER BY name"
         return [row["name"] for row in self.db.rows(sql, (self.id_of(key),))]
+
+    def secrets_since(self, key: ReleaseKey, when: float) -> set[str]:
+        """The names of the secrets that were kept since a time (unix seconds, by the store's clock)."""
+        sql = "SELECT name FROM secrets WHERE release_id = ? AND updated >= ?"
+        return {row["name"] for row in self.db.rows(sql, (self.id_of(key), when))}
 
     def hmac(self, text: str, *, create: bool = True) -> str:
         """A keyed fingerprint of a secret, to see changes by; without ``create`` a missing key is a StoreError."""

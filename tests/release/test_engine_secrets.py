@@ -240,6 +240,97 @@ def test_a_token_is_kept_and_shown_to_nobody(lab: Lab, outputs: list[str]) -> No
     assert lab.run("list", "-q").out == ""
 
 
+CI = """
+kind: User
+metadata: { name: joe@pve }
+---
+kind: Token
+metadata: { name: 'joe@pve!ci' }
+spec: { comment: CI, secret: 'secret://release/joe-ci' }
+"""
+ALL = ("--allow-privileged", "all")
+
+
+def accepted(lab: Lab) -> str:
+    """The secret that the release keeps of its token, which the server takes."""
+    with lab.store() as store:
+        secret = store.get_secret(lab.key("web"), "joe-ci")
+    assert lab.api.as_token("joe@pve!ci", secret).get("/version").status == 200
+    return secret
+
+
+@pytest.mark.parametrize("drop", ["before", "after"])
+def test_a_token_whose_secret_was_lost_on_the_way_is_made_anew(lab: Lab, drop: str) -> None:
+    chart = lab.chart(CI)
+    lab.fault("POST /access/users/*/token/*", drop=drop, times=1)
+    lab.run("install", "web", chart, *ALL)
+    assert not lab.has_faults()
+    accepted(lab)
+    lab.settled("web", *ALL, chart=chart)
+    lab.sound("web")
+
+
+def test_a_token_whose_secret_died_with_the_process_is_made_anew(lab: Lab) -> None:
+    chart = lab.chart(CI)
+    assert lab.killed("put_secret", "before", 1, "install", "web", chart, *ALL)
+    lab.run("recover", "web", "--yes", *ALL, code=None)
+    lab.run("upgrade", "web", chart, "-i", *ALL)
+    accepted(lab)
+    lab.settled("web", *ALL, chart=chart)
+    # Made anew, it is the new secret that counts: the one that is kept is of the token before.
+    lab.run("upgrade", "web", chart, "--replace", "Token/joe@pve!ci", "--yes", *ALL)
+    assert lab.killed(
+        "put_secret", "before", 1, "upgrade", "web", chart, "--replace", "Token/joe@pve!ci", "--yes", *ALL
+    )
+    lab.run("upgrade", "web", chart, *ALL)
+    accepted(lab)
+
+
+def test_a_token_whose_secret_is_kept_already_stays(lab: Lab) -> None:
+    chart = lab.chart(CI)
+    assert lab.killed("put_secret", "after", 1, "install", "web", chart, *ALL)
+    with lab.store() as store:
+        kept = store.get_secret(lab.key("web"), "joe-ci")
+    lab.run("upgrade", "web", chart, "-i", *ALL)
+    assert accepted(lab) == kept
+
+
+def test_a_token_whose_secret_is_not_here_is_told(lab: Lab) -> None:
+    chart = lab.chart(CI)
+    lab.run("install", "web", chart, *ALL)
+    with lab.store() as store:
+        store.db.execute("DELETE FROM secrets")
+    plan = lab.run("plan", "upgrade", "web", chart, *ALL).out
+    assert "Token/joe@pve!ci: its secret was told once, and not here: --replace Token/joe@pve!ci makes it anew" in plan
+    lab.run("upgrade", "web", chart, "--replace", "Token/joe@pve!ci", "--yes", *ALL)
+    accepted(lab)
+    assert "its secret" not in lab.run("plan", "upgrade", "web", chart, *ALL).out
+
+
+def test_a_reference_that_means_nothing_here(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = lab.folder / "people.yaml"
+    text = "kind: User\nmetadata: { name: amy@pve }\nspec: { comment: a, password: 'secret://env/AMY' }\n"
+    file.write_text(text)
+    monkeypatch.setenv("AMY", "a first password")
+    lab.run("apply", "-f", str(file), *ALL)
+    monkeypatch.delenv("AMY")
+    # The one that was applied may be what it was: that is no drift, and is said.
+    for command in (("diff", "people"), ("apply", "-f", str(file), *ALL)):
+        assert "User/amy@pve: password can't be compared, and stays as it is" in lab.run(*command).text
+    file.write_text(text.replace("comment: a", "comment: b"))
+    lab.run("apply", "-f", str(file), *ALL)
+    # Another one was asked for, and would not be done.
+    file.write_text(text.replace("AMY", "BOB"))
+    revisions = len(lab.history("people"))
+    refused = lab.run("apply", "-f", str(file), *ALL, code=1)
+    assert "User/amy@pve: password" in refused.err
+    assert "BOB" in refused.err
+    assert len(lab.history("people")) == revisions
+    monkeypatch.setenv("BOB", "another password")
+    lab.run("apply", "-f", str(file), *ALL)
+    assert lab.api.login("amy@pve", "another password")
+
+
 @pytest.mark.parametrize("source", ["template: debian-12-template", "memory: 512"])
 def test_a_secret_within_a_property_string(lab: Lab, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
     monkeypatch.setenv("BRIDGE", "vmbr0")
