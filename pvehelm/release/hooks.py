@@ -194,7 +194,7 @@ class Weaver:
         if wanted:
             after.insert(0, waiting(self.key.name, wanted))
         if verb == "delete" and any(not self.kinds.get(one.kind).hook_only for one in hooks):
-            after.append(removal(self.key.name, await self._left()))
+            after.append(removal(self.key.name, await self._left(hooks)))
         changes = list(made.changes)
         if before:
             changes = [replace(c, needs=(*c.needs, before[-1].ref)) for c in changes]
@@ -262,9 +262,10 @@ class Weaver:
             return ()
         return tuple(kind.losses(live)) or (("the guest",) if owned.kind in GUEST_KINDS else ())
 
-    async def _left(self) -> tuple[str, ...]:
-        """What goes with everything that hooks have made and left."""
-        made = [owned for owned in self.inventory if owned.metadata.get(MADE_BY)]
+    async def _left(self, hooks: Sequence[Resource]) -> tuple[str, ...]:
+        """What goes with everything that these hooks have made and left."""
+        refs = {hook.ref for hook in hooks}
+        made = [owned for owned in self.inventory if owned.metadata.get(MADE_BY) and owned.ref in refs]
         return tuple([f"{owned.ref}: {loss}" for owned in made for loss in await self._lost(owned)])
 
 

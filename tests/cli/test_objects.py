@@ -147,9 +147,14 @@ def test_guest_verbs_take_the_lease_of_their_release(lab: Lab) -> None:
                 assert "upgrade" in lab.run(*words, code=4).err
             lab.run("start", "loose")
         with store.hold(f"guest:{lab.state.cluster_id}/300", purpose="stop"):
-            assert "stop" in lab.run("stop", "loose", code=4).err
+            held = lab.run("stop", "loose", code=4).err
+            assert "guest 300 is being worked on" in held
+            assert "pvehelm unlock guest/300" in held
             lab.run("stop", "web")
         lab.run("stop", "loose")
+        store.acquire(f"guest:{lab.state.cluster_id}/300", purpose="stop")
+        assert "guest/300 unlocked" in lab.run("unlock", "guest/300").out
+        lab.run("start", "loose")
 
 
 def test_waiting_sees_what_happens(lab: Lab) -> None:

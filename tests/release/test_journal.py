@@ -52,6 +52,32 @@ def test_intent_then_outcome(store: Store, lease: Lease) -> None:
     assert store.reserved("c1") == set()
 
 
+def test_an_object_by_itself(store: Store, lease: Lease) -> None:
+    """Its journal is found under the lease it was written with, and goes when nothing is open or owned any more."""
+    alone = ReleaseKey("c1", "", "guest/101")
+    assert (alone.scope, str(alone)) == ("guest:c1/101", "guest/101")
+    assert store.reserve("c1", 101, alone, REF)
+    entry = store.begin(alone, lease, 0, 1, REF, "create", {})
+    assert [found.id for found in store.open_entries(WEB)] == [entry]
+    assert store.by_themselves("c1") == [alone]
+    assert store.by_themselves("c2") == []
+    assert [release.key for release in store.list("c1")] == [WEB]
+    store.tidy(alone, lease=lease)
+    assert store.by_themselves("c1") == [alone], "it is open"
+    store.outcome(entry, lease, ok=True, owned=guest(101))
+    store.tidy(alone, lease=lease)
+    assert store.reserved("c1") == {101}
+    store.forget(alone, REF, lease=lease)
+    store.tidy(alone, lease=lease)
+    assert store.by_themselves("c1") == []
+    assert store.reserved("c1") == set()
+    store.tidy(WEB, lease=lease)
+    assert [release.key for release in store.list("c1")] == [WEB], "a release stays"
+    store.unlock(WEB.scope)
+    with pytest.raises(FencedError):
+        store.tidy(alone, lease=lease)
+
+
 def test_fenced_writers_write_nothing(store: Store, lease: Lease) -> None:
     entry = store.begin(WEB, lease, 1, 1, REF, "create", {})
     store.unlock(WEB.scope)
