@@ -261,16 +261,16 @@ def test_a_foreign_task_is_not_taken_for_ours(lab: Lab) -> None:
     assert lab.guests()["300"]["status"] == "running"
 
 
-def test_the_next_command_of_the_release_finishes_it(lab: Lab) -> None:
-    Path("web.yaml").write_text(
-        "kind: VirtualMachine\nmetadata: { name: web }\nspec: { node: pve-node1, memory: 512 }\n"
-    )
-    lab.run("apply", "-f", "web.yaml")
+def test_the_next_command_of_the_release_finishes_it(lab: Lab, tmp_path: Path) -> None:
+    file = tmp_path / "web.yaml"
+    machine = "kind: VirtualMachine\nmetadata: { name: web }\nspec: { node: pve-node1, memory: %d }\n"
+    file.write_text(machine % 512)
+    lab.run("apply", "-f", str(file))
     assert lab.killed("outcome", "before", 1, "stop", "web")
     with lab.store() as store:
         assert len(store.open_entries(lab.key("web"))) == 1
-    Path("web.yaml").write_text(Path("web.yaml").read_text().replace("512", "1024"))
-    assert "was told to stop, which is done" in lab.run("apply", "-f", "web.yaml").err
+    file.write_text(machine % 1024)
+    assert "was told to stop, which is done" in lab.run("apply", "-f", str(file)).err
     with lab.store() as store:
         assert store.open_entries(lab.key("web")) == []
     assert "VirtualMachine/web: done: stop" in lab.run("recover").out
