@@ -241,7 +241,8 @@ def _patient() -> None:
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     elif type(sys.stderr) is TextIOWrapper:
-        sys.stderr = Unheard(sys.stderr.buffer, sys.stderr.encoding, sys.stderr.errors, line_buffering=True)
+        told = Unheard(sys.stderr.buffer, sys.stderr.encoding, sys.stderr.errors, line_buffering=True)
+        told.before, sys.stderr = sys.stderr, told
 
 
 def _closed() -> None:
@@ -252,7 +253,10 @@ def _closed() -> None:
 
 class Unheard(TextIOWrapper):
     """stderr that swallows what it can't print (a closed pipe, a full disk): nothing that is being done may stop
-    for want of a listener."""
+    for want of a listener. Kept with it is the stream ``before``: once that is forgotten, it closes what both write to.
+    """
+
+    before: TextIOWrapper | None = None
 
     def write(self, text: str, /) -> int:
         try:
