@@ -374,8 +374,12 @@ def documented(chart: Chart) -> str:
 
 
 @action("local")
-def show(chart: Chart, what: str = "all") -> str:
-    """Show a chart's definition, values or README."""
+def show(chart: Chart, what: str = "all", *, jsonpath: str = "") -> str:
+    """Show a chart's definition, values or README; ``jsonpath`` picks from the values."""
+    if jsonpath:
+        from pvehelm.chart.jsonpath import Template
+
+        return Template(jsonpath).text(chart.values)
     texts = {name: chart.raw.get(name, b"").decode("utf-8-sig", "replace") for name in ("Chart.yaml", "README.md")}
     parts = {"chart": texts["Chart.yaml"], "values": chart.values_text, "readme": texts["README.md"]}
     if what != "all":

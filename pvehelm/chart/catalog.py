@@ -199,7 +199,8 @@ class Catalog:
         return _entry(found[0])
 
     def search(self, word: str = "", *, regexp: bool = False) -> list[str]:
-        """The names of charts with ``word`` in their name, description or keywords (of the newest version)."""
+        """The names of charts with every word of ``word`` in their name, description or keywords (of the newest
+        version): first the chart of that name, then names that hold it, then the others."""
         label = f"{self.repository.name}/"
         if regexp:
             try:
@@ -208,9 +209,14 @@ class Catalog:
                 raise InvalidError(f"{word!r} is no regular expression: {error}") from None
             rows = self.rows("select name, words from chart order by name")
             return [name for name, words in rows if pattern.search(f"{label}{words}")]
-        text = word.lower()
-        rows = self.rows("select name from chart where instr(? || words, ?) order by name", [label.lower(), text])
-        return [row[0] for row in rows]
+        text = word.lower().removeprefix(label.lower())
+        parts = word.lower().split()[:20] or [""]
+        found = " and ".join(["instr(? || words, ?)"] * len(parts))
+        query = (
+            f"select name from chart where {found} order by lower(name) = ? desc, instr(lower(name), ?) > 0 desc, name"
+        )
+        said = [value for part in parts for value in (label.lower(), part)]
+        return [row[0] for row in self.rows(query, [*said, text, text])]
 
     def offers(
         self, names: Iterable[str], version: str = "", *, devel: bool = False, every: bool = False
@@ -224,7 +230,7 @@ class Catalog:
         if not (every or version):
             first = f"select rank from version v where v.name = wanted.value {stable} order by rank limit 1"
             stable = f"and v.rank = ({first})"
-        query = f"select {columns} from {tables} {stable} order by v.name, v.rank"
+        query = f"select {columns} from {tables} {stable} order by wanted.key, v.rank"
         listed = self.rows(query, [json.dumps(list(names))])
         if version:
             listed = list(_within(listed, version, devel, every))

@@ -282,9 +282,20 @@ def test_versions_are_chosen(web: Web) -> None:
     assert listed.search("sql") == ["db"]
     assert listed.search() == ["db", "web"]
     assert listed.search("lab/w") == ["web"]
+    assert listed.search("things SQL") == ["db"]
+    assert listed.search("things web") == []
     assert listed.search("^lab/d", regexp=True) == ["db"]
     with pytest.raises(InvalidError):
         listed.search("(", regexp=True)
+
+
+def test_names_come_before_descriptions(web: Web) -> None:
+    told = {"a": "description: beside web\n", "my-web": "", "web": "", "z": "description: not a web\n"}
+    web.put(*(packed(name, extra=extra) for name, extra in told.items()))
+    book = _added(web)
+    listed = catalog.Catalog(book.find("lab"))
+    assert listed.search("web") == ["web", "my-web", "a", "z"]
+    assert [row[0] for row in listed.offers(listed.search("web"))] == ["web", "my-web", "a", "z"]
 
 
 def test_an_index_that_did_not_change_is_not_sent_again(web: Web) -> None:

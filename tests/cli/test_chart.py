@@ -53,6 +53,35 @@ def test_reports(lab: Lab) -> None:
     assert "there are no tests" in lab.run("chart", "test", str(place), "--suite", "x").out
 
 
+def test_files_of_a_test_alone(lab: Lab) -> None:
+    """A named template, of a library as well, is tried by a template that the chart does not have."""
+    place = chart(
+        lab,
+        """
+        files: { text.txt: from a file }
+        tests:
+          - it: is tried
+            files:
+              templates/probe.yaml: |
+                kind: Pool
+                metadata: { name: probe }
+                spec: { comment: {{ Files.Get("text.txt") }} }
+            document: Pool/probe
+            asserts: [{ equal: { path: spec.comment, value: from a file } }]
+          - { it: is not there elsewhere, asserts: [{ hasDocuments: { count: 1 } }] }
+        """,
+    )
+    assert lab.run("chart", "test", str(place)).out.endswith("2 passed, 0 failed\n")
+    (place / "Chart.yaml").write_text((place / "Chart.yaml").read_text() + "type: library\n")
+    assert "pass  app_test.yaml: is tried" in lab.run("chart", "test", str(place), code=1).out
+
+
+def test_show_values_picks(lab: Lab) -> None:
+    place = lab.chart(POOL, values="text: a\nlist: [{ n: 1 }, { n: 2 }]\n", name="app")
+    assert lab.run("show", "values", place, "--jsonpath", "{.list[*].n}").out == "1 2\n"
+    assert "is not closed" in lab.run("show", "values", place, "--jsonpath", "{.", code=64).err
+
+
 def test_snapshots(lab: Lab) -> None:
     place = chart(lab, "suite: s\ntests: [{ it: looks, asserts: [{ matchSnapshot: { path: spec } }] }]\n")
     assert "--update makes it" in lab.run("chart", "test", str(place), code=1).out

@@ -289,7 +289,19 @@ def _show(what: str, help_: str) -> None:
 for _what, _help in (
     ("all", "Definition, values and README."),
     ("chart", "The definition, Chart.yaml."),
-    ("values", "The default values."),
     ("readme", "The README."),
 ):
     _show(_what, _help)
+
+
+@app.command("values", help="The default values.")
+@command(*SOURCE)
+def show_values(
+    session: Session,
+    path: o.ChartPath,
+    jsonpath: Annotated[
+        str, typer.Option("--jsonpath", metavar="TEMPLATE", help="Only what this picks: '{.web.memory}'.")
+    ] = "",
+) -> None:
+    text = actions.show(o.load_chart(path, session), "values", jsonpath=jsonpath)
+    sys.stdout.write(text if not jsonpath or text.endswith("\n") else text + "\n")
