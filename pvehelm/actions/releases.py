@@ -159,6 +159,7 @@ def _stands(ctx: Context, key: ReleaseKey, release: Release) -> bool:
 async def upgrade(ctx: Context, request: Request, options: Options | None = None) -> Result:
     """Upgrade a release to a chart and values: its new defaults, the recorded values, and the flags."""
     from pvehelm.chart.values import from_flags
+    from pvehelm.release.decide import look_ahead
     from pvehelm.release.desire import Options, last_deployed
     from pvehelm.release.pipeline import run
 
@@ -180,10 +181,11 @@ async def upgrade(ctx: Context, request: Request, options: Options | None = None
         )
     recorded = {} if request.reset_values else _recorded(before, last_deployed(ctx, key) or before.current)
     labels = {**before.current.labels, **request.labels}
+    ahead = await look_ahead(ctx, key) if options is not None and options.dry_run else None
     desire = await desired(
         ctx, request, "upgrade", recorded=recorded, revision=before.current.number + 1, labels=labels
     )
-    result = await run(ctx, key, desire, options or Options())
+    result = await run(ctx, key, desire, options or Options(), ahead=ahead)
     history = _from_history(recorded, from_flags(request.flags))
     if history:
         note = f"values from the history: {', '.join(history)} (--reset-values drops them)"
@@ -316,9 +318,13 @@ async def recover(ctx: Context, name: str, options: Options | None = None) -> Re
 @action("write")
 def unlock(ctx: Context, name: str) -> bool:
     """Take the lease of a release, or of an object by itself (``guest/101``), from whoever holds it; True when somebody
-    did."""
+    did. Raises NotFoundError for a release that nobody knows."""
     key = ReleaseKey(ctx.cluster, "", name) if "/" in name else ctx.key(name)
-    return ctx.store.unlock(key.scope) is not None
+    held = ctx.store.unlock(key.scope) is not None
+    if not held and "/" not in name:
+        # The first install of a release has a lease before there is anything to find.
+        ctx.store.get(key, bodies=False)
+    return held
 
 
 # -- diff ------------------------------------------------------------------------------------------------------
