@@ -85,6 +85,7 @@ class Applier:
         per_node: int = 6,
         per_source: int = 3,
         perform: Callable[[Change, Applier], Awaitable[None]] | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         self.plan = plan
         # Does what is no change of an object (Op.run).
@@ -104,7 +105,8 @@ class Applier:
         self.keys: dict[str, Mapping[str, Any]] = {ref: owned.identifier for ref, owned in inventory.entries.items()}
         self.owned: dict[str, Owned] = dict(inventory.entries)
         self._slots = Slots({"all": parallel, "node": per_node, "source": per_source})
-        self._ledger = Ledger(store)
+        # Plans that run side by side may share one.
+        self._ledger = ledger or Ledger(store)
         self._allocating = asyncio.Lock()
         self._next_vmid = 0
         self._sequence = 0

@@ -25,6 +25,7 @@ from pvehelm.release.event import Emit, Event
 from pvehelm.release.inventory import Owned
 from pvehelm.release.journal import Entry
 from pvehelm.release.lease import Lease
+from pvehelm.release.ledger import Ledger
 from pvehelm.release.live import Reader
 from pvehelm.release.objects import PLACES, Object
 from pvehelm.release.recover import recover_entries
@@ -126,7 +127,7 @@ async def carry_out(
     """
     report = report if report is not None else Report()
     await ctx.connect()
-    slots = asyncio.Semaphore(PARALLEL)
+    slots, ledger = asyncio.Semaphore(PARALLEL), Ledger(ctx.store)
     # The lease of a release serves all of its objects.
     shared = {scope for one in subjects for scope in one.scopes if scope.startswith("release:")}
 
@@ -143,7 +144,7 @@ async def carry_out(
                         before = await settle(ctx, key, lease, mine)
                         report.made |= {owned.ref: owned for owned in before.made}
                         report.settled |= {one.ref} if before.steps else set()
-                    await _do(ctx, verb, one, await _asked(ctx, one, job_of), lease, report)
+                    await _do(ctx, verb, one, await _asked(ctx, one, job_of), lease, report, ledger)
             except PvehelmError as error:
                 report.failed[one.ref] = error
 
@@ -177,26 +178,37 @@ async def _asked(ctx: Context, one: Subject, job_of: Callable[[Subject], Awaitab
         raise
 
 
-async def _do(ctx: Context, verb: str, one: Subject, job: Job, lease: Lease, report: Report) -> None:
+async def _do(ctx: Context, verb: str, one: Subject, job: Job, lease: Lease, report: Report, ledger: Ledger) -> None:
     """One job, under its lease, by the executor of plans."""
     if job.changes:
         try:
-            await _apply(ctx, verb, one.key, lease, job.changes, job.secrets)
+            await _apply(ctx, verb, one.key, lease, job.changes, secrets=job.secrets, stop=ctx.stop, ledger=ledger)
             report.made |= {owned.ref: owned for owned in await _let_go(ctx, one.key, lease)}
-        finally:
-            tasks = [entry.upid for entry in ctx.store.entries(one.key, REVISION) if entry.upid]
-            if tasks:
-                report.tasks[one.ref] = tasks
+        except BaseException:
             ctx.store.tidy(one.key, lease=lease)
+            raise
+        tasks = [entry.upid for entry in ctx.store.entries(one.key, REVISION) if entry.upid]
+        if tasks:
+            report.tasks[one.ref] = tasks
+        await ledger.write(lambda: ctx.store.tidy(one.key, lease=lease))
     if job.after is not None:
         await job.after()
     report.done[one.ref] = job.done
 
 
 async def _apply(
-    ctx: Context, verb: str, key: ReleaseKey, lease: Lease, changes: Sequence[Change], secrets: Secrets | None = None
+    ctx: Context,
+    verb: str,
+    key: ReleaseKey,
+    lease: Lease,
+    changes: Sequence[Change],
+    *,
+    secrets: Secrets | None = None,
+    stop: asyncio.Event | None = None,
+    ledger: Ledger | None = None,
 ) -> None:
-    """Carry changes out. Raises the error of the first that failed, StoppedError for what was not begun."""
+    """Carry changes out, until ``stop`` is set. Raises the error of the first that failed, StoppedError for what was
+    not begun."""
     applier = Applier(
         Plan(verb, "", "", tuple(changes)),
         key=key,
@@ -209,7 +221,8 @@ async def _apply(
         secrets=secrets or ctx.secrets(key),
         emit=_emitter(ctx, verb),
         keep_secret=lambda name, text: ctx.store.put_secret(key, name, text),
-        stop=ctx.stop,
+        stop=stop,
+        ledger=ledger,
     )
     outcome = await applier.run()
     for error in outcome.failed.values():
@@ -241,6 +254,7 @@ async def _let_go(ctx: Context, key: ReleaseKey, lease: Lease) -> list[Owned]:
         live = await kind.read(owned.identifier, Reader(await ctx.connect()))
         steps = kind.mark(live, "", owned.ref) if live is not None else []
         forgotten = Change(owned.ref, owned.kind, Op.forget, "its own", steps=tuple(steps), key=owned.identifier)
+        # It ends what was begun: being told to stop does not stop it.
         await _apply(ctx, "", key, lease, [forgotten])
     return made
 
