@@ -146,10 +146,13 @@ class GuestCalls(GuestKind):
             if any("media=cdrom" in str(value) for value in fresh):
                 # The server puts new CD drives into the boot order, unless the call brings the order along.
                 sets["boot"] = self._compose("boot", wanted.fields["boot"], {})
-        if drops and str(sets.get("boot", "")).startswith("order="):
-            # An order that was found may name a drive that goes with this very call.
+        if str(sets.get("boot", "")).startswith("order="):
+            # An order that was found may name a drive that has gone since, or goes with this very call.
+            gone = set(drops)
             devices = str(sets["boot"]).removeprefix("order=").split(";")
-            sets["boot"] = "order=" + ";".join(device for device in devices if device not in drops)
+            if not (wanted and "boot" in wanted.fields):
+                gone |= set(devices) - live.fields.keys() - sets.keys()
+            sets["boot"] = "order=" + ";".join(device for device in devices if device not in gone)
         if live.fields.get("protection") and (lift := self._lift(sets, drops, changes, wanted)):
             # The server looks at the protection as it is, not as the same call leaves it.
             if "protection" in changes:

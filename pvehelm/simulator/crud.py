@@ -62,7 +62,8 @@ def index(schema: Schema, operation: Operation) -> list[dict[str, str]] | None:
         return None
     key = re.sub(r"[{}]", "", str(links[0]))
     children = _children(schema, operation.path)
-    if key not in ("subdir", "name", "id", "method", "cmd", "key") or not children:
+    known = ("subdir", "name", "id", "method", "cmd", "key", "type")
+    if key not in known or not children:
         return None
     return [{key: child} for child in children]
 

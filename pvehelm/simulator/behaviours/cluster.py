@@ -61,8 +61,6 @@ def get_options(call: Call) -> Any:
 @handler("PUT", "/cluster/options")
 def set_options(call: Call) -> None:
     stored = options(call)
-    for name in call.list("delete"):
-        stored.pop(name, None)
     for name in call.args:
         if name == "delete":
             continue
@@ -73,6 +71,12 @@ def set_options(call: Call) -> None:
             stored.pop(name, None)
         else:
             stored[name] = value
+    for name in call.list("delete"):
+        stored.pop(name, None)
+    if "migration" not in stored and "migration_unsecure" in stored:
+        # The old way of saying it.
+        insecure = stored.pop("migration_unsecure") != "0"
+        stored["migration"] = f"type={'insecure' if insecure else 'secure'}"
     bounds = parsed(call, "next-id", stored["next-id"]) if stored.get("next-id") else {}
     lower, upper = int(bounds.get("lower", 100)), int(bounds.get("upper", 1000000))
     if lower > upper:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+from pvehelm.api.formats import facts
 from pvehelm.simulator.core import CPU_MODELS, MODIFIED, Call, handler
 from pvehelm.simulator.crud import typed
 
@@ -26,8 +28,13 @@ def _model(call: Call) -> dict[str, Any]:
 
 
 def _model_options(call: Call) -> dict[str, Any]:
+    """What was sent; a flag that is off is not written down."""
     skip = ("cputype", "delete", "digest")
     return {name: typed(call.operation, name, value) for name, value in call.args.items() if name not in skip}
+
+
+def _written(document: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in document.items() if name != "hidden" or value}
 
 
 @handler("GET", "/cluster/qemu/custom-cpu-models")
@@ -37,6 +44,29 @@ def models(call: Call) -> Any:
         for name, document in call.state.collection(CPU_MODELS).items()
         if call.may(f"/mapping/cpu/custom-{name}", "Mapping.Audit", "Mapping.Use", "Mapping.Modify")
     ]
+
+
+# Whose the models of a name are, as far as they are somebody's.
+_VENDORS = {
+    "AuthenticAMD": r"EPYC|Opteron|athlon|phenom",
+    "default": r"host|max|kvm\d|qemu\d|x86-64-v\d",
+}
+
+
+def vendor(model: str) -> str:
+    return next((name for name, pattern in _VENDORS.items() if re.match(pattern, model)), "GenuineIntel")
+
+
+@handler("GET", "/nodes/{node}/capabilities/qemu/cpu")
+def usable_models(call: Call) -> Any:
+    """Every model that a guest may have: those of the processor emulator, and the cluster's own."""
+    own = {
+        f"custom-{name}": vendor(document.get("reported-model", "kvm64"))
+        for name, document in call.state.collection(CPU_MODELS).items()
+        if call.may(f"/mapping/cpu/custom-{name}", "Mapping.Audit", "Mapping.Use", "Mapping.Modify")
+    }
+    known = {name: vendor(name) for name in sorted(facts.words("cpu_models"))}
+    return [{"name": name, "vendor": whose, "custom": int(name in own)} for name, whose in {**known, **own}.items()]
 
 
 @handler("GET", _MODEL)
@@ -49,7 +79,7 @@ def create_model(call: Call) -> None:
     found = call.state.collection(CPU_MODELS)
     if _model_name(call) in found:
         call.fail(f"custom CPU model '{_model_name(call)}' already exists")
-    found[_model_name(call)] = _model_options(call)
+    found[_model_name(call)] = _written(_model_options(call))
 
 
 @handler("PUT", _MODEL)
@@ -57,8 +87,10 @@ def update_model(call: Call) -> None:
     document = _model(call)
     call.check_digest(_models_digest(call), MODIFIED)
     for name in call.list("delete"):
+        if call.operation.param(name) is None or name in ("cputype", "delete", "digest"):
+            call.fail(f"no such option '{name}'")
         document.pop(name, None)
-    call.state.collection(CPU_MODELS)[_model_name(call)] = {**document, **_model_options(call)}
+    call.state.collection(CPU_MODELS)[_model_name(call)] = _written({**document, **_model_options(call)})
 
 
 @handler("DELETE", _MODEL)

@@ -48,7 +48,9 @@ def listed(call: Call) -> Any:
     kind = _kind(call)
     found = [row for row in _section(call).listed(call) if call.may(f"/mapping/{kind}/{row['id']}", *_VIEW)]
     if call.has("check-node"):
-        found = [{**row, "checks": []} for row in found]
+        if call.str("check-node") not in call.state.collection("nodes"):
+            call.fail(f"hostname lookup '{call.str('check-node')}' failed - no such node")
+        found = [{**row, "errors" if kind == "usb" else "checks": []} for row in found]
     return found
 
 

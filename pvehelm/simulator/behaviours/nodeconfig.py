@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pvehelm.simulator.core import Call, handler
+from pvehelm.simulator.core import Call, handler, split
 from pvehelm.simulator.tasks import TaskLog
 
 _CONFIG = "/nodes/{node}/config"
@@ -32,7 +32,7 @@ def get_config(call: Call) -> Any:
     description = config.get("description", "")
     shown = {**config, "description": description.rstrip("\n") + "\n" if description else ""}
     if call.has("property"):
-        shown = {name: value for name, value in shown.items() if name == call.str("property")}
+        return {name: value for name, value in shown.items() if name == call.str("property")}
     return {**shown, "digest": call.digest(config)}
 
 
@@ -64,14 +64,18 @@ def _shown(iface: dict[str, Any], priority: int) -> dict[str, Any]:
     return {**shown, "families": families or ["inet"]}
 
 
+# Whether the machine has such a device by itself.
+_EXISTS = {"eth": 1, "alias": 0, "vlan": None}
+
+
 def _rows(node: dict[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for position, (name, iface) in enumerate(_pending(node).items()):
         row = {"iface": name, **_shown(iface, iface.get("priority", position + 3))}
         if name in node["network"]:
             row["active"] = 1
-        if iface["type"] == "eth":
-            row["exists"] = 1
+        if iface["type"] in _EXISTS:
+            row["exists"] = _EXISTS[iface["type"]]
         rows.append(row)
     return rows
 
@@ -117,7 +121,7 @@ def interfaces(call: Call) -> Any:
 def get_interface(call: Call) -> Any:
     for row in _rows(_node(call)):
         if row["iface"] == call.str("iface"):
-            return {name: value for name, value in row.items() if name not in ("iface", "active", "exists")}
+            return {name: value for name, value in row.items() if name != "iface"}
     return call.bad(iface="interface does not exist")
 
 
@@ -134,7 +138,38 @@ def _sent(call: Call) -> dict[str, Any]:
     if found["type"] == "bridge":
         found.setdefault("bridge_ports", "")
         found |= {"bridge_stp": "off", "bridge_fd": "0"}
+    if found["type"] == "bond":
+        found = {"slaves": "", "bond_miimon": "100", "bond_mode": "balance-rr", **found}
+    if found["type"] == "vlan":
+        raw, _, tag = call.str("iface").rpartition(".")
+        if raw:
+            found |= {"vlan-raw-device": raw, "vlan-id": tag}
+        elif match := re.fullmatch(r"vlan(\d+)", call.str("iface")):
+            found.setdefault("vlan-id", match[1])
     return found
+
+
+def _check_ports(call: Call, interfaces: Mapping[str, Mapping[str, Any]], found: Mapping[str, Any]) -> None:
+    """Ports and slaves belong to one interface; a VLAN needs a device below it."""
+    kinds = ("bridge_ports", "ovs_ports", "slaves", "ovs_bonds")
+    wanted = {port: kind for kind in kinds for port in split(str(found.get(kind) or ""))}
+    first = next(iter(wanted.values()), "")
+    for other, iface in interfaces.items():
+        taken = [port for kind in kinds for port in split(str(iface.get(kind) or ""))]
+        for port in wanted:
+            if other != call.str("iface") and port in taken:
+                call.fail(
+                    "Parameter verification failed.", 400, {first: f"{port} is already used on interface '{other}'."}
+                )
+    if found["type"] == "vlan" and not found.get("vlan-raw-device"):
+        call.fail("missing vlan-raw-device option")
+    lacks = _node(call).get("lacks", ())
+    if "openvswitch" in lacks and str(found["type"]).startswith("OVS"):
+        call.fail("Open VSwitch is not installed (need package 'openvswitch-switch')")
+    for port, kind in wanted.items():
+        if "ports" in lacks and port not in interfaces:
+            what = "bond '{}' - wrong interface type on slave" if kind == "slaves" else "bridge '{}' - unable to find"
+            call.fail(f"{what.format(call.str('iface'))} '{port}'")
 
 
 def _check_gateways(call: Call, interfaces: dict[str, dict[str, Any]]) -> None:
@@ -173,7 +208,9 @@ def create_interface(call: Call) -> None:
         call.bad(iface="interface already exists")
     _check_gateways(call, interfaces)
     used = [iface.get("priority", position + 3) for position, iface in enumerate(interfaces.values())]
-    interfaces[name] = {**_sent(call), "priority": max(used, default=2) + 1}
+    found = _sent(call)
+    _check_ports(call, interfaces, found)
+    interfaces[name] = {**found, "priority": max(used, default=2) + 1}
     node["network_pending"] = interfaces
     _save(call, node)
 
@@ -193,6 +230,7 @@ def update_interface(call: Call) -> None:
             for part in ("address", "netmask", "cidr", "gateway"):
                 kept.pop(part, None)
     sent = _sent(call)
+    _check_ports(call, interfaces, {**kept, **{name: sent[name] for name in sent if call.has(name) or name == "type"}})
     for suffix in ("", "6"):
         if not sent.get(f"address{suffix}"):
             for part in ("address", "netmask", "cidr", "gateway"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+from pvehelm.api.formats import facts
 from pvehelm.simulator.core import Call, handler
 
 _BOOT = 1735689600
@@ -96,6 +97,8 @@ def clock(call: Call) -> Any:
 def set_zone(call: Call) -> None:
     nodes = call.state.collection("nodes")
     node = nodes[call.node]
+    if call.str("timezone") not in {"UTC", *facts.words("timezones")}:
+        call.bad(timezone="No such timezone")
     node["timezone"] = call.str("timezone")
     nodes[call.node] = node
 
@@ -124,8 +127,16 @@ def hosts(call: Call) -> Any:
 def set_hosts(call: Call) -> None:
     nodes = call.state.collection("nodes")
     node = nodes[call.node]
+    call.check_digest(hosts(call)["digest"])
     node["hosts"] = call.str("data")
     nodes[call.node] = node
+
+
+@handler("GET", "/nodes/{node}/services/{service}/state")
+def service_state(call: Call) -> Any:
+    name = call.str("service")
+    state = {"service": name, "name": name, "desc": name, "state": "running"}
+    return {**state, "active-state": "active", "unit-state": "enabled"}
 
 
 @handler("GET", "/nodes/{node}/capabilities/qemu/machines")
