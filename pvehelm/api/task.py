@@ -6,12 +6,12 @@ Importing this module imports neither httpx nor asyncio: a UPID can be parsed an
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pvehelm.api.exchange import PASSING, ForeignAnswerError, quote
-from pvehelm.errors import ApiError, InvalidError, Problem, PvehelmError, TaskError, TransportError
+from pvehelm.errors import ApiError, InvalidError, PvehelmError, TaskError, TransportError
 
 if TYPE_CHECKING:
     from pvehelm.api.client import Client
@@ -240,31 +240,6 @@ class Task:
 
     def _gone(self, error: ApiError) -> TaskError | None:
         return TaskError(str(self.upid), UNKNOWN) if error.status == 400 and "upid" in error.errors else None
-
-
-async def wait_many(
-    tasks: Iterable[Task], timeout: float | None = None, poll: Backoff | None = None, *, patience: float = 300.0
-) -> list[TaskResult]:
-    """Wait until all have ended; the results in the order given.
-
-    Raises the first failure in that order, with the problems of all of them.
-    """
-    import asyncio
-
-    tasks = list(tasks)
-    waits = (task.wait(timeout, poll, patience=patience) for task in tasks)
-    ends = await asyncio.gather(*waits, return_exceptions=True)
-    failures = [end for end in ends if isinstance(end, PvehelmError)]
-    for end in ends:
-        if isinstance(end, BaseException) and not isinstance(end, PvehelmError):
-            raise end
-    if len(failures) > 1:
-        first = failures[0]
-        first.problems = tuple(Problem("", str(failure), failure.hint) for failure in failures)
-        first.message += f" (and {len(failures) - 1} more)"
-    for failure in failures:
-        raise failure
-    return [end for end in ends if isinstance(end, TaskResult)]
 
 
 async def find_tasks(client: Client, node: str, type: str, id: str, since: float = 0.0) -> list[Task]:

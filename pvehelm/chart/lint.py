@@ -8,35 +8,18 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pvehelm.chart import merging, schema
-from pvehelm.chart.chart import Chart, load
+from pvehelm.chart.chart import Chart
 from pvehelm.chart.dependencies import coalesce, compatible, enabled, missing
 from pvehelm.chart.rules import Finding, finding, ordered
 from pvehelm.chart.versions import is_strict, satisfies
 from pvehelm.chart.yaml import Path_, dotted, load_all
-from pvehelm.errors import InvalidError, NotFoundError
+from pvehelm.errors import InvalidError
 
 EXTENSIONS = (".yaml", ".yml", ".json", ".tpl", ".txt", ".j2", ".jinja", ".jinja2")
 
 _URL = re.compile(r"(https?|oci|git|ssh)://[^\s/]+\S*\Z")
 _SECRET = re.compile(r"(?i)(passw(or)?d|passphrase|secret|token|api_?key|private_?key)\Z")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+\Z")
-
-
-def lint_path(
-    path: str | os.PathLike[str],
-    values: Mapping[str, Any] | None = None,
-    *,
-    sources: Mapping[Path_, str] | None = None,
-    subcharts: bool = False,
-) -> tuple[Chart | None, list[Finding]]:
-    """The chart at ``path`` (None when it does not load) and everything that is found."""
-    try:
-        chart = load(path)
-    except InvalidError as error:
-        return None, [finding("chart-load", p.where, p.what, p.hint) for p in error.problems]
-    except NotFoundError as error:
-        return None, [finding("chart-load", str(path), error.message, error.hint)]
-    return chart, lint(chart, values or {}, sources=sources, subcharts=subcharts)
 
 
 def lint(

@@ -140,11 +140,6 @@ class Store(SealedSecrets, Trail):
 
     # -- revisions ---------------------------------------------------------------------------------------------
 
-    def next_number(self, key: ReleaseKey) -> int:
-        """The number that the next revision gets, from 1."""
-        highest = self.db.value("SELECT max(number) FROM revisions WHERE release_id = ?", (self.id_of(key),))
-        return int(highest or 0) + 1
-
     def put_revision(
         self, key: ReleaseKey, revision: Revision, *, lease: Lease | None = None, archive: bytes | None = None
     ) -> Revision:
@@ -199,39 +194,6 @@ class Store(SealedSecrets, Trail):
             self._supersede(release, revision.number, revision.status)
             self._collect(digest for digest in before if digest not in row.values())
         return revision
-
-    def set_status(
-        self,
-        key: ReleaseKey,
-        number: int,
-        status: Status,
-        description: str | None = None,
-        *,
-        lease: Lease | None = None,
-        events: builtins.list[dict[str, Any]] | None = None,
-    ) -> None:
-        """Say how a revision ended; None leaves its description or its events as they are."""
-        if not status.stored:
-            raise ValueError(f"{status} is shown, never stored")
-        with self.db.transaction():
-            if lease is not None:
-                self.check(lease)
-            release = self.id_of(key)
-            changes: dict[str, Any] = {"status": str(status), "updated": self.clock()}
-            if description is not None:
-                changes["description"] = _clean(description)
-            before: builtins.list[str | None] = []
-            if events is not None:
-                before = [
-                    self.db.value("SELECT events FROM revisions WHERE release_id = ? AND number = ?", (release, number))
-                ]
-                changes["events"] = self._put_blob(dump(events).encode())
-            setting = ", ".join(f"{name} = ?" for name in changes)
-            sql = f"UPDATE revisions SET {setting} WHERE release_id = ? AND number = ?"
-            if not self.db.execute(sql, (*changes.values(), release, number)):
-                raise self._no_revision(key, number)
-            self._collect(digest for digest in before if digest != changes["events"])
-            self._supersede(release, number, status)
 
     def revisions(self, key: ReleaseKey, *, bodies: bool = False, limit: int = 0) -> builtins.list[Revision]:
         """The history, oldest first, of the newest ``limit`` (0: all); summaries unless ``bodies``. Empty for an

@@ -7,7 +7,7 @@ import random
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 from urllib.parse import unquote
 
@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pvehelm.api.client import Client, Retries, TokenAuth
-from pvehelm.api.task import FEW, UPID, Backoff, Task, TaskResult, TaskTimeout, find_tasks, is_upid, parse, wait_many
+from pvehelm.api.task import FEW, UPID, Backoff, Task, TaskResult, TaskTimeout, find_tasks, is_upid, parse
 from pvehelm.errors import ApiError, InvalidError, TaskError, TransportError
 from tests.api.serving import Scripted, Time, fine, refused
 
@@ -344,11 +344,16 @@ def test_empty_log_has_no_lines() -> None:
     run(work)
 
 
+async def waited(tasks: Iterable[Task], **how: Any) -> list[TaskResult]:
+    """All of them, waited for at once as the changes of a plan are."""
+    return await asyncio.gather(*(task.wait(**how) for task in tasks))
+
+
 @pytest.mark.parametrize("lists_ended", [True, False])
 def test_many_share_one_list(lists_ended: bool) -> None:
     async def work(node: Node) -> None:
         tasks = [node.add(upid(n, f"pve{n % 2 + 1}"), 20 + n % 5) for n in range(60)]
-        results = await wait_many(tasks)
+        results = await waited(tasks)
         assert [result.upid for result in results] == [task.upid for task in tasks]
 
     node = run(work, lists_ended=lists_ended)
@@ -361,7 +366,7 @@ def test_many_share_one_list(lists_ended: bool) -> None:
 
 def test_few_are_asked_one_by_one() -> None:
     async def work(node: Node) -> None:
-        await wait_many([node.add(upid(n), 5) for n in range(FEW)])
+        await waited([node.add(upid(n), 5) for n in range(FEW)])
 
     assert run(work).asked["list"] == 0
 
@@ -377,25 +382,9 @@ def test_a_worker_that_died_is_found_out_although_the_list_has_it_running() -> N
             return answer(request)
 
         node.transport.respond = stale
-        assert len(await wait_many(tasks, timeout=500)) == 6
+        assert len(await waited(tasks, timeout=500)) == 6
 
     run(work)
-
-
-def test_many_with_failures() -> None:
-    async def work(node: Node) -> None:
-        tasks = [node.add(upid(n), 5, "OK" if n % 3 else f"boom {n} " + "x" * 40) for n in range(8)]
-        with pytest.raises(TaskError) as caught:
-            await wait_many(tasks)
-        assert caught.value.exitstatus == "boom 0 " + "x" * 40
-        assert "and 2 more" in str(caught.value)
-        assert [f"boom {n} " in str(p) for n, p in zip((0, 3, 6), caught.value.problems, strict=True)] == [True] * 3
-
-    run(work)
-
-
-def test_many_of_none() -> None:
-    assert asyncio.run(wait_many([])) == []
 
 
 def test_looking_for_a_task() -> None:
@@ -418,6 +407,6 @@ def test_lost_node_among_many() -> None:
         begin = node.time.now
         node.trouble = lambda: httpx.ConnectError("refused") if node.time.now - begin > 10 else None
         with pytest.raises(TransportError):
-            await wait_many(tasks, patience=30)
+            await waited(tasks, patience=30)
 
     run(work)

@@ -19,6 +19,7 @@ from pvehelm.release.policy import Memory, Mode, Policy, State
 from pvehelm.release.release import ReleaseKey, Revision, Status
 from pvehelm.release.store import Store, open_store
 from tests.release.conftest import WEB
+from tests.release.history import restate
 
 OTHER = ReleaseKey("c1", "prod", "db")
 
@@ -155,7 +156,7 @@ def test_what_is_in_the_way(full: Store) -> None:
         ("prod/db", "it is there already"),
     ]
     with full.hold(WEB.scope) as lease:
-        full.set_status(WEB, 3, Status.failed, lease=lease)
+        restate(full, WEB, 3, Status.failed, lease=lease)
     load(full, data, replace=True)
     assert picture(full, WEB) == before
     assert list(problems(full)) == []

@@ -14,6 +14,7 @@ from pvehelm.release.lease import Lease
 from pvehelm.release.release import ReleaseKey, Revision, Status
 from pvehelm.release.store import Store, open_store
 from tests.release.conftest import WEB
+from tests.release.history import restate
 from tests.release.workers import crowd, line, running
 
 REF = "VirtualMachine/a"
@@ -91,7 +92,7 @@ def test_fenced_writers_write_nothing(store: Store, lease: Lease) -> None:
     with pytest.raises(FencedError):
         store.forget(WEB, REF, lease=lease)
     with pytest.raises(FencedError):
-        store.set_status(WEB, 1, Status.deployed, lease=lease)
+        restate(store, WEB, 1, Status.deployed, lease=lease)
     assert len(store.inventory(WEB)) == 0
     assert [one.id for one in store.open_entries(WEB)] == [entry]
     store.outcome(entry, new, ok=True, owned=guest())  # whoever recovers closes it

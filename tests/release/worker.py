@@ -8,6 +8,7 @@ import time
 from pvehelm.errors import FencedError, StoreError
 from pvehelm.release.release import ReleaseKey, Revision, Status
 from pvehelm.release.store import Store, open_store
+from tests.release.history import restate
 
 
 def say(text: object) -> None:
@@ -64,7 +65,7 @@ def releases(store: Store, number: str, count: str) -> None:
                 vmid += 1
             entry = store.begin(key, lease, revision, 1, ref, "create", {"vmid": vmid})
             store.outcome(entry, lease, ok=True)
-            store.set_status(key, revision, Status.deployed, lease=lease)
+            restate(store, key, revision, Status.deployed, lease=lease)
             say(vmid)
 
 
