@@ -216,8 +216,8 @@ def _member_class() -> Any:
     """tarfile's member, but with extended headers (names, mostly) as large as honest ones are."""
     import tarfile
 
-    extended = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
-    extended += (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+    extended = {tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE}
+    extended |= {tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK}
 
     class Member(tarfile.TarInfo):
         @classmethod

@@ -188,10 +188,11 @@ class _Reader:
 
     def metadata(self, data: dict[str, Any]) -> Metadata:
         known = self.fields(data, FIELDS, (), "Chart.yaml")
-        required = ("apiVersion", "name", "version")
+        required = ["apiVersion", "name", "version"]
         if not data.get("apiVersion") and data.get("name") and data.get("version"):
             # Of the time before Helm 3, when there was only one.
-            known["apiVersion"], required = "v1", ("name", "version")
+            known["apiVersion"] = "v1"
+            required.remove("apiVersion")
             self.warnings.append(Problem(self.at(()), "apiVersion is missing in Chart.yaml", 'add "apiVersion: v2"'))
         for key in required:
             if not data.get(key):
