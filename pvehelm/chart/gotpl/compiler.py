@@ -412,13 +412,18 @@ class _Compiler:
             return Expression(
                 f"{spot}{reader}{len(names) if len(names) < 4 else ''}({base},{','.join(map(repr, names))})"
             )
+        nothing = ""
+        if len(names) > 1 and not known and not self.strict:
+            # Of nothing there is nothing, however deep, and its methods give nothing.
+            kept = self.fresh("p")
+            nothing, base = f"None if ({kept}:={base}) is None else ", kept
         for index, name in enumerate(names):
             reader = self.field if index or known else self.first
             more = [repr(name), *(given if index == len(names) - 1 else [])]
             if index in asked:
                 reader = "of_values"
             base = f"{spot}{reader}({base},{','.join(more)})"
-        return Expression(base)
+        return Expression(f"({nothing}{base})" if nothing else base)
 
     def function(self, node: Any, name: str, args: list[Any], final: Expression | None) -> Expression:
         kinds = self.parameters.get(name, ())

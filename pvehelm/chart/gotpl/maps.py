@@ -79,7 +79,7 @@ def omit(source: dict[str, Any], *names: str) -> dict[str, Any]:
 @function("merge mustMerge", "map, ...map")
 def merge(target: dict[str, Any], *sources: dict[str, Any]) -> dict[str, Any]:
     """Takes over from other maps what a map lacks (or has empty), and gives that map."""
-    target = {} if isinstance(target, NilMap) else target
+    target = {} if isinstance(target, NilMap) and any(sources) else target
     for source in sources:
         _merged(target, source)
     return target
@@ -100,7 +100,7 @@ def _merged(target: dict[str, Any], source: dict[str, Any], depth: int = 0) -> N
 @function("mergeOverwrite mustMergeOverwrite", "map, ...map")
 def mergeOverwrite(target: dict[str, Any], *sources: dict[str, Any]) -> dict[str, Any]:
     """Takes over everything from other maps, and gives the first map."""
-    target = {} if isinstance(target, NilMap) else target
+    target = {} if isinstance(target, NilMap) and any(sources) else target
     for source in sources:
         _overwritten(target, source)
     return target

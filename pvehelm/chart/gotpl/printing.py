@@ -254,7 +254,7 @@ class _Printer:
         elif isinstance(value, complex):
             self.pair(value, verb)
         elif isinstance(value, bytes):
-            self.raw(value, verb)
+            self.raw(value, verb, depth)
         elif isinstance(value, dict):
             self.mapping(value, verb, depth)
         elif isinstance(value, list):
@@ -368,10 +368,10 @@ class _Printer:
         else:
             self.bad(value, verb)
 
-    def raw(self, value: bytes, verb: str) -> None:
+    def raw(self, value: bytes, verb: str, depth: int) -> None:
         if verb in "vd":
             if self.sharp_v:
-                self.out.append("[]byte{" + ", ".join(f"0x{byte:x}" for byte in value) + "}")
+                self.out.append(("[]uint8{" if depth else "[]byte{") + ", ".join(f"0x{byte:x}" for byte in value) + "}")
                 return
             self.out.append("[")
             for index, byte in enumerate(value):

@@ -7,7 +7,17 @@ from typing import Any
 from pvehelm.chart.gotpl.printing import sprint
 from pvehelm.chart.gotpl.quoting import quote as go_quote
 from pvehelm.chart.gotpl.signatures import function
-from pvehelm.chart.gotpl.values import GoError, StringMap, Strings, bounded, from_bytes, strval, text, to_bytes
+from pvehelm.chart.gotpl.values import (
+    GoError,
+    NilStrings,
+    StringMap,
+    Strings,
+    bounded,
+    from_bytes,
+    strval,
+    text,
+    to_bytes,
+)
 
 #: What Go's unicode.IsSpace is true for.
 SPACE = (
@@ -194,6 +204,8 @@ def sortAlpha(value: Any) -> Strings:
     """The elements of a list as sorted texts."""
     if isinstance(value, (list, bytes)):
         parts = strslice(value)
+        if isinstance(value, NilStrings):
+            return value
         return Strings(sorted(parts) if all(map(str.isascii, parts)) else sorted(parts, key=to_bytes))
     return Strings([strval(value)])
 

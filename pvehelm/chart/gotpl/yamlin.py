@@ -12,7 +12,7 @@ from pvehelm.chart.gotpl.floats import format_float
 from pvehelm.chart.gotpl.jsontext import mapping, sequence
 from pvehelm.chart.gotpl.printing import sprintf
 from pvehelm.chart.gotpl.signatures import function
-from pvehelm.chart.gotpl.values import GoError, copy, from_bytes
+from pvehelm.chart.gotpl.values import GoError, copy, from_bytes, to_bytes
 from pvehelm.chart.gotpl.yamltext import is_date
 
 _LONG = "tag:yaml.org,2002:"
@@ -220,12 +220,22 @@ def _jsonable(value: Any) -> Any:
     return value
 
 
+#: What go-yaml says of bytes that are no text, by Python's words for it.
+_NO_TEXT = {
+    "invalid start byte": "invalid leading UTF-8 octet",
+    "invalid continuation byte": "invalid trailing UTF-8 octet",
+    "unexpected end of data": "incomplete UTF-8 octet sequence",
+}
+
+
 def load(text: str) -> Any:
     """The first document of a YAML text, as JSON has it. Raises GoError with go-yaml's message."""
     import yaml
 
     try:
-        found = _Reader(text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")).document()
+        found = _Reader(to_bytes(text).decode()).document()
+    except UnicodeDecodeError as error:
+        raise GoError(f"error converting YAML to JSON: yaml: {_NO_TEXT[error.reason]}") from None
     except yaml.MarkedYAMLError as error:
         raise GoError(_complaint(error)) from None
     except yaml.reader.ReaderError:
