@@ -78,7 +78,7 @@ class SchemaKind(TableKind):
 
     def _lower(self, resource: Manifest, resolve: Callable[[str], str]) -> Wanted:
         place = self.place_of(resource)
-        needs: list[str] = []
+        needs: list[str] = [f"kind:{kind}" for kind in self.table.follows]
         key = self._key(resource, resolve, needs)
         fields: dict[str, Any] = {}
         once: dict[str, Any] = {}

@@ -106,6 +106,8 @@ class Table:
     index_params: Mapping[str, Any] = default(default_factory=dict)
     get_params: Mapping[str, Any] = default(default_factory=dict)
     delete_params: Mapping[str, Any] = default(default_factory=dict)
+    # Kinds that it has use for without naming them: theirs come first.
+    follows: tuple[str, ...] = ()
     # Its guest can't be removed while it is there; the parameters of its removal until the guest is made anew.
     away: Mapping[str, Any] | None = None
     scopes: tuple[str, ...] = ()

@@ -10,8 +10,8 @@ from typing import Any
 from pvehelm.release.change import Change, Op
 from pvehelm.release.inventory import Inventory
 
-# What a need may begin with that is no ref: every resource about that guest, whatever leaves that volume.
-INDIRECT = ("guest:", "volume:")
+# What a need may begin with that is no ref: all of a kind, every resource about that guest, whatever leaves that volume.
+INDIRECT = ("kind:", "guest:", "volume:")
 
 
 def with_edges(changes: Mapping[str, Change], inventory: Inventory) -> list[Change]:
@@ -28,7 +28,9 @@ def with_edges(changes: Mapping[str, Change], inventory: Inventory) -> list[Chan
     def known(needs: Sequence[str]) -> list[str]:
         found: list[str] = []
         for need in needs:
-            if need.startswith("guest:"):
+            if need.startswith("kind:"):
+                found += [ref for ref, one in changes.items() if one.kind == need.removeprefix("kind:")]
+            elif need.startswith("guest:"):
                 found += guests.get(need.removeprefix("guest:"), [])
             elif need.startswith("volume:"):
                 found += [volumes[need.removeprefix("volume:")]] if need.removeprefix("volume:") in volumes else []
