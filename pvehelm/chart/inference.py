@@ -45,9 +45,9 @@ _FOLLOWS = ("description", "default")
 def infer(chart: Chart) -> tuple[str, list[Problem]]:
     """The text of the schema, and what in the present one has no value any more (it is kept).
 
-    Of the present schema every keyword stays as it is, but that descriptions and defaults follow values.yaml, new
-    values are added, and a type that the default does not have is replaced. Raises InvalidError for annotations that
-    make no sense, each with its line.
+    Of the present schema every keyword stays as it is, but that descriptions, defaults and what annotations say follow
+    values.yaml, new values are added, and a type that the default does not have is replaced. Raises InvalidError for
+    annotations that make no sense, each with its line.
     """
     reader = Comments(chart)
     made = _schema(chart.values, (), reader)
@@ -155,9 +155,16 @@ class Comments:
         return {"type": types[0] if len(types) == 1 else types} if types else {}
 
 
-def _schema(value: Any, path: Path_, comments: Comments) -> dict[str, Any]:
+class _Part(dict[str, Any]):
+    """A part of a schema; ``said`` are the keywords that an annotation gives."""
+
+    said: frozenset[str] = frozenset()
+
+
+def _schema(value: Any, path: Path_, comments: Comments) -> _Part:
     described, keywords = comments.about(path) if path else ("", {})
-    out: dict[str, Any] = {}
+    out = _Part()
+    out.said = frozenset(keywords) - {"x-nullable"}
     if type(value) in _TYPES:
         out["type"] = _TYPES[type(value)]
     if described:
@@ -209,11 +216,14 @@ def _kept(made: Any, present: Any, path: Path_, stale: list[Path_]) -> Any:
     if not isinstance(made, dict) or not isinstance(present, dict):
         return present if present is not None else made
     out: dict[str, Any] = {}
+    said = made.said if isinstance(made, _Part) else frozenset()
     for key in [*made, *(key for key in present if key not in made)]:
         if key not in present:
             # A reference or a choice says all there is; a type beside it would only contradict.
             if key not in ("type", "properties", "items", "additionalProperties") or not _says_elsewhere(present):
                 out[key] = made[key]
+        elif key in said:
+            out[key] = made[key]
         elif key not in made or (key not in _FOLLOWS and key not in ("properties", "items", "type")):
             out[key] = present[key]
         elif key == "properties" and isinstance(present[key], dict):

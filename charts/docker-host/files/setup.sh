@@ -70,8 +70,20 @@ elif [ -n "$changed" ]; then
 fi
 compose() { if docker compose version >/dev/null 2>&1; then docker compose "$@"; else docker-compose "$@"; fi; }
 
+# Compose looks for $NAME and quotes in the values of its .env, so they are put as they are meant.
+umask 077
+while IFS= read -r line; do
+    name=${line%%=*}
+    value=${line#*=}
+    case $value in
+        *\'*) printf '%s="%s"\n' "$name" "$(printf %s "$value" | sed 's/[\\"$]/\\&/g')" ;;
+        *) printf "%s='%s'\n" "$name" "$value" ;;
+    esac
+done < /srv/stacks/.env.new > /srv/stacks/.env
+rm /srv/stacks/.env.new
+umask 022
+
 # Stacks that are no longer wanted go down, their volumes stay.
-mv /srv/stacks/.env.new /srv/stacks/.env
 for folder in /srv/stacks/*/; do
     [ -d "$folder" ] || continue
     name=$(basename "$folder")
