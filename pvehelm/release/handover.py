@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 from uuid import uuid4
 
-from pvehelm.api.task import Task, is_upid
-from pvehelm.errors import FencedError, NotFoundError, PvehelmError
+from pvehelm.api.task import is_upid
+from pvehelm.errors import FencedError, NotFoundError, PvehelmError, TransportError, UnseenError
 from pvehelm.release.context import Context
 from pvehelm.release.event import Event
 from pvehelm.release.inventory import GUEST_KINDS, Owned
@@ -24,6 +24,7 @@ from pvehelm.release.journal import Entry
 from pvehelm.release.lease import Lease
 from pvehelm.release.live import Reader
 from pvehelm.release.release import ReleaseKey, Revision
+from pvehelm.release.silence import ended, unclear
 
 HANDOVER = "handover"
 PARALLEL = 8
@@ -99,7 +100,8 @@ def held(ctx: Context, keys: Sequence[ReleaseKey], purpose: str) -> Iterator[dic
 
 
 async def hand_over(ctx: Context, what: Handover, leases: Leases) -> None:
-    """Carry a handover through. Raises the error of a mark that can't be written, with everything as it was."""
+    """Carry a handover through. Raises the error of a mark that can't be written, with everything as it was;
+    UnseenError where marks could not be set back either, for the next command to carry it through."""
     what = replace(what, id=str(uuid4()))
     store, intent = ctx.store, what.to_json()
     if ctx.record is not None:
@@ -115,7 +117,7 @@ async def hand_over(ctx: Context, what: Handover, leases: Leases) -> None:
         }
     try:
         await _carry_through(ctx, what, leases, entries)
-    except FencedError:
+    except (FencedError, UnseenError):
         raise
     except PvehelmError as error:
         _close(ctx, leases, entries, str(error))
@@ -126,9 +128,10 @@ async def _carry_through(ctx: Context, what: Handover, leases: Leases, entries: 
     ctx.emit(Event("plan", "", "hand over", {"changes": len(what.pieces)}))
     try:
         await _mark(ctx, [piece.owned for piece in what.pieces])
-    except PvehelmError:
-        await _unmark(ctx, what)
-        raise
+    except PvehelmError as error:
+        if await _unmark(ctx, what):
+            raise
+        raise UnseenError(error) from error
     _record(ctx, what, leases, entries)
 
 
@@ -155,7 +158,7 @@ async def _mark(ctx: Context, owned: Sequence[Owned], *, instead: str = "") -> N
             for step in kind.mark(live, item.uid, item.ref):
                 answer = await client.request(step.method, step.path, dict(step.params))
                 if is_upid(answer):
-                    await Task(answer, client).wait()
+                    await ended(answer, client)
             ctx.emit(Event("change-done", item.ref, "mark"))
 
     results = await asyncio.gather(*(one(item) for item in owned), return_exceptions=True)
@@ -164,13 +167,16 @@ async def _mark(ctx: Context, owned: Sequence[Owned], *, instead: str = "") -> N
             raise result
 
 
-async def _unmark(ctx: Context, what: Handover) -> None:
-    """The marks of before again, wherever that is possible."""
+async def _unmark(ctx: Context, what: Handover) -> bool:
+    """The marks of before again, wherever that is possible; False where it is not for want of an answer."""
+    answered = True
     for piece in what.pieces:
         try:
             await _mark(ctx, [piece.before or replace(piece.owned, uid="")], instead=piece.owned.uid)
         except PvehelmError as error:
+            answered = answered and not (isinstance(error, TransportError) or unclear(error))
             ctx.emit(Event("note", piece.owned.ref, f"its mark could not be set back: {error}"))
+    return answered
 
 
 def _record(ctx: Context, what: Handover, leases: Leases, entries: Mapping[ReleaseKey, int]) -> None:
@@ -215,7 +221,7 @@ async def recover(ctx: Context, key: ReleaseKey, lease: Lease, entry: Entry) -> 
                     entries[other] = twin.id
         try:
             await _carry_through(ctx, what, leases, entries)
-        except FencedError:
+        except (FencedError, UnseenError):
             raise
         except PvehelmError as error:
             _close(ctx, leases, entries, str(error))

@@ -181,6 +181,18 @@ def test_a_mark_that_can_not_be_written_leaves_all_as_it_was(lab: Lab) -> None:
     marked(lab)
 
 
+@pytest.mark.parametrize("again", ["recover pets", "adopt vm/101 vm/102 --release pets"])
+def test_a_mark_that_nobody_knows_of_is_carried_through(lab: Lab, again: str) -> None:
+    prepare(lab)
+    lab.fault("PUT /nodes/*/qemu/*/config", drop="after")
+    failed = lab.run("adopt", "vm/101", "vm/102", "--release", "pets", code=1)
+    assert "what was begun goes on unseen" in failed.err
+    lab.clear_faults()
+    lab.run(*again.split())
+    assert sorted(lab.inventory("pets").entries) == ["VirtualMachine/one", "VirtualMachine/two"]
+    marked(lab)
+
+
 def test_secrets_go_with_what_is_moved(lab: Lab) -> None:
     path = lab.folder / "user.yaml"
     path.write_text(
