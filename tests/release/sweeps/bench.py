@@ -187,9 +187,9 @@ class Bench(Lab):
             assert max(revisions[name], key=lambda one: one.number).status == "deployed", statuses
             assert set(statuses) <= ENDED, statuses
         now = self.shape()
-        found = [[row for row in difference("", state.shape, now) if not but or but not in row] for state in wanted]
-        if all(found):
-            raise Wrong("\n".join(sorted(found, key=len)[0]))
+        wrong = [[row for row in difference("", state.shape, now) if not but or but not in row] for state in wanted]
+        if all(wrong):
+            raise Wrong("\n".join(sorted(wrong, key=len)[0]))
 
 
 def _place(key: Mapping[str, Any]) -> dict[str, Any]:
