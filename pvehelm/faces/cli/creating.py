@@ -114,6 +114,9 @@ async def ct(
 
     pvehelm create ct --name db --image local:vztmpl/debian-12-standard_12.7-1_amd64.tar.zst --disk local-lvm:8G
     """
+    if privileged:
+        # The flag is the word that it asks for.
+        session.given["allow_privileged"] = [*session.given["allow_privileged"], "unprivileged"]
     return await _made(session, _guest(session, "Container", words, image=image, privileged=privileged))
 
 
