@@ -180,8 +180,14 @@ async def clone(
     from pvehelm.release.release import ReleaseKey
 
     check_guest_name(name)
-    client = await ctx.connect()
-    found = await chosen(ctx, choice, Reader(client))
+    reader = Reader(await ctx.connect())
+    try:
+        found = await chosen(ctx, choice, reader)
+    except NotFoundError:
+        # Templates serve every namespace.
+        found = await _templates(ctx, choice, reader)
+        if not found:
+            raise
     if len(found) != 1:
         raise UsageError("clone takes one guest", hint="pvehelm clone vm/web web-copy")
     source = found[0]
@@ -203,6 +209,15 @@ async def clone(
 
     await direct.carry_out(ctx, "clone", [subject], job, timeout=timeout, report=report)
     return source, int(report.made[subject.ref].identifier["vmid"]), report
+
+
+async def _templates(ctx: Context, choice: Choice, reader: Reader) -> list[Object]:
+    """The templates that are meant, wherever they are."""
+    try:
+        found = await chosen(ctx, replace(choice, all_namespaces=True), reader)
+    except NotFoundError:
+        return []
+    return [one for one in found if one.found.row.get("template")]
 
 
 async def _not_taken(ctx: Context, name: str, namespace: str, vmid: int | None) -> None:

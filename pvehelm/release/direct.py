@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pvehelm.api.kind import Step
-from pvehelm.errors import LeaseHeldError, Problem, PvehelmError, StoppedError
+from pvehelm.errors import ApiError, LeaseHeldError, Problem, PvehelmError, StoppedError
 from pvehelm.release.apply import Applier
 from pvehelm.release.change import Change, Op, Plan
 from pvehelm.release.context import DIRECT, Context
@@ -255,8 +255,24 @@ async def _let_go(ctx: Context, key: ReleaseKey, lease: Lease) -> list[Owned]:
         steps = kind.mark(live, "", owned.ref) if live is not None else []
         forgotten = Change(owned.ref, owned.kind, Op.forget, "its own", steps=tuple(steps), key=owned.identifier)
         # It ends what was begun: being told to stop does not stop it.
-        await _apply(ctx, "", key, lease, [forgotten])
+        try:
+            await _apply(ctx, "", key, lease, [forgotten])
+        except ApiError as error:
+            if error.status != 403:
+                raise
+            await _without_leave(ctx, key, lease, forgotten)
     return made
+
+
+async def _without_leave(ctx: Context, key: ReleaseKey, lease: Lease, forgotten: Change) -> None:
+    """Who may make a copy need not be allowed to configure it: then its mark stays, and is nobody's."""
+    try:
+        await _apply(ctx, "", key, lease, [forgotten])
+    except ApiError as error:
+        if error.status != 403:
+            raise
+        ctx.emit(Event("note", forgotten.ref, "its notes keep a hidden mark: these credentials may not change them"))
+        await _apply(ctx, "", key, lease, [replace(forgotten, steps=())])
 
 
 # -- after a process that died -----------------------------------------------------------------------------------

@@ -221,6 +221,19 @@ def test_a_number_that_was_taken_meanwhile(lab: Lab) -> None:
         assert store.reserved(lab.state.cluster_id) == set()
 
 
+def test_who_may_copy_need_not_be_allowed_to_configure(lab: Lab) -> None:
+    lab.fault("PUT /nodes/*/config", status=403)
+    result = lab.run("clone", "debian-12-template", "copy")
+    assert "may not change them" in result.err
+    lab.clear_faults()
+    assert "nothing was interrupted" in lab.run("recover").out
+    Path(lab.folder / "copy.yaml").write_text(
+        "kind: VirtualMachine\nmetadata: { name: copy }\nspec: { node: pve-node1, vmid: 100 }\n"
+    )
+    lab.run("apply", "-f", str(lab.folder / "copy.yaml"), "--take-ownership", "all")
+    lab.sound("copy")
+
+
 def test_recover_says_what_was_left(lab: Lab) -> None:
     loose(lab)
     assert lab.killed("outcome", "before", 1, "start", "loose")
