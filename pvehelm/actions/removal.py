@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from pvehelm.release.release import ReleaseKey
 
 
+# What tells a guest from a later one of its number.
+UNIQUE = ("smbios1", "vmgenid", "meta", "net0", "rootfs")
+
+
 @dataclass
 class Removed:
     """What became of the objects, or would: ``{ref: words}``, and the plans that say what is called."""
@@ -247,8 +251,12 @@ def _change(one: Object, purge: bool) -> Change:
     assert one.live is not None
     losses = tuple(one.kind.losses(one.live))
     steps = one.kind.delete(one.live)
-    if purge and one.vmid:
-        steps = [replace(step, params={**step.params, "purge": 1}) if step.deletes else step for step in steps]
+    if one.vmid:
+        more = {"purge": 1} if purge else {}
+        was = {name: value for name, value in one.live.extra["raw"].items() if name in UNIQUE}
+        steps = [
+            replace(step, params={**step.params, **more}, seen={"was": was}) if step.deletes else step for step in steps
+        ]
     return Change(
         ref=one.ref,
         kind=one.kind.name,

@@ -27,7 +27,7 @@ from pvehelm.release.journal import Entry
 from pvehelm.release.lease import Lease
 from pvehelm.release.live import Reader
 from pvehelm.release.release import ReleaseKey
-from pvehelm.release.silence import arrived, blind, running, shows
+from pvehelm.release.silence import arrived, blind, is_another, running, shows
 
 
 async def recover_entries(ctx: Context, key: ReleaseKey, lease: Lease) -> int:
@@ -75,7 +75,7 @@ async def _recover(ctx: Context, key: ReleaseKey, lease: Lease, entry: Entry) ->
                 ctx.store.unreserve(key.cluster, int(where["vmid"]))
             note = "was not created"
     elif intent.get("deletes"):
-        gone = live is None
+        gone = live is None or is_another(intent.get("seen", {}), live)
         error = "" if gone else "interrupted; it is still there"
         ctx.store.outcome(
             entry.id, lease, ok=gone, error=error, forget=entry.ref if gone and entry.op != "replace" else None

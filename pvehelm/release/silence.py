@@ -73,14 +73,13 @@ async def _became(
         if upid:
             return upid
         live = await kind.read(key, Reader(client))
-        if step.seen:
-            if live is not None and await shows(step.seen, kind, live, step.writes, client):
-                return ""
-            continue
         if step.creates and live is not None:
             live = await _made(kind, key, live, client, sleep)
         if step.deletes:
-            if live is None:
+            if live is None or is_another(step.seen, live):
+                return ""
+        elif step.seen:
+            if live is not None and await shows(step.seen, kind, live, step.writes, client):
                 return ""
         elif step.creates and kind.always_there:
             # It was there before, too: only what the call writes tells.
@@ -127,6 +126,12 @@ async def shows(seen: Mapping[str, Any], kind: Kind, live: Live, written: Iterab
         current = await client.get(f"/nodes/{node}/{kind.flavour}/{vmid}/status/current")
         return state_of(current or {}) == str(seen["state"])
     return await newest_task(client, node, vmid, seen["task"]) not in ("", seen["before"])
+
+
+def is_another(seen: Mapping[str, Any], live: Live) -> bool:
+    """Whether a guest is not the one that a step was to delete: somebody else's may have its number by now."""
+    raw = live.extra.get("raw", {})
+    return any(raw.get(name) != value for name, value in seen.get("was", {}).items())
 
 
 async def newest_task(client: Client, node: str, vmid: Any, type: str) -> str:

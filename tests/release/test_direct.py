@@ -274,6 +274,16 @@ def test_a_foreign_task_is_not_taken_for_ours(lab: Lab) -> None:
     assert lab.guests()["300"]["status"] == "running"
 
 
+def test_a_guest_under_a_freed_number_is_not_deleted(lab: Lab) -> None:
+    """The answer to a deletion is lost, and somebody takes the number: that guest is another one."""
+    loose(lab)
+    assert lab.killed("outcome", "before", 1, "delete", "vm/loose", "--yes")
+    assert lab.guests() == {}
+    loose(lab)
+    assert "done: destroy" in lab.run("recover").out
+    assert set(lab.guests()) == {"300"}
+
+
 def test_the_next_command_of_the_release_finishes_it(lab: Lab, tmp_path: Path) -> None:
     file = tmp_path / "web.yaml"
     machine = "kind: VirtualMachine\nmetadata: { name: web }\nspec: { node: pve-node1, memory: %d }\n"
