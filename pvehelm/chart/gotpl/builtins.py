@@ -7,7 +7,7 @@ from typing import Any
 
 from pvehelm.chart.gotpl.printing import sprint, sprintf, sprintln
 from pvehelm.chart.gotpl.signatures import FUNCTIONS, function
-from pvehelm.chart.gotpl.values import NILS, GoError, Uint8, from_bytes, kind_of, text, to_bytes, type_of
+from pvehelm.chart.gotpl.values import NILS, GoError, Uint8, from_bytes, kind_of, to_bytes, type_of
 
 _BASIC = {bool: "bool", str: "string", int: "int", float: "float", complex: "complex"}
 _WHOLE = ({"int", "uint"}, {"int"}, {"uint"})
@@ -47,7 +47,7 @@ def _equal(one: Any, other: Any) -> bool:
     if _is_nil(one) or _is_nil(other):
         return _is_nil(one) and _is_nil(other)
     if isinstance(other, (list, dict, bytes)) or callable(other):
-        raise GoError(f"non-comparable type {text(other)}: {type_of(other)}")
+        raise GoError(f"non-comparable type {sprintf('%s', other)}: {type_of(other)}")
     return type(one) is type(other) and bool(one == other)
 
 
@@ -114,7 +114,7 @@ def length(value: Any) -> int:
     if isinstance(value, (list, dict, bytes)):
         return len(value)
     if value is None:
-        raise GoError("reflect: call of reflect.Value.Type on zero Value")
+        raise GoError("len of nil pointer")
     raise GoError(f"len of type {type_of(value)}")
 
 
@@ -137,7 +137,7 @@ def index(item: Any, *indexes: Any) -> Any:
         if isinstance(item, dict):
             if not isinstance(at, str):
                 if at is None:
-                    raise GoError("value is nil; should be string")
+                    raise GoError("value is nil; should be of type string")
                 raise GoError(f"value has type {type_of(at)}; should be string")
             item = item.get(at, getattr(item, "zero", None))
         elif isinstance(item, list):

@@ -293,6 +293,14 @@ def _map_text(value: dict[Any, Any]) -> str:
     return "map[" + " ".join([f"{text(key)}:{text(value[key])}" for key in sorted_keys(value)]) + "]"
 
 
+_DECIMALS = [str(byte) for byte in range(256)]
+
+
+def _bytes_text(value: bytes) -> str:
+    # Charts print their whole context at times, files and all.
+    return "[" + " ".join(map(_DECIMALS.__getitem__, value)) + "]"
+
+
 def sorted_keys(value: dict[Any, Any]) -> list[Any]:
     """The keys in the order that Go prints and ranges over."""
     try:
@@ -310,7 +318,7 @@ _TEXT: dict[type, Callable[[Any], str]] = {
     Uint8: int.__repr__,
     float: float_text,
     complex: _complex_text,
-    bytes: lambda value: "[" + " ".join(map(str, value)) + "]",
+    bytes: _bytes_text,
     list: _list_text,
     Strings: _list_text,
     dict: _map_text,
