@@ -41,7 +41,7 @@ def field(value: Any, name: str, *args: Any) -> Any:
     """``value.name``; with ``args``, a call of that method. A nil value is an error."""
     if value is None:
         raise ExecError(f"nil pointer evaluating interface {{}}.{name}")
-    if isinstance(value, (dict, GoObject)) or getattr(value, "names", ()):
+    if isinstance(value, (dict, GoObject)) or getattr(value, "names", False):
         return first_field(value, name, *args)
     # Go knows no more of what is in a map or a list.
     raise NoField(name, "interface {}", value)
