@@ -171,7 +171,7 @@ def several(bench: Bench, case: dict[str, Any], folder: Path, share: int) -> Non
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
 def test_some_interruptions(bench: Bench, case: dict[str, Any], tmp_path: Path) -> None:
-    several(bench, case, tmp_path, 17)
+    several(bench, case, tmp_path, 23)
 
 
 @pytest.mark.sweep
