@@ -66,7 +66,11 @@ def usable_models(call: Call) -> Any:
         if call.may(f"/mapping/cpu/custom-{name}", "Mapping.Audit", "Mapping.Use", "Mapping.Modify")
     }
     known = {name: vendor(name) for name in sorted(facts.words("cpu_models"))}
-    return [{"name": name, "vendor": whose, "custom": int(name in own)} for name, whose in {**known, **own}.items()]
+    return [
+        {"name": name, "vendor": whose, "custom": int(name in own)}
+        | ({"abstract": 1} if name.startswith("x86-64-v") else {})
+        for name, whose in {**known, **own}.items()
+    ]
 
 
 @handler("GET", _MODEL)

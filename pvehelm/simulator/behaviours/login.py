@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from pvehelm.simulator import auth
@@ -22,39 +23,42 @@ def nothing(call: Call) -> None:
 @handler("POST", "/access/ticket", "/access/vncticket")
 def ticket(call: Call) -> Any:
     name = call.str("username")
-    if call.has("realm") and "@" not in name:
+    if call.has("realm"):
         name = f"{name}@{call.str('realm')}"
     rights = Rights(call.state, call.sim.release)
     if not auth.login(call.state, name, call.str("password"), call.now, call.sim.release):
         raise Failure(401, _DENIED)
     if call.has("path") and rights.missing(name, call.str("path"), call.list("privs")) is not None:
         raise Failure(401, _DENIED)
-    made, csrf = auth.make_ticket(call.state, name, call.now)
-    found: dict[str, Any] = {
-        "username": name,
-        "ticket": made,
-        "CSRFPreventionToken": csrf,
-        "cap": _capabilities(rights, name),
-    }
+    found: dict[str, Any] = {"username": name, "cap": _capabilities(rights, name)}
+    if not call.has("path"):
+        made, csrf = auth.make_ticket(call.state, name, call.now)
+        found |= {"ticket": made, "CSRFPreventionToken": csrf}
     cluster = call.state.value("cluster-name")
     return {**found, "clustername": cluster} if cluster else found
 
 
+# Which privileges count in which area of the tree.
+_AREAS = {
+    "vms": r"VM\.|Permissions\.Modify",
+    "access": r"(?:User|Group)\.|Permissions\.Modify",
+    "storage": r"Datastore\.|Permissions\.Modify",
+    "nodes": r"Sys\.|Permissions\.Modify",
+    "sdn": r"SDN\.|Permissions\.Modify",
+    "dc": r"Sys\.Audit|Sys\.Modify|SDN\.",
+    "mapping": r"Mapping\.|Permissions\.Modify",
+}
+
+
 def _capabilities(rights: Rights, who: str) -> dict[str, dict[str, int]]:
-    """What the web interface may show: the privileges by area, anywhere below it."""
-    areas = {
-        "vms": "VM.",
-        "storage": "Datastore.",
-        "access": "",
-        "nodes": "Sys.",
-        "dc": "",
-        "sdn": "SDN.",
-        "mapping": "",
-    }
-    found = {}
-    for area, prefix in areas.items():
-        path = "/" if area == "dc" else f"/{area}"
-        found[area] = {priv: 1 for priv in rights.of(who, path) if priv.startswith(prefix)}
+    """What the web interface may show: the privileges by area, anywhere below it; a pool's are those of its guests."""
+    found: dict[str, dict[str, int]] = {area: {} for area in _AREAS}
+    roots = ("/", "/nodes", "/access/groups", "/vms", "/storage", "/sdn", "/mapping")
+    for path in {*roots, *(normalise(path) for path in rights.entries())}:
+        top = path.split("/")[1] or "dc"
+        areas = ("vms", "storage") if top == "pool" else (top,) if top in _AREAS else ()
+        for area in areas:
+            found[area] |= {priv: 1 for priv in rights.of(who, path) if re.match(_AREAS[area], priv)}
     return found
 
 
@@ -71,7 +75,7 @@ def password(call: Call) -> None:
             )
         caller = users.get(call.user) or {}
         if not auth.password_fits(caller.get("password"), call.str("confirmation-password")):
-            raise Failure(401, _DENIED)
+            call.fail("invalid credentials")
     account = users.get(userid)
     if account is None:
         call.fail(f"no such user ('{userid}')")

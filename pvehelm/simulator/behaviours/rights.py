@@ -57,6 +57,8 @@ def check(call: Call, names: Iterable[str], values: Mapping[str, Any], vmid: str
             guests.check_vm(call, vmid, pool, [_RIGHT_OF[name]])
             if name == "startup":
                 call.require("/", ["Sys.Modify"])
+            if name == "rng0" and "/dev/hwrng" in value:
+                call.require("/mapping/hwrng", ["Mapping.Use"])
         else:
             raise Failure(500, f"only root can set '{name}' config")
 
