@@ -99,9 +99,9 @@ def subject(ctx: Context, one: Object) -> Subject:
     return Subject(one.ref, key, (key.scope, one.owner.scope), one, one.owner)
 
 
-def change(one: Object, steps: Sequence[Step], why: str, **more: Any) -> Change:
+def change(one: Object, steps: Sequence[Step], why: str) -> Change:
     """The change that consists of these steps."""
-    return Change(one.ref, one.kind.name, Op.update, why, steps=tuple(steps), key=dict(one.found.key), **more)
+    return Change(one.ref, one.kind.name, Op.update, why, steps=tuple(steps), key=dict(one.found.key))
 
 
 @contextmanager

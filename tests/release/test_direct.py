@@ -103,7 +103,8 @@ def clean(bench: Bench) -> None:
 def ends(bench: Bench, *wanted: State) -> None:
     clean(bench)
     found = [list(difference("", state.shape, bench.shape())) for state in wanted]
-    assert not all(found), "\n".join(min(found, key=lambda rows: len(rows)))
+    fewest = min(found, key=len)
+    assert not fewest, "\n".join(fewest)
 
 
 def go_on(bench: Bench, verb: Verb, place: int) -> None:
