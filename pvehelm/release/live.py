@@ -305,6 +305,9 @@ def _same_key(one: Desired, owned: Owned) -> bool:
 async def _prepare(
     desired: Sequence[Desired], observed: Observed, reader: Reader, inventory: Inventory, replaced: frozenset[str]
 ) -> None:
+    made = {item.wanted.name for item in desired}
+    volumes = {_volume(item) for item in desired if item.kind.name == "Image"}
+
     async def one(item: Desired) -> None:
         owned = inventory.get(item.ref)
         wanted = item.wanted
@@ -313,8 +316,6 @@ async def _prepare(
             wanted = replace(wanted, once={**wanted.once, "replaces": leaving.key["vmid"] if leaving else None})
         context, problems = await item.kind.prepare(wanted, reader)
         observed.contexts[item.ref] = context
-        made = {other.wanted.name for other in desired}
-        volumes = {need for other in desired if other.kind.name == "Image" for need in [_volume(other)]}
         observed.problems[item.ref] = [problem for problem in problems if not _made_here(problem, item, made, volumes)]
 
     def made_anew(item: Desired) -> bool:
