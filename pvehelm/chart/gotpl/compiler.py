@@ -369,7 +369,7 @@ class _Compiler:
             value = node.value
             if value is None:
                 return self.fault(node, f"{node.source} overflows int")
-            if kind == "int" and isinstance(value, float) and value.is_integer():
+            if kind == "int" and isinstance(value, float) and value.is_integer() and -(2**63) <= value < 2**63:
                 value = int(value)
             elif kind == "float64" and type(value) is int:
                 value = float(value)

@@ -245,6 +245,7 @@ _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*\Z")
 _PORT = re.compile(r"(?::[0-9]*)?\Z")
 _USER = re.compile(r"[A-Za-z0-9._:~!$&'()*+,;=%@-]*\Z")
 #: In a host only "%" and characters beyond ASCII may be escaped.
+_NO_HOST = re.compile(r"[ \\^`{|}]")
 _HOST_ESCAPE = re.compile(r"%(?!25)[0-7].")
 _ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2}).{0,2}", re.DOTALL)
 
@@ -286,8 +287,8 @@ def _url(value: str) -> dict[str, Any]:
         bad = _ESCAPE.search(host) or _HOST_ESCAPE.search(host) or _ESCAPE.search(userinfo)
         if bad:
             raise fail(f"invalid URL escape {quote(bad[0])}")
-        if " " in host:
-            raise fail('invalid character " " in host name')
+        if odd := _NO_HOST.search(host):
+            raise fail(f"invalid character {quote(odd[0])} in host name")
         if host.startswith("[") and "]" not in host:
             raise fail("missing ']' in host")
         port = _port(host)

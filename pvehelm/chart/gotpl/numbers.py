@@ -39,7 +39,7 @@ def _parsed(value: str) -> int:
     body = value
     if "." in body:
         head, _, zeros = body.partition(".")
-        if zeros.strip("0"):
+        if not zeros or zeros.strip("0"):
             return 0
         body = head
     if not _WHOLE.match(body):

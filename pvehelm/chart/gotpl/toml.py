@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import re
 from typing import Any, ClassVar
 
@@ -21,6 +22,12 @@ _ESCAPES = {code: f"\\u{code:04x}" for code in (*range(32), 127)} | {
     13: "\\r",
     34: '\\"',
     92: "\\\\",
+}
+#: How dates are written that are of no zone, by the names that their reader gives them.
+_LOCAL = {
+    "datetime-local": "2006-01-02T15:04:05.999999999",
+    "date-local": "2006-01-02",
+    "time-local": "15:04:05.999999999",
 }
 _NIL = "toml: cannot encode array with nil element"
 
@@ -95,7 +102,9 @@ def _value(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, float):
         shown = float_text(value)
-        if shown in ("NaN", "+Inf", "-Inf"):
+        if shown == "NaN":
+            return "-nan" if math.copysign(1, value) < 0 else "nan"
+        if shown in ("+Inf", "-Inf"):
             return shown.lower().removeprefix("+")
         return shown if "e" in shown or "." in shown else shown + ".0"
     if isinstance(value, int):
@@ -109,7 +118,8 @@ def _value(value: Any) -> str:
         order = sorted(known, key=lambda name: _is_table(known[name]))
         return "{" + ", ".join([f"{_key(name)} = {_value(known[name])}" for name in order]) + "}"
     if isinstance(value, Time):
-        return str(value.plain())
+        layout = _LOCAL.get(value.zone.name)
+        return value.Format(layout) if layout else value.plain()
     raise GoError(f"unsupported type for key '': {type_of(value)}")
 
 
@@ -131,12 +141,82 @@ def loads(value: str) -> dict[str, Any]:
     """A TOML text as a map. Raises GoError."""
     import tomllib
 
+    value = value.replace("\r\n", "\n")
     try:
-        return {key: _read(item) for key, item in tomllib.loads(value.replace("\r\n", "\n")).items()}
+        found = tomllib.loads(_older(value), parse_float=_float)
     except tomllib.TOMLDecodeError as error:
         raise GoError(_complaint(value, str(error))) from None
+    except _FloatRange as error:
+        raise GoError(_out_of_range(value, str(error), "float64")) from None
     except RecursionError:
         raise GoError("toml: the text is nested too deeply") from None
+    try:
+        return {key: _read(item) for key, item in found.items()}
+    except _Range as error:
+        raise GoError(_out_of_range(value, str(error), "int64")) from None
+
+
+class _Range(Exception):
+    """A whole number that is none of 64 bits."""
+
+
+class _FloatRange(Exception):
+    """A number that no float64 holds."""
+
+
+def _float(shown: str) -> float:
+    number = float(shown)
+    if math.isinf(number) and "inf" not in shown:
+        raise _FloatRange(shown)
+    return number
+
+
+#: The texts and comments of TOML, times without seconds, and what inline tables are made of.
+_PIECES = re.compile(
+    r'"""(?:[^\\]|\\.)*?"{3,5}|"(?:[^"\\\n]|\\.)*"|'
+    r"'''.*?'{3,5}|'[^'\n]*'|#[^\n]*|(?<![0-9:+-])[0-9]{2}:[0-9]{2}(?![0-9:])|[{}\n]",
+    re.DOTALL,
+)
+_ESCAPED = re.compile(r"\\(?:x([0-9a-fA-F]{2})|e|.)", re.DOTALL)
+
+
+def _older(value: str) -> str:
+    """A text of TOML 1.1, which Helm reads, in the words of 1.0."""
+    out: list[str] = []
+    at = depth = 0
+    for found in _PIECES.finditer(value):
+        out.append(value[at : found.start()])
+        at, piece = found.end(), found[0]
+        if piece[0].isdigit():
+            piece += ":00"
+        elif piece[0] == '"':
+            piece = _ESCAPED.sub(_older_escape, piece) if "\\" in piece else piece
+        elif piece in "{}":
+            if piece == "}" and depth:
+                # A comma may stand behind the last pair.
+                while len(out) > 1 and not out[-1].strip():
+                    out.pop()
+                out[-1] = out[-1].rstrip().removesuffix(",")
+            depth = max(depth + (1 if piece == "{" else -1), 0)
+        elif depth and piece[0] in "#\n":
+            piece = " "
+        out.append(piece)
+    return "".join([*out, value[at:]])
+
+
+def _older_escape(found: re.Match[str]) -> str:
+    if found[1]:
+        return f"\\u00{found[1]}"
+    return "\\u001b" if found[0] == "\\e" else found[0]
+
+
+def _out_of_range(value: str, shown: str, kind: str) -> str:
+    """The complaint about a number, with the line and the key where it stands."""
+    lines = value.split("\n")
+    at = next((number for number, line in enumerate(lines) if shown in line.replace("_", "")), 0)
+    tables = [found[1] for line in lines[:at] if (found := re.match(r"\s*\[\[?\s*([^\]#]+?)\s*\]", line))]
+    key = ".".join([*tables[-1:], lines[at].partition("=")[0].strip()])
+    return f"toml: line {at + 1} (last key {quote(key)}): {shown} is out of range for {kind}"
 
 
 def _complaint(value: str, message: str) -> str:
@@ -157,6 +237,8 @@ def _read(value: Any) -> Any:
     if isinstance(value, bool):
         return value
     if isinstance(value, int):
+        if not -(1 << 63) <= value < 1 << 63:
+            raise _Range(str(value))
         return Int64(value)
     if isinstance(value, dict):
         return {key: _read(item) for key, item in value.items()}
