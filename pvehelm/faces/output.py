@@ -42,7 +42,7 @@ def colours_wanted(stream: TextIO, environ: Mapping[str, str] = os.environ) -> b
 
 
 def paint(text: str, colour: str, on: bool) -> str:
-    return f"\x1b[{CODES[colour]}m{text}\x1b[0m" if on and colour else text
+    return f"\x1b[{CODES[colour]}m{text}\x1b[0m" if on and colour and text else text
 
 
 def printable(text: str) -> str:

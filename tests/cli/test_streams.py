@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from pvehelm.errors import PvehelmError
+from pvehelm.faces.cli.command import write_file
 from tests.release.lab import Lab
 
 POOL = {"pool.yaml": "kind: Pool\nmetadata: { name: web }\n"}
@@ -51,6 +53,21 @@ def test_a_full_disk_under_the_messages(lab: Lab) -> None:
     assert told.returncode == 1
     assert "No space left on device" in told.stderr
     assert "Traceback" not in told.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "below" / "file"
+    write_file(target, "one")
+    write_file(target, b"two")
+    assert (target.read_text(), os.listdir(target.parent)) == ("two", ["file"])
+    link = tmp_path / "link"
+    link.symlink_to("/dev/full")
+    with pytest.raises(PvehelmError, match=r"can't write .*link: No space left"):
+        write_file(link, "x")
+    assert link.is_symlink()
+    with pytest.raises(PvehelmError, match=r"can't write .*below"):
+        write_file(target.parent, "x")
 
 
 def test_no_output_at_all(lab: Lab) -> None:

@@ -282,7 +282,14 @@ def _failed(error: Exception) -> int:
         error_text(error)
         return error.exit_code
     if isinstance(error, OSError):
-        sys.stderr.write(f"Error: {error.strerror or error}{f': {error.filename}' if error.filename else ''}\n")
+        sys.stderr.write(f"Error: {f'{error.filename}: ' if error.filename else ''}{error.strerror or error}\n")
+        return 1
+    if type(error).__module__ == "sqlite3":
+        # The release store tells its own troubles; this is the simulator's state or what was fetched of repositories.
+        from pvehelm.config import cache_dir, data_dir
+
+        sys.stderr.write(f"Error: a database in {data_dir()} or {cache_dir()}: {error}\n")
+        sys.stderr.write("  hint: check the permissions of the files and folders, and the space on the disk\n")
         return 1
     show = getattr(error, "show", None)
     if show is not None and hasattr(error, "exit_code"):

@@ -14,7 +14,7 @@ from pvehelm.actions.values import unused_values
 from pvehelm.errors import Problem, PvehelmError, UsageError
 from pvehelm.faces import output
 from pvehelm.faces.cli import options as o
-from pvehelm.faces.cli.command import SOURCE, Session, command
+from pvehelm.faces.cli.command import SOURCE, Session, command, write_file
 from pvehelm.faces.cli.postrender import post_renderer
 from pvehelm.faces.cli.values import Unused, tell_unused
 
@@ -100,8 +100,7 @@ def template(
         bodies.setdefault(path, []).append(body)
     for path, parts in bodies.items():
         target = Path(output_dir, path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text("---\n".join(parts), encoding="utf-8")
+        write_file(target, "---\n".join(parts))
         sys.stdout.write(f"wrote {target}\n")
     tell_foreign(made.foreign)
     tell_placeholders(made.placeholders)
@@ -223,9 +222,7 @@ def create(
     if folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder]):
         raise PvehelmError(f"{folder} exists already", hint="choose another name, or remove it first")
     for path, text in actions.create(folder.name, engine).items():
-        target = folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8")
+        write_file(folder / path, text)
     sys.stdout.write(f"Creating {folder}\n")
 
 
@@ -255,11 +252,10 @@ def package(
             vendor(path, build=False)
         name, data = actions.package(o.load_chart(path), version=version, app_version=app_version)
         target = Path(destination, name)
-        target.parent.mkdir(parents=True, exist_ok=True)
         signature = _signed(data, name, key, passphrase_file) if sign else None
-        target.write_bytes(data)
+        write_file(target, data)
         if signature is not None:
-            target.with_name(name + signature[0]).write_bytes(signature[1])
+            write_file(target.with_name(name + signature[0]), signature[1])
         sys.stdout.write(f"Successfully packaged chart and saved it to: {target}\n")
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
+from string import ascii_letters, digits
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -77,6 +80,7 @@ class Session:
         if self._config is None:
             from pvehelm.config import load
 
+            _check_namespace(self.namespace)
             self._config = load(context=self.context_name or None, namespace=self.namespace or None)
         return self._config
 
@@ -196,6 +200,7 @@ class Command:
         )
         if session.output not in FORMATS:
             raise UsageError(f"-o {session.output}: unknown format", hint=f"one of {', '.join(FORMATS)}")
+        _nothing_empty()
         full = _full_tables(session)
         try:
             result = self.function(session, **given)
@@ -206,6 +211,34 @@ class Command:
             full()
         if isinstance(result, int) and not isinstance(result, bool) and result:
             raise typer.Exit(result)
+
+
+def _check_namespace(name: str) -> None:
+    """Raises UsageError for what can't be a resource pool's name: up to three names, joined by slashes."""
+    parts = name.split("/")
+    fits = all(part and not part.strip(ascii_letters + digits + "._-") for part in parts)
+    if name and not (fits and len(parts) <= 3):
+        hint = "letters, digits, '.', '_' and '-'; up to three names joined by '/'"
+        raise UsageError(f"-n {name!r} is no name of a namespace", hint=hint)
+
+
+def _nothing_empty() -> None:
+    """Raises UsageError for an argument that is there and empty: mostly a variable of the shell that was not set."""
+    from pvehelm.faces.cli.app import given_arguments
+
+    if "" not in given_arguments.get():
+        return
+    from typer._click.core import ParameterSource
+    from typer._click.globals import get_current_context
+
+    ctx = get_current_context()
+    for one in ctx.command.params:
+        value = ctx.params.get(one.name or "")
+        empty = value == "" or (isinstance(value, list | tuple) and "" in value)
+        given = ctx.get_parameter_source(one.name or "") is ParameterSource.COMMANDLINE
+        # Words that are looked for may be none at all.
+        if one.param_type_name == "argument" and empty and given and one.metavar != "[WORD...]":
+            raise UsageError(f"{one.metavar or one.name}: an argument is empty", hint="a variable that is not set?")
 
 
 def _full_tables(session: Session) -> Callable[[], None]:
@@ -259,6 +292,24 @@ def run_async(session: Session, work: Coroutine[Any, Any, Any]) -> Any:
     finally:
         # An interrupt may come before the loop has taken it over.
         work.close()
+
+
+def write_file(path: Path, content: str | bytes) -> None:
+    """Write a file, whole or not at all, with the folders above it. Raises PvehelmError that names it."""
+    data = content.encode() if isinstance(content, str) else content
+    # What is no plain file (/dev/stdout, a link) is written into and not replaced.
+    plain = not path.is_symlink() and (path.is_file() or not path.exists())
+    draft = path.with_name(f"{path.name}.{os.getpid()}.draft") if plain else path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_bytes(data)
+        if plain:
+            draft.replace(path)
+    except OSError as error:
+        if plain:
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
+        raise PvehelmError(f"can't write {path}: {error.strerror}") from None
 
 
 def read_text(path: str) -> str:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pvehelm.actions import importing as actions
-from pvehelm.errors import Problem, PvehelmError, UsageError
+from pvehelm.errors import Problem, UsageError
 from pvehelm.faces import output
 from pvehelm.faces.cli import complete
-from pvehelm.faces.cli.command import Session, command
+from pvehelm.faces.cli.command import Session, command, write_file
 from pvehelm.faces.cli.objects import Scope, Selector, full_scope
 
 if TYPE_CHECKING:
@@ -102,12 +102,8 @@ def _write(found: actions.Found, form: str, path: str, force: bool) -> list[str]
         count = "1 file is" if len(there) == 1 else f"{len(there)} files are"
         problems = [Problem(name, "already there") for name in there]
         raise UsageError(f"{count} in the way; nothing was written", problems, hint="--force overwrites them")
-    try:
-        for target, text in targets.items():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise PvehelmError(f"can't write {error.filename or path}: {error.strerror}") from None
+    for target, text in targets.items():
+        write_file(target, text)
     return [str(target) for target in targets]
 
 

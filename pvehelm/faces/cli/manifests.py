@@ -75,7 +75,11 @@ def _files(path: str, recursive: bool) -> Iterator[str]:
         yield path
         return
     found = []
-    for folder, below, names in os.walk(path):
+
+    def unread(error: OSError) -> None:
+        raise PvehelmError(f"can't read {error.filename}: {error.strerror}") from None
+
+    for folder, below, names in os.walk(path, onerror=unread):
         below[:] = sorted(name for name in below if not name.startswith(".")) if recursive else []
         found += [os.path.join(folder, name) for name in sorted(names) if name.endswith(ENDINGS)]
     if not found:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pvehelm.errors import UsageError
+from pvehelm.errors import Problem, PvehelmError, UsageError
 from pvehelm.faces.cli import complete
 from pvehelm.faces.cli.command import SOURCE
 
@@ -206,6 +206,15 @@ def value_flags(argv: Sequence[str] | None = None) -> list[ValueFlag]:
 
     arguments = list(given_arguments.get() if argv is None else argv)
     flags: list[ValueFlag] = []
+    unread: list[PvehelmError] = []
+
+    def contents(path: str) -> str:
+        try:
+            return read_text(path)
+        except PvehelmError as error:
+            unread.append(error)
+            return ""
+
     index = 0
     while index < len(arguments):
         argument = arguments[index]
@@ -224,11 +233,15 @@ def value_flags(argv: Sequence[str] | None = None) -> list[ValueFlag]:
         if kind is None:
             continue
         if kind == "file":
-            flags.append(ValueFlag("file", text, read_text(text)))
+            flags.append(ValueFlag("file", text, contents(text)))
         elif kind == "set-file":
-            flags.append(ValueFlag("set-file", text, read_text(file_path(text))))
+            flags.append(ValueFlag("set-file", text, contents(file_path(text))))
         else:
             flags.append(ValueFlag(kind, text))  # type: ignore[arg-type]
+    if len(unread) > 1:
+        raise PvehelmError("values cannot be read", [Problem("", str(error)) for error in unread])
+    for error in unread:
+        raise error
     return flags
 
 
