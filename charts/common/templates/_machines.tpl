@@ -12,6 +12,10 @@ spec: { comment: {{ Chart.Name }} release {{ Release.Name }} }
    name, role: its name and what it is for; index: chooses the node; number: its place in the network (Values.network.first on);
    size: { cores, memory, disk, storage }; data: { storage, size } of a second disk, or {}; protect: guard it against removal. #}
 {% define "common.machine" %}
+{% set room = 2 ** (32 - Values.network.prefix) %}
+{% if include("common.number", dict("base", Values.network.base)) | int % room + number >= room - 1 %}
+{{ fail("the address of " ~ name ~ ", " ~ Values.network.base ~ " and " ~ number ~ " on, is not in a network of /" ~ Values.network.prefix) }}
+{% endif %}
 apiVersion: proxmox.io/v1
 kind: VirtualMachine
 metadata:

@@ -21,10 +21,15 @@
 {{- Values.nodes[index % (Values.nodes | length)] -}}
 {% enddefine %}
 
+{# The IPv4 address `base` as a number. #}
+{% define "common.number" %}
+{%- set octets = base | splitList(".") -%}
+{{ ((octets[0] | int * 256 + octets[1] | int) * 256 + octets[2] | int) * 256 + octets[3] | int -}}
+{% enddefine %}
+
 {# The IPv4 address `index` steps above `base`; carries go over into the next octet. #}
 {% define "common.address" %}
-{%- set octets = base | splitList(".") -%}
-{%- set number = ((octets[0] | int * 256 + octets[1] | int) * 256 + octets[2] | int) * 256 + octets[3] | int + index -%}
+{%- set number = include("common.number", dict("base", base)) | int + index -%}
 {{ number // 16777216 }}.{{ number // 65536 % 256 }}.{{ number // 256 % 256 }}.{{ number % 256 -}}
 {% enddefine %}
 
