@@ -203,7 +203,7 @@ class Planner:
         return self._change(one, Op.update, reason, changed, effect, steps, live, then)
 
     def _privileges(self, one: Desired) -> None:
-        for what in one.wanted.privileged:
+        for what in self._uses(one):
             if not self.allowed.may_use(one.kind.name, what):
                 self.refusals.append(
                     Problem(
@@ -212,6 +212,14 @@ class Planner:
                         f"--allow-privileged {what}, after reading what it does",
                     )
                 )
+
+    def _uses(self, one: Desired) -> tuple[str, ...]:
+        """What of a resource needs the user's word: a copy of somebody's guest, too, with all that is in it."""
+        source = self.observed.contexts.get(one.ref, {}).get("source")
+        if source is None or source.get("template"):
+            return one.wanted.privileged
+        own = any(str(owned.identifier.get("vmid")) == str(source.get("vmid")) for owned in self.inventory)
+        return one.wanted.privileged if own else (*one.wanted.privileged, "template")
 
     def _is_ours(self, one: Desired, owned: Owned | None, live: Live) -> bool:
         ref = one.ref
@@ -324,7 +332,7 @@ class Planner:
             key=dict(live.key) if live else {k: v for k, v in one.wanted.key.items() if v is not None},
             owned=owned,
             wanted=one.wanted,
-            privileged=one.wanted.privileged,
+            privileged=self._uses(one),
             pending={leaf: veiled(was, get_leaf(one.wanted.fields, leaf), _of(owned, leaf)) for leaf, was in pending},
             experimental=one.kind.evidence == "schema",
             where=one.where(""),

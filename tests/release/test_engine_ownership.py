@@ -302,6 +302,20 @@ def test_privileged_kinds_and_keys(lab: Lab) -> None:
     assert "joe@pve" not in lab.state.collection("users")
 
 
+def test_a_copy_of_somebody_s_guest_needs_a_word(lab: Lab) -> None:
+    lab.run("install", "other", lab.chart(VM), "-n", "other", "--create-namespace")
+    copy = VM.replace("name: vm", "name: copy").replace("debian-12-template", "vm")
+    chart = lab.chart(copy)
+    refused = lab.run("install", "web", chart, code=3)
+    assert "VirtualMachine/copy uses template, which is privileged" in refused.err
+    lab.run("install", "web", chart, "--allow-privileged", "template")
+    lab.settled("web")
+    # Of a guest of its own a release makes as many as it likes.
+    lab.run("install", "mine", lab.chart(VM.replace("name: vm", "name: first")))
+    more = VM.replace("name: vm", "name: first") + "---\n" + copy.replace("template: vm", "template: first")
+    lab.run("upgrade", "mine", lab.chart(more.replace("name: copy", "name: second")))
+
+
 def test_atomic_upgrade_goes_back(lab: Lab) -> None:
     chart = lab.chart(SCALED)
     lab.run("install", "web", chart)
