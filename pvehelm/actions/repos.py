@@ -156,6 +156,13 @@ class Wish(NamedTuple):
     devel: bool = False
 
 
+def values_at(url: str) -> str:
+    """The text of a values file at a web address."""
+    from pvehelm.chart.sources import fetch_values
+
+    return fetch_values(book(), url)
+
+
 @action("local", "pull")
 def pull(chart: str, wish: Wish = Wish(), *, sidecars: bool = False) -> Archive:
     """Fetch a chart's package from a repository, a registry, an address or git; digests and signatures are checked."""

@@ -272,6 +272,19 @@ def fetch_url(book: Book, url: str, *, sidecars: bool = False) -> Archive:
     return _checked(archive, repository)
 
 
+def fetch_values(book: Book, url: str) -> str:
+    """The values file at a web address, with the credentials of the repository that it belongs to, if any.
+
+    Raises what the fetcher raises, InvalidError for what is no text.
+    """
+    with book.fetcher(owner_of(book, url)) as fetcher:
+        body = fetcher.get(url, limit=MAX_SMALL, encoded=True).body
+    try:
+        return body.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InvalidError(f"{url} is not UTF-8 text") from None
+
+
 def fetch(
     book: Book, text: str, *, version: str = "", repo: str = "", devel: bool = False, sidecars: bool = False
 ) -> Archive:

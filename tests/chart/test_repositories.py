@@ -17,6 +17,7 @@ from pvehelm.chart.book import Repository
 from pvehelm.chart.book import load as load_book
 from pvehelm.chart.fetch import Credentials, Fetcher
 from pvehelm.chart.sources import fetch as get
+from pvehelm.chart.sources import fetch_values
 from pvehelm.chart.sparse import sparse
 from pvehelm.chart.yaml import dump, load
 from pvehelm.errors import AuthError, InvalidError, NotFoundError, PvehelmError, TransportError, UsageError
@@ -407,6 +408,21 @@ def test_archives_elsewhere_get_no_credentials(web: Web, other: Web) -> None:
     catalog.update(book, repository)
     assert get(book, "lab/web").chart.version == "1.0.0"
     assert all("authorization" not in headers for _, _, headers in other.seen)
+
+
+def test_values_at_an_address(web: Web, other: Web) -> None:
+    web.login = basic("me", "p")
+    web.files["/values/x.yaml"] = b"\xef\xbb\xbfa: 1\n"
+    web.files["/index.yaml"] = index_of(packed("web"))
+    repository = Repository("lab", web.url, "me")
+    book = repositories.add(load_book(), repository, password="p")
+    assert fetch_values(book, f"{web.url}/values/x.yaml") == "a: 1\n"
+    other.files["/x.yaml"] = b"\xff"
+    with pytest.raises(InvalidError, match="not UTF-8"):
+        fetch_values(book, f"{other.url}/x.yaml")
+    assert all("authorization" not in headers for _, _, headers in other.seen)
+    with pytest.raises(NotFoundError):
+        fetch_values(book, f"{other.url}/nothing.yaml")
 
 
 @pytest.mark.parametrize("name", ["nowhere/web", "web", "gopher://x/y", "lab/a/b"])

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Strings = list[str]
 Values = Annotated[
-    Strings, typer.Option("-f", "--values", help="Values from a YAML file ('-' is stdin); repeatable.", metavar="FILE")
+    Strings, typer.Option("-f", "--values", help="Values from a file, an address or '-' (stdin).", metavar="FILE")
 ]
 Set = Annotated[Strings, typer.Option("--set", help="Set values: a.b=1,c={x,y}.", metavar="KEY=VALUE")]
 SetString = Annotated[Strings, typer.Option("--set-string", help="Set values as strings.", metavar="KEY=VALUE")]
@@ -210,6 +210,10 @@ def value_flags(argv: Sequence[str] | None = None) -> list[ValueFlag]:
 
     def contents(path: str) -> str:
         try:
+            if path.startswith(("https://", "http://")):
+                from pvehelm.actions.repos import values_at
+
+                return values_at(path)
             return read_text(path)
         except PvehelmError as error:
             unread.append(error)
