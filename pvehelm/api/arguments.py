@@ -40,7 +40,8 @@ def prepare(operation: Operation, path_values: Mapping[str, Any], given: Mapping
             problems.append(Problem(name, "an empty name cannot stand in a path"))
     if problems:
         unique = dict.fromkeys(problems)
-        raise InvalidError(f"{operation.method} {operation.path}: wrong parameters", unique)
+        named = ", ".join(dict.fromkeys(problem.where for problem in unique if problem.where))
+        raise InvalidError(f"{operation.method} {operation.path}: wrong parameters: {named}", unique)
     path = re.sub(r"\{([^}]+)\}", lambda found: quote(path_values[found[1]]), operation.path)
     return Request(operation.method, path, made)
 

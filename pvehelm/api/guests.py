@@ -314,6 +314,8 @@ class GuestKind(GuestFields):
         if live.extra.get("status") != "running":
             return Effect.live
         name, _, sub = leaf.partition(".")
+        if name == "agent" and after is None and sub in ("", "enabled"):
+            return Effect.reboot  # it comes at once, and goes at the next start
         if is_volume(self.flavour, name) and ((sub == "size" and before is not None) or sub == "storage"):
             return Effect.live
         return (

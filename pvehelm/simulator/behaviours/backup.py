@@ -100,6 +100,8 @@ def _selection(call: Call, wanted: list[str]) -> list[str]:
         return wanted
     pool = call.args.get("pool")
     if pool:
+        if pool not in call.state.collection("pools"):
+            call.fail(f"pool '{pool}' does not exist")
         pools.check(call, pool)
         chosen = {str(vmid) for vmid in call.state.collection("pools")[pool].get("vms", ())}
     excluded = set(call.list("exclude"))

@@ -59,7 +59,7 @@ def hotplug(call: Call, guest: Guest) -> None:
     """Let take effect what a running machine can take."""
     features = _hotplug_features(guest.config)
     for name in list(guest.deleted):
-        if name in _AT_ONCE or name in _LIVE or _unpluggable(guest, name, features):
+        if name in _AT_ONCE or name in _LIVE - {"agent"} or _unpluggable(guest, name, features):
             _take_away(guest, name)
     for name in list(guest.pending):
         if name in _AT_ONCE or name in _LIVE or _pluggable(call, guest, name, features):

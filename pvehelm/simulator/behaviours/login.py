@@ -12,7 +12,7 @@ from pvehelm.simulator.permissions import Rights, normalise
 
 _DENIED = "authentication failure"
 # Shown to everybody who has a privilege there, besides the paths of ACL entries and of members of pools.
-_ALWAYS = ("/", "/access", "/access/groups", "/mapping", "/nodes", "/pool", "/sdn", "/storage", "/vms")
+_ALWAYS = ("/", "/access", "/access/groups", "/nodes", "/pool", "/sdn", "/storage", "/vms")
 
 
 @handler("GET", "/access/ticket")

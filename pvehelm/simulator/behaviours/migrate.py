@@ -16,6 +16,7 @@ CT = "/nodes/{node}/lxc/{vmid}/migrate"
 @handler("GET", VM)
 def preconditions(call: Call) -> dict[str, Any]:
     guest = guests.load(call, "qemu", plain=True)
+    guest.check_lock(call)
     nodes = [node for node in call.state.collection("nodes") if node != guest.node]
     local = _local(call, guest)
     answer: dict[str, Any] = {
