@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from pvehelm.chart.chart import Chart
+from pvehelm.chart.gotpl import globs
 from pvehelm.chart.gotpl.values import (
     GoError,
     GoObject,
@@ -18,7 +19,7 @@ from pvehelm.chart.gotpl.values import (
     text,
     type_of,
 )
-from pvehelm.chart.objects import Capabilities, ReleaseInfo, Scope, _glob
+from pvehelm.chart.objects import Capabilities, ReleaseInfo, Scope
 from pvehelm.chart.usage import Usage
 from pvehelm.chart.versions import parse
 from pvehelm.chart.yaml import Path_
@@ -158,6 +159,9 @@ class Files(GoObject, dict[str, Any]):
     def text(self) -> str:
         return "map[" + " ".join(f"{path}:{text(self[path])}" for path in sorted(self)) + "]"
 
+    def plain(self) -> dict[str, bytes]:
+        return {**self}
+
     def GetBytes(self, path: Any) -> bytes:
         if not isinstance(path, str):
             raise GoError(f"wrong type for value; expected string; got {type_of(path)}")
@@ -170,12 +174,15 @@ class Files(GoObject, dict[str, Any]):
     def Lines(self, path: Any) -> Strings:
         if path not in self:
             return Strings()
-        return Strings(self.Get(path).removesuffix("\n").split("\n"))
+        content = self.Get(path)
+        if not content:
+            raise GoError("runtime error: index out of range [-1]", hint="Lines fails in Helm for a file that is empty")
+        return Strings(content.removesuffix("\n").split("\n"))
 
     def Glob(self, pattern: Any) -> Files:
         if not isinstance(pattern, str):
             raise GoError(f"wrong type for value; expected string; got {type_of(pattern)}")
-        matches = _glob(pattern).fullmatch
+        matches = globs.compiled(pattern).fullmatch
         return Files({path: content for path, content in self.items() if matches(path)})
 
     def AsConfig(self) -> str:
