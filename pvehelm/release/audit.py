@@ -31,6 +31,10 @@ TELLING = (
 )
 
 
+# The words that a user gave, by what they allow: kinds, fields and objects.
+ALLOWED = {"privileged": "allow_privileged", "destroy": "allow_destroy", "take_ownership": "take_ownership"}
+
+
 class AuditEntry(NamedTuple):
     """One entry. ``outcome`` is begun, done, unchanged, refused, held, interrupted or failed; ``begun`` the number of
     the entry that began it (0: nothing was begun); ``plan`` the plan's digest; ``at`` unix seconds; ``by`` who@host;
@@ -173,4 +177,6 @@ def told(ctx: Context, given: Mapping[str, Any]) -> dict[str, Any]:
         words = getattr(given.get(name), "words", ())
         if words:
             found["objects"] = [str(word) for word in words]
+    allowed = getattr(given.get("options"), "allowed", None)
+    plain |= {flag: sorted(words) for name, flag in ALLOWED.items() if (words := getattr(allowed, name, None))}
     return found | ({"given": plain} if plain else {})

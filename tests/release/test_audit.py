@@ -236,3 +236,13 @@ def test_any_changed_character_shows(facts: list[dict[str, Any]], data: st.DataO
         assert broken is not None
         assert broken.where == f"audit entry {seq}"
         json.loads(body)
+
+
+def test_what_was_allowed_is_entered(lab: Lab) -> None:
+    user = "kind: User\nmetadata: { name: joe@pve }\nspec: { comment: Joe }\n"
+    chart = lab.chart(user)
+    lab.run("install", "web", chart, code=3)
+    assert "given" not in last(lab)
+    lab.run("install", "web", chart, "--allow-privileged", "User", "--take-ownership", "all")
+    assert last(lab)["given"] == {"allow_privileged": ["User"], "take_ownership": ["all"]}
+    assert "allow_privileged" not in lab.run("audit").out
