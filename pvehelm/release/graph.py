@@ -10,7 +10,7 @@ from typing import Any
 from pvehelm.release.change import Change, Op
 from pvehelm.release.inventory import Inventory
 
-# What a need may begin with that is no ref: all of a kind, every resource about that guest, whatever leaves that volume.
+# What a need may begin with that is no ref: all of a kind, every resource about a guest, whatever leaves a volume.
 INDIRECT = ("kind:", "guest:", "volume:")
 
 
