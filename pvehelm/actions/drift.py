@@ -99,14 +99,12 @@ async def drift(
 
 async def drift_of(ctx: Context, key: ReleaseKey, reader: Reader, options: Options | None = None) -> Drift:
     """What differs between one release and the server. Raises NotFoundError for one that is not installed."""
-    import asyncio
-
     from pvehelm.release.decide import decide, look_ahead
     from pvehelm.release.desire import Options, back_to
 
     release, current = standing(ctx, key)
     await look_ahead(ctx, key, reader)
-    desire = replace(await asyncio.to_thread(back_to, current), action="drift")
+    desire = replace(back_to(current), action="drift")
     made = await decide(ctx, key, desire, options or everything_allowed(Options()), uid=release, reader=reader)
     drifted = [change for change in made.plan.changes if change.acts]
     ours = {entry.upid for entry in ctx.store.entries(key, current.number)} if drifted else set()

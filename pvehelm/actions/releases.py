@@ -333,8 +333,6 @@ def unlock(ctx: Context, name: str) -> bool:
 @action("read", "diff")
 async def diff_live(ctx: Context, name: str, options: Options | None = None) -> Result:
     """What differs between a deployed release and the server."""
-    import asyncio
-
     from pvehelm.release.decide import look_ahead
     from pvehelm.release.desire import Options, back_to, last_deployed
     from pvehelm.release.pipeline import run
@@ -347,7 +345,7 @@ async def diff_live(ctx: Context, name: str, options: Options | None = None) -> 
         )
     ahead = await look_ahead(ctx, key)
     current = last_deployed(ctx, key) or ctx.store.revision(key, release.current.number)
-    desire = replace(await asyncio.to_thread(back_to, current), action="diff")
+    desire = replace(back_to(current), action="diff")
     return await run(ctx, key, desire, replace(options or Options(), dry_run=True), ahead=ahead)
 
 

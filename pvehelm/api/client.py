@@ -38,7 +38,7 @@ from pvehelm.errors import ApiError, AuthError, InvalidError, PvehelmError, Tran
 if TYPE_CHECKING:
     from pvehelm.api.upload import Upload
 
-Attempt: TypeAlias = Callable[[Request, httpx.Request], Awaitable[Answer]]
+Attempt: TypeAlias = Callable[[Request, Mapping[str, str]], Awaitable[Answer]]
 
 __all__ = [
     "Answer",
@@ -294,7 +294,7 @@ class Client:
     async def _send(self, request: Request, headers: Mapping[str, str], attempt: Attempt) -> Answer:
         """One attempt. Everything that goes wrong becomes an error of ours that names the call and hides secrets."""
         try:
-            return await attempt(request, build(request, headers, self.base_url))
+            return await attempt(request, headers)
         except TransportError as error:
             raise type(error)(
                 error.message, sent=error.sent, method=request.method, path=request.path, hint=error.hint
@@ -310,15 +310,18 @@ class Client:
                 hint=error.hint,
             ) from None
 
-    async def _attempt(self, request: Request, message: httpx.Request) -> Answer:
+    async def _attempt(self, request: Request, headers: Mapping[str, str]) -> Answer:
+        # What waits for a slot is not built yet: a thousand calls at once would stand before the first of them.
         async with self._slots:
+            message = build(request, headers, self.base_url)
             self.requests_made[request.method] += 1
             # A file takes the time it takes; silence is still bounded.
             response = await self._move(message, None if request.body else self.timeouts.total)
         return interpret_answer(response.status_code, response.reason_phrase, response.headers, response.content)
 
-    async def _begin_stream(self, request: Request, message: httpx.Request) -> Answer:
+    async def _begin_stream(self, request: Request, headers: Mapping[str, str]) -> Answer:
         """An Answer whose data is the open response; errors are read whole."""
+        message = build(request, headers, self.base_url)
         self.requests_made[request.method] += 1
         message.extensions[STREAMED] = True
         response = await self._move(message, self.timeouts.total, whole=False)

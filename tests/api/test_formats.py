@@ -320,7 +320,20 @@ def test_parse_undoes_print(case: tuple[dict[str, dict[str, Any]], dict[str, Any
     keys, obj = case
     text = formats.print_(keys, obj)
     assert formats.parse(keys, text) == obj
+    assert formats.parse(keys, text, values=False) == obj
     assert formats.print_(keys, formats.parse(keys, text)) == text
+
+
+def test_what_a_server_shows_is_taken_apart_whatever_its_values() -> None:
+    keys: dict[str, dict[str, Any]] = {
+        "file": {"type": "string", "default_key": 1},
+        "cache": {"type": "string", "optional": 1, "enum": ["none", "unsafe"]},
+    }
+    shown = "local-lvm:vm-100-disk-0,cache=of-tomorrow"
+    assert formats.parse(keys, shown, values=False) == {"file": "local-lvm:vm-100-disk-0", "cache": "of-tomorrow"}
+    for text, values in ((shown, True), ("a,unheard=of", False)):
+        with pytest.raises(InvalidError):
+            formats.parse(keys, text, values=values)
 
 
 # -- sameness --------------------------------------------------------------------------------------------------
