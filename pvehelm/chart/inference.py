@@ -60,9 +60,9 @@ def infer(chart: Chart) -> tuple[str, list[Problem]]:
     if any(need.tags for need in chart.metadata.dependencies):
         made["properties"].setdefault("tags", {"type": "object"})
     reader.check()
-    made = {"$schema": DIALECT, "title": chart.metadata.name, **made}
+    titled = {"$schema": DIALECT, "title": chart.metadata.name, **made}
     stale: list[Path_] = []
-    whole = _kept(made, chart.schema or {}, (), stale)
+    whole = _kept(titled, chart.schema or {}, (), stale)
     file = chart.file("values.schema.json")
     told = [Problem(file, f"{dotted(path)} is kept, though values.yaml has no such value") for path in stale]
     return json.dumps(whole, indent=2, ensure_ascii=False) + "\n", told
