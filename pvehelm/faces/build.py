@@ -26,7 +26,7 @@ def build_context(config: Config, *, announce: bool = True) -> Context:
     """A Context for the selected settings; nothing is opened or asked yet. The simulator is announced on stderr."""
     settings = config.context
     if settings.is_simulator and announce:
-        sys.stderr.write("context: simulator (no Proxmox host; nothing real is touched)\n")
+        sys.stderr.write("context: simulator (no host is set, nothing real is touched)\n")
 
     def open_store() -> Store:
         from pvehelm.config import store_url

@@ -5,8 +5,8 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
-# Characters that a column of prose keeps at least, and at most for the sake of one long word.
-PROSE, WORD = 24, 40
+# The width of a column of prose: what it has at least, at most for one long word, and where there is no room at all.
+PROSE, WORD, FLOOR = 24, 40, 16
 
 
 def cells_of(text: str) -> int:
@@ -53,9 +53,11 @@ def fit(
         if not kept[index] and total() + least[index] + gap <= room:
             kept[index] = True
     if total() > room:
-        # The one with the most room between its longest word and its width first.
-        for index in sorted((i for i, keep in enumerate(kept) if keep), key=lambda i: words[i] - least[i]):
-            least[index] = max(words[index], least[index] - max(0, total() - room))
+        # Prose gets narrower still, a longer word of it stands out alone; others as far as their words allow. The one
+        # with the most to give first.
+        floors = [min(word, FLOOR) if head in prose else word for word, head in zip(words, heads, strict=True)]
+        for index in sorted((i for i, keep in enumerate(kept) if keep), key=lambda i: floors[i] - least[i]):
+            least[index] = min(least[index], max(floors[index], least[index] - max(0, total() - room)))
     widths = [width if keep else 0 for width, keep in zip(least, kept, strict=True)]
     # What is left over goes to the columns that gave way, the first ones first.
     for index, keep in enumerate(kept):

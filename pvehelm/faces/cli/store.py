@@ -74,7 +74,7 @@ def _verify_audit(session: Session) -> int:
 
 def _entries(entries: list[AuditEntry]) -> None:
     heads = ("ENTRY", "WHEN", "WHO", "ACTION", "ABOUT", "PLAN", "OUTCOME")
-    spare = ("ENTRY", "PLAN", "WHEN", "WHO")
+    spare = ("ENTRY", "PLAN", "WHO", "WHEN")
     output.table([_entry(one) for one in entries], heads, spare=spare, prose=("ABOUT", "OUTCOME"))
 
 
