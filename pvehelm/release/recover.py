@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pvehelm.api.kind import Kind, Live
 from pvehelm.api.power import task_types
@@ -28,6 +28,9 @@ from pvehelm.release.lease import Lease
 from pvehelm.release.live import Reader
 from pvehelm.release.release import ReleaseKey
 from pvehelm.release.silence import arrived, blind, is_another, running, shows
+
+if TYPE_CHECKING:
+    from pvehelm.api.client import Client
 
 
 async def recover_entries(ctx: Context, key: ReleaseKey, lease: Lease) -> int:
@@ -60,9 +63,8 @@ async def _recover(ctx: Context, key: ReleaseKey, lease: Lease, entry: Entry) ->
     owned = Owned.from_json(intent["owned"]) if intent.get("owned") else None
     if intent.get("creates"):
         ours = live is not None and _is_ours(kind, live, owned)
-        if ours and _untold(ctx, key, entry):
+        if ours and _untold(ctx, key, entry) and await _removed(client, str(intent["path"])):
             # Nobody will ever know its secret: made by us a moment ago, it goes, and the next plan makes it anew.
-            await client.delete(str(intent["path"]))
             ctx.store.outcome(entry.id, lease, ok=False, error="interrupted; its secret was lost on the way")
             note = "was created, but its secret was lost on the way: it is removed, to be made anew"
         elif ours and live is not None and owned is not None:
@@ -110,6 +112,15 @@ def _untold(ctx: Context, key: ReleaseKey, entry: Entry) -> bool:
     answers = [ref for name, ref in dict(entry.intent.get("keep") or {}).items() if name and not name.startswith("=")]
     since = ctx.store.secrets_since(key, entry.started) if answers else set()
     return any(reference.removeprefix("secret://release/") not in since for reference in answers)
+
+
+async def _removed(client: Client, path: str) -> bool:
+    """Whether an object could be removed; one that can't be is ours all the same, and plans say what it lacks."""
+    try:
+        await client.delete(path)
+    except ApiError:
+        return False
+    return True
 
 
 def _kind(ctx: Context, intent: Mapping[str, Any]) -> Kind | None:

@@ -286,6 +286,16 @@ def test_a_token_whose_secret_died_with_the_process_is_made_anew(lab: Lab) -> No
     accepted(lab)
 
 
+def test_a_token_that_can_not_be_removed_is_told(lab: Lab) -> None:
+    chart = lab.chart(CI)
+    assert lab.killed("put_secret", "before", 1, "install", "web", chart, *ALL)
+    lab.fault("DELETE /access/users/*/token/*", status=403, times=1)
+    lab.run("upgrade", "web", chart, "-i", *ALL)
+    assert not lab.has_faults()
+    assert "its secret was told once" in lab.run("plan", "upgrade", "web", chart, *ALL).out
+    lab.sound("web")
+
+
 def test_a_token_whose_secret_is_kept_already_stays(lab: Lab) -> None:
     chart = lab.chart(CI)
     assert lab.killed("put_secret", "after", 1, "install", "web", chart, *ALL)
