@@ -36,8 +36,8 @@ def test_the_life_of_a_release(lab: Lab) -> None:
     lab.run("upgrade", "web", chart, "--set", "replicas=1", "--yes")
     lab.run("rollback", "web", "1")
     lab.run("upgrade", "nope", chart, code=1)
-    lab.run("uninstall", "web", "--yes")
     lab.run("unlock", "web")
+    lab.run("uninstall", "web", "--yes")
     found = entries(lab)
     assert [(one["action"], one["outcome"]) for one in found] == [
         ("install", "done"),
@@ -46,10 +46,10 @@ def test_the_life_of_a_release(lab: Lab) -> None:
         ("upgrade", "done"),
         ("rollback", "done"),
         ("upgrade", "failed"),
-        ("uninstall", "done"),
         ("unlock", "done"),
+        ("uninstall", "done"),
     ]
-    assert [one.get("revision") for one in found] == [1, None, None, 2, 3, None, 4, None]
+    assert [one.get("revision") for one in found] == [1, None, None, 2, 3, None, None, 4]
     assert all(one["plan"].startswith("sha256:") for one in found[:5])
     assert {one["by"].partition("@")[0] for one in found} != {""}
     assert found[0]["begun"] == 1
