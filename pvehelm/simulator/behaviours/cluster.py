@@ -65,6 +65,8 @@ def set_options(call: Call) -> None:
         if name == "delete":
             continue
         value = call.str(name)
+        if (name, value) == ("console", "applet"):
+            value = "html5"
         if name == "consent-text":
             value = value.split("\n")[0]
         if value == "" and name in ("description", "consent-text"):
