@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -120,7 +121,7 @@ def _build(raw: Mapping[str, bytes], path: str, budget: Budget) -> Chart | None:
     """The chart of some files; None when there is no usable Chart.yaml. Problems go to the budget."""
     build = _Builder(raw, path, budget)
     metadata, warnings = build.metadata()
-    values, text, marks = build.values()
+    values, text, marks = build.values(helms=metadata is not None and _of_helm(metadata, raw))
     schema, schema_text = build.schema()
     templates, files = build.split(keep_old=metadata is not None and metadata.api_version == "v1")
     subcharts = build.subcharts()
@@ -139,8 +140,20 @@ def _build(raw: Mapping[str, bytes], path: str, budget: Budget) -> Chart | None:
         subcharts,
         digest_of(raw),
         path,
-        warnings,
+        (*warnings, *build.twice),
     )
+
+
+def _of_helm(metadata: Metadata, raw: Mapping[str, bytes]) -> bool:
+    """Whether a chart is written in Helm's syntax, by what it says or else by its templates."""
+    if metadata.raw.get("engine"):
+        return metadata.engine == "gotpl"
+    templates = [content for path, content in raw.items() if path.startswith("templates/")]
+    return any(map(_GO.search, templates)) and not any(b"{%" in content for content in templates)
+
+
+#: What is not Jinja2.
+_GO = re.compile(rb"\{\{-?\s*(?:[.$][A-Za-z]|(?:if|range|with|end|define|include|template|block|else)\b)")
 
 
 class _Builder:
@@ -148,6 +161,8 @@ class _Builder:
         self.raw = raw
         self.path = path
         self.budget = budget
+        #: Keys that stand twice in values.yaml, which Helm takes.
+        self.twice: list[Problem] = []
 
     def bad(self, path: str, what: str, hint: str = "") -> None:
         self.budget.problems.append(Problem(f"{self.path}/{path}", what, hint))
@@ -164,10 +179,10 @@ class _Builder:
             )
             return ""
 
-    def documents(self, path: str) -> tuple[str, list[Document]]:
+    def documents(self, path: str, *, helms: bool) -> tuple[str, list[Document]]:
         text = self.text(path)
         try:
-            return text, load_all(text, file=f"{self.path}/{path}")
+            return text, load_all(text, file=f"{self.path}/{path}", twice=self.twice if helms else None)
         except InvalidError as error:
             self.budget.problems.extend(error.problems)
             return text, []
@@ -187,8 +202,9 @@ class _Builder:
             self.budget.problems.extend(error.problems)
             return None, ()
 
-    def values(self) -> tuple[dict[str, Any], str, Mapping[Path_, Mark]]:
-        text, documents = self.documents("values.yaml")
+    def values(self, *, helms: bool) -> tuple[dict[str, Any], str, Mapping[Path_, Mark]]:
+        """The default values. In a chart of Helm's syntax (``helms``), of a key given twice the last counts."""
+        text, documents = self.documents("values.yaml", helms=helms)
         whole: dict[str, Any] = {}
         marks = _NO_MARKS
         for document in documents:

@@ -110,7 +110,9 @@ def _enabled(chart: Chart, user: Values, above: Mapping[str, Any] | None, proble
             if _unasked(sub):
                 continue
             below = given.get(sub.name)
-            kept[index] = _enabled(sub, below if isinstance(below, dict) else {}, tags, problems)
+            # Helm does not look for what a subchart lacks.
+            told: list[Problem] = [] if chart.metadata.engine == "gotpl" else problems
+            kept[index] = _enabled(sub, below if isinstance(below, dict) else {}, tags, told)
     names = {sub.name for sub in kept}
     metadata = replace(chart.metadata, dependencies=tuple(need for need in needs if need.key in names))
     return replace(chart, metadata=metadata, dependencies=tuple(kept))

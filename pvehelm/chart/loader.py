@@ -51,16 +51,16 @@ class _NeedLines(Exception):
     """A problem needs positions that this run does not keep; read again with them."""
 
 
-def read(text: str, *, file: str, lines: bool) -> list[Document]:
+def read(text: str, *, file: str, lines: bool, twice: list[Problem] | None = None) -> list[Document]:
     """Every document of ``text``; see :func:`pvehelm.chart.yaml.load_all`."""
     pause = len(text) >= BULK and gc.isenabled()
     if pause:
         gc.disable()
     try:
         try:
-            return _Loader(text, file, lines).documents()
+            return _Loader(text, file, lines, twice).documents()
         except _NeedLines:
-            return _Loader(text, file, True).documents()
+            return _Loader(text, file, True, twice).documents()
     finally:
         if pause:
             gc.enable()
@@ -74,11 +74,12 @@ class _Stop(Exception):
 
 
 class _Loader:
-    def __init__(self, text: str, file: str, lines: bool) -> None:
+    def __init__(self, text: str, file: str, lines: bool, twice: list[Problem] | None) -> None:
         self.text = text
         self.file = file
         self.lines = lines
         self.problems: list[Problem] = []
+        self.twice = twice
         self.anchors: dict[str, tuple[Any, int] | None] = {}
         self.nodes = 0
         self.aliased = 0
@@ -174,7 +175,8 @@ class _Loader:
                 continue
             if key in out:
                 self.duplicate(key, at, tree)
-                continue
+                if self.twice is None:
+                    continue
             out[key] = value
             if tree is not None:
                 tree[key] = (at.line + 1, at.column + 1, below)
@@ -263,7 +265,7 @@ class _Loader:
         if tree is None:
             raise _NeedLines
         line = tree[key][0]
-        self.problems.append(
+        (self.problems if self.twice is None else self.twice).append(
             Problem(
                 f"{self.file}:{at.line + 1}:{at.column + 1}",
                 f"key {key!r} is given twice, first in line {line}",

@@ -122,14 +122,18 @@ class Document:
     start: Mark
 
 
-def load_all(text: str, *, file: str = "<string>", lines: bool = True) -> list[Document]:
+def load_all(
+    text: str, *, file: str = "<string>", lines: bool = True, twice: list[Problem] | None = None
+) -> list[Document]:
     """Every document of ``text``. ``lines=False`` leaves the marks out and is faster.
+
+    With a list ``twice``, of a key that is given twice the last counts, as in Helm, and the problem goes into the list.
 
     Raises InvalidError with the problems as ``file:line:column``.
     """
     from pvehelm.chart.loader import read
 
-    return read(text, file=file, lines=lines)
+    return read(text, file=file, lines=lines, twice=twice)
 
 
 def load(text: str, *, file: str = "<string>") -> Any:

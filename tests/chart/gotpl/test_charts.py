@@ -204,6 +204,28 @@ def test_strict_and_lint(tmp_path: Path) -> None:
     rendered(failing, lint=True)
 
 
+def test_what_helm_takes_of_charts_in_the_wild(tmp_path: Path) -> None:
+    """A key twice in values.yaml, and a subchart that lacks what it names: both are found in public charts."""
+    sub = {
+        "charts/sub/Chart.yaml": "apiVersion: v2\nname: sub\nversion: 1.0.0\n"
+        "dependencies: [{name: gone, version: 1.0.0, repository: 'file://../gone'}]\n",
+        "charts/sub/values.yaml": "a: {b: 1, c: 2}\nd: 1\na: {b: 3}\n",
+        "charts/sub/templates/x.yaml": "# {{ .Values | toJson }}",
+    }
+    chart = chart_of(tmp_path, {**sub, "values.yaml": "k: 1\nk: 2\n", "templates/a.yaml": "# {{ .Values.k }}"})
+    chart = with_engine(chart, "gotpl")
+    told = [f"{problem.where}: {problem.what}" for one in (chart, *chart.dependencies) for problem in one.warnings]
+    assert [line.rpartition("web/")[2] for line in told] == [
+        "values.yaml:2:1: key 'k' is given twice, first in line 1",
+        "charts/sub/values.yaml:3:1: key 'a' is given twice, first in line 1",
+    ]
+    files = rendered(chart).files
+    assert files["web/templates/a.yaml"] == "# 2"
+    assert files["web/charts/sub/templates/x.yaml"] == '# {"a":{"b":3},"d":1,"global":{}}'
+    with pytest.raises(InvalidError):
+        chart_of(tmp_path / "jinja", {"values.yaml": "k: 1\nk: 2\n", "templates/a.yaml": "{{ Values.k }}"}, "")
+
+
 def test_secrets_pass_through_and_are_not_looked_into(tmp_path: Path) -> None:
     reference = "secret://env/PW"
     files = {"values.yaml": "name: a\nresources: {cpu: 1, memory: 16}\npw: ''\n"}
