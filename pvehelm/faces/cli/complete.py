@@ -3,7 +3,7 @@ answers at once. ``ctx`` is the command line so far."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -180,67 +180,3 @@ def _names(ctx: Any, kind: str) -> list[str]:
     with suppress(Exception):
         return asyncio.run(ask())
     return []
-
-
-def _one_of(*words: str) -> Callable[[Any, str], list[str]]:
-    return lambda ctx, incomplete: _begun(words, incomplete)
-
-
-def _contexts(ctx: Any, incomplete: str) -> list[str]:
-    return contexts(incomplete)
-
-
-# What stands where, by how the help calls it, for what has no completion of its own. Alternatives in small letters
-# (``text|dot``) are offered as they are, and whatever is not here is taken for a file.
-BY_METAVAR: dict[str, Callable[[Any, str], list[str]]] = {
-    "RELEASE": releases,
-    "RELEASE...": releases,
-    "[RELEASE...]": releases,
-    "RELEASE [CHART | REV REV]": diffed,
-    "[RELEASE] CHART": charts,
-    "[KIND NAME... | RELEASE...]": deleted,
-    "CHART": charts,
-    "[CHART]": charts,
-    "CHART...": charts,
-    "NS": namespaces,
-    "N": revisions,
-    "NODE": nodes,
-    "STORAGE": storages,
-    "KIND/NAME": refs,
-    "KIND/NAME|all": refs,
-    "KIND|all": privileged,
-    "SHELL": _one_of("bash", "zsh", "fish", "powershell"),
-    "ENGINE": _one_of("gotpl", "jinja2"),
-    "POLICY": _one_of("observe", "repair", "repair-and-prune"),
-    "[POLICY]": _one_of("observe", "repair", "repair-and-prune"),
-    "X.Y": _one_of("8.4", "9.2"),
-}
-# ... and by command and parameter, where the word says too little.
-BY_PARAMETER: dict[tuple[str, str], Callable[[Any, str], list[str]]] = {
-    ("delete", "words"): deleted,
-    ("rollback", "revision"): revisions,
-    ("top", "what"): _one_of("nodes", "guests", "vms", "cts"),
-    ("test", "name"): _contexts,
-    ("remove", "names"): repositories,
-    ("rm", "names"): repositories,
-    ("update", "names"): repositories,
-    ("up", "names"): repositories,
-}
-# Words that are nobody's to guess, and no files either.
-FREE = (
-    *(
-        "TIME",
-        "SIZE",
-        "REGEX",
-        "LABELS",
-        "USER",
-        "USER@REALM",
-        "USER@REALM!NAME",
-        "VERSION",
-        "URL",
-        "HOST",
-        "HOST:PORT",
-    ),
-    *("KEY=VALUE", "KEY=JSON", "KEY=TEXT", "[KEY=VALUE...]", "WINDOW", "ZONE", "VMID", "NEW", "MS", "TEXT", "REF", "F"),
-    *("[WORD...]", "UPID...", "NAMES", "SECRET", "ARG"),
-)

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
+
+from pvehelm.faces.cli import complete
 
 VARIABLE = "_PVEHELM_COMPLETE"
 FILES = ":files"
@@ -69,6 +71,59 @@ complete -c pvehelm -f -a '(__pvehelm_complete)'
 SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
 
 
+def _one_of(*words: str) -> Callable[[Any, str], list[str]]:
+    return lambda ctx, incomplete: [one for one in words if one.startswith(incomplete)]
+
+
+def _contexts(ctx: Any, incomplete: str) -> list[str]:
+    return complete.contexts(incomplete)
+
+
+# What stands where, by how the help calls it, for what has no completion of its own. Alternatives in small letters
+# (``text|dot``) are offered as they are, and whatever is not here is taken for a file.
+BY_METAVAR: dict[str, Callable[[Any, str], list[str]]] = {
+    "RELEASE": complete.releases,
+    "RELEASE...": complete.releases,
+    "[RELEASE...]": complete.releases,
+    "RELEASE [CHART | REV REV]": complete.diffed,
+    "[RELEASE] CHART": complete.charts,
+    "[KIND NAME... | RELEASE...]": complete.deleted,
+    "CHART": complete.charts,
+    "[CHART]": complete.charts,
+    "CHART...": complete.charts,
+    "NS": complete.namespaces,
+    "N": complete.revisions,
+    "NODE": complete.nodes,
+    "STORAGE": complete.storages,
+    "KIND/NAME": complete.refs,
+    "KIND/NAME|all": complete.refs,
+    "KIND|all": complete.privileged,
+    "SHELL": _one_of("bash", "zsh", "fish", "powershell"),
+    "ENGINE": _one_of("gotpl", "jinja2"),
+    "POLICY": _one_of("observe", "repair", "repair-and-prune"),
+    "[POLICY]": _one_of("observe", "repair", "repair-and-prune"),
+    "X.Y": _one_of("8.4", "9.2"),
+}
+# ... and by command and parameter, where the word says too little.
+BY_PARAMETER: dict[tuple[str, str], Callable[[Any, str], list[str]]] = {
+    ("delete", "words"): complete.deleted,
+    ("rollback", "revision"): complete.revisions,
+    ("plan rollback", "revision"): complete.revisions,
+    ("top", "what"): _one_of("nodes", "guests", "vms", "cts"),
+    ("context test", "name"): _contexts,
+    ("repo remove", "names"): complete.repositories,
+    ("repo rm", "names"): complete.repositories,
+    ("repo update", "names"): complete.repositories,
+    ("repo up", "names"): complete.repositories,
+}
+# Words that are nobody's to guess, and no files either.
+FREE = (
+    *("TIME", "SIZE", "REGEX", "LABELS", "USER", "USER@REALM", "USER@REALM!NAME", "VERSION", "URL", "HOST", "NEW"),
+    *("HOST:PORT", "KEY=VALUE", "KEY=JSON", "KEY=TEXT", "[KEY=VALUE...]", "WINDOW", "ZONE", "VMID", "MS", "TEXT"),
+    *("REF", "F", "[WORD...]", "UPID...", "NAMES", "SECRET", "ARG"),
+)
+
+
 def answer(shell: str, arguments: Sequence[str]) -> int:
     """Print what may stand at the cursor. Nothing that goes wrong is shown: the line stays as it is."""
     words = list(arguments)
@@ -113,10 +168,8 @@ def candidates(args: Sequence[str], word: str) -> Iterator[str]:
 
 def _values(ctx: Any, found: Any, begun: str) -> tuple[list[str], bool]:
     """Values of a parameter, its own or by how the help calls it, and whether it may be a file."""
-    from pvehelm.faces.cli import complete
-
     called, name = str(found.metavar or ""), str(found.name)
-    completer = complete.BY_PARAMETER.get((str(ctx.command.name), name))
+    completer = BY_PARAMETER.get((" ".join(_path(ctx)), name))
     if completer is None and found._custom_shell_complete is not None:
         return [str(item.value) for item in found.shell_complete(ctx, begun)], False
     if name == "context":
@@ -126,14 +179,19 @@ def _values(ctx: Any, found: Any, begun: str) -> tuple[list[str], bool]:
         words = (found.help or "").removeprefix("Output format:")
         formats = [part.split("=")[0] for part in words.strip(" .").replace(" or ", ", ").split(", ")]
         return [one for one in formats if one.isidentifier() or "-" in one if one.startswith(begun)], False
-    completer = completer or complete.BY_METAVAR.get(called)
+    completer = completer or BY_METAVAR.get(called)
     if completer is not None:
         return completer(ctx, begun), completer is complete.charts or bool(
             ctx.params.get("names") and "CHART" in called
         )
     if "|" in called and called.replace("|", "").replace("-", "").islower():
         return [one for one in called.split("|") if one.startswith(begun)], False
-    return [], bool(called) and called not in complete.FREE
+    return [], bool(called) and called not in FREE
+
+
+def _path(ctx: Any) -> list[str]:
+    """The words that name the command: ``context test``."""
+    return [*_path(ctx.parent), str(ctx.info_name)] if ctx.parent is not None else []
 
 
 def _split(line: str) -> list[str]:
