@@ -19,6 +19,7 @@ from pvehelm.api.kind import Kind, Live, Step, Wanted, get_leaf, leaves, placeho
 from pvehelm.api.task import Task, is_upid
 from pvehelm.errors import ApiError, PvehelmError, StoppedError, TaskError, UnseenError
 from pvehelm.release.event import Emit, Event
+from pvehelm.release.identifiers import Identifiers, Numbers
 from pvehelm.release.inventory import GUEST_KINDS, Inventory, Owned
 from pvehelm.release.lease import Lease
 from pvehelm.release.ledger import Ledger
@@ -38,7 +39,6 @@ TAKEN = re.compile(r"already exists|config file already exists|already used", re
 MOVED = re.compile(r"modified configuration|checksum mismatch", re.IGNORECASE)
 # So many lines of a failed task's log are kept.
 LOG_LINES = 500
-PLACEHOLDER = re.compile(r"\$\{(vmid|node):([^}]+)\}")
 
 
 def _made_before(step: Step, error: PvehelmError) -> bool:
@@ -102,13 +102,12 @@ class Applier:
         self.stop = stop or asyncio.Event()
         self.sleep = client.sleep
         self.outcome = Outcome()
-        self.keys: dict[str, Mapping[str, Any]] = {ref: owned.identifier for ref, owned in inventory.entries.items()}
+        self.keys = Identifiers({ref: owned.identifier for ref, owned in inventory.entries.items()})
         self.owned: dict[str, Owned] = dict(inventory.entries)
         self._slots = Slots({"all": parallel, "node": per_node, "source": per_source})
         # Plans that run side by side may share one.
         self._ledger = ledger or Ledger(store)
-        self._allocating = asyncio.Lock()
-        self._next_vmid = 0
+        self._numbers = Numbers(client)
         self._sequence = 0
 
     async def run(self) -> Outcome:
@@ -230,7 +229,7 @@ class Applier:
         if change.kind in GUEST_KINDS and not wanted.key.get("vmid"):
             await self._create_guest(change, step, wanted)
         else:
-            key = {**wanted.key, **{k: self._fill(v) for k, v in wanted.key.items() if v is not None}}
+            key = {**wanted.key, **{k: self.keys.fill(v) for k, v in wanted.key.items() if v is not None}}
             if change.kind in GUEST_KINDS and not self.store.reserve(
                 self.key.cluster, int(key["vmid"]), self.key, change.ref
             ):
@@ -246,7 +245,7 @@ class Applier:
         """Create under the next free VMID; somebody else may be faster, then take the one after."""
         tries = 100
         while tries:
-            vmid = await self._next_free()
+            vmid = await self._numbers.free()
             self.keys[change.ref] = {"vmid": vmid, "node": self._node_of(step, wanted)}
             try:
                 if await self._step(change, step, final=False, claim=vmid):
@@ -264,21 +263,8 @@ class Applier:
     def _node_of(self, step: Step, wanted: Wanted) -> str:
         """Where the guest will be right after creation: a clone stays with its source unless it has a target."""
         if step.path.endswith("/clone") and "target" not in step.params:
-            return str(self._fill(step.path)).split("/")[2]
+            return str(self.keys.fill(step.path)).split("/")[2]
         return str(wanted.key["node"])
-
-    async def _next_free(self) -> int:
-        """The next VMID that no guest of the server has; it is nobody's yet."""
-        async with self._allocating:
-            if not self._next_vmid:
-                asked = self.client.get("/cluster/nextid"), self.client.get("/cluster/resources", {"type": "vm"})
-                number, rows = await asyncio.gather(*asked)
-                self._next_vmid = int(number)
-                self._used = {int(row["vmid"]) for row in rows if row.get("vmid")}
-            while self._next_vmid in self._used:
-                self._next_vmid += 1
-            self._next_vmid += 1
-            return self._next_vmid - 1
 
     async def _settle(self, change: Change, kind: Kind, wanted: Wanted, created: Step) -> None:
         """Bring what creation could not bring; once more when somebody changes the new object at the same time."""
@@ -327,8 +313,8 @@ class Applier:
         owned = self._complete(change) if final else self._partly(change, step)
         intent = {
             **step.as_dict(),
-            "path": self._fill(step.path),
-            "params": self._fill(dict(step.as_dict()["params"])),
+            "path": self.keys.fill(step.path),
+            "params": self.keys.fill(dict(step.as_dict()["params"])),
             "key": dict(self.keys.get(change.ref, change.key)),
             "kind": change.kind,
             "owned": owned.to_json() if owned else None,
@@ -394,8 +380,8 @@ class Applier:
         await self._ledger.write(record)
 
     async def _call(self, change: Change, step: Step, entry: int) -> Any:
-        path = self._fill(step.path)
-        params = self.secrets.resolve(self._fill(dict(step.params)))
+        path = self.keys.fill(step.path)
+        params = self.secrets.resolve(self.keys.fill(dict(step.params)))
         data: Any = None
         asked = False
         for attempt in range(3):
@@ -444,20 +430,10 @@ class Applier:
         if change.owned is None:
             return None
         key = dict(self.keys.get(change.ref, change.key))
-        return replace(change.owned, identifier=key, fields=self._named(change.owned.fields))
-
-    def _named(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """Fields with identifiers as the text they are in every later plan."""
-        if not any(placeholders(list(fields.values()))):
-            return dict(fields)
-        return {leaf: self._text(value) for leaf, value in fields.items()}
-
-    def _text(self, value: Any) -> Any:
-        if isinstance(value, str):
-            return PLACEHOLDER.sub(lambda found: str(self._identifier(found[1], found[2])), value)
-        if isinstance(value, Mapping):
-            return {name: self._text(inner) for name, inner in value.items()}
-        return [self._text(inner) for inner in value] if isinstance(value, list | tuple) else value
+        fields = dict(change.owned.fields)
+        if any(placeholders(list(fields.values()))):
+            fields = self.keys.text(fields)
+        return replace(change.owned, identifier=key, fields=fields)
 
     def _partly(self, change: Change, step: Step) -> Owned | None:
         """Ownership after this step alone: what was owned before, and the leaves it writes."""
@@ -478,24 +454,6 @@ class Applier:
             else:
                 fields.pop(leaf, None)
         return replace(whole, fields=fields, found=found)
-
-    def _fill(self, value: Any) -> Any:
-        """``value`` with identifiers in place of their placeholders."""
-        if isinstance(value, str):
-            if value.startswith("${vmid:") and value.endswith("}") and value.count("${") == 1:
-                return self._identifier(value[2:6], value[7:-1])
-            return self._text(value)
-        if isinstance(value, Mapping):
-            return {name: self._fill(inner) for name, inner in value.items()}
-        if isinstance(value, list | tuple):
-            return [self._fill(inner) for inner in value]
-        return value
-
-    def _identifier(self, what: str, ref: str) -> Any:
-        try:
-            return self.keys[ref][what]
-        except KeyError:
-            raise PvehelmError(f"{ref} has no {what} yet", hint="it was not created; run the command again") from None
 
     def begin(self, ref: str, op: str, intent: Mapping[str, Any]) -> int:
         """A journal entry for what is about to be done."""

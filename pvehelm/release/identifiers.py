@@ -1,0 +1,68 @@
+"""Identifiers: the keys that objects have, those of guests to be among them, and the numbers free for these."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pvehelm.errors import PvehelmError
+
+if TYPE_CHECKING:
+    from pvehelm.api.client import Client
+
+_PLACEHOLDER = re.compile(r"\$\{(vmid|node):([^}]+)\}")
+
+
+class Identifiers(dict[str, Mapping[str, Any]]):
+    """Keys by ref, as they become known. Raises PvehelmError for a placeholder of what has no identifier yet."""
+
+    def fill(self, value: Any) -> Any:
+        """``value`` with identifiers in place of their placeholders, as they are where nothing else is in a text."""
+        if isinstance(value, str):
+            if value.startswith("${vmid:") and value.endswith("}") and value.count("${") == 1:
+                return self._one(value[2:6], value[7:-1])
+            return self.text(value)
+        if isinstance(value, Mapping):
+            return {name: self.fill(inner) for name, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.fill(inner) for inner in value]
+        return value
+
+    def text(self, value: Any) -> Any:
+        """``value`` with identifiers as the text they are in every later plan."""
+        if isinstance(value, str):
+            return _PLACEHOLDER.sub(lambda found: str(self._one(found[1], found[2])), value) if "${" in value else value
+        if isinstance(value, Mapping):
+            return {name: self.text(inner) for name, inner in value.items()}
+        return [self.text(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+    def _one(self, what: str, ref: str) -> Any:
+        try:
+            return self[ref][what]
+        except KeyError:
+            raise PvehelmError(f"{ref} has no {what} yet", hint="it was not created; run the command again") from None
+
+
+class Numbers:
+    """VMIDs that no guest of the server had when it was asked, one after the other. They are nobody's yet."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._asking = asyncio.Lock()
+        self._next = 0
+        self._used: set[int] = set()
+
+    async def free(self) -> int:
+        """The next one. Raises what the first request raises."""
+        async with self._asking:
+            if not self._next:
+                asked = self._client.get("/cluster/nextid"), self._client.get("/cluster/resources", {"type": "vm"})
+                number, rows = await asyncio.gather(*asked)
+                self._used = {int(row["vmid"]) for row in rows if row.get("vmid")}
+                self._next = int(number)
+        while self._next in self._used:
+            self._next += 1
+        self._next += 1
+        return self._next - 1
