@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from pvehelm.api.kind import Kind
-from pvehelm.release.change import Change, Op
+from pvehelm.api.kind import Get, Kind
+from pvehelm.errors import ApiError, Problem
+from pvehelm.release.change import Change, Op, Plan
 from pvehelm.release.compare import Observed
 from pvehelm.release.inventory import GUEST_KINDS
 
@@ -47,6 +48,32 @@ def with_absences(changes: Sequence[Change], observed: Observed, kinds: Callable
             found[first.ref] = first
         found[guest] = replace(found[guest], needs=(*found[guest].needs, first.ref))
     return list(found.values())
+
+
+async def held(made: Plan, get: Get) -> list[Problem]:
+    """Guests that can't be removed because something holds them that a plan leaves: said before they are stopped."""
+    gone = {vmid: change for change in made.changes for vmid in vmids(change.key) if _goes(change)}
+    if not gone:
+        return []
+    goes = [change for change in made.changes if change.kind == "HAResource" and change.op is Op.delete]
+    released = {vmid for change in goes for vmid in vmids(change.key)}
+    try:
+        rows = await get("/cluster/ha/resources") or []
+    except ApiError:
+        return []  # who may not look is told by the server
+    found = [(gone[vmid], row["sid"]) for row in rows for vmid in vmids(row) if vmid in gone.keys() - released]
+    return [
+        Problem(
+            change.where or change.ref,
+            f"{change.ref} is managed by HA ({sid}), which is none of this plan: the server removes no such guest",
+            f"take it out of HA first: pvehelm api delete /cluster/ha/resources/{sid}",
+        )
+        for change, sid in found
+    ]
+
+
+def _goes(change: Change) -> bool:
+    return change.kind in GUEST_KINDS and change.op in (Op.delete, Op.recreate) and bool(change.steps)
 
 
 def vmids(key: Mapping[str, Any]) -> set[str]:

@@ -11,6 +11,7 @@ from pvehelm.api.kinds import Kinds
 from pvehelm.chart.manifest import Resource, check_unique
 from pvehelm.errors import InvalidError, Problem, PvehelmError, RefusedError
 from pvehelm.release import disks, hooks
+from pvehelm.release.absence import held
 from pvehelm.release.change import Change
 from pvehelm.release.commits import due, with_commits
 from pvehelm.release.context import Context
@@ -110,6 +111,7 @@ async def decide(
     if new is None:
         weaver = hooks.Weaver(kinds, everything, allowed, secrets, reader, key)
         made = await _with_runs(ctx, key, made, desire, options, weaver, observed, inventory)
+    missing += await held(made, reader)
     missing += await _missing_rights(client, ctx.schema, made, reader, inventory)
     if missing:
         made = replace(made, problems=(*made.problems, *missing))

@@ -138,3 +138,16 @@ def test_what_holds_a_guest_no_longer_goes_before_it_is_made_anew(lab: Lab) -> N
     assert not list(lab.state.collection("ha_resources").items())
     lab.settled("web", chart=chart)
     lab.sound("web")
+
+
+def test_a_guest_that_somebody_put_under_ha_is_not_stopped_in_vain(lab: Lab) -> None:
+    chart = lab.chart(MIXED)
+    lab.run("install", "web", chart)
+    sid = f"vm:{lab.vmid('web', 'VirtualMachine/web-vm')}"
+    lab.api.ok("POST", "/cluster/ha/resources", sid=sid)
+    for verb in (["uninstall", "web"], ["upgrade", "web", chart, "--replace", "VirtualMachine/web-vm"]):
+        assert f"managed by HA ({sid})" in lab.run(*verb, "--yes", code=1).err
+    lab.settled("web", chart=chart)
+    lab.api.ok("DELETE", f"/cluster/ha/resources/{sid}")
+    lab.run("uninstall", "web", "--yes")
+    assert not lab.guests()
