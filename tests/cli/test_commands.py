@@ -71,3 +71,35 @@ def test_a_note_about_everything_names_nothing() -> None:
         progress(Event(kind, "", "undoing it"))
         progress(Event(kind, "Pool/p", "undoing it"))
     assert stream.getvalue().splitlines() == ["undoing it", "Pool/p: undoing it", "undoing it", "Pool/p | undoing it"]
+
+
+def test_every_file_in_the_way_is_named(lab: Lab) -> None:
+    folder = lab.folder / "all"
+    folder.mkdir()
+    lab.run("import", "--all", "-o", "manifests", str(folder), code=None)
+    files = sorted(str(path) for path in folder.rglob("*.yaml"))
+    assert files
+    told = lab.run("import", "--all", "-o", "manifests", str(folder), code=64)
+    assert all(f"{path}: already there" in told.err for path in files), told
+    assert "nothing was written" in told.err
+    lab.run("import", "--all", "-o", "manifests", str(folder), "--force")
+
+
+def test_what_a_reconciler_is_told_and_has_not_done_yet(lab: Lab) -> None:
+    file = lab.folder / "reconcile.yaml"
+    file.write_text(
+        "kind: Reconciler\nspec: { policy: repair }\n---\nkind: Sync\nmetadata: { name: shop }\n"
+        "spec: { repository: 'git+https://example.org/shop.git@main', chart: charts/shop }\n"
+    )
+    lab.run("install", "web", lab.chart({"pool.yaml": "kind: Pool\nmetadata: { name: web }\n"}))
+    assert lab.run("reconcile", "status", "-o", "json").json[0]["policy"]["mode"] == "observe"
+    rows = {row["release"]: row for row in lab.run("reconcile", "status", "-f", str(file), "-o", "json").json}
+    assert (rows["web"]["policy"]["mode"], rows["shop"]["result"]) == ("repair", "not installed")
+    assert "not installed" in lab.run("reconcile", "status", "-f", str(file)).out
+    assert "takes no status" in lab.run("reconcile", "-f", str(file), "status", code=64).err
+
+
+def test_all_files_that_cannot_be_read(lab: Lab) -> None:
+    told = lab.run("template", lab.chart({}), "-f", "one", "--set-file", "a=two", code=1).err
+    assert "can't read one" in told
+    assert "can't read two" in told
