@@ -388,9 +388,14 @@ class _Compiler:
             return Expression(local, True) if local else self.fault(node, f"undefined variable: {node.name}")
         return self.reached(node, [])
 
-    def reached(self, node: Any, given: list[str]) -> Expression:
-        """Fields of the dot, a variable or a pipeline; ``given`` are arguments of the last, which is a method then."""
-        if isinstance(node, Field):
+    def reached(self, node: Any, given: list[str], base: str = "") -> Expression:
+        """Fields of the dot, a variable or a pipeline; ``given`` are arguments of the last, which is a method then.
+
+        ``base`` is what they are fields of, where that is computed already.
+        """
+        if base:
+            pass
+        elif isinstance(node, Field):
             base = self.dot
         elif isinstance(node, Variable):
             local = self.found(node.name)
@@ -441,14 +446,27 @@ class _Compiler:
         return Expression(f"(({kept}:={final.code}),{made.code})[1]", False, made.string)
 
     def handed(self, node: Any, kind: str) -> Expression:
-        """An argument of a function with typed parameters. Go takes nil for a map, but not a field that holds none."""
-        value = self.argument(node, kind)
-        if kind != "map" or not (isinstance(node, Field) or (isinstance(node, (Variable, Chain)) and node.fields)):
-            return value
+        """An argument of a function with typed parameters. Go takes nil for a map, but not a field that holds none.
+
+        (A field of nothing is nothing, and that is taken.)
+        """
+        fields = isinstance(node, Field) or (isinstance(node, (Variable, Chain)) and bool(node.fields))
+        if kind != "map" or not fields:
+            return self.argument(node, kind)
+        before = ""
+        if isinstance(node, Chain) and not isinstance(node.node, Nil):
+            of = self.fresh("p")
+            before = f"({of}:={self.argument(node.node).code}),"
+            value = self.reached(node, [], of)
+        else:
+            of = self.dot if isinstance(node, Field) else self.found(node.name) if isinstance(node, Variable) else ""
+            value = self.argument(node, kind)
         fault = (
             f"{self.spot(node)}fault('wrong type for value; expected map[string]interface {{}}; got interface {{}}')"
         )
-        return Expression(f"(t if (t:={value.code}) is not None else{fault})")
+        taken = f" or {of} is None" if of else ""
+        code = f"(t if (t:={value.code}) is not None{taken} else{fault})"
+        return Expression(f"({before}{code})[1]" if before else code)
 
     def called(self, node: Any, name: str, given: list[Expression]) -> Expression:
         codes = [one.code for one in given]
