@@ -459,7 +459,8 @@ class _Compiler:
             before = f"({of}:={self.argument(node.node).code}),"
             value = self.reached(node, [], of)
         else:
-            of = self.dot if isinstance(node, Field) else self.found(node.name) if isinstance(node, Variable) else ""
+            name = node.name if isinstance(node, Variable) else ""
+            of = self.dot if isinstance(node, Field) else self.found(name) or ""
             value = self.argument(node, kind)
         fault = (
             f"{self.spot(node)}fault('wrong type for value; expected map[string]interface {{}}; got interface {{}}')"
