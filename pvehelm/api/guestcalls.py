@@ -141,11 +141,9 @@ class GuestCalls(GuestKind):
             self._update_parts(live, name, subs, wanted, sets, drops, written, after, base)
         steps: list[Step] = []
         digest = {"digest": live.extra["digest"]} if live.extra.get("digest") else {}
-        if self.flavour == "qemu" and wanted and "boot" in wanted.fields and "boot" not in (*sets, *drops):
-            fresh = (value for name, value in sets.items() if name not in live.fields)
-            if any("media=cdrom" in str(value) for value in fresh):
-                # The server puts new CD drives into the boot order, unless the call brings the order along.
-                sets["boot"] = self._compose("boot", wanted.fields["boot"], {})
+        reorders = self.flavour == "qemu" and self._reorders(live, sets)
+        if reorders and wanted and "boot" in wanted.fields and "boot" not in (*sets, *drops):
+            sets["boot"] = self._compose("boot", wanted.fields["boot"], {})
         if str(sets.get("boot", "")).startswith("order="):
             # An order that was found may name a drive that has gone since, or goes with this very call.
             gone = set(drops)
@@ -153,6 +151,12 @@ class GuestCalls(GuestKind):
             if not (wanted and "boot" in wanted.fields):
                 gone |= set(devices) - live.fields.keys() - sets.keys()
             sets["boot"] = "order=" + ";".join(device for device in devices if device not in gone)
+        if reorders and "boot" in (*sets, *drops):
+            params = {"boot": sets.pop("boot")} if "boot" in sets else {"delete": "boot"}
+            drops = [name for name in drops if name != "boot"]
+            of_boot = tuple(leaf for leaf in written if leaf.partition(".")[0] == "boot")
+            written = [leaf for leaf in written if leaf not in of_boot]
+            after.insert(0, Step("PUT", f"{base}/config", params, of_boot, "put the boot order right"))
         if live.fields.get("protection") and (lift := self._lift(sets, drops, changes, wanted)):
             # The server looks at the protection as it is, not as the same call leaves it.
             if "protection" in changes:
@@ -264,6 +268,13 @@ class GuestCalls(GuestKind):
                 after.append(Step("PUT", f"{base}/resize", params, (f"{name}.size",), f"grow {name} to {subs['size']}"))
             elif "size" in subs:
                 written.append(f"{name}.size")
+
+    @staticmethod
+    def _reorders(live: Live, sets: Mapping[str, Any]) -> bool:
+        """Whether the server puts CD drives that it is told of into its boot order, whatever the call says of that."""
+        order = re.search(r"order=([^,]*)", str(live.extra.get("raw", {}).get("boot", "")))
+        known = order[1].split(";") if order else []
+        return bool(known) and any("media=cdrom" in str(value) and name not in known for name, value in sets.items())
 
     def _cloud_init_slot(self, live: Live, wanted: Wanted | None) -> tuple[str, str]:
         """A free slot for the cloud-init drive, and its storage: the asked-for one, else that of the boot disk."""

@@ -83,6 +83,7 @@ STEPS: dict[str, list[dict[str, Any]]] = {
     "VirtualMachine": [
         {"boot": "order=scsi0;net0"},
         {"boot": "order=scsi0;net0", "ide1": "none,media=cdrom"},
+        {"boot": "order=scsi0;net0", "ide1": "cdrom,media=cdrom"},
         {},
         {"ide1": "none,media=cdrom"},
         {"ide1": "none,media=cdrom", "boot": "order=scsi0;net0"},

@@ -217,9 +217,9 @@ def apply(
             )
             waiting[name] = stored
             if order and drives.is_cdrom(drive, real=True) and name not in order:
+                # Whatever the call says of the order itself is lost.
                 order.append(name)
-                if "boot" not in values:
-                    waiting["boot"] = drives.print_boot(order)
+                waiting["boot"] = drives.print_boot(order)
         elif name == "tags":
             waiting[name] = guests.store_tags(guest.state, str(value))
         elif name == "description":
