@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from pvehelm.release.release import Release, Revision
 
 
-
 def _recorded(release: Release, revision: Revision) -> dict[str, Any]:
     """The user values of a revision, with the name that the chart is rendered under by now."""
     called = {name: value for name, value in release.current.user_values.items() if name == CALLED}
