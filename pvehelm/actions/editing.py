@@ -134,7 +134,8 @@ async def edit(ctx: Context, begun: Draft, text: str, options: Options) -> Plan:
 
 
 def _alone(kind: Kind, change: Change) -> Change:
-    """A change that nobody's records follow, whose calls can be looked for afterwards."""
+    """A change that nobody's records follow, whose calls can be looked for afterwards; what the server never shows is
+    in no journal, for it may stand in the text as it is."""
     from dataclasses import replace
 
     from pvehelm.release.silence import blind
@@ -143,6 +144,8 @@ def _alone(kind: Kind, change: Change) -> Change:
     steps = []
     for step in change.steps:
         seen = {leaf: after[leaf] for leaf in step.writes if leaf in after and not blind(kind, leaf)}
+        hidden = tuple(name for name in step.params if name in step.hidden or kind.write_only(name))
+        step = replace(step, hidden=hidden)
         steps.append(replace(step, seen={"fields": seen}) if seen and not (step.creates or step.deletes) else step)
     return replace(change, owned=None, steps=tuple(steps))
 

@@ -40,6 +40,7 @@ def document(ctx: Context, name: str, result: Result, options: Options) -> Docum
         uid=options.uid,
         base=result.release.current.number if result.release else 0,
         digest=ctx.store.hmac,
+        sign=ctx.store.sign,
         seal=lambda text: ctx.store.keys.get(create=True, purpose="seal the secret").seal(text),
         made=ctx.clock(),
         by=ctx.user,
@@ -57,7 +58,7 @@ async def apply_plan(ctx: Context, saved: Document, *, timeout: float | None = N
             f"the plan is for another cluster than context {ctx.name} is for",
             hint="--context names the context; pvehelm context list shows them",
         )
-    saved.require_ours(ctx.store.hmac_matches)
+    saved.require_ours(ctx.store.signed)
     ctx.namespace = saved.key.namespace
     desire = saved.wanted(lambda sealed: ctx.store.keys.get(purpose="open the plan's secrets").open(sealed))
     options: dict[str, Any] = {"timeout": timeout} if timeout is not None else {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pvehelm.actions import action
@@ -153,16 +153,18 @@ async def cancel(ctx: Context, upid: str, *, force: bool = False) -> bool:
 
 
 async def _works_on(ctx: Context, upid: UPID, force: bool) -> Subject:
-    """What a task works on, as what is done to it: its guest, if it is there, else the task by itself."""
+    """The task as what something is done to, under the lease of its guest, if that is there.
+
+    The journal is the task's own: what a command that died has begun with the guest would be waited for to its end."""
     from pvehelm.release import direct, objects
     from pvehelm.release.live import Reader
     from pvehelm.release.release import ReleaseKey
 
+    key = ReleaseKey(ctx.cluster, "", f"task/{upid}")
     vmid = upid.id.partition("@")[0]
     if vmid.isdigit() and not force:
         listed = await objects.catalogue(ctx, objects.wishes(ctx.kinds, ["guests"]), Reader(await ctx.connect()))
         one = next((one for one in listed.objects if one.vmid == int(vmid)), None)
         if one is not None:
-            return direct.subject(ctx, one)
-    key = ReleaseKey(ctx.cluster, "", f"task/{upid}")
+            return replace(direct.subject(ctx, one), key=key, origin=None)
     return direct.Subject(f"task {upid}", key, (key.scope,))

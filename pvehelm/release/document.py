@@ -32,7 +32,7 @@ FORMAT = "pvehelm.plan/1"
 # What the server may change without touching the configuration of a guest that the plan leaves as it is.
 PASSING = ("power", "node")
 TEMPLATE = " (template)"
-# What is not covered by the digest; what the signature is of, beside other fingerprints of the same key.
+# What is not covered by the digest; what the signature is of, beside others of the same key.
 SEALS = ("digest", "signature")
 SIGNED = "saved plan "
 Digest = Callable[[str], str]
@@ -59,7 +59,7 @@ class Document:
     by: str = ""
     pve: str = ""
     version: str = __version__
-    # Of all of the above, and the digest's keyed fingerprint.
+    # Of all of the above, and of the digest.
     digest: str = ""
     signature: str = ""
 
@@ -74,12 +74,13 @@ class Document:
         uid: str,
         base: int,
         digest: Digest,
+        sign: Digest,
         seal: Callable[[str], bytes],
         made: float = 0.0,
         by: str = "",
         pve: str = "",
     ) -> Document:
-        """The document of a decision. ``digest`` fingerprints secrets, ``seal`` encrypts them."""
+        """The document of a decision. ``digest`` fingerprints secrets, ``seal`` encrypts them, ``sign`` signs all."""
         made_here = cls(
             key=key,
             uid=uid,
@@ -102,7 +103,7 @@ class Document:
             pve=pve,
         )
         whole = _digest(made_here._data())
-        return replace(made_here, digest=whole, signature=digest(SIGNED + whole))
+        return replace(made_here, digest=whole, signature=sign(SIGNED + whole))
 
     def to_text(self) -> str:
         """The document as JSON, with the digest over all of it and its signature."""
@@ -140,14 +141,14 @@ class Document:
         given = {name: value for name, value in data.items() if name in known}
         return cls(key=ReleaseKey.from_json(data["release"]), **given, **seals)
 
-    def require_ours(self, matches: Callable[[str, str], bool]) -> None:
-        """Raise RefusedError unless the document was signed with this store's key, as ``matches`` says (StoreError for
+    def require_ours(self, signed: Callable[[str, str], bool]) -> None:
+        """Raise RefusedError unless the document was signed with this store's key, as ``signed`` says (StoreError for
         another key)."""
         hint = "make the plan anew with this store, or set PVEHELM_KEY to the key of the store that it was made with"
         if not self.signature:
             raise RefusedError(f"the saved plan of {self.key.name} is not signed", hint=hint)
         try:
-            ours = matches(self.signature, SIGNED + self.digest)
+            ours = signed(self.signature, SIGNED + self.digest)
         except StoreError as error:
             raise RefusedError(
                 f"the saved plan of {self.key.name} was made with another store, whose key is not here",

@@ -27,6 +27,7 @@ class SealingKey:
 
         root = _root(material)
         self._mac = hmac.digest(root, b"compare", "sha256")
+        self._sign = hmac.digest(root, b"sign", "sha256")
         self._box = base64.urlsafe_b64encode(hmac.digest(root, b"seal", "sha256"))
         self.id = hmac.digest(root, b"id", "sha256").hex()[:12]
 
@@ -52,12 +53,26 @@ class SealingKey:
 
     def hmac(self, text: str) -> str:
         """``KEYID:HEX``: the same for the same text, says nothing about it without the key."""
+        return self._keyed(self._mac, text)
+
+    def sign(self, text: str) -> str:
+        """``KEYID:HEX``, and never the fingerprint of anything: whoever sees those of texts of their own can't sign."""
+        return self._keyed(self._sign, text)
+
+    def _keyed(self, key: bytes, text: str) -> str:
         import hmac
 
-        return f"{self.id}:{hmac.digest(self._mac, text.encode(), 'sha256').hex()}"
+        return f"{self.id}:{hmac.digest(key, text.encode(), 'sha256').hex()}"
 
     def matches(self, mac: str, text: str) -> bool:
         """Whether ``mac`` was made from ``text``. Raises StoreError if it was made with another key."""
+        return self._same(mac, self.hmac(text))
+
+    def signed(self, signature: str, text: str) -> bool:
+        """Whether ``text`` has that signature. Raises StoreError if it was made with another key."""
+        return self._same(signature, self.sign(text))
+
+    def _same(self, mac: str, own: str) -> bool:
         import hmac
 
         if mac.partition(":")[0] != self.id:
@@ -65,7 +80,7 @@ class SealingKey:
                 "cannot compare: the recorded secret was fingerprinted with another key",
                 hint=f"set {VARIABLE} to the key it was made with",
             )
-        return hmac.compare_digest(mac, self.hmac(text))
+        return hmac.compare_digest(mac, own)
 
 
 @lru_cache(4)
@@ -193,3 +208,11 @@ class SealedSecrets(Journal):
     def hmac_matches(self, mac: str, text: str) -> bool:
         """Whether ``text`` has that fingerprint. Raises StoreError ("cannot compare") without the key it came from."""
         return self.keys.get(purpose="compare").matches(mac, text)
+
+    def sign(self, text: str) -> str:
+        """A keyed signature of a text of pvehelm's own."""
+        return self._key("sign").sign(text)
+
+    def signed(self, signature: str, text: str) -> bool:
+        """Whether ``text`` has that signature. Raises StoreError without the key it came from."""
+        return self.keys.get(purpose="check the signature").signed(signature, text)

@@ -318,6 +318,30 @@ def test_ending_a_task_takes_the_lease_of_its_guest(lab: Lab) -> None:
     assert "nothing was interrupted" in lab.run("recover").out
 
 
+def test_the_task_of_a_command_that_died_is_ended_not_waited_for(lab: Lab) -> None:
+    loose(lab)
+    assert lab.killed("set_upid", "after", 1, "start", "loose")
+    tasks_ = lab.state.collection("tasks")
+    (upid,) = [upid for upid, task in tasks_.items() if task["type"] == "qmstart"]
+    tasks_[upid] = {**tasks_[upid], "end": tasks_[upid]["end"] + 3600}
+    told = lab.run("tasks", "cancel", upid)
+    assert "told to end" in told.out
+    assert "waiting" not in told.err
+    assert "start" in lab.run("recover").out
+    assert "nothing was interrupted" in lab.run("recover").out
+
+
+def test_what_is_secret_in_an_edited_text_is_in_no_journal(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    loose(lab)
+    monkeypatch.setenv("EDITOR", "sed -i '$a\\  cipassword: hunter2hunter2'")
+    assert lab.killed("outcome", "before", 1, "edit", "vm/loose", "--yes")
+    assert lab.guests()["300"]["config"]["cipassword"]
+    with lab.store() as store:
+        intents = [row["intent"] for row in store.db.rows("SELECT intent FROM journal")]
+    assert "cipassword" in str(intents)
+    assert "hunter2" not in str(intents)
+
+
 def test_an_interrupt_lets_what_runs_finish(lab: Lab) -> None:
     """The first signal begins nothing more; a copy is completed, a second guest is not begun."""
     lab.fault("POST /nodes/*/clone", delay=1)

@@ -128,6 +128,8 @@ def test_seal_and_open(text: str) -> None:
     assert KEY.open(sealed) == text
     assert KEY.matches(KEY.hmac(text), text)
     assert not KEY.matches(KEY.hmac(text), text + "x")
+    assert KEY.signed(KEY.sign(text), text)
+    assert not KEY.signed(KEY.sign(text), text + "x")
 
 
 def test_key_shows_nothing_of_itself() -> None:
