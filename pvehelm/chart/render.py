@@ -203,7 +203,8 @@ def _sandboxed(chart: Chart, sources: Mapping[str, Any], job: _Job, limits: Limi
             _preload(dialect)
         return _Rendering(chart, limits, {dialect: cache.load(place, entry(dialect)) for dialect in sources})
 
-    output, files = serve(make, job, limits, answer=answer, of=chart)
+    name = f"{job.release.namespace}/{job.release.name}"
+    output, files = serve(make, job, limits, answer=answer, of=chart, name=name)
     for dialect, codes in output["codes"].items():
         if dialect in sources:
             cache.save(place, entry(dialect), base64.b64decode(codes))

@@ -46,6 +46,8 @@ DEFAULT = Limits()
 
 _HEAD = struct.Struct("!Q")
 _STACK = 128 * 1024 * 1024
+#: Seconds that a child which says no more has to end.
+_FAREWELL = 10.0
 #: A child may do so many times the processor time of one job in all.
 _LIVES = 10
 _HINT = "untrusted charts render within fixed limits; look for a loop, a repeat or an include that never ends"
@@ -67,23 +69,30 @@ def run(work: Callable[[Ask], Any], limits: Limits = DEFAULT, *, answer: Ask | N
 
 
 def serve(
-    make: Callable[[], Work], job: Any, limits: Limits = DEFAULT, *, answer: Ask | None = None, of: object = None
+    make: Callable[[], Work],
+    job: Any,
+    limits: Limits = DEFAULT,
+    *,
+    answer: Ask | None = None,
+    of: object = None,
+    name: str = "",
 ) -> Answer:
     """As ``run``, what ``make()(job, ask)`` answers.
 
-    The child stays for more jobs of the same object ``of``: it goes on with what ``make`` made at first, and each job
-    has the whole of ``limits`` again. A job is sent as a pickle; nothing but JSON comes back.
+    The child stays for more jobs of the same object ``of`` for ``name``: it goes on with what ``make`` made at first,
+    and each job has the whole of ``limits`` again. A job is sent as a pickle; nothing but JSON comes back. Whoever must
+    not see another's jobs, should a template have taken the child over, has another name.
     """
     if not hasattr(os, "fork") or sys.platform == "win32":
         return make()(job, answer or _nothing)
-    worker = (_rested(of, limits) if of is not None else None) or _Worker(make(), limits)
+    worker = (_rested(of, name, limits) if of is not None else None) or _Worker(make(), limits)
     try:
         result = worker.do(job, answer or _nothing)
     except BaseException:
         worker.close()
         raise
     if of is not None and worker.more:
-        _rest(of, limits, worker)
+        _rest(of, name, limits, worker)
     else:
         worker.close()
     return result
@@ -124,7 +133,7 @@ class _Worker:
 
     def alive(self) -> bool:
         # One that rests has nothing to say: what can be read is its end.
-        return not select.select([self.read_end], [], [], 0)[0]
+        return not _ready(self.read_end, 0)
 
     def do(self, job: Any, answer: Ask) -> Answer:
         """The answer to a job. Raises InvalidError naming the limit that was hit."""
@@ -159,8 +168,7 @@ class _Worker:
 
     def _wait(self, *, write: bool = False) -> None:
         left = self.deadline - time.monotonic()
-        ends = ([], [self.write_end]) if write else ([self.read_end], [])
-        if left <= 0 or not any(select.select(*ends, [], left)):
+        if left <= 0 or not _ready(self.write_end if write else self.read_end, left, write=write):
             raise _exceeded(f"the time limit of {self.limits.wall_seconds:g} s")
 
     def _message(self) -> list[Any] | None:
@@ -214,7 +222,7 @@ class _Worker:
         return b"".join(parts)
 
     def _failed(self) -> NoReturn:
-        self.status = os.waitpid(self.pid, 0)[1]
+        self.status = self._ended()
         if os.WIFSIGNALED(self.status):
             number = os.WTERMSIG(self.status)
             if number in (signal.SIGXCPU, signal.SIGKILL):
@@ -223,6 +231,17 @@ class _Worker:
                 raise _exceeded("the file limit")
             raise _exceeded(f"a limit of the process (it died of {signal.Signals(number).name})")
         raise _exceeded(f"the memory limit of {_mib(self.limits.memory)}")
+
+    def _ended(self) -> int:
+        """How the child ended; one that has closed its pipe and goes on is ended."""
+        until = time.monotonic() + _FAREWELL
+        while True:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                return status
+            if time.monotonic() > until:
+                os.kill(self.pid, signal.SIGKILL)
+            time.sleep(0.002)
 
     def close(self) -> None:
         os.close(self.read_end)
@@ -234,38 +253,45 @@ class _Worker:
                 os.waitpid(self.pid, 0)
 
 
+def _ready(descriptor: int, seconds: float, *, write: bool = False) -> bool:
+    # Unlike select, it takes descriptors from 1024 on.
+    asked = select.poll()
+    asked.register(descriptor, select.POLLOUT if write else select.POLLIN)
+    return bool(asked.poll(seconds * 1000))
+
+
 #: Children that wait for another job of their object, the latest last; so many at most.
-_resting: list[tuple[object, Limits, _Worker]] = []
+_resting: list[tuple[object, str, Limits, _Worker]] = []
 _MOST_RESTING = 4
 _lock = threading.Lock()
 
 
-def _rested(of: object, limits: Limits) -> _Worker | None:
+def _rested(of: object, name: str, limits: Limits) -> _Worker | None:
     with _lock:
-        fitting = (i for i, (owner, bounds, _) in enumerate(_resting) if owner is of and bounds == limits)
+        fitting = (i for i, one in enumerate(_resting) if one[0] is of and one[1:3] == (name, limits))
         index = next(fitting, None)
         if index is None:
             return None
-        worker = _resting.pop(index)[2]
+        worker = _resting.pop(index)[3]
     if worker.alive():
         return worker
     worker.close()
     return None
 
 
-def _rest(of: object, limits: Limits, worker: _Worker) -> None:
+def _rest(of: object, name: str, limits: Limits, worker: _Worker) -> None:
     with _lock:
-        _resting.append((of, limits, worker))
+        _resting.append((of, name, limits, worker))
         leaving = _resting[:-_MOST_RESTING]
         del _resting[:-_MOST_RESTING]
-    for _, _, one in leaving:
+    for *_, one in leaving:
         one.close()
 
 
 def dismiss() -> None:
     """Ends the children that wait for jobs."""
     with _lock:
-        leaving = [worker for _, _, worker in _resting]
+        leaving = [worker for *_, worker in _resting]
         _resting.clear()
     for one in leaving:
         one.close()
@@ -275,7 +301,7 @@ def _forget() -> None:
     """In another child of this process: these children are not its own."""
     global _lock
     _lock = threading.Lock()
-    for _, _, worker in _resting:
+    for *_, worker in _resting:
         with contextlib.suppress(OSError):
             os.close(worker.read_end)
             os.close(worker.write_end)

@@ -147,7 +147,11 @@ async def carry_out(
                     await _do(ctx, verb, one, await _asked(ctx, one, job_of), lease, report, ledger)
             except PvehelmError as error:
                 report.failed[one.ref] = error
+            except Exception as error:
+                # A defect: the others come to their end under the lease before it is raised.
+                defects.append(error)
 
+    defects: list[Exception] = []
     with held(ctx, sorted(shared), verb) as leases:
         if ctx.record is not None:
             ctx.record.facts["objects"] = [str(one) for one in subjects]
@@ -157,6 +161,8 @@ async def carry_out(
         try:
             async with asyncio.timeout(timeout):
                 await asyncio.gather(*(guarded(one) for one in subjects))
+            if defects:
+                raise defects[0]
         except TimeoutError:
             left = [str(one) for one in subjects if one.ref not in report.done and one.ref not in report.failed]
             raise PvehelmError(

@@ -75,6 +75,7 @@ def test_a_child_stays_for_more_jobs_of_the_same_object() -> None:
         assert others[0] == 1
         assert others[1] != pid
     assert serve(Counter, 4, SMALL)[0][0] == 1
+    assert serve(Counter, 4, SMALL, of=mine, name="another")[0][0] == 1
     dismiss()
     assert serve(Counter, 5, SMALL, of=mine)[0][0] == 1
 
@@ -122,6 +123,16 @@ def test_another_fork_of_this_process_leaves_the_children_alone() -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert serve(Counter, None, SMALL, of=mine)[0][0] == 2
     dismiss()
+
+
+def test_who_says_no_more_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pvehelm.chart.sandbox._FAREWELL", 0.1)
+
+    def work(_: Ask) -> None:
+        os.closerange(3, 256)
+        time.sleep(600)
+
+    assert "processor limit" in stopped(work)
 
 
 def test_memory() -> None:

@@ -303,6 +303,8 @@ def write_file(path: Path, content: str | bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         draft.write_bytes(data)
         if plain:
+            if path.exists():
+                draft.chmod(path.stat().st_mode & 0o7777)
             draft.replace(path)
     except OSError as error:
         if plain:

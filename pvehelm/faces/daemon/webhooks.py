@@ -126,7 +126,8 @@ class Webhooks:
         if not found or not all(ipaddress.ip_address(one).is_loopback for one in found):
             raise PlainError("it would be told over plain http", hint="https://..., or allowHttp: true")
         place = f"[{found[0]}]" if ":" in found[0] else found[0]
-        return urlunsplit(parts._replace(netloc=f"{place}:{port}")), parts.netloc.rpartition("@")[2]
+        user, at, named = parts.netloc.rpartition("@")
+        return urlunsplit(parts._replace(netloc=f"{user}{at}{place}:{port}")), named
 
 
 def _passing(error: PvehelmError) -> bool:
