@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, NamedTuple
 
+from pvehelm.chart.flow import KEY_END, flowing, is_item
 from pvehelm.chart.functions.common import Block, Text
 from pvehelm.chart.functions.strings import quote
 
@@ -116,7 +117,7 @@ def assemble(pieces: Iterable[Any], *, scalars: bool = True) -> Traced:
     size = 0
     for index, (template, position, text, kind) in enumerate(parts):
         if kind == SCALAR:
-            if scalars and misread(text) and _is_whole(out, parts, index):
+            if scalars and (misread(text) or flowing(text)) and _is_whole(out, parts, index):
                 text = quote(text)
         elif kind == RAW:
             if isinstance(text, Traced):
@@ -136,6 +137,7 @@ def assemble(pieces: Iterable[Any], *, scalars: bool = True) -> Traced:
 
 
 _KEY = re.compile(r"\s*(?:- +)*(?:-|(?:[\w./$@-][^:#\n\"'{\[]*|\"[^\"\n]*\"|'[^'\n]*')[ ]*:)[ \t]+\Z")
+_BEGIN = re.compile(r"\s*(?:[-?] +)*\Z")
 _REST = re.compile(r"[ \t]*(?:#[^\n]*|[ \t]#[^\n]*)?(?:\n|\Z)")
 
 
@@ -151,18 +153,29 @@ def _line(out: list[str]) -> str:
 
 
 def _is_whole(out: list[str], parts: list[Any], index: int) -> bool:
-    """Whether the expression at ``index`` is all of a key's or list item's value."""
-    line = _line(out)
-    if not _KEY.match(line):
-        return False
-    for _, _, text, kind in parts[index + 1 :]:
+    """Whether the expression at ``index`` is a key, or a key's or list item's value, that YAML would misread."""
+    line, text = _line(out), parts[index][2]
+    rest = next((parts[at][2] for at in range(index + 1, len(parts)) if parts[at][2]), "")
+    if _BEGIN.match(line) and KEY_END.match(rest):
+        whole = misread(text)
+    elif _KEY.match(line):
+        whole = misread(text) and _ends(parts, index + 1)
+    else:
+        whole = is_item(line, text, rest)
+    return whole and not _in_block_scalar(out, line)
+
+
+def _ends(parts: list[Any], start: int) -> bool:
+    """Whether nothing follows on the line but a comment."""
+    for at in range(start, len(parts)):
+        _, _, text, kind = parts[at]
         if kind == SCALAR and text:
             return False
         if not _REST.match(text):
             return False
         if "\n" in text:
             break
-    return not _in_block_scalar(out, line)
+    return True
 
 
 _OPENER = re.compile(r"(?:^|[\s:-])[|>][+-]?\d?[+-]?[ \t]*(?:#.*)?\Z")
