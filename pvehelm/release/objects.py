@@ -90,8 +90,9 @@ class Catalogue:
 
     objects: list[Object] = field(default_factory=list)
     silent: dict[str, str] = field(default_factory=dict)
-    # What there is in other namespaces.
+    # What there is in other namespaces, and the one that was looked in: none if all were, or the kinds have none.
     elsewhere: list[Object] = field(default_factory=list)
+    namespace: str = ""
 
 
 def kinds_of(kinds: Kinds, word: str) -> list[Kind]:
@@ -150,6 +151,7 @@ async def catalogue(
     wanted = list(wanted)
     made = Catalogue()
     kinds = list({wish.kind.name: wish.kind for wish in wanted}.values())
+    made.namespace = namespace or "" if any(kind.namespaced for kind in kinds) else ""
     places = await asyncio.gather(*(_listed(ctx, kind, reader, scope) for kind in kinds))
     owners = Owners(ctx)
     by_kind: dict[str, list[Object]] = {}

@@ -12,6 +12,7 @@ import pytest
 
 from pvehelm.errors import PvehelmError
 from pvehelm.faces.cli.command import write_file
+from tests.release.charts import SCALED
 from tests.release.lab import Lab
 
 POOL = {"pool.yaml": "kind: Pool\nmetadata: { name: web }\n"}
@@ -73,6 +74,24 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_no_output_at_all(lab: Lab) -> None:
     command = f"'{sys.executable}' -m pvehelm list >&- 2>&-"
     assert subprocess.run(["sh", "-c", command]).returncode == 0
+
+
+def test_nobody_to_ask(lab: Lab) -> None:
+    """Closed streams are as good as empty ones, and what is opened does not get into their places."""
+    chart = lab.chart(SCALED)
+
+    def closed(*words: str, streams: str = "<&-") -> subprocess.CompletedProcess[str]:
+        shell = ["sh", "-c", f'exec "$@" {streams}', "sh", *PVEHELM, *words]
+        return subprocess.run(shell, capture_output=True, text=True, check=False)
+
+    assert closed("install", "web", chart, streams="<&- >&- 2>&-").returncode == 0
+    lab.sound("web")
+    refused = closed("uninstall", "web")
+    assert (refused.returncode, "--yes confirms" in refused.stderr) == (3, True), refused
+    missing = closed("apply", "-f", "-", "--set-name", "x")
+    assert (missing.returncode, "no manifests in standard input" in missing.stderr) == (64, True), missing
+    assert closed("uninstall", "web", "--yes", streams="<&- >&- 2>&-").returncode == 0
+    assert not lab.guests()
 
 
 def test_an_interrupt_is_answered(lab: Lab) -> None:

@@ -235,7 +235,9 @@ def _alone(argv: list[str]) -> list[str]:
 
 
 def _patient() -> None:
-    """stdout and stderr that are there, even where whoever started us has closed them."""
+    """Standard streams that are there, even where whoever started us has closed them."""
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull)  # noqa: SIM115
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     if sys.stderr is None:

@@ -313,10 +313,21 @@ def write_file(path: Path, content: str | bytes) -> None:
         raise PvehelmError(f"can't write {path}: {error.strerror}") from None
 
 
+_used_up: Any = None
+
+
+def _stdin() -> str:
+    global _used_up
+    if sys.stdin is _used_up:
+        raise UsageError("standard input can be read once", hint="'-' stands for it; name files for the others")
+    _used_up = sys.stdin
+    return sys.stdin.read()
+
+
 def read_text(path: str) -> str:
-    """A file's text (``-`` is stdin). Raises PvehelmError when it can't be read."""
+    """A file's text (``-`` is stdin). Raises PvehelmError when it can't be read, UsageError for stdin a second time."""
     try:
-        return sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
+        return _stdin() if path == "-" else Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise PvehelmError(f"can't read {path}: {reason}") from None

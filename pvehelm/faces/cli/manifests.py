@@ -48,8 +48,6 @@ def read_files(paths: Sequence[str], recursive: bool) -> list[actions.File]:
     """The texts of ``-f``. Raises UsageError where there is none, PvehelmError for what can't be read."""
     if not paths:
         raise UsageError("no manifests were named", hint="-f FILE, -f FOLDER, or -f - for standard input")
-    if list(paths).count("-") > 1:
-        raise UsageError("-f - can be given once")
     return [_read(p) for path in paths for p in ([path] if _is_address(path) else _files(path, recursive))]
 
 

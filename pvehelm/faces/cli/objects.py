@@ -80,7 +80,7 @@ async def get(
         sys.stderr.write(f"not shown: {place}: {why}\n")
     if sort_by:
         made.objects = _sorted(made.objects, sort_by)
-    show.write(made, session.settings.namespace or "default")
+    show.write(made)
     return 0
 
 
@@ -106,11 +106,12 @@ class _Shown:
 
             custom([], spec, header=False)
 
-    def write(self, made: Catalogue, namespace: str) -> None:
+    def write(self, made: Catalogue) -> None:
         objects = made.objects
         if not objects and self.form in ("table", "wide", "name", "custom-columns"):
+            where = f" in namespace {made.namespace}" if made.namespace else ""
             more = f" ({len(made.elsewhere)} in other namespaces: -A)" if made.elsewhere else ""
-            sys.stderr.write(f"No objects found in namespace {namespace}{more}.\n")
+            sys.stderr.write(f"No objects found{where}{more}.\n")
             return
         if self.form in ("table", "wide"):
             self.table(len({one.kind.name for one in objects}), header=self.header).write(objects)
