@@ -99,7 +99,8 @@ def reverse(items: Any) -> Any:
 
 
 def sortAlpha(items: Any) -> list[str]:
-    return sorted(text(item) for item in ([items] if isinstance(items, (str, int, float)) else _or_empty(items)))
+    found = [items] if isinstance(items, (str, int, float)) else _or_empty(items)
+    return sorted(text(item) for item in found if item is not None)
 
 
 def shuffle(value: Any) -> str:

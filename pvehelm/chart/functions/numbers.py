@@ -158,11 +158,13 @@ def ceil(value: Any) -> float:
     return float(math.ceil(_finite(value)))
 
 
-def round_(value: Any, digits: Any = 0) -> float:
-    """Rounds halves away from zero."""
+def round_(value: Any, digits: Any = 0, at: Any = 0.5) -> float:
+    """Rounds halves away from zero; ``at`` is the fraction from which on it is rounded up, if not one half."""
     places = min(max(_int(digits), -300), 300)
     try:
-        return float(_decimal(_finite(value)).quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_UP))
+        number = _decimal(_finite(value))
+        number += ((Decimal("0.5") - _decimal(_finite(at))) * (-1 if number < 0 else 1)).scaleb(-places)
+        return float(number.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_UP))
     except InvalidOperation:
         return _finite(value)
 
