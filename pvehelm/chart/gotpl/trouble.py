@@ -85,11 +85,25 @@ class Trouble:
         callers = [link for link in reversed(known[:-1]) if link.where != inner.where]
         what += "".join(f"\n  from {link.file}:{link.line}:{link.column + 1}" for link in callers[:3])
         where = f"{inner.file}:{inner.line}:{inner.column + 1}"
-        values = [scope.root.get("Values", {}) for scope in self.scopes]
-        hint = hints.running(error, links[-1].spot.node, values, self.templates.home)
+        node, seen = links[-1].spot.node, self._seen(links[0].file)
+        if isinstance(error, Failure):
+            hint = hints.wanted(hints.required(self._tree(links[-1].file, links[-1].template), node), seen)
+        else:
+            hint = hints.running(error, node, seen, self.templates.home)
         problem = Problem(where, what, hint)
         if problem not in self.problems:
             self.problems.append(problem)
+
+    def _seen(self, file: str) -> list[hints.Seen]:
+        """The values of the charts, those of the chart of ``file`` first."""
+        depths = sorted(self.scopes, key=lambda scope: len(scope.prefix) if file.startswith(f"{scope.prefix}/") else 0)
+        return [
+            hints.Seen(".".join(scope.prefix.split("/charts/")[1:]), scope.root.get("Values", {}))
+            for scope in reversed(depths)
+        ]
+
+    def _tree(self, file: str, template: str) -> Tree:
+        return self.templates.trees(file)[template]
 
     def text(self, error: BaseException) -> str:
         """The whole message as Go gives it, on one line."""
@@ -120,7 +134,7 @@ class Trouble:
         return found
 
     def _link(self, file: str, name: str, trace: TracebackType) -> Link:
-        tree = self.templates.trees(file)[name]
+        tree = self._tree(file, name)
         texts = "T" in trace.tb_frame.f_code.co_varnames[:4]
         spot = located(tree, _parameters(), trace.tb_lineno, strict=self.templates.strict, texts=texts)
         position = 0 if isinstance(spot.node, Tree) else spot.node.pos
