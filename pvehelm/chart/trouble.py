@@ -48,6 +48,8 @@ class Trouble:
         name = value._undefined_name
         if name in ("nil", "null"):
             return f"{name!r} is not defined", "write none"
+        if name == "loop":
+            return "'loop' is not defined", "it is there within {% for %} only, and not in what a loop calls"
         return str(UndefinedValue(value)), self.hint(value, self.names)
 
     def here(self, word: str = "") -> tuple[Place | None, list[Place]]:
