@@ -11,9 +11,11 @@ import hashlib
 import importlib.util
 import os
 import stat
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+
+from pvehelm import __version__
+from pvehelm.chart import dialects
 
 _KEEP = 200
 _DIGEST = 32
@@ -38,16 +40,12 @@ def directory() -> Path | None:
 
 def key(sources: Mapping[str, str], dialect: str = "jinja2") -> str:
     """The name of the entry for templates of a dialect: their names and texts, and what compiles them."""
-    from pvehelm.chart.dialects import modules
-
-    found = hashlib.sha256()
-    compiling = modules(dialect)
-    for part in (*(name.encode() for name in compiling), importlib.util.MAGIC_NUMBER):
-        found.update(part + b"\0")
-    for module in compiling.values():
-        # A newer release compiles differently; its version alone would not tell while it is being developed.
-        with contextlib.suppress(OSError):
-            found.update(hashlib.sha256(Path(str(module.__file__)).read_bytes()).digest())
+    found = hashlib.sha256(f"{dialect} {__version__}\0".encode() + importlib.util.MAGIC_NUMBER)
+    # A newer release compiles differently; its version alone would not tell while it is being developed.
+    with contextlib.suppress(OSError):
+        for file in dialects.sources(dialect):
+            with open(file, "rb") as source:
+                found.update(hashlib.sha256(source.read()).digest())
     for name in sorted(sources):
         for text in (name, sources[name]):
             data = text.encode("utf-8", "surrogatepass")
@@ -76,6 +74,8 @@ def save(place: Path | None, name: str, body: bytes) -> None:
     if place is None or not body:
         return
     with contextlib.suppress(OSError):
+        import tempfile
+
         # mkstemp makes the file readable for its owner only.
         descriptor, temporary = tempfile.mkstemp(dir=place, prefix=".new-")
         try:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import importlib.util
+import os
 from dataclasses import replace
-from typing import Any
 
-from pvehelm.chart.chart import Chart
+from pvehelm.chart.chart import Chart, of_helm
 
 JINJA2, GOTPL = "jinja2", "gotpl"
 
@@ -39,10 +39,11 @@ def with_engine(chart: Chart, engine: str) -> Chart:
     """The chart as one of ``engine``, and so its subcharts, where they name none themselves."""
     if not engine:
         return chart
-    metadata = chart.metadata
     if not named(chart):
-        metadata = replace(metadata, engine=engine, raw={**metadata.raw, "engine": engine})
-    return replace(chart, metadata=metadata, dependencies=tuple(with_engine(sub, engine) for sub in chart.dependencies))
+        chart = of_helm(chart) if engine == GOTPL else chart
+        data = chart.metadata
+        chart = replace(chart, metadata=replace(data, engine=engine, raw={**data.raw, "engine": engine}))
+    return replace(chart, dependencies=tuple(with_engine(sub, engine) for sub in chart.dependencies))
 
 
 def _has_tags(chart: Chart) -> bool:
@@ -63,28 +64,17 @@ def undecided(chart: Chart) -> bool:
     return enter(chart)
 
 
-def modules(dialect: str) -> Mapping[str, Any]:
-    """What compiles the templates of a dialect, for the name of a cache entry."""
-    load: Callable[[], Mapping[str, Any]] = _MODULES[dialect]
-    return load()
+def sources(dialect: str) -> list[str]:
+    """The files that make up what compiles the templates of a dialect, found without importing it."""
+    own = os.path.dirname(__file__)
+    if dialect == GOTPL:
+        # How functions take their arguments goes into the code as well.
+        return _files(os.path.join(own, "gotpl"))
+    found = importlib.util.find_spec("jinja2")
+    folders = (found and found.submodule_search_locations) or ()
+    named = (os.path.join(own, f"{name}.py") for name in ("dialect", "generator", "traced"))
+    return [*named, *(file for folder in folders for file in _files(folder))]
 
 
-def _jinja2() -> Mapping[str, Any]:
-    import jinja2
-
-    from pvehelm.chart import dialect, generator, traced
-
-    return {f"jinja2 {jinja2.__version__}": dialect, "generator": generator, "traced": traced}
-
-
-def _gotpl() -> Mapping[str, Any]:
-    from pvehelm.chart.gotpl import compiler, engine, lexer, literals, parser, runtime, syntax
-
-    # How functions take their arguments goes into the code as well.
-    return {
-        f"gotpl {sorted(engine.PARAMETERS.items())}": engine,
-        **{module.__name__: module for module in (compiler, lexer, literals, parser, runtime, syntax)},
-    }
-
-
-_MODULES = {JINJA2: _jinja2, GOTPL: _gotpl}
+def _files(folder: str) -> list[str]:
+    return sorted(entry.path for entry in os.scandir(folder) if entry.name.endswith((".py", ".pyc")))

@@ -144,6 +144,10 @@ class _Rendering:
         self.first = dict(codes)
         self.codes: dict[tuple[Any, ...], bytes] = {}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # As it is sent to a child: what only this process needs of the chart stays here.
+        return _Rendering, (_bare(self.chart), self.limits, self.first)
+
     def __call__(self, job: _Job, ask: Ask) -> tuple[dict[str, Any], dict[str, str]]:
         """What was made besides the files, and the files by name."""
         from pvehelm.chart.dependencies import enabled
@@ -190,6 +194,20 @@ def _engine(dialect: str, found: list[Scope], job: _Job, limits: Limits, ask: As
     return Engine(found, job.tokens, limits, ask, codes)
 
 
+def _bare(chart: Chart) -> Chart:
+    """A chart with what templates can see of it."""
+    return replace(
+        chart,
+        values_text="",
+        values_marks={},
+        schema=None,
+        schema_text="",
+        raw={},
+        warnings=(),
+        dependencies=tuple(map(_bare, chart.dependencies)),
+    )
+
+
 def _sandboxed(chart: Chart, sources: Mapping[str, Any], job: _Job, limits: Limits, answer: Ask) -> Answer:
     """A rendering in a child, which takes what was compiled before from the cache."""
     place = cache.directory()
@@ -199,12 +217,11 @@ def _sandboxed(chart: Chart, sources: Mapping[str, Any], job: _Job, limits: Limi
         return cache.key(sources[dialect], dialect) + ("-strict" if job.strict and dialect == GOTPL else "")
 
     def make() -> _Rendering:
-        for dialect in sources:
-            _preload(dialect)
         return _Rendering(chart, limits, {dialect: cache.load(place, entry(dialect)) for dialect in sources})
 
     name = f"{job.release.namespace}/{job.release.name}"
-    output, files = serve(make, job, limits, answer=answer, of=chart, name=name)
+    ready = functools.partial(preload, *sources)
+    output, files = serve(make, job, limits, answer=answer, of=chart, name=name, ready=ready)
     for dialect, codes in output["codes"].items():
         if dialect in sources:
             cache.save(place, entry(dialect), base64.b64decode(codes))
@@ -253,26 +270,26 @@ def _scopes(dialects: set[str], tree: Chart, job: _Job, usage: Usage | None) -> 
     return found
 
 
-def _preload(dialect: str) -> None:
-    # What the child needs is imported here: it has no files to import from, and imports once for all renderings.
+def preload(*dialects: str) -> None:
+    """Imports what rendering charts of ``dialects`` needs: a child has no files to import from."""
     import difflib
     import json
     import pickle  # noqa: F401  (copy.deepcopy's)
     import zoneinfo
 
-    from pvehelm.chart import emitter, loader, suggest, versions
+    from pvehelm.chart import dependencies, emitter, loader, suggest, versions
 
-    assert all((difflib, json, zoneinfo, emitter, loader, suggest, versions))
-    if dialect == GOTPL:
-        import pvehelm.chart.gotpl.engine  # noqa: F401
+    assert all((difflib, json, zoneinfo, dependencies, emitter, loader, suggest, versions))
+    if GOTPL in dialects:
+        import pvehelm.chart.gotpl.engine
+        import pvehelm.chart.gotpl.objects  # noqa: F401
+    if JINJA2 in dialects:
+        import jinja2.debug
+        import jinja2.ext
 
-        return
-    import jinja2.debug
-    import jinja2.ext
+        from pvehelm.chart import engine
 
-    from pvehelm.chart import engine
-
-    assert all((jinja2, engine))
+        assert all((jinja2, engine))
 
 
 def _traced(name: str, source: str, text: str, marks: list[int]) -> Any:

@@ -1,0 +1,178 @@
+"""The spare: a child that is started early, takes the first work there is, and is left behind by nobody."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chart.data import write
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot be forked here")
+
+#: In a process of its own: where other threads run, as in a test run on several processors, there is no spare.
+BEGIN = """\
+import json, os, sys
+from pvehelm.chart import spare, sandbox
+from pvehelm.errors import InvalidError
+spare.start({dialects})
+(worker,) = spare._waiting
+from tests.chart.spare_work import Work, ready
+LIMITS = sandbox.Limits(memory=256 << 20, cpu_seconds=1, wall_seconds=60, output=1 << 20)
+def serve(what, of=None):
+    try:
+        return sandbox.serve(Work, what, LIMITS, of=of, ready=ready)[0]
+    except InvalidError as error:
+        return str(error)
+"""
+
+
+ROOT = str(Path(__file__).parents[2])
+
+
+def process(script: str, dialects: str = "'jinja2'", cwd: str | Path = ROOT, **environment: str) -> Any:
+    found = subprocess.run(
+        [sys.executable, "-c", BEGIN.format(dialects=dialects) + script],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": ROOT, **environment},
+    )
+    assert not found.returncode, found.stderr
+    assert not found.stderr
+    return json.loads(found.stdout)
+
+
+def test_it_takes_the_first_work_and_keeps_it() -> None:
+    first, second, other, pid, here = process("""
+mine = object()
+print(json.dumps([serve("who", mine), serve("who", mine), serve("who"), worker.pid, os.getpid()]))
+""")
+    assert first == second == pid
+    assert other not in (pid, here)
+
+
+def test_it_has_no_environment_and_two_pipes_and_is_ready() -> None:
+    found, loaded = process("""
+work = serve("inside", mine := object())
+print(json.dumps([work, serve("loaded", mine)]))
+""")
+    assert found["environment"] == {}
+    # Two pipes, and four times nothing.
+    assert len(found["descriptors"]) <= 6
+    assert {"tests.chart.spare_work", "jinja2", "pvehelm.chart.engine"} <= set(loaded)
+
+
+@pytest.mark.parametrize(("what", "told"), [("hungry", "memory limit"), ("busy", "processor limit"), ("file", "file")])
+def test_limits_hold(what: str, told: str, tmp_path: Path) -> None:
+    assert told in process(f"print(json.dumps(serve({what!r})))", cwd=tmp_path)
+    assert not any(path.stat().st_size for path in tmp_path.iterdir())
+
+
+def test_one_that_died_is_replaced() -> None:
+    assert process("""
+os.kill(worker.pid, 9)
+os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)
+print(json.dumps(serve("who") != worker.pid))
+""")
+
+
+def test_it_leaves_work_that_cannot_be_sent_and_what_others_forked() -> None:
+    forked, taken = process("""
+forked = sandbox.run(lambda ask: os.getpid())
+if not (pid := os.fork()):
+    os._exit(bool(spare._waiting))
+assert not os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+print(json.dumps([forked != worker.pid, serve("who") == worker.pid]))
+""")
+    assert forked
+    assert taken
+
+
+def test_with_other_threads_there_is_none() -> None:
+    script = """
+import threading
+from pvehelm.chart import spare
+end = threading.Event()
+thread = threading.Thread(target=end.wait)
+thread.start()
+spare.start("jinja2")
+print(len(spare._waiting))
+end.set()
+"""
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout == b"0\n"
+
+
+@pytest.mark.parametrize("end", ["", "sys.exit(3)", "os._exit(0)", "os.kill(os.getpid(), 9)", "sandbox.dismiss()"])
+def test_nobody_leaves_it_behind(end: str) -> None:
+    script = BEGIN.format(dialects="") + f"sys.stdout.write(str(worker.pid)); sys.stdout.flush()\n{end}\n"
+    # What it says ends although the child may still import: nothing of its parent's is open in it.
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, cwd=ROOT, check=False).stdout
+    until = time.monotonic() + 60
+    while _lives(int(said)):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    # Where nobody asks after orphans, the dead stay listed.
+    state = Path(f"/proc/{pid}/stat")
+    return not (state.exists() and state.read_text().rpartition(")")[2].split()[0] == "Z")
+
+
+def test_an_interrupt_is_its_parents() -> None:
+    assert process(f"""
+sandbox.serve(Work, "who", LIMITS, of=(mine := object()), ready=ready)
+os.kill(worker.pid, {int(signal.SIGINT)})
+print(json.dumps(serve("who", mine) == worker.pid))
+""")
+
+
+CHART = {
+    "Chart.yaml": "apiVersion: v2\nname: web\nversion: 1.0.0\n",
+    "values.yaml": "name: web\n",
+    "values.schema.json": '{"type": "object"}',
+    "templates/vm.yaml": (
+        "apiVersion: proxmox.io/v1\nkind: VirtualMachine\nmetadata: {name: {{ Values.name }}}\n"
+        "spec: {description: {{ Files.Get('x.txt') | quote }}}\n"
+    ),
+    "x.txt": "x",
+    "charts/sub/Chart.yaml": "apiVersion: v2\nname: sub\nversion: 1.0.0\nengine: gotpl\n",
+    "charts/sub/templates/ct.yaml": (
+        "apiVersion: proxmox.io/v1\nkind: Container\nmetadata: {name: {{ .Chart.Name }}}\nspec: {cores: 1}\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("dialects", ["", "'jinja2'", "'gotpl'"])
+def test_it_renders_whatever_it_was_made_for(tmp_path: Path, dialects: str) -> None:
+    write(tmp_path / "web", dict(CHART))
+    script = f"""
+from pathlib import Path
+from pvehelm.chart.chart import load
+from pvehelm.chart.dependencies import coalesce
+from pvehelm.chart.render import Capabilities, ReleaseInfo, render
+chart = load(Path({str(tmp_path / "web")!r}))
+def made(of=chart):
+    found = render(of, coalesce(of, {{}}), ReleaseInfo("rel", "ns"), Capabilities())
+    return [dict(found.files), [one.as_dict() for one in found.resources], [one.pid for *_, one in sandbox._resting]]
+from dataclasses import replace
+print(json.dumps([made(), made(), made(replace(chart)), worker.pid]))
+"""
+    early, again, other, pid = process(script, dialects, PVEHELM_CACHE=str(tmp_path / "cache"))
+    assert early[2] == again[2] == [pid]
+    assert pid != other[2][-1]
+    assert early[:2] == again[:2] == other[:2]
+    assert [one["metadata"]["name"] for one in early[1]] == ["web", "sub"]
+    assert early[1][0]["spec"]["description"] == "x"
