@@ -35,7 +35,7 @@ async def accepted(
     from pvehelm.release.pipeline import run
 
     before = {resource.ref: resource for resource in back_to(current).resources}
-    wanted, rows, left = _wanted(before, decision)
+    wanted, rows, left, alone = _wanted(before, decision)
     values: dict[str, Any] = {}
     rendered: Mapping[str, Resource] = before
     if chart is not None and wanted != before:
@@ -49,8 +49,26 @@ async def accepted(
     desire = await _desire(ctx, key, current, chart, values, wanted)
     description = f"Drift accepted: {', '.join(sorted({row['ref'] for row in rows}))}"
     desire = replace(desire, record={**desire.record, "description": description[:500]})
+    if left:
+        desire, options = _only(ctx, key, desire, options, {row["ref"] for row in rows}, alone)
     result = await run(ctx, key, desire, options)
     return Accepted(key, values, tuple(rows), tuple(left), result)
+
+
+def _only(
+    ctx: Context, key: ReleaseKey, desire: Desire, options: Options, refs: set[str], alone: Mapping[str, Sequence[str]]
+) -> tuple[Desire, Options]:
+    """The same for ``refs`` and nothing else, without the leaves that are left ``alone``: what can't be taken over
+    stays as it is, and stays drift."""
+
+    def looking_away(one: Resource) -> Resource:
+        ignored = [*(one.metadata.get("ignoreChanges") or ()), *alone.get(one.ref, ())]
+        return replace(one, metadata={**one.metadata, "ignoreChanges": ignored}) if one.ref in alone else one
+
+    resources = tuple(map(looking_away, desire.resources))
+    there = {one.ref for one in resources} | ctx.store.inventory(key).entries.keys()
+    allowed = replace(options.allowed, targets=frozenset(refs & there))
+    return replace(desire, resources=resources), replace(options, allowed=allowed)
 
 
 async def _desire(
@@ -83,11 +101,13 @@ async def _desire(
 
 def _wanted(
     before: Mapping[str, Resource], decision: Decision
-) -> tuple[dict[str, Resource], list[dict[str, Any]], list[Problem]]:
-    """The manifests as they would have to be, the fields that this takes over, and those that it can't."""
+) -> tuple[dict[str, Resource], list[dict[str, Any]], list[Problem], dict[str, list[str]]]:
+    """The manifests as they would have to be, the fields that this takes over, and those that it can't: as problems,
+    and as leaves by ref."""
     wanted = dict(before)
     rows: list[dict[str, Any]] = []
     left: list[Problem] = []
+    alone: dict[str, list[str]] = {}
     kinds = {one.ref: one.kind for one in decision.desired}
     for change in decision.plan.changes:
         if not change.acts or change.ref not in before:
@@ -99,6 +119,7 @@ def _wanted(
         live = decision.observed.live.get(change.ref)
         if str(change.op) not in ("update", "keep") or live is None or change.wanted is None:
             left.append(Problem(change.ref, f"it would be {change.op}d, which no manifest can take back"))
+            alone[change.ref] = [row.leaf for row in change.fields]
             continue
         for row in change.fields:
             value = get_leaf(live.fields, row.leaf)
@@ -109,10 +130,11 @@ def _wanted(
             if made is None:
                 what = "it is a secret" if row.before == REDACTED or has_secret(row.after) else "no manifest says that"
                 left.append(Problem(change.ref, f"{row.leaf} can't be taken over: {what}", "--repair sets it back"))
+                alone.setdefault(change.ref, []).append(row.leaf)
                 continue
             wanted[change.ref] = made
             rows.append({"ref": change.ref, "leaf": row.leaf, "value": value, "by": "patch", "path": path})
-    return wanted, rows, left
+    return wanted, rows, left, alone
 
 
 def _with(resource: Resource, kind: Kind, leaf: str, path: Path, value: Any) -> Resource | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from pvehelm.release.context import Context
     from pvehelm.release.decide import Decision
     from pvehelm.release.desire import Options
+    from pvehelm.release.inventory import Owned
     from pvehelm.release.live import Reader
     from pvehelm.release.pipeline import Pin, Result
     from pvehelm.release.plan import Change
@@ -101,6 +103,7 @@ async def drift_of(ctx: Context, key: ReleaseKey, reader: Reader, options: Optio
     """What differs between one release and the server. Raises NotFoundError for one that is not installed."""
     from pvehelm.release.decide import decide, look_ahead
     from pvehelm.release.desire import Options, back_to
+    from pvehelm.release.inventory import Inventory
 
     release, current = standing(ctx, key)
     await look_ahead(ctx, key, reader)
@@ -108,7 +111,10 @@ async def drift_of(ctx: Context, key: ReleaseKey, reader: Reader, options: Optio
     made = await decide(ctx, key, desire, options or everything_allowed(Options()), uid=release, reader=reader)
     drifted = [change for change in made.plan.changes if change.acts]
     ours = {entry.upid for entry in ctx.store.entries(key, current.number)} if drifted else set()
-    rows = [row for change in drifted for row in await _rows(change, current.updated, ours, reader)]
+    was = ctx.store.inventory(key) if drifted else Inventory()
+    rows = [
+        row for change in drifted for row in await _rows(change, was.get(change.ref), current.updated, ours, reader)
+    ]
     return Drift(key, current.number, tuple(rows), (*made.plan.problems, *made.plan.refusals), made)
 
 
@@ -131,7 +137,9 @@ def everything_allowed(options: Options) -> Options:
     return replace(options, allowed=replace(options.allowed, privileged=frozenset({"all"})))
 
 
-async def _rows(change: Change, since: float, ours: Container[str], reader: Reader) -> list[Difference]:
+async def _rows(
+    change: Change, was: Owned | None, since: float, ours: Container[str], reader: Reader
+) -> list[Difference]:
     effect = change.effect.name
     if str(change.op) in ("update", "keep"):
         found = [Difference(change.ref, r.leaf, r.after, r.before, r.effect.name) for r in change.fields]
@@ -141,7 +149,8 @@ async def _rows(change: Change, since: float, ours: Container[str], reader: Read
         found = [Difference(change.ref, r.leaf, r.after, r.before, effect) for r in _unlike(change)]
     else:
         found = [Difference(change.ref, "", "absent", "present", effect)]
-    tasks = [task for task in await _tasks(change, since, reader) if task.get("upid") not in ours] if found else []
+    tasks = await _tasks(change, was, since, reader) if found else []
+    tasks = [task for task in tasks if task.get("upid") not in ours]
     return [replace(row, **_doer(row, tasks)) for row in found]
 
 
@@ -150,18 +159,19 @@ def _unlike(change: Change) -> list[Any]:
     return [row for row in change.fields if row.leaf in named] or list(change.fields[:1])
 
 
-async def _tasks(change: Change, since: float, reader: Reader) -> list[Mapping[str, Any]]:
+async def _tasks(change: Change, was: Owned | None, since: float, reader: Reader) -> list[Mapping[str, Any]]:
     """The tasks on a guest since a time (unix seconds), newest first; none where they can't be seen."""
-    key = change.key
-    owned = change.owned.identifier if change.owned else {}
-    vmid, node = key.get("vmid") or owned.get("vmid"), key.get("node") or owned.get("node")
-    if not (vmid and node) or "${" in f"{vmid}{node}":
+    key, owned = change.key, was.identifier if was else {}
+    vmid = str(key.get("vmid") or owned.get("vmid") or "")
+    if not vmid.isdigit():
         return []
-    try:
-        rows = await reader(f"/nodes/{node}/tasks", vmid=int(vmid), since=int(since), source="all", limit=50)
-    except PvehelmError:
-        return []
-    return sorted(rows or [], key=lambda row: float(row.get("starttime") or 0), reverse=True)
+    rows: list[Mapping[str, Any]] = []
+    # A guest that was moved has tasks where it was, too.
+    for node in dict.fromkeys(str(place["node"]) for place in (key, owned) if place.get("node")):
+        with suppress(PvehelmError):
+            found = await reader(f"/nodes/{node}/tasks", vmid=int(vmid), since=int(since), source="all", limit=50)
+            rows += found or []
+    return sorted(rows, key=lambda row: float(row.get("starttime") or 0), reverse=True)
 
 
 def _doer(row: Difference, tasks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -172,7 +172,8 @@ class Planner:
             names = ", ".join(change.leaf for change, why in refused if why == "create-only")
             return self._replace(one, owned, live, f"{names} can't be changed in place")
         for change, why in refused:
-            self.problems.append(Problem(one.where(change.leaf), f"{ref}: {why}"))
+            hint = f"write {change.before}, which it has there" if change.leaf.endswith(".size") else ""
+            self.problems.append(Problem(one.where(change.leaf), f"{ref}: {why}", hint))
         fresh = owned or Owned(
             ref, kind.name, wanted.name, wanted.namespace, dict(live.key), {}, {}, False, {}, self.uid
         )

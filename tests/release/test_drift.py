@@ -127,6 +127,39 @@ def test_one_guest_of_many_is_a_patch(lab: Lab) -> None:
     lab.settled("web", chart=chart)
 
 
+def test_what_cannot_be_taken_over_stays_as_it_is_and_stays_drift(lab: Lab) -> None:
+    chart = lab.chart(VM.replace("name: vm }", "name: vm, namespace: mine }"), values=VALUES)
+    lab.run("install", "web", chart, "--create-namespace")
+    lab.api.ok("POST", "/pools", poolid="other")
+    lab.set(lab.vmid("web", REF), memory=2048)
+    lab.api.ok("PUT", "/pools/other", vms=str(lab.vmid("web", REF)), **{"allow-move": 1})
+    assert "pool can't be taken over" in lab.run("drift", "web", "--accept", "--chart", chart, code=1).out
+    assert [row["leaf"] for row in seen(lab)["differences"]] == ["pool"]
+    assert "other" in lab.run("get", "vms", "-A", "-o", "json").out
+    lab.run("drift", "web", "--repair")
+    assert not seen(lab)["drifted"]
+    lab.settled("web", chart=chart)
+
+
+def test_who_did_it_before_the_guest_was_moved(lab: Lab) -> None:
+    lab.run("install", "web", lab.chart(VM, values=VALUES))
+    vmid = lab.vmid("web", REF)
+    lab.set(vmid, memory=2048)
+    lab.power(vmid, "stop")
+    lab.api.ok("POST", f"/nodes/pve-node1/qemu/{vmid}/migrate", target="pve-node3")
+    (row,) = seen(lab)["differences"]
+    assert (row["leaf"], row["who"]) == ("memory", "root@pam")
+
+
+def test_a_disk_that_was_grown_by_hand_says_what_to_write(lab: Lab) -> None:
+    chart = lab.chart(VM, values=VALUES)
+    lab.run("install", "web", chart)
+    lab.api.ok("PUT", f"/nodes/pve-node1/qemu/{lab.vmid('web', REF)}/resize", disk="scsi0", size="+1G")
+    assert "hint: write 6G" in lab.run("upgrade", "web", chart, code=1).err
+    lab.run("drift", "web", "--accept", "--chart", chart)
+    lab.settled("web", chart=chart)
+
+
 def test_another_chart_is_refused(lab: Lab) -> None:
     chart = lab.chart(VM, values=VALUES)
     lab.run("install", "web", chart)
