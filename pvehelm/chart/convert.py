@@ -7,18 +7,19 @@ so whenever it is rendered, and a finding with its line. ``convert_proof`` compa
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pvehelm.chart.chart import Chart
-from pvehelm.chart.convert_expression import Expressions
+from pvehelm.chart.convert_expression import Expressions, Uses
 from pvehelm.chart.convert_known import ANYTHING, Open, Samples, collected
 from pvehelm.chart.convert_template import Template
 from pvehelm.chart.dialects import GOTPL, JINJA2, engines
 from pvehelm.chart.gotpl.engine import KNOWN
 from pvehelm.chart.gotpl.parser import ParseError, parse
 from pvehelm.chart.gotpl.syntax import Tree, place
+from pvehelm.chart.objects import FileSet
 from pvehelm.chart.yaml import load_all
 from pvehelm.errors import InvalidError, Problem
 
@@ -66,7 +67,7 @@ class _Work:
         self.by_hand: list[Problem] = []
         self.notes: list[Problem] = []
         self.seen: dict[str, Samples] = {}
-        self.calls: dict[str, list[Any]] = {}
+        self.uses = Uses()
 
     def chart(self, chart: Chart, files: dict[str, bytes], values: list[dict[str, Any]], order: Any) -> Any:
         """Enters a chart and its subcharts; what comes back makes its files once all is converted."""
@@ -94,11 +95,10 @@ class _Work:
                     path: self.done[chart.file(path)].encode("utf-8", "surrogateescape") for path in chart.templates
                 }
                 out["Chart.yaml"] = _named(out["Chart.yaml"].decode("utf-8-sig")).encode()
-                if any(_calls_tpl(self.trees[chart.file(path)].values()) for path in chart.templates):
-                    for path in [
-                        path for path in out if path == "values.yaml" or re.fullmatch(r"ci/[^/]+\.ya?ml", path)
-                    ]:
+                if self.calls_tpl():
+                    for path in filter(_of_values, list(out)):
                         out[path] = self.texts(chart, path, out[path].decode("utf-8-sig"), values).encode()
+                out |= self.read_files(chart, out)
             return out
 
         return made
@@ -106,11 +106,12 @@ class _Work:
     def finish(self) -> None:
         self.read()
         for _ in range(_ROUNDS):
-            self.calls, self.by_hand, self.notes = {}, [], []
-            for path in self.sources:
-                self.done[path] = self.converted(path, self.sources[path], self.trees[path])
-            seen = {name: collected(found) or ANYTHING for name, found in self.calls.items()}
-            if _same(seen, self.seen):
+            self.uses, whole, self.by_hand, self.notes = Uses(), self.uses.whole, [], []
+            for path, source in self.sources.items():
+                exact = any(path.endswith(f"/templates{end}") for end in whole)
+                self.done[path] = self.converted(path, source, self.trees[path], exact=exact)
+            seen = {name: collected(found) or ANYTHING for name, found in self.uses.calls.items()}
+            if _same(seen, self.seen) and whole == self.uses.whole:
                 break
             self.seen = seen
 
@@ -124,7 +125,7 @@ class _Work:
         if problems:
             raise InvalidError("the templates cannot be read", problems)
 
-    def converted(self, path: str, source: str, trees: Mapping[str, Tree], *, texts: bool = False) -> str:
+    def converted(self, path: str, source: str, trees: Mapping[str, Tree], **layout: bool) -> str:
         def told(kept: list[Problem], where: Any, what: str, hint: str) -> None:
             line, column = place(source, getattr(where, "pos", 0))
             kept.append(Problem(f"{path}:{line}:{column + 1}", f"{what}: {where}"[:300], hint))
@@ -133,10 +134,42 @@ class _Work:
             self.values[path],
             lambda node, what, hint: told(self.by_hand, node, what, hint),
             lambda node, what, hint: told(self.notes, node, what, hint),
-            self.calls,
+            self.uses,
+            lambda text: self.literal(path, text),
         )
         silent = path.rpartition("/")[2].startswith("_")
-        return Template(source, dict(trees), expressions, self.seen).converted(silent=silent, texts=texts)
+        return Template(source, dict(trees), expressions, self.seen).converted(silent=silent, **layout)
+
+    def calls_tpl(self) -> bool:
+        return any(re.search(r"\btpl\b", source) for source in self.sources.values())
+
+    def literal(self, path: str, text: str) -> str:
+        """A text within a template: rewritten where it is a template itself."""
+        if not self.calls_tpl():
+            return text
+        before = len(self.by_hand)
+        try:
+            return self.converted(path, text, parse(path, text, KNOWN), exact=True)
+        except ParseError:
+            return text
+        finally:
+            self.by_hand[before:] = [one._replace(where=path) for one in self.by_hand[before:]]
+
+    def read_files(self, chart: Chart, files: Mapping[str, bytes]) -> dict[str, bytes]:
+        """The chart's files that tpl is given, rewritten."""
+        found = FileSet(chart.files)
+        named = {path for pattern in self.uses.texts for path in (*found.Glob(pattern), pattern) if path in files}
+        made = {}
+        for path in sorted(named):
+            file = chart.file(path)
+            self.values[file] = next((self.values[chart.file(one)] for one in chart.templates), ANYTHING)
+            self.sources[file] = files[path].decode("utf-8", "surrogateescape")
+            try:
+                trees = parse(file, self.sources[file], KNOWN)
+            except ParseError:
+                continue
+            made[path] = self.converted(file, self.sources[file], trees, exact=True).encode("utf-8", "surrogateescape")
+        return made
 
     def texts(self, chart: Chart, path: str, text: str, values: list[dict[str, Any]]) -> str:
         """A values file whose texts are templates for ``tpl``, rewritten where it stays the same YAML."""
@@ -212,8 +245,8 @@ def _marks(text: str) -> list[str]:
     return re.findall(r"[\"'\\\n]|: |\s#", text)
 
 
-def _calls_tpl(trees: Iterable[Tree]) -> bool:
-    return any(re.search(r"\btpl\b", tree.source) for tree in trees)
+def _of_values(path: str) -> bool:
+    return path == "values.yaml" or re.fullmatch(r"ci/[^/]+\.ya?ml", path) is not None
 
 
 def _named(text: str) -> str:

@@ -27,6 +27,8 @@ _RESERVED = _words(
     "caller varargs kwargs super namespace range include tpl lookup generate sensitive item"
 )
 _COMPARISONS = {"ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
+#: Files of the chart that are read, at the beginning of an expression.
+_FILES = re.compile(r'\(?Files\.(?:Get|Glob)\("([^"\\]+)"\)')
 #: Functions that take what is missing for null.
 _TOLERANT = _words("default required coalesce empty ternary all any kindOf typeOf kindIs typeIs typeIsLike")
 #: Functions that change their first argument.
@@ -37,12 +39,26 @@ _DATES = _words("Year Month Day Hour Minute Second Weekday YearDay Unix UTC AddD
 _MAP_METHODS = frozenset(("items", "keys", "values", "get"))
 #: As filters these mean something else in Jinja2, or ask for the value first.
 _CALLED = frozenset((*SUBJECT_FIRST, "list", "max", "min", "dict", "tuple", "lookup"))
-_MAPS = _words("dict merge mergeOverwrite mustMerge mustMergeOverwrite pick omit set unset")
+_MAPS = _words("dict merge mergeOverwrite mustMerge mustMergeOverwrite pick omit set unset split splitn")
 _LISTS = _words(
     "list tuple keys values splitList until untilStep uniq sortAlpha append prepend concat without compact reverse "
     "rest initial fromYamlArray fromJsonArray regexSplit regexFindAll chunk slice toStrings pluck"
 )
-_KUBERNETES = frozenset(("KubeVersion", "HelmVersion"))
+_KUBERNETES = {"KubeVersion": _words("Version GitVersion Major Minor"), "HelmVersion": _words("Version")}
+#: Where the path of a whole file begins, in samples.
+_BASE = "\0"
+#: So many samples of joined texts at most.
+_MOST_TEXTS = 50
+
+
+@dataclass
+class Uses:
+    """What templates use of each other: what named ones are called with, which files are included ``whole`` (the ends
+    of their paths), and which of a chart's files are ``texts`` for tpl (patterns of Files.Glob)."""
+
+    calls: dict[str, list[Any]] = field(default_factory=dict)
+    whole: set[str] = field(default_factory=set)
+    texts: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -121,7 +137,7 @@ def variable(name: str, taken: set[str]) -> str:
 class Expressions:
     """Writes expressions. ``report(node, reason, hint)`` is told of what is left to a person, ``note`` of the rest.
 
-    ``calls`` collects what named templates are called with.
+    ``text`` rewrites a text that may be one for tpl.
     """
 
     def __init__(
@@ -129,10 +145,13 @@ class Expressions:
         values: Samples,
         report: Callable[[Any, str, str], None],
         note: Callable[[Any, str, str], None],
-        calls: dict[str, list[Any]],
+        uses: Uses,
+        text: Callable[[str], str],
     ) -> None:
-        self.values, self.report, self.note, self.calls = values, report, note, calls
+        self.values, self.report, self.note, self.uses, self.text = values, report, note, uses, text
         self.scope = Scope(Code("root"), Code("root"))
+        #: What the template asks Files.Glob for.
+        self.globs: set[str] = set()
 
     # In their places
 
@@ -186,6 +205,8 @@ class Expressions:
         code = self.operand(first)
         if given:
             text = code.text.removesuffix("()")
+            if text.endswith("Files.Glob"):
+                self.globs.update(arg.value for arg in command.args[1:] if isinstance(arg, Constant))
             return Code(f"{text}({', '.join(given)})", samples=_method_samples(text))
         return code
 
@@ -234,6 +255,8 @@ class Expressions:
     def fields(self, base: Code, node: Any, names: list[str]) -> Code:
         for name in names:
             base = self.field(base, node, name)
+        if base.text in ("Capabilities.KubeVersion", "Capabilities.HelmVersion"):
+            return Code(f"{base.text}.Version", samples=("",))
         return base
 
     def field(self, base: Code, node: Any, name: str) -> Code:
@@ -242,8 +265,9 @@ class Expressions:
             samples = self.values if name == "Values" else (Open(),)
             return Code(name, samples=samples, shared=name == "Values")
         if base.text == "Capabilities" and name in _KUBERNETES:
-            hint = "Capabilities.PVEVersion is the version of Proxmox VE"
-            return self.by_hand(node, ByHand(f"Capabilities.{name} is Kubernetes' and not there", hint))
+            return Code(f"Capabilities.{name}", samples=(dict.fromkeys(_KUBERNETES[name], ""),))
+        if base.text == "Capabilities.KubeVersion" and name == "String":
+            return base
         if base.text == "Values" and name == "AsMap":
             return base
         if name in _METHODS and (base.text.startswith(("Files", "Capabilities.")) or base.text.endswith(")")):
@@ -252,7 +276,8 @@ class Expressions:
             return Code(f"{base.text}.{name}()")
         samples = known.below(base.samples, name)
         if base.text in ROOT_NAMES and base.text != "Values":
-            return Code(f"{base.text}.{name}", samples=(Open(),) if name == "Annotations" else ("",))
+            known_as = (_BASE,) if name == "BasePath" else (Open(),) if name == "Annotations" else ("",)
+            return Code(f"{base.text}.{name}", samples=known_as)
         made = Code(f"{base.at(ATOM)}.{name}", ATOM, samples, base.shared, (base, name), base.deep)
         if name in _MAP_METHODS and made.lacking is not False:
             return replace(made, text=f"{base.at(ATOM)}.get({string(name)})", below=None)
@@ -283,6 +308,10 @@ class Expressions:
         if name in _TOLERANT:
             return self.tolerant(name, args, given)
         given = [self.value(one) for one in given]
+        if name in ("print", "printf") and given:
+            samples = _joined_samples(given if name == "print" else _parts(given))
+            shown = self.written(name, args, given, piped=final is not None)
+            return Code(shown, self.level(name, given, final), samples)
         if name == "eq" and len(given) > 2:
             texts = ", ".join(one.text for one in given[1:])
             return Code(f"{given[0].at(FILTER)} in [{texts}]", COMPARE)
@@ -339,15 +368,25 @@ class Expressions:
             raise ByHand(f"{name} takes a name and what the template sees")
         called, data = given[0], self.value(given[1])
         if name == "include":
-            constant = called.samples[0] if len(called.samples) == 1 else UNKNOWN
-            if isinstance(constant, str):
-                self.calls.setdefault(constant, []).extend(data.samples)
-            elif "BasePath" in called.text:
-                hint = '{% set text %}{% include "FILE" %}{% endset %} takes the text of a file of templates/'
-                raise ByHand("a whole file is included by its path", hint)
+            for constant in called.samples:
+                if isinstance(constant, str) and constant.startswith(_BASE):
+                    self.uses.whole.add(constant.removeprefix(_BASE))
+                elif isinstance(constant, str):
+                    self.uses.calls.setdefault(constant, []).extend(data.samples)
             if data.samples == (None,):
                 data = Code("{}")
+        elif found := _FILES.match(called.text):
+            self.uses.texts.add(found[1])
+        elif "Files.Get(" in called.text:
+            self.uses.texts |= self.globs
+        else:
+            called = self.templated(called)
         return Code(f"{name}({called.text}, {data.text})", samples=("",))
+
+    def templated(self, code: Code) -> Code:
+        """A literal that may be a template for tpl."""
+        text = code.samples[0] if _literal(code) and len(code.samples) == 1 else ""
+        return replace(code, text=string(self.text(text))) if isinstance(text, str) and "{{" in text else code
 
     def indexed(self, given: list[Code]) -> Code:
         base, *keys = [self.value(one) for one in given]
@@ -382,7 +421,7 @@ class Expressions:
 
     def map(self, given: list[Code]) -> Code:
         pairs = list(zip(given[::2], given[1::2], strict=True))
-        body = ", ".join(f"{key.text}: {item.text}" for key, item in pairs)
+        body = ", ".join(f"{key.text}: {self.templated(item).text}" for key, item in pairs)
         sample = {str(key.samples[0]): _one(item) for key, item in pairs}
         return Code("{" + body + "}", samples=(sample,))
 
@@ -404,6 +443,26 @@ def _one(code: Code) -> Any:
         common = set.intersection(*(set(one) for one in code.samples))
         return Open(dict.fromkeys(common, UNKNOWN))
     return UNKNOWN
+
+
+def _parts(given: list[Code]) -> list[Code]:
+    """The texts that a printf of nothing but %s puts together."""
+    form, *values = given
+    texts = form.samples[0].split("%s") if _literal(form) else []
+    if len(texts) != len(values) + 1:
+        return []
+    parts = [part for pair in zip(texts, [*values, None], strict=True) for part in pair]
+    return [Code("", samples=(part,)) if isinstance(part, str) else part for part in parts if part is not None]
+
+
+def _joined_samples(given: list[Code]) -> Samples:
+    """The samples of texts one after the other."""
+    texts = [""] if given else []
+    for one in given:
+        if len(texts) > _MOST_TEXTS:
+            return ANYTHING
+        texts = [text + sample for text in texts for sample in one.samples if isinstance(sample, str)]
+    return tuple(texts) or ANYTHING
 
 
 def _empty(value: Any) -> bool:

@@ -39,10 +39,11 @@ class Tag:
     blanks: str = field(default="", repr=False)
 
 
-def tags(source: str, *, silent: bool = False, texts: bool = False) -> list[Tag]:
+def tags(source: str, *, silent: bool = False, texts: bool = False, exact: bool = False) -> list[Tag]:
     """The actions of a source that the parser has taken.
 
-    ``silent``: nothing outside of its definitions is printed; ``texts``: it is YAML whose texts are templates each.
+    ``silent``: nothing outside of its definitions is printed; ``texts``: it is YAML whose texts are templates each;
+    ``exact``: no blank more or less, as for what is hashed.
     """
     found: list[Tag] = []
     pending: list[Token] = []
@@ -71,6 +72,9 @@ def tags(source: str, *, silent: bool = False, texts: bool = False) -> list[Tag]
         if not tag.prints and not tag.right and (blanks := _TRAILING.match(source, tag.end)):
             tag.end = blanks.end()
     _place(source, found, silent, texts)
+    if exact:
+        for tag in found:
+            tag.plain = False
     return found
 
 

@@ -53,10 +53,10 @@ class Template:
                 self._index(node.body)
                 self._index(node.other or [])
 
-    def converted(self, *, silent: bool = False, texts: bool = False) -> str:
-        """The template in Jinja2; ``silent`` and ``texts`` are those of ``convert_layout.tags``."""
+    def converted(self, **layout: bool) -> str:
+        """The template in Jinja2; ``layout`` is that of ``convert_layout.tags``."""
         out, at = [], 0
-        for tag in tags(self.source, silent=silent, texts=texts):
+        for tag in tags(self.source, **layout):
             out.append(text(self.source[at : tag.start]))
             self.expressions.scope = self.scope
             out.append(written(self.source, tag, self.parts(tag)))
@@ -155,7 +155,7 @@ class Template:
 
     def included(self, node: Call) -> str:
         data = self.expressions.value(self.expressions.pipe(node.pipe)) if node.pipe else Code("{}")
-        self.expressions.calls.setdefault(node.name, []).extend(data.samples)
+        self.expressions.uses.calls.setdefault(node.name, []).extend(data.samples)
         return f"= include({string(node.name)}, {data.text})"
 
     def defined(self, tag: Tag) -> list[str]:
@@ -272,7 +272,7 @@ class Template:
                 return f"range({count.removesuffix('| until').strip()})"
         if kind == "number":
             return f"range({code.text})"
-        if code.lacking is not False:
+        if code.lacking is not False or known.nothing(code.samples):
             return f"{code.at(FILTER)} | default({'{}' if kind == 'map' else '[]'})"
         return code.at(FILTER)
 

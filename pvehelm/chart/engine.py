@@ -188,6 +188,8 @@ class Engine:
         return include
 
     def _define(self, name: str, context: Context, ctx: Any) -> Text:
+        if name in self.scope_of:
+            return self._whole(name, context, ctx)
         if name not in self.defines:
             close = suggest(name, self.defines)
             hint = f"did you mean {close!r}?" if close else '{% define "name" %} in a file like _helpers.tpl makes one'
@@ -198,6 +200,13 @@ class Engine:
         with self._deeper(f"include({name!r})"):
             names = {**self._module(template, file, root), **self._overlaid(root, ctx)}
             return self.concat(template.blocks[define_key(name)](self._context(template, names)))
+
+    def _whole(self, name: str, context: Context, ctx: Any) -> Text:
+        """A file of a chart, by its path from the chart's name on."""
+        template = self.env.get_template(name)
+        with self._deeper(f"include({name!r})"):
+            names = self._overlaid(context["root"], ctx)
+            return self.concat(template.root_render_func(self._context(template, names)))
 
     def _overlaid(self, root: Any, ctx: Any) -> dict[str, Any]:
         scope = root if isinstance(root, dict) else {}

@@ -50,13 +50,17 @@ class Capabilities:
     api_versions: tuple[str, ...] = ()
 
     def as_object(self) -> dict[str, Any]:
+        from pvehelm.chart.kubernetes import API_VERSIONS, HELM_VERSION, kube_version
         from pvehelm.chart.manifest import API_VERSION
 
+        own = (API_VERSION, *(f"{API_VERSION}/{kind}" for kind in self.kinds))
         return {
             "PVEVersion": self.pve_version,
             "Kinds": Names(self.kinds),
-            "APIVersions": Names([API_VERSION, *(f"{API_VERSION}/{kind}" for kind in self.kinds)]),
+            "APIVersions": Names([*API_VERSIONS, *self.api_versions, *own]),
             "PvehelmVersion": self.pvehelm_version,
+            "KubeVersion": kube_version(self.kube_version),
+            "HelmVersion": {"Version": HELM_VERSION},
         }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -34,16 +35,17 @@ def folder(root: Path) -> dict[str, bytes]:
 def test_cases(case: dict[str, Any]) -> None:
     files = {
         "Chart.yaml": "apiVersion: v2\nname: t\nversion: 1.0.0\nengine: gotpl\n",
-        "values.yaml": case.get("values_text") or yaml.safe_dump(case.get("values", {})),
+        "values.yaml": case.get("values_text") or json.dumps(case.get("values", {})),
         "templates/_helpers.tpl": case.get("helpers", ""),
         "templates/t.yaml": HEAD + case["go"],
-        **{f"ci/{number}.yaml": yaml.safe_dump(one) for number, one in enumerate(case.get("more", ()))},
+        **case.get("files", {}),
+        **{f"ci/{number}.yaml": json.dumps(one) for number, one in enumerate(case.get("more", ()))},
     }
     made = converted({path: text.encode() for path, text in files.items()})
     if "jinja2" in case:
         assert made.files["templates/t.yaml"].decode() == HEAD + case["jinja2"]
-    if "new_values" in case:
-        assert made.files["values.yaml"].decode() == case["new_values"]
+    for path, text in {"values.yaml": case.get("new_values"), **case.get("new_files", {})}.items():
+        assert text is None or made.files[path].decode() == text
     for told, wanted in ((made.by_hand, case.get("byHand", [])), (made.notes, case.get("notes", []))):
         assert len(told) == len(wanted), told
         for problem, start in zip(told, wanted, strict=True):

@@ -65,13 +65,13 @@ def test_the_report_alone(lab: Lab, chart: Path) -> None:
 
 
 def test_what_is_left_to_a_person(lab: Lab, chart: Path) -> None:
-    (chart / "templates/vm.yaml").write_text(VM + "  description: {{ .Capabilities.KubeVersion }}\n")
+    (chart / "templates/vm.yaml").write_text(VM + '  description: {{ getHostByName "x" }}\n')
     result = lab.run("chart", "convert", "./web", code=1)
     assert "[BY HAND] ./web/templates/vm.yaml:9:" in result.out
     assert "1 place to be written by hand" in result.out
     told = lab.run("template", "./web-jinja2", code=1).err
     assert "vm.yaml:9:" in told
-    assert "to be written by hand: .Capabilities.KubeVersion" in told
+    assert "to be written by hand: getHostByName" in told
 
 
 def test_what_is_no_chart_of_helms_syntax(lab: Lab, chart: Path) -> None:

@@ -19,37 +19,10 @@ from pvehelm.chart.gotpl.values import (
     text,
     type_of,
 )
+from pvehelm.chart.kubernetes import HELM_VERSION, KUBE_VERSION, kube_version
 from pvehelm.chart.objects import Capabilities, ReleaseInfo, Scope
 from pvehelm.chart.usage import Usage
-from pvehelm.chart.versions import parse
 from pvehelm.chart.yaml import Path_
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(text.split())
-
-
-#: What charts are told of Kubernetes, where there is none: what Helm 4.2 says without a cluster.
-KUBE_VERSION = "v1.36.0"
-HELM_VERSION = "v4.2"
-API_VERSIONS = _words(
-    """
-    v1 admissionregistration.k8s.io/v1 admissionregistration.k8s.io/v1alpha1 admissionregistration.k8s.io/v1beta1
-    internal.apiserver.k8s.io/v1alpha1 apps/v1 apps/v1beta1 apps/v1beta2 authentication.k8s.io/v1
-    authentication.k8s.io/v1alpha1 authentication.k8s.io/v1beta1 authorization.k8s.io/v1
-    authorization.k8s.io/v1beta1 autoscaling/v1 autoscaling/v2 batch/v1 batch/v1beta1 certificates.k8s.io/v1
-    certificates.k8s.io/v1beta1 certificates.k8s.io/v1alpha1 coordination.k8s.io/v1alpha2
-    coordination.k8s.io/v1beta1 coordination.k8s.io/v1 discovery.k8s.io/v1 discovery.k8s.io/v1beta1
-    events.k8s.io/v1 events.k8s.io/v1beta1 extensions/v1beta1 flowcontrol.apiserver.k8s.io/v1
-    flowcontrol.apiserver.k8s.io/v1beta1 flowcontrol.apiserver.k8s.io/v1beta2 flowcontrol.apiserver.k8s.io/v1beta3
-    networking.k8s.io/v1 networking.k8s.io/v1beta1 node.k8s.io/v1 node.k8s.io/v1alpha1 node.k8s.io/v1beta1
-    policy/v1 policy/v1beta1 rbac.authorization.k8s.io/v1 rbac.authorization.k8s.io/v1beta1
-    rbac.authorization.k8s.io/v1alpha1 resource.k8s.io/v1 resource.k8s.io/v1beta2 resource.k8s.io/v1beta1
-    resource.k8s.io/v1alpha3 scheduling.k8s.io/v1alpha2 scheduling.k8s.io/v1beta1 scheduling.k8s.io/v1
-    storage.k8s.io/v1beta1 storage.k8s.io/v1 storage.k8s.io/v1alpha1 storagemigration.k8s.io/v1beta1
-    apiextensions.k8s.io/v1beta1 apiextensions.k8s.io/v1
-    """
-)
 
 
 _NOTHING: Mapping[Any, Any] = {}
@@ -88,9 +61,9 @@ class KubeVersion(GoObject):
     names = ("Version", "Major", "Minor", "GitVersion", "String")
 
     def __init__(self, version: str) -> None:
-        parsed = parse(version)
-        self.Version = self.GitVersion = f"v{parsed}"
-        self.Major, self.Minor = str(parsed.major), str(parsed.minor)
+        parts = kube_version(version)
+        self.Version, self.GitVersion = parts["Version"], parts["GitVersion"]
+        self.Major, self.Minor = parts["Major"], parts["Minor"]
 
     def String(self) -> str:
         return self.Version
@@ -134,8 +107,8 @@ class CapabilitiesObject(GoObject):
 
     def __init__(self, given: Capabilities) -> None:
         own = given.as_object()
-        self.KubeVersion = KubeVersion(given.kube_version or KUBE_VERSION)
-        self.APIVersions = NameSet([*API_VERSIONS, *given.api_versions, *own["APIVersions"]])
+        self.KubeVersion = KubeVersion(given.kube_version)
+        self.APIVersions = NameSet(own["APIVersions"])
         self.HelmVersion = HelmVersion()
         self.PVEVersion = own["PVEVersion"]
         self.Kinds = NameSet(own["Kinds"])
