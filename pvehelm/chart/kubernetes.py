@@ -6,8 +6,7 @@ from typing import Any
 
 KUBE_VERSION = "v1.36.0"
 HELM_VERSION = "v4.2"
-API_VERSIONS = tuple(
-    """
+_VERSIONS = """
     v1 admissionregistration.k8s.io/v1 admissionregistration.k8s.io/v1alpha1 admissionregistration.k8s.io/v1beta1
     internal.apiserver.k8s.io/v1alpha1 apps/v1 apps/v1beta1 apps/v1beta2 authentication.k8s.io/v1
     authentication.k8s.io/v1alpha1 authentication.k8s.io/v1beta1 authorization.k8s.io/v1
@@ -22,8 +21,8 @@ API_VERSIONS = tuple(
     resource.k8s.io/v1alpha3 scheduling.k8s.io/v1alpha2 scheduling.k8s.io/v1beta1 scheduling.k8s.io/v1
     storage.k8s.io/v1beta1 storage.k8s.io/v1 storage.k8s.io/v1alpha1 storagemigration.k8s.io/v1beta1
     apiextensions.k8s.io/v1beta1 apiextensions.k8s.io/v1
-    """.split()
-)
+"""
+API_VERSIONS = tuple(_VERSIONS.split())
 
 
 def kube_version(given: str = "") -> dict[str, Any]:

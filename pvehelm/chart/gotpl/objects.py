@@ -24,7 +24,6 @@ from pvehelm.chart.objects import Capabilities, ReleaseInfo, Scope
 from pvehelm.chart.usage import Usage
 from pvehelm.chart.yaml import Path_
 
-
 _NOTHING: Mapping[Any, Any] = {}
 _HERE = object()
 
