@@ -94,6 +94,20 @@ def test_nobody_to_ask(lab: Lab) -> None:
     assert not lab.guests()
 
 
+def test_every_letter_under_a_locale_that_has_few(lab: Lab) -> None:
+    env = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    manifest = "kind: Pool\nmetadata: { name: web }\nspec: { comment: grün → ✓ }\n".encode()
+
+    def run(*words: str | bytes, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run([*PVEHELM, *words], env=env, input=stdin, capture_output=True, check=False)
+
+    applied = run("apply", "-f", "-", "--set-name", "web", stdin=manifest)
+    assert applied.returncode == 0, applied
+    assert "grün → ✓".encode() in run("get", "pools").stdout
+    odd = run("history", b"a\xff")
+    assert (odd.returncode, b"'a\\udcff': an argument is no UTF-8 text" in odd.stderr) == (64, True), odd
+
+
 def test_an_interrupt_is_answered(lab: Lab) -> None:
     # In the middle of work that no loop does: a template that never ends.
     chart = lab.chart({"pool.yaml": "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}"})

@@ -235,9 +235,16 @@ def _alone(argv: list[str]) -> list[str]:
 
 
 def _patient() -> None:
-    """Standard streams that are there, even where whoever started us has closed them."""
+    """Standard streams that are there, even where whoever started us has closed them, and take every letter."""
     if sys.stdin is None:
         sys.stdin = open(os.devnull)  # noqa: SIM115
+    for stream in (sys.stdin, sys.stdout):
+        if type(stream) is TextIOWrapper and stream.encoding != "utf-8":
+            # Manifests are UTF-8 for whatever reads or writes them; a terminal says what it can show.
+            if stream.isatty():
+                stream.reconfigure(errors="backslashreplace")
+            else:
+                stream.reconfigure(encoding="utf-8")
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     if sys.stderr is None:
@@ -276,6 +283,10 @@ def _hint(error: Any) -> str:
     return f"a value of the chart is set with --set {name}=..." if len(name) > 1 and "--values" in takes else ""
 
 
+def _is_text(word: str) -> bool:
+    return word.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in word)
+
+
 def _failed(error: Exception) -> int:
     """Tell an error; its exit code."""
     if isinstance(error, PvehelmError):
@@ -283,6 +294,11 @@ def _failed(error: Exception) -> int:
 
         error_text(error)
         return error.exit_code
+    if isinstance(error, UnicodeEncodeError) and (
+        odd := [word for word in given_arguments.get() if not _is_text(word)]
+    ):
+        sys.stderr.write(f"Error: {odd[0]!a}: an argument is no UTF-8 text\n")
+        return EXIT_USAGE
     if isinstance(error, OSError):
         sys.stderr.write(f"Error: {f'{error.filename}: ' if error.filename else ''}{error.strerror or error}\n")
         return 1
