@@ -158,11 +158,13 @@ class Item(SchemaKind):
         below = self.table.children
         given = {name: value for name, value in wanted.fields.items() if value is not None}
         separate = {name for name in given if self.rule(name).membership or (below and name == below.field)}
-        fields = {name: value for name, value in given.items() if name not in separate}
+        fields = {name: value for name, value in given.items() if name not in {*separate, self.signed}}
+        signature = {self.signed: f"pvehelm release={context.get('uid', '')}"} if self.signed else {}
+        sent = self._named(shape.create, key) | dict(self.table.constants) | self._sent(fields, place, context)
         step = Step(
             shape.create.method,
             self._path(shape.create, key),
-            self._named(shape.create, key) | dict(self.table.constants) | self._sent(fields, place, context),
+            sent | signature,
             writes=tuple(leaves(fields)),
             note=f"create {self.name} {wanted.name}",
             creates=True,
@@ -171,6 +173,9 @@ class Item(SchemaKind):
         steps = [step]
         for name in sorted(separate):
             steps += self._separate(place, key, name, [], given[name], {}, fresh=True)
+        if signature:
+            made = Live(wanted.key, {**fields, **signature}, extra=context)
+            steps += self.update(made, {self.signed: given.get(self.signed)}, wanted)
         return steps
 
     def update(self, live: Live, changes: Mapping[str, Any], wanted: Wanted | None) -> list[Step]:

@@ -165,6 +165,8 @@ class Kind:
     wide: tuple[str, ...] = ()
     # Something that is done at a moment of a release's life, not something that is there (``api.hookkinds``).
     hook_only: bool = False
+    # The field that says, until the object is complete, which release makes it: proof of what a lost answer has made.
+    signed: str = ""
     # The guest that it is about can't be removed while it is there.
     holds_guest: bool = False
     # The same thing on another node is another thing (a guest's or a file's node is only where it is).

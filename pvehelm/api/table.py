@@ -133,6 +133,7 @@ class Table:
     nested: str = ""
     parent: str = ""
     keep: Mapping[str, str] = default(default_factory=dict)
+    signed: str = ""
     note: str = ""
     # Where lists and items differ from what is usual.
     id_column: str = ""

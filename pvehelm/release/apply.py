@@ -18,6 +18,7 @@ from pvehelm.api.guests import GuestKind
 from pvehelm.api.kind import Kind, Live, Step, Wanted, get_leaf, leaves, placeholders
 from pvehelm.api.task import Task, is_upid
 from pvehelm.errors import ApiError, PvehelmError, StoppedError, TaskError, UnseenError
+from pvehelm.release.commits import is_locked, retaken
 from pvehelm.release.event import Emit, Event
 from pvehelm.release.identifiers import Identifiers, Numbers
 from pvehelm.release.inventory import GUEST_KINDS, Inventory, Owned
@@ -27,7 +28,7 @@ from pvehelm.release.live import Reader
 from pvehelm.release.plan import Change, Op, Plan
 from pvehelm.release.release import ReleaseKey
 from pvehelm.release.secrets import Secrets
-from pvehelm.release.silence import became, ended, unclear
+from pvehelm.release.silence import became, ended, is_made, looking, unclear
 from pvehelm.release.slots import Slots
 from pvehelm.release.store import Store
 
@@ -39,13 +40,6 @@ TAKEN = re.compile(r"already exists|config file already exists|already used", re
 MOVED = re.compile(r"modified configuration|checksum mismatch", re.IGNORECASE)
 # So many lines of a failed task's log are kept.
 LOG_LINES = 500
-
-
-def _made_before(step: Step, error: PvehelmError) -> bool:
-    """Whether a call that is sent once more fails because it was done, and told something that is told once."""
-    if not isinstance(error, ApiError) or unclear(error):
-        return False
-    return "" in step.keep or bool(step.creates and step.keep and TAKEN.search(str(error)))
 
 
 @dataclass
@@ -394,10 +388,14 @@ class Applier:
                     await noted
                 return data
             except PvehelmError as error:
-                if asked and _made_before(step, error) and attempt < 2:
-                    # By the first try, whose answer with the lock's token or the secret was lost.
-                    await self.client.delete(path, {} if step.creates else {"force": 1})
-                    continue
+                if asked and attempt < 2 and not unclear(error) and isinstance(error, ApiError):
+                    # By the first try, perhaps, whose answer with the lock's token or the secret was lost.
+                    if "" in step.keep and is_locked(error):
+                        data = await retaken(self.client, path, params)
+                        continue
+                    if step.creates and step.keep and TAKEN.search(str(error)) and await self._is_made(change, step):
+                        await self.client.delete(path)
+                        continue
                 if not unclear(error) or isinstance(error, UnseenError) or attempt == 2:
                     raise
                 asked = True
@@ -418,6 +416,13 @@ class Applier:
             return None  # it makes changes count: doing that twice is doing it once
         kind, key = self.kinds(change.kind), self.keys.get(change.ref, change.key)
         return await became(kind, key, step, change, self.client, self.sleep)
+
+    async def _is_made(self, change: Change, step: Step) -> bool:
+        """Whether an object that is there now is this creation's, by its own proof."""
+        kind = self.kinds(change.kind)
+        with looking():
+            live = await kind.read(self.keys.get(change.ref, change.key), Reader(self.client))
+        return live is not None and is_made(kind, live, change.owned, step)
 
     async def _wait(self, ref: str, upid: str) -> None:
         result = await ended(upid, self.client)

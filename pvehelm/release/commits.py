@@ -27,6 +27,7 @@ from pvehelm.release.inventory import GUEST_KINDS
 from pvehelm.release.plan import Allowed, Change, Observed, Op, Plan
 
 if TYPE_CHECKING:
+    from pvehelm.api.client import Client
     from pvehelm.release.context import Context
     from pvehelm.release.journal import Entry
     from pvehelm.release.lease import Lease
@@ -38,6 +39,8 @@ LOCK_SECRETS = ("sdn-lock", "sdn-lock-2")
 # What stands in place of a token that was given back before the changes counted.
 DUE = "due"
 Get = Callable[..., Awaitable[Any]]
+# Seconds between looks whether a lock that may be somebody's is given back.
+_LOOKS = (1.0, 2.0, 4.0, 8.0)
 _PLUG = re.compile(r"net\d+(\.bridge)?")
 
 
@@ -235,36 +238,60 @@ def _locked(step: Step, secret: str) -> Step:
     return replace(step, params={**step.params, "lock-token": f"${{secret://release/{secret}}}"})
 
 
+def is_locked(error: ApiError) -> bool:
+    """Whether a lock was not given because somebody has it."""
+    return error.status == 500
+
+
+async def retaken(client: Client, path: str, params: Mapping[str, Any]) -> str:
+    """The token of a lock that we may hold already, by a call whose answer was never heard. The server does not say
+    whose it is: somebody else gives it back after a while, ours nobody does, so that it is taken by force at last.
+
+    Raises ApiError, TransportError.
+    """
+    for pause in _LOOKS:
+        try:
+            return str(await client.post(path, params))
+        except ApiError as error:
+            if not is_locked(error):
+                raise
+        await client.sleep(pause)
+    await client.delete(path, {"force": 1})
+    return str(await client.post(path, params))
+
+
 async def give_back(ctx: Context, key: ReleaseKey, lease: Lease, entries: Sequence[Entry]) -> None:
     """Give back the locks that an interrupted run of this release took, of whose journal ``entries`` were open: by the
-    token; by force where the answer with the token was never heard. Raises ApiError, TransportError.
+    token; where the answer with the token was never heard, see ``retaken``. Raises ApiError, TransportError.
     """
-    takes = [entry for entry in entries if entry.op == Op.update and entry.intent.get("method") == "POST"]
-    unheard = {str(entry.intent["path"]) for entry in takes if entry.ref.startswith(f"{KIND}/")}
+    calls = [entry.intent for entry in entries if entry.ref.startswith(f"{KIND}/") and entry.op == Op.update]
+    # Giving back without a token begins with taking, whose answer may be lost as well.
+    unheard = any(one.get("method") == "POST" or (one.get("method") == "DELETE" and not one["params"]) for one in calls)
     kept = {name: ctx.store.get_secret(key, name) for name in ctx.store.secret_names(key) if name in LOCK_SECRETS}
     names = [name for name, token in kept.items() if token not in ("", DUE)]
     if not unheard and not names:
         return
     everything = (ctx.kinds.get(name) for name in ctx.kinds.names())
     path = next(kind.lock for kind in everything if kind.lock)
-    given: list[dict[str, Any]] = [{"lock-token": f"${{secret://release/{name}}}"} for name in names]
-    client = await ctx.connect()
+    client, secrets = await ctx.connect(), ctx.secrets(key)
     release = ctx.store.find(key)
-    for params in given or [{"force": 1}]:
-        intent = {"method": "DELETE", "path": path, "params": params, "note": "release the lock of an interrupted run"}
-        ref = f"{KIND}/lock"
+    ref, note = f"{KIND}/lock", "an interrupted run had taken the lock; it was given back"
+    for name in names or [""]:
+        given = {"lock-token": f"${{secret://release/{name}}}"} if name else {}
+        intent = {"method": "DELETE", "path": path, "params": given, "note": "release the lock of an interrupted run"}
         entry = ctx.store.begin(key, lease, release.current.number if release else 0, 0, ref, str(Op.update), intent)
         try:
-            await client.delete(path, ctx.secrets(key).resolve(params))
+            token = {"lock-token": await retaken(client, path, {"allow-pending": 1})} if not name else {}
+            await client.delete(path, token or secrets.resolve(given))
         except ApiError as error:
-            ctx.store.outcome(entry, lease, ok=False, error=ctx.secrets(key).redact(str(error)))
+            ctx.store.outcome(entry, lease, ok=False, error=secrets.redact(str(error)))
             if maybe_executed(error):
                 raise
             # It is not ours (any more): somebody took it by force meanwhile.
             ctx.emit(Event("note", ref, str(error)))
         else:
             ctx.store.outcome(entry, lease, ok=True)
-            ctx.emit(Event("note", ref, "an interrupted run had taken the lock; it was given back"))
+            ctx.emit(Event("note", ref, note))
     for name in names:
         ctx.store.put_secret(key, name, "")
     if names:

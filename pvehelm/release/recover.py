@@ -9,10 +9,10 @@ object is gone.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
-from pvehelm.api.kind import Kind, Live
+from pvehelm.api.kind import Kind, Live, Step
 from pvehelm.api.power import task_types
 from pvehelm.api.task import Task
 from pvehelm.errors import ApiError, NotFoundError, TaskError
@@ -27,7 +27,7 @@ from pvehelm.release.journal import Entry
 from pvehelm.release.lease import Lease
 from pvehelm.release.live import Reader
 from pvehelm.release.release import ReleaseKey
-from pvehelm.release.silence import arrived, blind, is_another, running, shows
+from pvehelm.release.silence import arrived, blind, is_another, is_made, running, shows
 
 if TYPE_CHECKING:
     from pvehelm.api.client import Client
@@ -36,9 +36,10 @@ if TYPE_CHECKING:
 async def recover_entries(ctx: Context, key: ReleaseKey, lease: Lease) -> int:
     """Close every open journal entry of a release; returns how many there were."""
     entries = ctx.store.open_entries(key)
+    # First, while the journal still tells of it; and whatever is in the way of the rest.
+    await give_back(ctx, key, lease, entries)
     for entry in entries:
         await _recover(ctx, key, lease, entry)
-    await give_back(ctx, key, lease, entries)
     return len(entries)
 
 
@@ -62,7 +63,7 @@ async def _recover(ctx: Context, key: ReleaseKey, lease: Lease, entry: Entry) ->
     live = await _read(ctx, entry.ref, kind, where, Reader(client))
     owned = Owned.from_json(intent["owned"]) if intent.get("owned") else None
     if intent.get("creates"):
-        ours = live is not None and _is_ours(kind, live, owned)
+        ours = live is not None and is_made(kind, live, owned, _step(intent))
         if ours and _untold(ctx, key, entry) and await _removed(client, str(intent["path"])):
             # Nobody will ever know its secret: made by us a moment ago, it goes, and the next plan makes it anew.
             ctx.store.outcome(entry.id, lease, ok=False, error="interrupted; its secret was lost on the way")
@@ -76,6 +77,8 @@ async def _recover(ctx: Context, key: ReleaseKey, lease: Lease, entry: Entry) ->
             if where.get("vmid"):
                 ctx.store.unreserve(key.cluster, int(where["vmid"]))
             note = "was not created"
+            if live is not None and kind.name not in GUEST_KINDS:
+                note += "; what has its name by now is somebody else's, and is left alone"
     elif intent.get("deletes"):
         gone = live is None or is_another(intent.get("seen", {}), live)
         error = "" if gone else "interrupted; it is still there"
@@ -132,11 +135,10 @@ def _kind(ctx: Context, intent: Mapping[str, Any]) -> Kind | None:
         return None
 
 
-def _is_ours(kind: Kind, live: Live, owned: Owned | None) -> bool:
-    if kind.name not in GUEST_KINDS:
-        return True
-    mark = live.extra.get("mark")
-    return mark is not None and owned is not None and mark.uid == owned.uid and mark.ref == owned.ref
+def _step(intent: Mapping[str, Any]) -> Step:
+    """The call of an intent."""
+    names = {one.name for one in fields(Step)}
+    return Step.from_dict({name: value for name, value in intent.items() if name in names})
 
 
 async def _read(ctx: Context, ref: str, kind: Kind, where: Mapping[str, Any], reader: Reader) -> Live | None:

@@ -16,9 +16,11 @@ from pvehelm.api.kind import Kind, Live, Step, leaves
 from pvehelm.api.power import state_of, task_types
 from pvehelm.api.task import UNKNOWN, Task, TaskResult, TaskTimeout
 from pvehelm.errors import ApiError, PvehelmError, TaskError, TransportError, UnseenError
-from pvehelm.release.inventory import GUEST_KINDS
+from pvehelm.release.compare import is_fingerprint
+from pvehelm.release.inventory import GUEST_KINDS, Owned
 from pvehelm.release.live import Reader
 from pvehelm.release.plan import Change
+from pvehelm.release.secrets import has_secret
 
 if TYPE_CHECKING:
     from pvehelm.api.client import Client
@@ -86,7 +88,7 @@ async def _became(
             if live is not None and change.wanted and arrived(kind, live, leaves(change.wanted.fields), step.writes):
                 return ""
         elif step.creates:
-            if live is not None and carries_mark(kind, live, change):
+            if live is not None and is_made(kind, live, change.owned, step):
                 return ""
         elif live is not None and "started" in step.undoes:
             if live.fields.get("power") != "running":
@@ -161,12 +163,30 @@ async def _made(
     return seen
 
 
-def carries_mark(kind: Kind, live: Live, change: Change) -> bool:
-    """Whether a guest is the one that this change makes: somebody else's may have its number by now."""
-    if kind.name not in GUEST_KINDS:
+def is_made(kind: Kind, live: Live, owned: Owned | None, step: Step) -> bool:
+    """Whether what is there is what a creation was to make: somebody else's may have its name or number by now.
+
+    Guests carry the mark of their release, what tells a secret once its signature; everything else has to show all
+    that the creation wrote, which is done whole or not at all.
+    """
+    if kind.always_there:
         return True
-    mark = live.extra.get("mark")
-    return mark is not None and change.owned is not None and mark.uid == change.owned.uid and mark.ref == change.ref
+    if kind.name in GUEST_KINDS:
+        mark = live.extra.get("mark")
+        told = (mark.uid, mark.ref, mark.vmid) if mark is not None else ()
+        return owned is not None and told == (owned.uid, owned.ref, str(live.key.get("vmid")))
+    if kind.signed:
+        return live.fields.get(kind.signed) == step.params.get(kind.signed) is not None
+    now, written = leaves(live.fields), owned.fields if owned else {}
+    return not any(
+        leaf in written and _visible(kind, leaf, written[leaf]) and not kind.same(leaf, written[leaf], now.get(leaf))
+        for leaf in step.writes
+    )
+
+
+def _visible(kind: Kind, leaf: str, value: Any) -> bool:
+    """Whether what is there can be compared with a value that the inventory has of a leaf."""
+    return value is not None and not (blind(kind, leaf) or has_secret(value) or is_fingerprint(value))
 
 
 def arrived(kind: Kind, live: Live, desired: Mapping[str, Any], written: Iterable[str]) -> bool:
