@@ -55,6 +55,7 @@ def prepare(
     from pvehelm.chart import patches, values
     from pvehelm.chart.merging import rules
 
+    flags = values.for_chart(flags, chart)
     user, patched = patches.split(values.overlay(recorded or {}, values.from_flags(flags, rules(chart))))
     chart = values.enabled(chart, user)
     whole = values.coalesce(chart, user)
@@ -314,8 +315,9 @@ def _found(
     from pvehelm.actions.values import unused_values
     from pvehelm.chart.lint import lint as static
     from pvehelm.chart.rules import finding
-    from pvehelm.chart.values import from_flags, origins, overlay
+    from pvehelm.chart.values import for_chart, from_flags, origins, overlay
 
+    flags = for_chart(flags, chart)
     findings = static(chart, overlay({}, from_flags(flags)), sources=origins(flags))
     if not any(one.severity == "error" for one in findings):
         try:

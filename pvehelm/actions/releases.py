@@ -157,7 +157,7 @@ def _stands(ctx: Context, key: ReleaseKey, release: Release) -> bool:
 @action("write")
 async def upgrade(ctx: Context, request: Request, options: Options | None = None) -> Result:
     """Upgrade a release to a chart and values: its new defaults, the recorded values, and the flags."""
-    from pvehelm.chart.values import from_flags
+    from pvehelm.chart.values import for_chart, from_flags
     from pvehelm.release.decide import look_ahead
     from pvehelm.release.desire import Options, last_deployed
     from pvehelm.release.pipeline import run
@@ -185,7 +185,7 @@ async def upgrade(ctx: Context, request: Request, options: Options | None = None
         ctx, request, "upgrade", recorded=recorded, revision=before.current.number + 1, labels=labels
     )
     result = await run(ctx, key, desire, options or Options(), ahead=ahead)
-    history = _from_history(recorded, from_flags(request.flags))
+    history = _from_history(recorded, from_flags(for_chart(request.flags, request.chart)))
     if history:
         note = f"values from the history: {', '.join(history)} (--reset-values drops them)"
         result.plan = replace(result.plan, notes=(*result.plan.notes, note))

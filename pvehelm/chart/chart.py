@@ -101,6 +101,21 @@ def from_files(raw: Mapping[str, bytes], *, name: str) -> Chart:
     return _finish(raw, name, Budget())
 
 
+def of_helm(chart: Chart) -> Chart:
+    """The chart with its files read as Helm reads them, where nothing in them said that it is Helm's.
+
+    Raises InvalidError.
+    """
+    if _of_helm(chart.raw, False):
+        return chart
+    build = _Builder(chart.raw, chart.path, Budget(), True)
+    metadata, _ = build.metadata()
+    values, _, marks = build.values()
+    if build.budget.problems or metadata is None:
+        raise InvalidError(f"{chart.path} is not a valid chart", build.budget.problems)
+    return replace(chart, metadata=metadata, values=values, values_marks=marks)
+
+
 def digest_of(raw: Mapping[str, bytes]) -> str:
     """``sha256:<hex>`` over paths and contents: the same for a directory and for the package made of it."""
     whole = hashlib.sha256()
@@ -117,11 +132,14 @@ def _finish(raw: Mapping[str, bytes], path: str, budget: Budget) -> Chart:
     return chart
 
 
-def _build(raw: Mapping[str, bytes], path: str, budget: Budget) -> Chart | None:
-    """The chart of some files; None when there is no usable Chart.yaml. Problems go to the budget."""
-    build = _Builder(raw, path, budget)
+def _build(raw: Mapping[str, bytes], path: str, budget: Budget, above: bool = False) -> Chart | None:
+    """The chart of some files; None when there is no usable Chart.yaml. Problems go to the budget.
+
+    ``above``: it is part of a chart in Helm's syntax.
+    """
+    build = _Builder(raw, path, budget, _of_helm(raw, above))
     metadata, warnings = build.metadata()
-    values, text, marks = build.values(helms=metadata is not None and _of_helm(metadata, raw))
+    values, text, marks = build.values()
     schema, schema_text = build.schema()
     templates, files = build.split(keep_old=metadata is not None and metadata.api_version == "v1")
     subcharts = build.subcharts()
@@ -144,25 +162,33 @@ def _build(raw: Mapping[str, bytes], path: str, budget: Budget) -> Chart | None:
     )
 
 
-def _of_helm(metadata: Metadata, raw: Mapping[str, bytes]) -> bool:
-    """Whether a chart is written in Helm's syntax, by what it says or else by its templates."""
-    if metadata.raw.get("engine"):
-        return metadata.engine == "gotpl"
+def _of_helm(raw: Mapping[str, bytes], above: bool) -> bool:
+    """Whether a chart is written in Helm's syntax, by what it says, or else by its templates and its parent."""
+    said = _ENGINE.search(raw.get("Chart.yaml", b""))
+    if said:
+        return said[1] == b"gotpl"
     templates = [content for path, content in raw.items() if path.startswith("templates/")]
-    return any(map(_GO.search, templates)) and not any(b"{%" in content for content in templates)
+    return (above or any(map(_GO.search, templates))) and not any(b"{%" in content for content in templates)
 
 
+_ENGINE = re.compile(rb"""(?m)^(?:\{(?:.*?,)?[ \t]*)?["']?engine["']?[ \t]*:[ \t]*["']?(gotpl|jinja2)\b""")
 #: What is not Jinja2.
 _GO = re.compile(rb"\{\{-?\s*(?:[.$][A-Za-z]|(?:if|range|with|end|define|include|template|block|else)\b)")
 
 
 class _Builder:
-    def __init__(self, raw: Mapping[str, bytes], path: str, budget: Budget) -> None:
+    def __init__(self, raw: Mapping[str, bytes], path: str, budget: Budget, of_helm: bool) -> None:
         self.raw = raw
         self.path = path
         self.budget = budget
-        #: Keys that stand twice in values.yaml, which Helm takes.
+        self.of_helm = of_helm
+        #: Keys that stand twice, which Helm takes.
         self.twice: list[Problem] = []
+
+    @property
+    def helms(self) -> list[Problem] | None:
+        """How YAML is read (``load_all``)."""
+        return self.twice if self.of_helm else None
 
     def bad(self, path: str, what: str, hint: str = "") -> None:
         self.budget.problems.append(Problem(f"{self.path}/{path}", what, hint))
@@ -179,10 +205,10 @@ class _Builder:
             )
             return ""
 
-    def documents(self, path: str, *, helms: bool) -> tuple[str, list[Document]]:
+    def documents(self, path: str) -> tuple[str, list[Document]]:
         text = self.text(path)
         try:
-            return text, load_all(text, file=f"{self.path}/{path}", twice=self.twice if helms else None)
+            return text, load_all(text, file=f"{self.path}/{path}", helms=self.helms)
         except InvalidError as error:
             self.budget.problems.extend(error.problems)
             return text, []
@@ -193,18 +219,20 @@ class _Builder:
             return None, ()
         old = "requirements.yaml"
         try:
-            metadata, warnings = read_metadata(self.text("Chart.yaml"), file=f"{self.path}/Chart.yaml")
+            metadata, warnings = read_metadata(
+                self.text("Chart.yaml"), file=f"{self.path}/Chart.yaml", helms=self.helms
+            )
             if old in self.raw:
-                needs, more = read_requirements(self.text(old), file=f"{self.path}/{old}")
+                needs, more = read_requirements(self.text(old), file=f"{self.path}/{old}", helms=self.helms)
                 metadata, warnings = replace(metadata, dependencies=needs or metadata.dependencies), warnings + more
             return metadata, warnings
         except InvalidError as error:
             self.budget.problems.extend(error.problems)
             return None, ()
 
-    def values(self, *, helms: bool) -> tuple[dict[str, Any], str, Mapping[Path_, Mark]]:
-        """The default values. In a chart of Helm's syntax (``helms``), of a key given twice the last counts."""
-        text, documents = self.documents("values.yaml", helms=helms)
+    def values(self) -> tuple[dict[str, Any], str, Mapping[Path_, Mark]]:
+        """The default values."""
+        text, documents = self.documents("values.yaml")
         whole: dict[str, Any] = {}
         marks = _NO_MARKS
         for document in documents:
@@ -269,11 +297,11 @@ class _Builder:
                 before = len(self.budget.problems)
                 below = read_archive(content, name=place, budget=self.budget)
                 if below and before == len(self.budget.problems):
-                    found.append(_build(below, place, self.budget))
+                    found.append(_build(below, place, self.budget, self.of_helm))
                 self.budget.nested -= 1
         for name, below in groups.items():
             if not name.endswith(".tgz"):
-                found.append(_build(below, f"{self.path}/charts/{name}", self.budget))
+                found.append(_build(below, f"{self.path}/charts/{name}", self.budget, self.of_helm))
         return tuple(sorted((chart for chart in found if chart), key=lambda chart: (chart.name, chart.version)))
 
 

@@ -11,7 +11,7 @@ from pvehelm.chart.expression import at, steps_of
 from pvehelm.chart.merging import Rules, joins, rules
 from pvehelm.chart.schema import redact_all
 from pvehelm.chart.suggest import suggest
-from pvehelm.chart.values import ValueFlag, coalesce, documents, enabled, from_flags, overlay
+from pvehelm.chart.values import ValueFlag, coalesce, documents, enabled, for_chart, from_flags, overlay
 from pvehelm.chart.yaml import Path_, dotted
 from pvehelm.errors import NotFoundError, UsageError
 
@@ -36,6 +36,7 @@ def layers(
     chart: Chart, flags: Sequence[ValueFlag] = (), recorded: Mapping[str, Any] | None = None, history: str = ""
 ) -> list[Layer]:
     """All layers, lowest first: defaults of subcharts, of their parents, what these hand down, history, flags."""
+    flags = for_chart(flags, chart)
     user = overlay(recorded or {}, from_flags(flags, rules(chart)))
     tree = enabled(chart, user, allow_missing=True)
     found = [*_of_charts(tree, ())]
@@ -69,6 +70,7 @@ def explain(
     steps = steps_of(path)
     if not steps or dotted(steps).replace('"', "") == "":
         raise UsageError(f"--explain {path!r}: expected a path", hint="for example db.size or disks[0].storage")
+    flags = for_chart(flags, chart)
     user = overlay(recorded or {}, from_flags(flags, rules(chart)))
     tree = enabled(chart, user, allow_missing=True)
     whole = coalesce(chart, user, allow_missing=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 from yaml.constructor import SafeConstructor
 from yaml.error import MarkedYAMLError
@@ -32,7 +32,7 @@ BULK = 1 << 16
 
 _CORE = "tag:yaml.org,2002:"
 _MISSING = object()
-_MERGE = object()
+MERGE = object()
 _constructor = SafeConstructor()
 _resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {
     first: list(pairs) for first, pairs in Resolver.yaml_implicit_resolvers.items()
@@ -40,9 +40,6 @@ _resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {
 # PyYAML wants a dot in a float, but Go and Python print 1e+21 and 1e-05; with its sign such text is nothing else.
 for _first in "-+0123456789":
     _resolvers[_first] = [*_resolvers.get(_first, []), (_CORE + "float", re.compile(r"[-+]?[0-9]+[eE][-+][0-9]+$"))]
-# Plain text -> value and plain text -> key. Most texts of a manifest or an index come again and again.
-_values: dict[str, Any] = {}
-_keys: dict[str, Any] = {}
 _MEMO_TEXT = 48
 _MEMO_SIZE = 50_000
 
@@ -51,35 +48,44 @@ class _NeedLines(Exception):
     """A problem needs positions that this run does not keep; read again with them."""
 
 
-def read(text: str, *, file: str, lines: bool, twice: list[Problem] | None = None) -> list[Document]:
+def read(text: str, *, file: str, lines: bool, helms: list[Problem] | None = None) -> list[Document]:
     """Every document of ``text``; see :func:`pvehelm.chart.yaml.load_all`."""
     pause = len(text) >= BULK and gc.isenabled()
     if pause:
         gc.disable()
     try:
+        if helms is not None:
+            from pvehelm.chart.helmyaml import HelmLoader
+
+            return HelmLoader(text, file, helms).documents()
         try:
-            return _Loader(text, file, lines, twice).documents()
+            return Loader(text, file, lines).documents()
         except _NeedLines:
-            return _Loader(text, file, True, twice).documents()
+            return Loader(text, file, True).documents()
     finally:
         if pause:
             gc.enable()
 
 
-class _Stop(Exception):
+class Stop(Exception):
     """A problem after which the rest of the text means nothing."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
 
 
-class _Loader:
-    def __init__(self, text: str, file: str, lines: bool, twice: list[Problem] | None) -> None:
+class Loader:
+    """One reading of a text."""
+
+    #: Plain text -> value and plain text -> key. Most texts of a manifest or an index come again and again.
+    values: ClassVar[dict[str, Any]] = {}
+    keys: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, text: str, file: str, lines: bool) -> None:
         self.text = text
         self.file = file
         self.lines = lines
         self.problems: list[Problem] = []
-        self.twice = twice
         self.anchors: dict[str, tuple[Any, int] | None] = {}
         self.nodes = 0
         self.aliased = 0
@@ -99,7 +105,7 @@ class _Loader:
                     break
                 else:
                     assert type(event) is DocumentEndEvent or event.__class__.__name__ == "StreamStartEvent"
-        except _Stop as stop:
+        except Stop as stop:
             self.problems.append(stop.problem)
         except MarkedYAMLError as error:
             self.problems.append(syntax.told(error, self.file))
@@ -142,7 +148,7 @@ class _Loader:
         out: dict[str, Any] = {}
         tree: dict[str, Any] | None = {} if self.lines else None
         merged: list[dict[str, Any]] = []
-        get = self.get
+        get, values, keys = self.get, self.values, self.keys
         while True:
             event = get()
             kind = type(event)
@@ -151,7 +157,7 @@ class _Loader:
             key: Any
             if kind is ScalarEvent and event.anchor is None and event.tag is None:
                 if event.implicit[0]:
-                    key = _keys.get(event.value, _MISSING)
+                    key = keys.get(event.value, _MISSING)
                     if key is _MISSING:
                         key = self.key(event)
                 else:
@@ -163,20 +169,18 @@ class _Loader:
             if type(event) is ScalarEvent and event.anchor is None and event.tag is None:
                 below = None
                 if event.implicit[0]:
-                    value = _values.get(event.value, _MISSING)
+                    value = values.get(event.value, _MISSING)
                     if value is _MISSING:
                         value = self.plain(event)
                 else:
                     value = event.value
             else:
                 value, below = self.node(event, depth)
-            if key is _MERGE:
-                self.merge(merged, value, event)
+            if key is MERGE:
+                self.merge(out, merged, value, event)
                 continue
-            if key in out:
-                self.duplicate(key, at, tree)
-                if self.twice is None:
-                    continue
+            if key in out and self.duplicate(key, at, tree):
+                continue
             out[key] = value
             if tree is not None:
                 tree[key] = (at.line + 1, at.column + 1, below)
@@ -194,7 +198,7 @@ class _Loader:
         self.opened(start, depth, "seq")
         out: list[Any] = []
         tree: list[Any] | None = [] if self.lines else None
-        get = self.get
+        get, values = self.get, self.values
         while True:
             event = get()
             kind = type(event)
@@ -203,7 +207,7 @@ class _Loader:
             if kind is ScalarEvent and event.anchor is None and event.tag is None:
                 below = None
                 if event.implicit[0]:
-                    value = _values.get(event.value, _MISSING)
+                    value = values.get(event.value, _MISSING)
                     if value is _MISSING:
                         value = self.plain(event)
                 else:
@@ -219,25 +223,25 @@ class _Loader:
 
     def opened(self, event: Any, depth: int, name: str) -> None:
         if depth > MAX_DEPTH:
-            raise _Stop(self.problem(event, f"nested more than {MAX_DEPTH} levels deep"))
+            raise Stop(self.problem(event, f"nested more than {MAX_DEPTH} levels deep"))
         if event.tag is not None and event.tag not in ("!", _CORE + name):
             self.problems.append(self.bad_tag(event))
 
     def alias(self, event: Any) -> Any:
         if event.anchor not in self.anchors:
-            raise _Stop(
+            raise Stop(
                 self.problem(
                     event, f"undefined alias *{event.anchor}", "define it before, or quote a text that starts with *"
                 )
             )
         known = self.anchors[event.anchor]
         if known is None:
-            raise _Stop(self.problem(event, f"alias *{event.anchor} stands inside its own anchor"))
+            raise Stop(self.problem(event, f"alias *{event.anchor} stands inside its own anchor"))
         value, size = known
         self.nodes += size
         self.aliased += size
         if self.aliased > MAX_ALIASED:
-            raise _Stop(self.problem(event, f"aliases expand to more than {MAX_ALIASED:,} values"))
+            raise Stop(self.problem(event, f"aliases expand to more than {MAX_ALIASED:,} values"))
         return value
 
     # -- keys -------------------------------------------------------------------------------------------------------
@@ -246,9 +250,9 @@ class _Loader:
         """The key of a plain scalar: Helm's, so that ``80`` is ``"80"`` and ``on`` is ``"true"``."""
         text = event.value
         seen = len(self.problems)
-        key = _MERGE if text == "<<" else _key_text(self.plain(event))
-        if len(text) <= _MEMO_TEXT and len(_keys) < _MEMO_SIZE and seen == len(self.problems):
-            _keys[text] = key
+        key = MERGE if text == "<<" else self.key_text(self.plain(event), event)
+        if len(text) <= _MEMO_TEXT and len(self.keys) < _MEMO_SIZE and seen == len(self.problems):
+            self.keys[text] = key
         return key
 
     def odd_key(self, event: Any, depth: int) -> Any:
@@ -259,21 +263,32 @@ class _Loader:
                 self.problem(event, f"a {what} cannot be a key", "quote the key if it is meant as text")
             )
             return str(value)
-        return _key_text(value)
+        return self.key_text(value, event)
 
-    def duplicate(self, key: str, at: Any, tree: dict[str, Any] | None) -> None:
+    def key_text(self, value: Any, event: Any) -> str:
+        if isinstance(value, str):
+            return value
+        if value is None:
+            return "null"
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        if isinstance(value, float) and value == int(value) and abs(value) < 1e15:
+            return str(int(value))
+        return str(value)
+
+    def duplicate(self, key: str, at: Any, tree: dict[str, Any] | None) -> bool:
+        """Tells of a key that is there already; whether what stands under it now is left out."""
         if tree is None:
             raise _NeedLines
-        line = tree[key][0]
-        (self.problems if self.twice is None else self.twice).append(
-            Problem(
-                f"{self.file}:{at.line + 1}:{at.column + 1}",
-                f"key {key!r} is given twice, first in line {line}",
-                "keep one of the two",
-            )
-        )
+        self.problems.append(self.twice(key, at, tree[key][0]))
+        return True
 
-    def merge(self, merged: list[dict[str, Any]], value: Any, event: Any) -> None:
+    def twice(self, key: str, at: Any, line: int) -> Problem:
+        place = f"{self.file}:{at.line + 1}:{at.column + 1}"
+        return Problem(place, f"key {key!r} is given twice, first in line {line}", "keep one of the two")
+
+    def merge(self, out: dict[str, Any], merged: list[dict[str, Any]], value: Any, event: Any) -> None:
+        """Notes a map, or several, to be laid under ``out`` once that is whole."""
         if isinstance(value, dict):
             merged.append(value)
         elif isinstance(value, list) and all(isinstance(part, dict) for part in value):
@@ -288,8 +303,8 @@ class _Loader:
         text = event.value
         seen = len(self.problems)
         value = self.resolve(event)
-        if len(text) <= _MEMO_TEXT and len(_values) < _MEMO_SIZE and seen == len(self.problems):
-            _values[text] = value
+        if len(text) <= _MEMO_TEXT and len(self.values) < _MEMO_SIZE and seen == len(self.problems):
+            self.values[text] = value
         return value
 
     def resolve(self, event: Any) -> Any:
@@ -321,9 +336,7 @@ class _Loader:
                 value = _number(name, tag, text)
                 if value - value == 0:
                     return value
-                self.problems.append(
-                    self.problem(event, f"{text} is no number that JSON can hold", "quote it if it is text")
-                )
+                self.unheld(event)
         except (ValueError, LookupError, ArithmeticError):
             if explicit:
                 self.problems.append(self.problem(event, f"{text!r} is no {name}"))
@@ -337,6 +350,12 @@ class _Loader:
         mark = event.start_mark
         return Problem(f"{self.file}:{mark.line + 1}:{mark.column + 1}", what, hint)
 
+    def unheld(self, event: Any) -> None:
+        """Infinity or NaN."""
+        self.problems.append(
+            self.problem(event, f"{event.value} is no number that JSON can hold", "quote it if it is text")
+        )
+
     def bad_tag(self, event: Any) -> Problem:
         tag = event.tag.replace(_CORE, "!!")
         return self.problem(event, f"tag {tag} is not supported here", "only plain data: texts, numbers, lists, maps")
@@ -348,18 +367,6 @@ _SCALARS = frozenset({"null", "bool", "int", "float", "str", "binary", "timestam
 def _number(name: str, tag: str, text: str) -> Any:
     node = ScalarNode(tag, text)
     return _constructor.construct_yaml_int(node) if name == "int" else _constructor.construct_yaml_float(node)
-
-
-def _key_text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float) and value == int(value) and abs(value) < 1e15:
-        return str(int(value))
-    return str(value)
 
 
 def _mark(event: Any) -> Mark:

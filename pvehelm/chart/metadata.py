@@ -111,9 +111,12 @@ class Metadata:
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
-def read(text: str, *, file: str) -> tuple[Metadata, tuple[Problem, ...]]:
-    """The metadata of a Chart.yaml and the warnings about it. Raises InvalidError with every problem."""
-    documents = load_all(text, file=file)
+def read(text: str, *, file: str, helms: list[Problem] | None = None) -> tuple[Metadata, tuple[Problem, ...]]:
+    """The metadata of a Chart.yaml and the warnings about it; ``helms`` is as in ``load_all``.
+
+    Raises InvalidError with every problem.
+    """
+    documents = load_all(text, file=file, helms=helms)
     data = documents[0].data if documents else None
     if not isinstance(data, dict):
         what = "Chart.yaml is empty" if data is None else "Chart.yaml is a map of fields"
@@ -125,9 +128,11 @@ def read(text: str, *, file: str) -> tuple[Metadata, tuple[Problem, ...]]:
     return metadata, tuple(reader.warnings)
 
 
-def read_requirements(text: str, *, file: str) -> tuple[tuple[Dependency, ...], tuple[Problem, ...]]:
+def read_requirements(
+    text: str, *, file: str, helms: list[Problem] | None = None
+) -> tuple[tuple[Dependency, ...], tuple[Problem, ...]]:
     """The dependencies of a requirements.yaml, where charts of apiVersion v1 have them, and the warnings about it."""
-    documents = load_all(text, file=file)
+    documents = load_all(text, file=file, helms=helms)
     data = documents[0].data if documents else None
     if data is None:
         return (), ()
@@ -180,7 +185,9 @@ class _Reader:
         if shape == _TEXTS and isinstance(value, list):
             return [self.texts(item, _TEXT, (*path, index)) for index, item in enumerate(value)]
         if shape == _TEXT and isinstance(value, (bool, int, float)):
-            told = str(value).lower() if isinstance(value, bool) else str(value).removesuffix(".0")
+            from pvehelm.chart.gotpl.plain import as_text
+
+            told = as_text(value)
             name = next(step for step in reversed(path) if isinstance(step, str))
             self.warnings.append(Problem(self.at(path), f"{name} is read as {told}", f'quote it: "{told}"'))
             return told

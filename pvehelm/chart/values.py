@@ -9,10 +9,11 @@ are in the modules they come from: ``enabled`` (dependencies), ``validate`` and 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pvehelm.chart import strvals
+from pvehelm.chart.chart import Chart
 from pvehelm.chart.dependencies import coalesce, enabled
 from pvehelm.chart.merging import Rules, joined, under
 from pvehelm.chart.schema import redact, redact_all, validate
@@ -23,6 +24,7 @@ __all__ = [
     "ValueFlag",
     "coalesce",
     "enabled",
+    "for_chart",
     "from_flags",
     "merge",
     "origins",
@@ -39,11 +41,19 @@ class ValueFlag:
     """One flag as given. ``text`` is what follows it; ``content`` what the face read from the file it names.
 
     For ``file`` the text is the file's name; for ``set-file`` it is ``KEY=PATH`` (``strvals.file_path`` gives PATH).
+    ``helms``: the file is read as Helm reads YAML, for a chart in Helm's syntax.
     """
 
     kind: Literal["file", "set", "set-string", "set-file", "set-json", "set-literal"]
     text: str
     content: str | None = None
+    helms: bool = False
+
+
+def for_chart(flags: Sequence[ValueFlag], chart: Chart) -> list[ValueFlag]:
+    """The flags with their files to be read as the chart's dialect has it."""
+    helms = chart.metadata.engine == "gotpl"
+    return [flag if flag.helms == helms else replace(flag, helms=helms) for flag in flags]
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -107,7 +117,8 @@ def recorded_origins(recorded: Mapping[str, Any]) -> dict[Path_, str]:
 
 def documents(flag: ValueFlag) -> list[Document]:
     """The documents of a values file that are not empty; each must be a map."""
-    documents = [doc for doc in load_all(flag.content or "", file=flag.text) if doc.data is not None]
+    read = load_all(flag.content or "", file=flag.text, helms=[] if flag.helms else None)
+    documents = [doc for doc in read if doc.data is not None]
     problems = [
         Problem(f"{flag.text}:{doc.start.line}:{doc.start.column}", "values are a map, with keys at the left margin")
         for doc in documents

@@ -123,17 +123,17 @@ class Document:
 
 
 def load_all(
-    text: str, *, file: str = "<string>", lines: bool = True, twice: list[Problem] | None = None
+    text: str, *, file: str = "<string>", lines: bool = True, helms: list[Problem] | None = None
 ) -> list[Document]:
     """Every document of ``text``. ``lines=False`` leaves the marks out and is faster.
 
-    With a list ``twice``, of a key that is given twice the last counts, as in Helm, and the problem goes into the list.
+    With a list ``helms`` it is read as Helm reads YAML (``helmyaml``); keys given twice go into that list.
 
     Raises InvalidError with the problems as ``file:line:column``.
     """
     from pvehelm.chart.loader import read
 
-    return read(text, file=file, lines=lines, twice=twice)
+    return read(text, file=file, lines=lines, helms=helms)
 
 
 def load(text: str, *, file: str = "<string>") -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import struct
 
 from pvehelm.chart.gotpl.values import decimal_digits
 
@@ -38,6 +39,19 @@ def format_float(value: float, letter: str, precision: int) -> str:
     mantissa = digits[0] + ("." + digits[1:] if len(digits) > 1 else "")
     mark = "E" if letter in "EG" else "e"
     return f"{sign}{mantissa}{mark}{'-' if exponent < 0 else '+'}{abs(exponent):02d}"
+
+
+def short(value: float) -> str:
+    """strconv.FormatFloat with 'g', -1 and 32: the fewest digits that make the same float32."""
+    try:
+        single = struct.unpack("f", struct.pack("f", value))[0]
+    except OverflowError:
+        return "+Inf" if value > 0 else "-Inf"
+    for digits in range(9):
+        shown = float(f"{single:.{digits}e}")
+        if struct.pack("f", shown) == struct.pack("f", single):
+            return format_float(shown, "g", -1)
+    return format_float(single, "g", -1)
 
 
 def _general(value: float, letter: str, precision: int) -> str:

@@ -2,58 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import math
-import re
 from typing import Any
 
-from pvehelm.chart.gotpl.floats import format_float
 from pvehelm.chart.gotpl.jsontext import mapping, sequence
+from pvehelm.chart.gotpl.plain import LONG, key_text, tagged
 from pvehelm.chart.gotpl.printing import sprintf
 from pvehelm.chart.gotpl.signatures import function
-from pvehelm.chart.gotpl.values import GoError, copy, from_bytes, to_bytes
-from pvehelm.chart.gotpl.yamltext import is_date
+from pvehelm.chart.gotpl.values import GoError, copy, to_bytes
 
-_LONG = "tag:yaml.org,2002:"
-_WORDS: dict[str, Any] = {
-    **{form: True for word in ("y", "yes", "true", "on") for form in (word, word.upper(), word.title())},
-    **{form: False for word in ("n", "no", "false", "off") for form in (word, word.upper(), word.title())},
-    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
-    **dict.fromkeys((".nan", ".NaN", ".NAN"), math.nan),
-    **{form: math.inf for word in (".inf", "+.inf") for form in (word, word.upper(), word.title())},
-    **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), -math.inf),
-}
-_INT = re.compile(r"[-+]?(?:0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO][0-7]+|0[0-7]*|[1-9][0-9]*)\Z")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
-_DOTTED = re.compile(r"\.[0-9](?:_?[0-9])*(?:[eE][-+]?[0-9]+)?\Z")
 _MOST_NODES = 1_000_000
 _DEEPEST = 200
-
-
-def resolve(value: str) -> Any:
-    """A plain scalar as go-yaml 2 takes it; what looks like a date or a base-60 number stays a text."""
-    first = value[:1]
-    if first in "yYnNtTfFoO~":
-        return _WORDS.get(value, value)
-    if first not in "0123456789+-.":
-        return value
-    if value in _WORDS:
-        return _WORDS[value]
-    if first == ".":
-        return float(value) if _DOTTED.match(value) else value
-    if is_date(value):
-        return value
-    body = value.replace("_", "")
-    if _INT.match(body):
-        sign, digits = (body[0], body[1:]) if body[0] in "+-" else ("", body)
-        number = int(digits, 8) if re.match(r"0[0-7]+\Z", digits) else int(digits, 0)
-        if number < 1 << 63 or (sign == "-" and number == 1 << 63) or (not sign and number < 1 << 64):
-            return -number if sign == "-" else number
-    if _FLOAT.match(body):
-        number_ = float(body)
-        return number_ if math.isfinite(number_) else value
-    return value
 
 
 class _Reader:
@@ -112,32 +71,10 @@ class _Reader:
         return value
 
     def scalar(self, event: Any) -> Any:
-        value, tag = event.value, event.tag
-        if not tag:
-            return resolve(value) if event.implicit[0] else value
-        if not tag.startswith(_LONG):
-            return value
-        kind = tag[len(_LONG) :]
-        if kind == "binary":
-            try:
-                return from_bytes(base64.b64decode(value, validate=False))
-            except binascii.Error:
-                raise GoError("yaml: !!binary value contains invalid base64 data") from None
-        if kind in ("str", "timestamp", "merge"):
-            return value
-        found = resolve(value)
-        is_number = isinstance(found, (int, float)) and not isinstance(found, bool)
-        fits = {
-            "int": isinstance(found, int) and not isinstance(found, bool),
-            "float": is_number,
-            "bool": isinstance(found, bool),
-            "null": found is None,
-        }.get(kind)
-        if fits is None:
-            return value
-        if not fits:
-            raise GoError(f"yaml: cannot decode !!{_tag(found)} `{value}` as a !!{kind}")
-        return float(found) if kind == "float" else found
+        try:
+            return tagged(event.value, event.tag or "", plain=event.implicit[0])
+        except ValueError as error:
+            raise GoError(f"yaml: {error}") from None
 
     def sequence(self, depth: int) -> list[Any]:
         found: list[Any] = []
@@ -157,7 +94,7 @@ class _Reader:
             if (
                 isinstance(event, events.ScalarEvent)
                 and event.value == "<<"
-                and (event.implicit[0] if not event.tag else event.tag == _LONG + "merge")
+                and (event.implicit[0] if not event.tag else event.tag == LONG + "merge")
             ):
                 self.merge(found, self.parser.get_event(), depth)
                 continue
@@ -176,24 +113,11 @@ class _Reader:
 _NULL = "\0null"
 
 
-def _tag(value: Any) -> str:
-    if value is None:
-        return "null"
-    return {bool: "bool", int: "int", float: "float"}.get(type(value), "str")
-
-
 def _key(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, float):
-        shown = format_float(value, "g", -1)
-        return {"+Inf": ".inf", "-Inf": "-.inf", "NaN": ".nan"}.get(shown, shown)
     if value is None:
         return _NULL
+    if not isinstance(value, (dict, list)):
+        return key_text(value)
     # A map inside is not yet one of texts.
     shown = sprintf("%#v", value).replace("map[string]", "map[interface {}]")
     raise GoError(f"yaml: invalid map key: {shown}")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import datetime
 import functools
 import math
 import re
 
+from pvehelm.chart.gotpl.plain import is_date
 from pvehelm.chart.gotpl.values import (
     GoError,
     to_bytes,
@@ -45,25 +45,6 @@ _NUMBER = re.compile(
 )
 _SEPARATED = re.compile("(?<=[0-9])_(?=[0-9])")
 _BASE60 = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?\Z")
-_DATE = re.compile(
-    r"([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})"
-    r"(?:[Tt]([0-9]{1,2}):([0-9]{1,2}):([0-9]{1,2})(?:[.,][0-9]+)?(?:Z|[-+]([0-9]{2}):([0-9]{2}))"
-    r"| ([0-9]{1,2}):([0-9]{1,2}):([0-9]{1,2})(?:[.,][0-9]+)?)?\Z"
-)
-
-
-def is_date(value: str) -> bool:
-    """Whether go-yaml takes a plain text for a timestamp."""
-    found = _DATE.match(value)
-    if not found:
-        return False
-    year, month, day, *clock = [int(part or 0) for part in found.groups()]
-    try:
-        datetime.date(max(year, 1) if year % 4 or year else 4, month, day)
-    except ValueError:
-        return False
-    hour, minute, second, zone_hour, zone_minute, hour2, minute2, second2 = clock
-    return max(hour, hour2) < 24 and max(minute, minute2, second, second2, zone_minute) < 60 and zone_hour <= 24
 
 
 def is_plain_text(value: str) -> bool:

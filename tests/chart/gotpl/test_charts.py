@@ -158,9 +158,9 @@ def test_a_chart_that_names_no_engine_is_told_both_ways(tmp_path: Path) -> None:
 def test_numbers_of_files_and_flags(tmp_path: Path) -> None:
     from pvehelm.actions.charts import offline, prepare
 
-    notes = "{{ .Values.big }} {{ kindOf .Values.n }} {{ kindOf .Values.global.g }}"
+    notes = "{{ .Values.big }} {{ kindOf .Values.one }} {{ kindOf .Values.global.g }}"
     files = {
-        "values.yaml": "big: 1000000\nn: 1\nglobal: {g: 1}\n",
+        "values.yaml": "big: 1000000\none: 1\nglobal: {g: 1}\n",
         "templates/NOTES.txt": notes + "{{ range .Subcharts }}{{ end }}",
         "charts/sub/Chart.yaml": SUB,
         "charts/sub/templates/_a.tpl": "",
@@ -171,9 +171,9 @@ def test_numbers_of_files_and_flags(tmp_path: Path) -> None:
         return offline(prepare(chart, flags), "rel", "ns").notes
 
     assert notes_of() == "1e+06 float64 float64"
-    assert notes_of(ValueFlag("set", "big=2000000,n=2,global.g=3")) == "2000000 int64 int64"
-    assert notes_of(ValueFlag("set", "n=2"), ValueFlag("file", "v.yaml", "n: 3")) == "1e+06 float64 float64"
-    assert notes_of(ValueFlag("set-json", "n=2")) == "1e+06 float64 float64"
+    assert notes_of(ValueFlag("set", "big=2000000,one=2,global.g=3")) == "2000000 int64 int64"
+    assert notes_of(ValueFlag("set", "one=2"), ValueFlag("file", "v.yaml", "one: 3")) == "1e+06 float64 float64"
+    assert notes_of(ValueFlag("set-json", "one=2")) == "1e+06 float64 float64"
 
 
 @pytest.mark.parametrize("case", cases("lines"), ids=lambda case: str(case["name"]))
@@ -238,14 +238,14 @@ def test_secrets_pass_through_and_are_not_looked_into(tmp_path: Path) -> None:
 
 
 def test_lookup_asks_for_what_there_is(tmp_path: Path) -> None:
-    text = '{{ (lookup "proxmox.io/v1" "VirtualMachine" "ns" .Values.n).vmid }}'
-    chart = chart_of(tmp_path, {"values.yaml": "n: web\n", "templates/NOTES.txt": text})
+    text = '{{ (lookup "proxmox.io/v1" "VirtualMachine" "ns" .Values.vm).vmid }}'
+    chart = chart_of(tmp_path, {"values.yaml": "vm: web\n", "templates/NOTES.txt": text})
     found = {"vmid": 100}
     assert (
         rendered(chart, lookup=lambda kind, name: found if (kind, name) == ("VirtualMachine", "web") else None).notes
         == "100"
     )
-    assert rendered(chart, {"n": "other"}).notes == ""
+    assert rendered(chart, {"vm": "other"}).notes == ""
 
 
 def test_files_and_what_charts_say_of_themselves(tmp_path: Path) -> None:
