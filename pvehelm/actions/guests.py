@@ -298,14 +298,18 @@ class Usage:
 
 
 @action("read")
-async def top(ctx: Context, what: str = "nodes", *, selector: str = "", all_namespaces: bool = False) -> list[Usage]:
-    """What nodes or guests use, the busiest first. One request."""
+async def top(
+    ctx: Context, words: Sequence[str] = ("nodes",), *, selector: str = "", all_namespaces: bool = False
+) -> list[Usage]:
+    """What nodes or guests use, the busiest first: all of a kind, or those that are named. One request.
+
+    Raises NotFoundError, UsageError."""
     from pvehelm.actions.objects import label_test
     from pvehelm.release import objects
     from pvehelm.release.live import Reader
 
     client = await ctx.connect()
-    wanted = objects.wishes(ctx.kinds, [what])
+    wanted = objects.wishes(ctx.kinds, words)
     for wish in wanted:
         if wish.kind.name != "Node":
             objects.check_guest(wish.kind)
@@ -344,6 +348,7 @@ async def wait_for(
     *,
     timeout: float = 30.0,
     interval: float = 1.0,
+    selector: str = "",
     all_namespaces: bool = False,
 ) -> list[str]:
     """Wait until objects are as ``condition`` says: ``status=running``, ``delete``, ``create``, ``FIELD=VALUE`` or
@@ -354,9 +359,10 @@ async def wait_for(
     from pvehelm.actions.objects import Query, document, get
 
     test = condition_test(condition)
-    query = Query(full=True, all_namespaces=all_namespaces)
+    query = Query(selector, full=True, all_namespaces=all_namespaces)
     client = await ctx.connect()
     named = " ".join(words)
+    named_ones = len(words) > 1 or any("/" in word for word in words)
     met: dict[str, None] = {}
     left: list[str] = []
     try:
@@ -370,6 +376,8 @@ async def wait_for(
                     if condition != "create":
                         raise
                     objects = []
+                # Of all of a kind, templates are no guests that anybody waits for.
+                objects = [one for one in objects if named_ones or not one.found.row.get("template")]
                 left = [one.ref for one in objects if not test(document(one))]
                 met |= {one.ref: None for one in objects if one.ref not in left or condition == "delete"}
                 if (condition == "delete" and not objects) or (objects and not left):

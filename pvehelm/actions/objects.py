@@ -50,23 +50,39 @@ async def get(ctx: Context, words: Sequence[str], query: Query | None = None) ->
     made = await objects.catalogue(ctx, wanted, reader, scope=query.scope, namespace=namespace)
     made.objects = [one for one in made.objects if by_labels(one.labels)]
     # They are only counted, so what cannot be told without reading them is left out.
-    read = "spec" not in query.field_selector
-    made.elsewhere = [one for one in made.elsewhere if read and by_labels(one.labels) and by_fields(document(one))]
-    if query.full or "spec" in query.field_selector or not all(one.found.row for one in made.objects):
+    read = not _asks_to_read(query.field_selector, made.objects)
+    made.elsewhere = [one for one in made.elsewhere if read and by_labels(one.labels) and by_fields(_placed(one))]
+    if query.full or not read or not all(one.found.row for one in made.objects):
         made.objects = await objects.read(made.objects, reader)
-    made.objects = [one for one in made.objects if by_fields(document(one))]
+    made.objects = [one for one in made.objects if by_fields(_placed(one))]
+    return made
+
+
+def _asks_to_read(field_selector: str, objects: Sequence[Object]) -> bool:
+    """Whether lists can't tell: fields of the spec, and names without a dot that no list knows."""
+    names = [_term(part)[0] for part in field_selector.split(",") if part.strip()]
+    told = {name for one in objects for name in (*_status(one), "name", "namespace")}
+    return any(name.startswith("spec") or ("." not in name and name not in told) for name in names)
+
+
+def _placed(one: Object) -> dict[str, Any]:
+    """An object as a selector sees it: with the namespace that manifests leave out, too."""
+    made = document(one)
+    if one.kind.namespaced:
+        made["metadata"].setdefault("namespace", one.namespace)
     return made
 
 
 @action("read", "get-watch")
 async def watch(
-    ctx: Context, words: Sequence[str], query: Query | None = None, *, interval: float = 2.0
+    ctx: Context, words: Sequence[str], query: Query | None = None, *, interval: float = 2.0, first: bool = True
 ) -> AsyncIterator[tuple[str, Object]]:
-    """Objects as they are, then every change: (``ADDED``, ``MODIFIED`` or ``DELETED``, object). Asked every
-    ``interval`` seconds, for the server tells nothing by itself."""
+    """Objects as they are (unless not ``first``), then every change: (``ADDED``, ``MODIFIED`` or ``DELETED``, object).
+    Asked every ``interval`` seconds, for the server tells nothing by itself."""
     known: dict[str, tuple[Any, Object]] = {}
     from pvehelm.errors import NotFoundError
 
+    told = first
     while True:
         try:
             found = (await get(ctx, words, query)).objects
@@ -79,9 +95,11 @@ async def watch(
             before = known.get(name)
             if before is None or before[0] != state:
                 known[name] = (state, one)
-                yield ("ADDED" if before is None else "MODIFIED"), one
+                if told:
+                    yield ("ADDED" if before is None else "MODIFIED"), one
         for name in [name for name in known if name not in now]:
             yield "DELETED", known.pop(name)[1]
+        told = True
         await asyncio.sleep(interval)
 
 

@@ -90,8 +90,12 @@ FORMS: dict[str, Callable[[Any], str]] = {"size": size, "time": span, "when": mo
 class Columns:
     """What ``get`` prints for people: a table of each kind, in the order they came."""
 
-    def __init__(self, *, wide: bool, namespaces: bool, labels: bool, header: bool, kinds: int) -> None:
+    def __init__(
+        self, *, wide: bool, namespaces: bool, labels: bool, header: bool, kinds: int, chosen: Sequence[str] = ()
+    ) -> None:
+        """``labels``: all of them as one column; ``chosen``: these, each as one."""
         self.wide = wide
+        self.chosen = chosen
         self.namespaces = namespaces
         self.labels = labels
         self.header = header
@@ -100,7 +104,7 @@ class Columns:
     def heads(self, one: Object) -> list[str]:
         columns = self._columns(one)
         first = ["NAMESPACE"] if self._spaced(one) else []
-        last = ["RELEASE", *(["LABELS"] if self.labels else [])]
+        last = ["RELEASE", *(name.upper() for name in self.chosen), *(["LABELS"] if self.labels else [])]
         return [*first, "NAME", *(column.partition("=")[0] for column in columns), *last]
 
     def row(self, one: Object) -> list[str]:
@@ -109,7 +113,8 @@ class Columns:
         name = one.ref if self.kinds > 1 else one.name
         owner = one.owner.name if one.owner else ""
         labels = ",".join(f"{k}={v}" if v else k for k, v in sorted(one.labels.items()) if k != "release")
-        last = [owner, *([labels or NOTHING] if self.labels else [])]
+        chosen = [str(one.labels.get(name, "")) for name in self.chosen]
+        last = [owner, *chosen, *([labels or NOTHING] if self.labels else [])]
         return [*first, name, *(cell(values, column) for column in self._columns(one)), *last]
 
     def write(self, objects: Sequence[Object]) -> None:

@@ -226,8 +226,17 @@ ALONE = {
 }
 
 
+# Short flags with a value, which kubectl's users may write ``-o=json``.
+SHORT = ("-o=", "-n=", "-f=", "-l=")
+
+
 def _alone(argv: list[str]) -> list[str]:
-    """The arguments with a value for every flag of ALONE that has none."""
+    """The arguments with a value for every flag of ALONE that has none, and ``-o=json`` as ``-ojson``."""
+    before = ("", *argv)
+    argv = [
+        word[:2] + word[3:] if word.startswith(SHORT) and word[3:] and before[i] != "--post-renderer-args" else word
+        for i, word in enumerate(argv)
+    ]
     return [
         f"{word}={ALONE[word][0]}" if word in ALONE and (argv[i + 1 : i + 2] or [""])[0] not in ALONE[word][1] else word
         for i, word in enumerate(argv)

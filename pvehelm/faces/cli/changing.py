@@ -46,6 +46,8 @@ async def describe(
     data = found[0] if len(found) == 1 else found
 
     def people() -> None:
+        if not found:
+            sys.stderr.write("No objects found.\n")
         for index, one in enumerate(found):
             sys.stdout.write("\n\n" if index else "")
             _described(one)

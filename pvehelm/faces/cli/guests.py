@@ -228,9 +228,14 @@ def _say(text: str) -> None:
 @command("namespace", "context", "output")
 async def top(
     session: Session,
-    what: Annotated[
-        str, typer.Argument(help="nodes, guests, vms or cts.", metavar="[KIND]", autocompletion=complete.kinds)
-    ] = "nodes",
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            help="nodes, guests, vms or cts; of these those that are named.",
+            metavar="[KIND [NAME...]]",
+            autocompletion=complete.objects,
+        ),
+    ] = [],
     selector: Selector = "",
     all_namespaces: AllNamespaces = False,
     sort_by: Annotated[str, typer.Option("--sort-by", help="cpu, memory or name.")] = "cpu",
@@ -242,7 +247,7 @@ async def top(
     """
     from pvehelm.faces.columns import percent, size, span
 
-    rows = await actions.top(session.context, what, selector=selector, all_namespaces=all_namespaces)
+    rows = await actions.top(session.context, words or ["nodes"], selector=selector, all_namespaces=all_namespaces)
     orders: dict[str, Any] = {
         "cpu": lambda row: (-row.cpu * row.cpus, row.name),
         "memory": lambda row: (-row.memory, row.name),
@@ -283,6 +288,8 @@ async def wait(
     ] = "",
     timeout: Annotated[str, typer.Option("--timeout", help="Give up after this time.", metavar="TIME")] = "30s",
     interval: Annotated[float, typer.Option("--interval", help="Seconds between looks.", min=0.05)] = 1.0,
+    selector: Annotated[str, typer.Option("-l", "--selector", help="Those with these labels: app=web.")] = "",
+    everything: Annotated[bool, typer.Option("--all", help="Every object of the kind, as without a name.")] = False,
     all_namespaces: AllNamespaces = False,
 ) -> None:
     """Wait until objects are as a condition says.
@@ -291,6 +298,8 @@ async def wait(
     """
     if not for_:
         raise UsageError("wait for what?", hint="--for status=running")
+    if everything and (len(words) > 1 or "/" in words[0]):
+        raise UsageError("names and --all can't be combined", hint="give a kind alone: vms --all")
     limit = o.seconds(timeout)
     refs = await actions.wait_for(
         session.context,
@@ -298,6 +307,7 @@ async def wait(
         for_.removeprefix("condition="),
         timeout=30.0 if limit is None else limit,
         interval=interval,
+        selector=selector,
         all_namespaces=all_namespaces,
     )
     rows = [{"ref": ref, "condition": for_} for ref in refs]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
@@ -48,7 +49,11 @@ async def get(
     show_labels: Annotated[bool, typer.Option("--show-labels", help="Labels and tags as a column.")] = False,
     no_headers: Annotated[bool, typer.Option("--no-headers", help="No header line.")] = False,
     ignore_not_found: Annotated[bool, typer.Option("--ignore-not-found", help="A missing object is no error.")] = False,
+    label_columns: Annotated[
+        list[str], typer.Option("-L", "--label-columns", help="These labels as columns: app,tier.", metavar="LABELS")
+    ] = [],
     watch: Annotated[bool, typer.Option("-w", "--watch", help="Print changes as they happen.")] = False,
+    watch_only: Annotated[bool, typer.Option("--watch-only", help="As -w, without what is there at first.")] = False,
     interval: Annotated[float, typer.Option("--interval", help="With -w: seconds between looks.", min=0.1)] = 2.0,
     timeout: Annotated[str, typer.Option("--timeout", help="With -w: stop after this time.", metavar="TIME")] = "",
 ) -> int | None:
@@ -66,12 +71,16 @@ async def get(
     full = form in ("json", "yaml", "jsonpath", "custom-columns") or "spec" in sort_by
     query = actions.Query(selector, field_selector, all_namespaces, full_scope(scope), full)
     session.quiet = session.quiet or form in ("name", "jsonpath", "custom-columns")
-    show = _Shown(form, spec, words, header=not no_headers, labels=show_labels, namespaces=all_namespaces)
-    if watch:
-        await _watched(session, words, query, show, interval, o.seconds(timeout))
+    columns = [name for text in label_columns for name in text.split(",") if name]
+    labels = (columns, show_labels)
+    show = _Shown(form, spec, words, header=not no_headers, labels=labels, namespaces=all_namespaces)
+    if watch or watch_only:
+        await _watched(session, words, query, show, interval, o.seconds(timeout), first=not watch_only)
         return 0
     try:
         made = await actions.get(session.context, words, query)
+        if sort_by and not full and not _sorted(made.objects, sort_by)[1]:
+            made = await actions.get(session.context, words, dataclasses.replace(query, full=True))
     except NotFoundError:
         if ignore_not_found:
             return 0
@@ -79,7 +88,9 @@ async def get(
     for place, why in made.silent.items():
         sys.stderr.write(f"not shown: {place}: {why}\n")
     if sort_by:
-        made.objects = _sorted(made.objects, sort_by)
+        made.objects, found = _sorted(made.objects, sort_by)
+        if made.objects and not found:
+            raise UsageError(f"--sort-by {sort_by}: no object has that", hint="for example .status.cpu or memory")
     show.write(made)
     return 0
 
@@ -88,7 +99,14 @@ class _Shown:
     """How objects are printed."""
 
     def __init__(
-        self, form: str, spec: str, words: Sequence[str], *, header: bool, labels: bool, namespaces: bool
+        self,
+        form: str,
+        spec: str,
+        words: Sequence[str],
+        *,
+        header: bool,
+        labels: tuple[Sequence[str], bool],
+        namespaces: bool,
     ) -> None:
         self.form = form
         self.spec = spec
@@ -122,7 +140,12 @@ class _Shown:
         from pvehelm.faces.columns import Columns
 
         return Columns(
-            wide=self.form == "wide", namespaces=self.namespaces, labels=self.labels, header=header, kinds=kinds
+            wide=self.form == "wide",
+            namespaces=self.namespaces,
+            labels=self.labels[1],
+            chosen=self.labels[0],
+            header=header,
+            kinds=kinds,
         )
 
     def plain(self, objects: Sequence[Object]) -> None:
@@ -153,7 +176,8 @@ def full_scope(text: str) -> str:
     return f"{names.get(kind.lower(), kind)}{slash}{name}"
 
 
-def _sorted(objects: Sequence[Object], sort_by: str) -> list[Object]:
+def _sorted(objects: Sequence[Object], sort_by: str) -> tuple[list[Object], bool]:
+    """Objects by a field, those without it at the end; whether any has it."""
     from pvehelm.chart.jsonpath import path
 
     name = sort_by.strip("{}").lstrip(".")
@@ -161,19 +185,29 @@ def _sorted(objects: Sequence[Object], sort_by: str) -> list[Object]:
         path(part) for part in ([name] if "." in name else [f"status.{name}", f"spec.{name}", f"metadata.{name}"])
     ]
 
-    def order(one: Object) -> tuple[bool, bool, Any]:
+    def value_of(one: Object) -> Any:
         document = actions.document(one)
-        value = next((found[0] for find in finders if (found := find(document))), None)
+        return next((found[0] for find in finders if (found := find(document))), None)
+
+    def order(value: Any) -> tuple[bool, bool, Any]:
         number = isinstance(value, int | float)
         return value is None, not number, value if number else str(value)
 
-    return sorted(objects, key=order)
+    values = [(value_of(one), one) for one in objects]
+    return [one for _, one in sorted(values, key=lambda both: order(both[0]))], any(v is not None for v, _ in values)
 
 
 async def _watched(
-    session: Session, words: Sequence[str], query: actions.Query, show: _Shown, interval: float, limit: float | None
+    session: Session,
+    words: Sequence[str],
+    query: actions.Query,
+    show: _Shown,
+    interval: float,
+    limit: float | None,
+    *,
+    first: bool,
 ) -> None:
-    """Rows as they change, until the time is over or the user has seen enough."""
+    """Rows as they change, until the time is over or the user has seen enough; what is there at ``first``, too."""
     import asyncio
 
     heads: list[str] = []
@@ -193,7 +227,7 @@ async def _watched(
 
     try:
         async with asyncio.timeout(limit):
-            async for event, one in actions.watch(session.context, words, query, interval=interval):
+            async for event, one in actions.watch(session.context, words, query, interval=interval, first=first):
                 if event == "DELETED":
                     sys.stderr.write(f"{one.ref} is gone\n")
                 else:

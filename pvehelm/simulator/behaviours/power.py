@@ -22,7 +22,9 @@ START_SECONDS = 1.0
 def start(call: Call, guest: Guest) -> None:
     """Raises Failure where a start would fail."""
     what = "VM" if guest.kind == "qemu" else "CT"
-    if not call.bool("skiplock"):
+    # What sleeps on disk is woken by a start.
+    asleep = guest.kind == "qemu" and guest.config.get("lock") == "suspended"
+    if not (asleep or call.bool("skiplock")):
         guest.check_lock(call)
     if guest.template:
         raise Failure(500, f"you can't start a {'vm' if guest.kind == 'qemu' else 'CT'} if it's a template")
@@ -31,6 +33,8 @@ def start(call: Call, guest: Guest) -> None:
     check_bridges(call, guest)
     for volid in _volumes(guest):
         storages.usable(call.state, volid.partition(":")[0], guest.node)
+    if asleep:
+        del guest.config["lock"]
     settle(guest, call)
     _up(call, guest, call.now)
     guest.save()
@@ -245,12 +249,7 @@ def suspend_vm(call: Call) -> str:
 def resume_vm(call: Call) -> str:
     guest = guests.load(call, "qemu")
     if guest.config.get("lock") == "suspended":
-
-        def work(suspended: Guest) -> None:
-            del suspended.config["lock"]
-            start(call, suspended)
-
-        return _task(call, "qemu", "resume", work)
+        return _task(call, "qemu", "resume", lambda asleep: start(call, asleep))
     _refuse_stopped(call, "qemu")
     return _task(call, "qemu", "resume", lambda paused: _set(paused, "running"))
 
