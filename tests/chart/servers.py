@@ -143,6 +143,9 @@ class Hub:
     seen: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
 
 
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+
+
 class _HubHandler(BaseHTTPRequestHandler):
     hub: Hub
 
@@ -196,10 +199,14 @@ class _HubHandler(BaseHTTPRequestHandler):
             if self.command == "PUT":
                 digest = "sha256:" + hashlib.sha256(body).hexdigest()
                 hub.manifests[found.groups()] = hub.manifests[(found.group(1), digest)] = body  # type: ignore[index]
-                self._answer(201)
+                self._answer(201, b"", Docker_Content_Digest=digest)
                 return
             data = hub.manifests.get((found.group(1), found.group(2)))
-            self._answer(404) if data is None else self._answer(200, data)
+            if data is None:
+                self._answer(404)
+                return
+            digest = "sha256:" + hashlib.sha256(data).hexdigest()
+            self._answer(200, data, Content_Type=MANIFEST, Docker_Content_Digest=digest)
         elif found := re.fullmatch(r"/v2/(.+)/tags/list", path):
             tags = sorted(t for name, t in hub.manifests if name == found.group(1) and not t.startswith("sha256:"))
             last = query.get("last", [""])[0]

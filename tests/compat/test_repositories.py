@@ -8,11 +8,14 @@ import pytest
 
 helm = pytest.importorskip("helm_python", reason="Helm in process: pip install 'pvehelm[helm]'")
 
-from pvehelm.chart import index, lock, repo  # noqa: E402
+from pvehelm.chart import index, lock, publishing, repo  # noqa: E402
+from pvehelm.chart.archives import opened  # noqa: E402
+from pvehelm.chart.book import load as book  # noqa: E402
 from pvehelm.chart.chart import load  # noqa: E402
 from pvehelm.chart.lock import Locked  # noqa: E402
+from pvehelm.chart.sources import fetch  # noqa: E402
 from tests.chart.data import write  # noqa: E402
-from tests.chart.servers import packed, web_server  # noqa: E402
+from tests.chart.servers import hub_server, packed, web_server  # noqa: E402
 
 EXTRA = (
     "description: 'a: b'\nappVersion: '1.10'\nkeywords: [x, 'yes']\nannotations: {a/b: 'true'}\nkubeVersion: '>=1'\n"
@@ -112,3 +115,25 @@ def test_locks_both_ways(tmp_path: Path) -> None:
         assert not ours.fits(load(tmp_path / "web"))
         with pytest.raises(helm.HelmError, match="out of sync"):
             helm.dependency_build(tmp_path / "web")
+
+
+def test_registries_both_ways(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PVEHELM_CONFIG", str(tmp_path / "config.yaml"))
+    monkeypatch.setenv("PVEHELM_CACHE", str(tmp_path / "cache"))
+    ours, theirs = packed("web", "1.0.0", extra=EXTRA), packed("web", "1.1.0+b.1")
+    file, target = tmp_path / "web-1.1.0+b.1.tgz", tmp_path / "pulled"
+    file.write_bytes(theirs)
+    target.mkdir()
+    with hub_server() as hub:
+        client = helm.RegistryClient(plain_http=True, credentials_file=tmp_path / "logins.json")
+        publishing.to_registry(book(), opened(ours, url="here"), f"oci://{hub.host}/charts")
+        client.push(file, f"oci://{hub.host}/charts", plain_http=True)
+        # Either sees the versions of both, and fetches what the other brought.
+        assert client.tags(f"{hub.host}/charts/web") == ["1.1.0+b.1", "1.0.0"]
+        client.pull(f"oci://{hub.host}/charts/web", version="1.0.0", destination=target, plain_http=True)
+        assert (target / "web-1.0.0.tgz").read_bytes() == ours
+        assert "description: 'a: b'" in client.show(f"oci://{hub.host}/charts/web:1.0.0", plain_http=True)
+        assert fetch(book(), f"oci://{hub.host}/charts/web").data == theirs
+        digest = client.resolve(f"{hub.host}/charts/web:1.1.0_b.1")["digest"]
+        assert fetch(book(), f"oci://{hub.host}/charts/web@{digest}").data == theirs
+        client.close()
