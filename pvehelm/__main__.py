@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import gc
+import sys
 
 
 def main() -> int:
     # What modules make stays; looking for garbage among it every 700 objects is a tenth of a short command's time.
     gc.set_threshold(50_000)
     try:
+        from pvehelm.faces.cli import early
+
+        early.begin(sys.argv[1:])
         from pvehelm.faces.cli.app import main as run
     except KeyboardInterrupt:
         # Ctrl-C while modules are read: nothing has begun.

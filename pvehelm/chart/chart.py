@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 from pvehelm.chart.files import Budget, read_archive, read_directory
 from pvehelm.chart.metadata import Dependency, Maintainer, Metadata, read_requirements
 from pvehelm.chart.metadata import read as read_metadata
+from pvehelm.chart.pattern import pattern
 from pvehelm.chart.yaml import Document, Mark, Marks, Path_, load_all
 from pvehelm.errors import InvalidError, NotFoundError, Problem
 
@@ -171,9 +171,9 @@ def _of_helm(raw: Mapping[str, bytes], above: bool) -> bool:
     return (above or any(map(_GO.search, templates))) and not any(b"{%" in content for content in templates)
 
 
-_ENGINE = re.compile(rb"""(?m)^(?:\{(?:.*?,)?[ \t]*)?["']?engine["']?[ \t]*:[ \t]*["']?(gotpl|jinja2)\b""")
+_ENGINE = pattern(rb"""(?m)^(?:\{(?:.*?,)?[ \t]*)?["']?engine["']?[ \t]*:[ \t]*["']?(gotpl|jinja2)\b""")
 #: What is not Jinja2.
-_GO = re.compile(rb"\{\{-?\s*(?:[.$][A-Za-z]|(?:if|range|with|end|define|include|template|block|else)\b)")
+_GO = pattern(rb"\{\{-?\s*(?:[.$][A-Za-z]|(?:if|range|with|end|define|include|template|block|else)\b)")
 
 
 class _Builder:

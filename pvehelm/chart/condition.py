@@ -14,11 +14,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pvehelm.chart.pattern import pattern
 from pvehelm.errors import InvalidError
 
 OPERATORS = ("==", "!=", "<=", ">=", "<", ">", "contains", "in")
-_STEP = re.compile(r"\.?([A-Za-z_][\w-]*)|\.(\d+)|\[(\d+)\]|\[\"([^\"]+)\"\]")
-_TAIL = re.compile(r"\s*(==|!=|<=|>=|<|>|contains\b|in\b)\s*(.*)\Z", re.DOTALL)
+_STEP = pattern(r"\.?([A-Za-z_][\w-]*)|\.(\d+)|\[(\d+)\]|\[\"([^\"]+)\"\]")
+_TAIL = pattern(r"\s*(==|!=|<=|>=|<|>|contains\b|in\b)\s*(.*)\Z", re.DOTALL)
 _HINT = "for example status.state == running, config.memory >= 2048, config.tags contains web"
 
 

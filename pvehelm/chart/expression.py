@@ -14,13 +14,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
+from pvehelm.chart.pattern import pattern
 from pvehelm.chart.yaml import Path_
 from pvehelm.errors import InvalidError
 
 MAX_LENGTH = 2000
 MAX_DEPTH = 40
 
-_TOKEN = re.compile(
+_TOKEN = pattern(
     r"""\s*(?:
       (?P<number>-?\d+(?:\.\d+)?(?![\w.]))
     | (?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
@@ -29,9 +30,9 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE,
 )
-_STEP = re.compile(r"\.?([\w/-]+)|\[(\d+)\]|\[\"([^\"]*)\"\]|\['([^']*)'\]")
-_COMMAS = re.compile(r"\s*[\w./-]*\s*(,\s*[\w./-]*\s*)*\Z")
-_HOLE = re.compile(r"\$\{(?!secret://)([^}]*)\}")
+_STEP = pattern(r"\.?([\w/-]+)|\[(\d+)\]|\[\"([^\"]*)\"\]|\['([^']*)'\]")
+_COMMAS = pattern(r"\s*[\w./-]*\s*(,\s*[\w./-]*\s*)*\Z")
+_HOLE = pattern(r"\$\{(?!secret://)([^}]*)\}")
 _CONSTANTS = {"true": True, "false": False, "null": None}
 _SIGNS = {"==", "!=", "<", "<=", ">", ">=", "in", "not in"}
 

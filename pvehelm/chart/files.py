@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 import zlib
 from collections.abc import Iterator, Mapping
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pvehelm.chart import ignore
+from pvehelm.chart.pattern import pattern
 from pvehelm.errors import InvalidError, Problem
 
 MAX_TOTAL = 100 << 20
@@ -26,7 +26,7 @@ MAX_HEADER = 64 << 10
 MAX_MEMBERS = 1000
 
 _MIB = 1 << 20
-_DRIVE = re.compile(r"[A-Za-z]:")
+_DRIVE = pattern(r"[A-Za-z]:")
 
 
 def _shown(path: str) -> str:

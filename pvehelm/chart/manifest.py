@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pvehelm.chart import condition, hooks
+from pvehelm.chart.pattern import pattern
 from pvehelm.chart.suggest import suggest
 from pvehelm.chart.yaml import Document, Mark, Path_, dump, load_all
 from pvehelm.errors import InvalidError, Problem
@@ -31,9 +32,9 @@ METADATA_KEYS = (
     "readyWhen",
 )
 
-_KIND = re.compile(r"[A-Z][A-Za-z0-9]*\Z")
-_REF = re.compile(r"[A-Z][A-Za-z0-9]*/\S.*\Z")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_KIND = pattern(r"[A-Z][A-Za-z0-9]*\Z")
+_REF = pattern(r"[A-Z][A-Za-z0-9]*/\S.*\Z")
+_CONTROL = pattern(r"[\x00-\x1f\x7f]")
 _SHAPES: dict[str, tuple[type | tuple[type, ...], str]] = {
     "name": (str, "a text"),
     "namespace": ((str, type(None)), "a text"),

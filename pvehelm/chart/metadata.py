@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pvehelm.chart.pattern import pattern
 from pvehelm.chart.suggest import suggest
 from pvehelm.chart.versions import parse
 from pvehelm.chart.yaml import Marks, Path_, load_all
@@ -14,9 +15,9 @@ from pvehelm.errors import InvalidError, Problem
 
 ENGINES = ("jinja2", "gotpl")
 TYPES = ("application", "library")
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,249}\Z")
-ALIAS = re.compile(r"[A-Za-z0-9_-]+\Z")
-SEMVER = re.compile(
+NAME = pattern(r"[A-Za-z0-9][A-Za-z0-9._-]{0,249}\Z")
+ALIAS = pattern(r"[A-Za-z0-9_-]+\Z")
+SEMVER = pattern(
     r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)"
     r"(?:-((?:0|[1-9]\d*|\d*[A-Za-z-][0-9A-Za-z-]*)(?:\.(?:0|[1-9]\d*|\d*[A-Za-z-][0-9A-Za-z-]*))*))?"
     r"(?:\+([0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*))?\Z",

@@ -11,7 +11,6 @@ from typing import Any
 
 from pvehelm.chart.chart import Chart
 from pvehelm.chart.functions.common import Text, string
-from pvehelm.chart.functions.encoding import toYaml
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +91,14 @@ class FileSet(dict[str, bytes]):
         return FileSet({path: content for path, content in self.items() if matches(path)})
 
     def AsConfig(self) -> Text:
+        from pvehelm.chart.functions.encoding import toYaml
+
         named = {path.rpartition("/")[2]: content.decode("utf-8", "replace") for path, content in self.items()}
         return toYaml(named) if named else Text("")
 
     def AsSecrets(self) -> Text:
+        from pvehelm.chart.functions.encoding import toYaml
+
         named = {path.rpartition("/")[2]: base64.b64encode(content).decode() for path, content in self.items()}
         return toYaml(named) if named else Text("")
 

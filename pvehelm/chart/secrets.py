@@ -8,12 +8,13 @@ known: ``${secret://env/PW|b64enc}``.
 
 from __future__ import annotations
 
+import os
 import re
-import secrets as entropy
 from collections.abc import ItemsView, Iterator, KeysView, ValuesView
 from typing import Any
 
 from pvehelm.chart.functions.common import FunctionError
+from pvehelm.chart.pattern import pattern
 from pvehelm.chart.yaml import Path_
 from pvehelm.errors import Problem
 
@@ -36,10 +37,10 @@ OPAQUE = _words(
 #: ... of lists, but look into texts.
 OF_LISTS = _words("first last rest initial slice reverse index chunk len length count")
 
-_WHOLE = re.compile(r"secret://[^}]+\Z")
-_INNER = re.compile(r"\$\{(secret://[^}]+)\}")
+_WHOLE = pattern(r"secret://[^}]+\Z")
+_INNER = pattern(r"\$\{(secret://[^}]+)\}")
 # Wider than what is ever resolved, so that no odd spelling slips through.
-_ANY = re.compile(r"(?:\A|\$\{)\s*(secret://[^}]*)", re.IGNORECASE)
+_ANY = pattern(r"(?:\A|\$\{)\s*(secret://[^}]*)", re.IGNORECASE)
 _OWN_STORE = "secret://release/"
 
 
@@ -47,7 +48,7 @@ class Tokens:
     """The tokens of one rendering: made by ``hide``, turned back by ``restore``."""
 
     def __init__(self) -> None:
-        self.word = "pvs" + entropy.token_hex(8) + "n"
+        self.word = "pvs" + os.urandom(8).hex() + "n"
         self.references: list[str] = []
         self._numbers: dict[str, int] = {}
         self._pattern = re.compile(self.word + r"(\d+)z")

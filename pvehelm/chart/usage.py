@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from pvehelm.chart.chart import Chart
 from pvehelm.chart.dependencies import coalesce
 from pvehelm.chart.expression import at, is_paths, texts
+from pvehelm.chart.pattern import pattern
 from pvehelm.chart.suggest import suggest
 from pvehelm.chart.yaml import Path_, copied, dotted
 from pvehelm.errors import Problem
 
-_WORD = re.compile(r"[A-Za-z_][\w-]*(?:\.[\w/-]+)*")
+_WORD = pattern(r"[A-Za-z_][\w-]*(?:\.[\w/-]+)*")
 
 
 class Usage:

@@ -7,20 +7,22 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from pvehelm.chart.pattern import pattern
+
 _NUMBER = r"0|[1-9]\d*"
 _WORD = r"[0-9A-Za-z-]+"
-_VERSION = re.compile(
+_VERSION = pattern(
     rf"v?(\d+)(?:\.(\d+))?(?:\.(\d+))?(?:-({_WORD}(?:\.{_WORD})*))?(?:\+({_WORD}(?:\.{_WORD})*))?\Z", re.ASCII
 )
-_STRICT = re.compile(
+_STRICT = pattern(
     rf"(?:{_NUMBER})\.(?:{_NUMBER})\.(?:{_NUMBER})(?:-{_WORD}(?:\.{_WORD})*)?(?:\+{_WORD}(?:\.{_WORD})*)?\Z", re.ASCII
 )
-_TERM = re.compile(
+_TERM = pattern(
     rf"\s*(=|!=|>=|=>|<=|=<|>|<|~>|~|\^|)\s*v?([0-9]+|[xX*])(?:\.([0-9]+|[xX*]))?(?:\.([0-9]+|[xX*]))?"
     rf"(?:-({_WORD}(?:\.{_WORD})*))?(?:\+{_WORD}(?:\.{_WORD})*)?\s*(?=$|[,\s])",
     re.ASCII,
 )
-_RANGE = re.compile(r"(\S+)\s+-\s+(\S+)")
+_RANGE = pattern(r"(\S+)\s+-\s+(\S+)")
 
 
 @functools.total_ordering

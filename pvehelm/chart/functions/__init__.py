@@ -16,76 +16,20 @@ A dialect replaces what differs there: Go's way of printing, for one, is no busi
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pvehelm.chart.functions import dates, encoding, lists, maps, numbers, patterns, shared, strings
 from pvehelm.chart.functions.common import Block, Failed, FunctionError, Text
+
+if TYPE_CHECKING:
+    from pvehelm.chart.functions.table import FUNCTIONS, SUBJECT_FIRST
 
 __all__ = ["FUNCTIONS", "SUBJECT_FIRST", "Block", "Failed", "FunctionError", "Text"]
 
-FUNCTIONS: dict[str, Callable[..., Any]] = {
-    **strings.FUNCTIONS,
-    **maps.FUNCTIONS,
-    **lists.FUNCTIONS,
-    **numbers.FUNCTIONS,
-    **patterns.FUNCTIONS,
-    **encoding.FUNCTIONS,
-    **dates.FUNCTIONS,
-    **shared.FUNCTIONS,
-}
 
-#: Functions whose subject is Sprig's first argument, with the type it has.
-SUBJECT_FIRST: dict[str, type | tuple[type, ...]] = {
-    "append": list,
-    "push": list,
-    "prepend": list,
-    "without": list,
-    "slice": list,
-    "index": (list, dict),
-    "get": dict,
-    "set": dict,
-    "unset": dict,
-    "hasKey": dict,
-    "pick": dict,
-    "omit": dict,
-    "round": (int, float, str),
-    "int": (int, float, str),
-    "int64": (int, float, str),
-    "float64": (int, float, str),
-}
+def __getattr__(name: str) -> Any:
+    # All functions are imported when one is wanted: what a process does around a rendering child needs none.
+    if name in ("FUNCTIONS", "SUBJECT_FIRST"):
+        from pvehelm.chart.functions import table
 
-# Sprig has a second name for those functions that may fail; here all of them say so.
-for _name in (
-    "append",
-    "push",
-    "prepend",
-    "first",
-    "last",
-    "rest",
-    "initial",
-    "uniq",
-    "without",
-    "has",
-    "compact",
-    "slice",
-    "chunk",
-    "reverse",
-    "merge",
-    "mergeOverwrite",
-    "deepCopy",
-    "toYaml",
-    "toJson",
-    "toRawJson",
-    "toPrettyJson",
-    "fromJson",
-    "regexMatch",
-    "regexFind",
-    "regexFindAll",
-    "regexReplaceAll",
-    "regexReplaceAllLiteral",
-    "regexSplit",
-):
-    FUNCTIONS["must" + _name[0].upper() + _name[1:]] = FUNCTIONS[_name]
-    if _name in SUBJECT_FIRST:
-        SUBJECT_FIRST["must" + _name[0].upper() + _name[1:]] = SUBJECT_FIRST[_name]
+        return getattr(table, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
