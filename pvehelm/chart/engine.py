@@ -6,7 +6,7 @@ An Engine works on data alone and answers with data alone (``Output``), so that 
 from __future__ import annotations
 
 import marshal
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping
 from types import CodeType
 from typing import Any
 
@@ -18,6 +18,7 @@ from pvehelm.chart.functions import FUNCTIONS, FunctionError, Text
 from pvehelm.chart.functions.common import string, text
 from pvehelm.chart.kept import Kept
 from pvehelm.chart.library import Library
+from pvehelm.chart.neighbour import Neighbour, Told
 from pvehelm.chart.objects import Scope
 from pvehelm.chart.sandbox import Ask, Limits
 from pvehelm.chart.secrets import Tokens
@@ -41,6 +42,7 @@ class Engine:
         self.defines: dict[str, tuple[Template, str]] = {}
         self.depth = 0
         self.scalars = True
+        self.neighbour: Neighbour | None = None
         self.codes = _unpacked(codes)
         self.compiled = False
         self._modules: dict[tuple[str, int], dict[str, Any]] = {}
@@ -183,30 +185,65 @@ class Engine:
     def _include(self) -> Callable[..., Any]:
         @pass_context
         def include(context: Context, name: Any, ctx: Any = None) -> Text:
-            return self._define(string(name, "the name of a template"), context, ctx)
+            return self._define(string(name, "the name of a template"), context["root"], ctx)
 
         return include
 
-    def _define(self, name: str, context: Context, ctx: Any) -> Text:
+    def _define(self, name: str, root: Any, ctx: Any) -> Text:
         if name in self.scope_of:
-            return self._whole(name, context, ctx)
+            return self._whole(name, root, ctx)
         if name not in self.defines:
-            close = suggest(name, self.defines)
-            hint = f"did you mean {close!r}?" if close else '{% define "name" %} in a file like _helpers.tpl makes one'
-            self.trouble.record(self.trouble.here(), f"include: no template is defined as {name!r}", hint)
-            return Text()
+            return self._foreign(name, root, ctx)
         template, file = self.defines[name]
-        root = context["root"]
         with self._deeper(f"include({name!r})"):
             names = {**self._module(template, file, root), **self._overlaid(root, ctx)}
             return self.concat(template.blocks[define_key(name)](self._context(template, names)))
 
-    def _whole(self, name: str, context: Context, ctx: Any) -> Text:
+    def _whole(self, name: str, root: Any, ctx: Any) -> Text:
         """A file of a chart, by its path from the chart's name on."""
         template = self.env.get_template(name)
         with self._deeper(f"include({name!r})"):
-            names = self._overlaid(context["root"], ctx)
-            return self.concat(template.root_render_func(self._context(template, names)))
+            return self.concat(template.root_render_func(self._context(template, self._overlaid(root, ctx))))
+
+    def _foreign(self, name: str, root: Any, ctx: Any) -> Text:
+        """A named template of a chart in Helm's syntax."""
+        with self._deeper(f"include({name!r})"):
+            found = None
+            if self.neighbour is not None:
+                try:
+                    found = self.neighbour.include(name, root if ctx is None else ctx, root, self.kept.file)
+                except Told as told:
+                    place, callers = self.trouble.here()
+                    told.came_from(*("{}:{}:{}".format(*one) for one in (place, *callers) if one))
+                    raise
+        if found is not None:
+            return Text(found)
+        close = suggest(name, [*self.defines, *(self.neighbour.other.names() if self.neighbour else ())])
+        hint = f"did you mean {close!r}?" if close else '{% define "name" %} in a file like _helpers.tpl makes one'
+        self.trouble.record(self.trouble.here(), f"include: no template is defined as {name!r}", hint)
+        return Text()
+
+    # What charts in Helm's syntax see of it
+
+    def names(self) -> Collection[str]:
+        return self.defines.keys()
+
+    def included(self, name: str, data: Any, root: dict[str, Any], file: str) -> str:
+        """A named template for a chart of the other dialect. Raises Told."""
+        before, self.kept.file = self.kept.file, file
+        known = len(self.trouble.problems)
+        try:
+            found = str(self._define(name, root, data))
+        except Told:
+            raise
+        except Exception as error:
+            self.trouble.explain(error, self.defines[name][1])
+            raise Told(self.trouble.problems, known) from None
+        finally:
+            self.kept.file = before
+        if len(self.trouble.problems) > known:
+            raise Told(self.trouble.problems, known)
+        return found
 
     def _overlaid(self, root: Any, ctx: Any) -> dict[str, Any]:
         scope = root if isinstance(root, dict) else {}

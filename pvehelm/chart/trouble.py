@@ -15,6 +15,7 @@ from pvehelm.chart import gosyntax
 from pvehelm.chart.dialect import Missing, Poison, UndefinedValue, syntax_place
 from pvehelm.chart.excerpt import excerpt
 from pvehelm.chart.functions import FUNCTIONS
+from pvehelm.chart.neighbour import Told
 from pvehelm.chart.suggest import suggest
 from pvehelm.chart.traced import Place, unpack
 from pvehelm.errors import Problem
@@ -99,7 +100,7 @@ class Trouble:
 
     def explain(self, error: Exception, name: str) -> None:
         """Records what went wrong while ``name`` was compiled or rendered."""
-        if isinstance(error, Abort) or (isinstance(error, UndefinedValue) and isinstance(error.value, Poison)):
+        if isinstance(error, (Abort, Told)) or (isinstance(error, UndefinedValue) and isinstance(error.value, Poison)):
             return
         chain = _frames(error.__traceback__)
         at = self._located(chain)

@@ -10,7 +10,7 @@ import functools
 import hashlib
 import marshal
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -23,6 +23,7 @@ from pvehelm.chart.gotpl.syntax import Tree
 from pvehelm.chart.gotpl.trouble import Trouble
 from pvehelm.chart.gotpl.values import GoError
 from pvehelm.chart.kept import RANDOM, Kept
+from pvehelm.chart.neighbour import Neighbour, Told
 from pvehelm.chart.objects import Scope
 from pvehelm.chart.sandbox import Ask, Limits
 from pvehelm.chart.secrets import OF_LISTS, OPAQUE, Tokens
@@ -255,7 +256,10 @@ class Engine:
         self.templates = Templates(
             {name: sources[name] for name in self.order}, strict=strict, functions=functions, packed=codes
         )
-        self.run = runtime.Run(self.templates.prepare, self.templates.read_text, ask, lint=lint, output=limits.output)
+        self.neighbour: Neighbour | None = None
+        self.run = runtime.Run(
+            self.templates.prepare, self.templates.read_text, ask, self._foreign, lint=lint, output=limits.output
+        )
         self.trouble = Trouble(self.templates, scopes)
 
     def _random(self) -> dict[str, Callable[..., Any]]:
@@ -304,6 +308,34 @@ class Engine:
             self.trouble.explain(error, name)
             return None
         return pieces
+
+    # What charts in Jinja2 are asked for, and see of it
+
+    def _foreign(self, name: str, data: Any) -> str | None:
+        if self.neighbour is None:
+            return None
+        scope = self.scope_of.get(self.kept.file)
+        self.trouble.others = self.neighbour.other.names()
+        return self.neighbour.include(name, data, scope.root if scope else {}, self.kept.file)
+
+    def names(self) -> Collection[str]:
+        return self.templates.home.keys()
+
+    def included(self, name: str, data: Any, root: dict[str, Any], file: str) -> str:
+        """A named template for a chart of the other dialect. Raises Told."""
+        before, self.kept.file = self.kept.file, file
+        known = len(self.trouble.problems)
+        try:
+            with runtime.deep():
+                return self.run.include(name, data)
+        except Told as told:
+            self.trouble.explain(told, file)
+            raise
+        except Exception as error:
+            self.trouble.explain(error, file)
+            raise Told(self.trouble.problems, known) from None
+        finally:
+            self.kept.file = before
 
     def packed(self) -> bytes:
         """The compiled templates for the cache; nothing when there is nothing new."""

@@ -12,6 +12,7 @@ from pvehelm.chart.gotpl.values import (
     NILS,
     GoInt,
     GoObject,
+    bounded,
     from_bytes,
     kind_of,
     sorted_keys,
@@ -102,7 +103,7 @@ class _Printer:
 
     def run(self) -> str:
         form, values, end = self.form, self.values, len(self.form)
-        at = number = 0
+        at = number = size = 0
         while at < end:
             percent = form.find("%", at)
             if percent < 0:
@@ -173,6 +174,9 @@ class _Printer:
                     self.sharp_v, self.sharp = self.sharp, False
                     self.plus_v, self.plus = self.plus, False
                 self.value(values[number], verb)
+                # One value may be printed many times.
+                size += len(self.out[-1])
+                bounded(size)
                 number += 1
         if not self.reordered and number < len(values):
             self.clear()

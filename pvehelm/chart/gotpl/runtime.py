@@ -236,7 +236,8 @@ class Run:
     """One rendering: which templates there are and how deep they call each other.
 
     ``codes`` are the ready functions by template name; ``prepare`` makes the one of a name, or raises ExecError.
-    ``read_text`` gives the templates of a text for ``tpl``: its own name and the functions by name.
+    ``read_text`` gives the templates of a text for ``tpl``: its own name and the functions by name. ``foreign`` gives
+    what a named template of the other dialect prints, None where there is none.
     """
 
     def __init__(
@@ -244,6 +245,7 @@ class Run:
         prepare: Callable[[str], Code | None],
         read_text: Callable[[str], tuple[Code, dict[str, Code]]],
         ask: Callable[[Any], Any],
+        foreign: Callable[[str, Any], str | None] = lambda name, data: None,
         *,
         lint: bool = False,
         output: int = 64 * 1024 * 1024,
@@ -252,6 +254,7 @@ class Run:
         self.prepare = prepare
         self.read_text = read_text
         self.ask = ask
+        self.foreign = foreign
         self.lint = lint
         self.output = output
         self.open: dict[str, int] = {}
@@ -264,12 +267,15 @@ class Run:
         if count > INCLUDES:
             raise GoError(f"rendering template has a nested reference name: {name}: unable to execute template")
         code = self.codes.get(name) or self.code(name)
-        if code is None:
-            raise GoError(f'template: no template "{name}" associated with template "gotpl"')
         open_[name] = count + 1
         parts: list[str] = []
         try:
-            code(self, data, parts.append)
+            if code is not None:
+                code(self, data, parts.append)
+            elif (text := self.foreign(name, data)) is not None:
+                parts.append(text)
+            else:
+                raise GoError(f'template: no template "{name}" associated with template "gotpl"')
         finally:
             open_[name] = count
         found = "".join(parts)
@@ -289,9 +295,12 @@ class Run:
     def call(self, name: str, data: Any, add: Callable[[str], None]) -> None:
         """``{{ template "name" data }}``."""
         code = self.codes.get(name) or self.code(name)
-        if code is None:
+        if code is not None:
+            code(self, data, add)
+        elif (text := self.foreign(name, data)) is not None:
+            add(text)
+        else:
             raise ExecError(f'template "{name}" not defined')
-        code(self, data, add)
 
     def tpl(self, source: Any, data: Any) -> str:
         if not isinstance(source, str):

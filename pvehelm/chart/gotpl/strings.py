@@ -342,9 +342,9 @@ def indent(count: int, value: str) -> str:
     """A text with every line indented, empty lines as well."""
     if count < 0:
         raise GoError("strings: negative Repeat count")
-    pad = " " * count
     if count > 100:
         bounded(len(value) + count * (1 + value.count("\n")))
+    pad = " " * count
     return pad + value.replace("\n", "\n" + pad)
 
 
@@ -353,9 +353,9 @@ def nindent(count: int, value: str) -> str:
     """A newline and the text with every line indented."""
     if count < 0:
         raise GoError("strings: negative Repeat count")
-    pad = "\n" + " " * count
     if count > 100:
         bounded(len(value) + count * (1 + value.count("\n")))
+    pad = "\n" + " " * count
     return pad + value.replace("\n", pad)
 
 

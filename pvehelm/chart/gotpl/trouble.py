@@ -6,6 +6,7 @@ A traceback names the lines of generated code; from these come the nodes of the 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +18,7 @@ from pvehelm.chart.gotpl.runtime import Failure
 from pvehelm.chart.gotpl.signatures import SIGNATURES, ArgumentError
 from pvehelm.chart.gotpl.syntax import Call, Chain, Command, Constant, Field, Nil, Tree, Variable, place, quoted
 from pvehelm.chart.gotpl.values import GoError
+from pvehelm.chart.neighbour import Told
 from pvehelm.chart.objects import Scope
 from pvehelm.errors import Problem
 
@@ -53,6 +55,8 @@ class Trouble:
         self.templates = templates
         self.scopes = scopes
         self.problems: list[Problem] = []
+        #: Named templates of the other dialect.
+        self.others: Collection[str] = ()
 
     def parse_error(self, error: ParseError) -> None:
         start = error.source.rfind("\n", 0, error.pos) + 1
@@ -63,9 +67,13 @@ class Trouble:
 
     def explain(self, error: BaseException, name: str) -> None:
         """Records what ended the rendering of the file ``name``."""
+        links = self.links(error.__traceback__)
+        if isinstance(error, Told):
+            known = [link for link in reversed(links) if not link.file.startswith("gotpl#")]
+            error.came_from(*(f"{link.file}:{link.line}:{link.column + 1}" for link in known[:3]))
+            return
         if len(self.problems) >= _MANY:
             return
-        links = self.links(error.__traceback__)
         if links and (named := _named(links[-1].spot.node, error)) is not links[-1].spot.node:
             links[-1] = links[-1].at(named)
         known = [link for link in links if not link.file.startswith("gotpl#")]
@@ -78,29 +86,32 @@ class Trouble:
         else:
             function = links[-1].spot.function
             what = message(error, links[-1].spot)
-            what = f"{function}: {what}" if function and isinstance(error, GoError) else what
+            what = f"error calling {function}: {what}" if function and _in_function(error) else what
             if links[-1].file.startswith("gotpl#"):
                 what = f"in a text given to tpl, at <{links[-1].spot.node}>: {what}"
         what += excerpt(self.templates.sources[inner.file], inner.line, inner.column + 1)
         callers = [link for link in reversed(known[:-1]) if link.where != inner.where]
         what += "".join(f"\n  from {link.file}:{link.line}:{link.column + 1}" for link in callers[:3])
         where = f"{inner.file}:{inner.line}:{inner.column + 1}"
-        node, seen = links[-1].spot.node, self._seen(links[0].file)
+        node, seen = links[-1].spot.node, self._seen(name)
         if isinstance(error, Failure):
             hint = hints.wanted(hints.required(self._tree(links[-1].file, links[-1].template), node), seen)
         else:
-            hint = hints.running(error, node, seen, self.templates.home)
+            hint = hints.running(error, node, seen, [*self.templates.home, *self.others])
         problem = Problem(where, what, hint)
         if problem not in self.problems:
             self.problems.append(problem)
 
     def _seen(self, file: str) -> list[hints.Seen]:
         """The values of the charts, those of the chart of ``file`` first."""
-        depths = sorted(self.scopes, key=lambda scope: len(scope.prefix) if file.startswith(f"{scope.prefix}/") else 0)
-        return [
-            hints.Seen(".".join(scope.prefix.split("/charts/")[1:]), scope.root.get("Values", {}))
-            for scope in reversed(depths)
-        ]
+        holding = [scope for scope in self.scopes if file.startswith(f"{scope.prefix}/")]
+        own = max(holding, key=lambda scope: len(scope.prefix), default=None)
+        seen = {
+            scope.prefix: hints.Seen(".".join(scope.prefix.split("/charts/")[1:]), scope.root.get("Values", {}))
+            for scope in self.scopes
+        }
+        first = seen.pop(own.prefix) if own is not None else hints.Seen("", {})
+        return [first, *seen.values()]
 
     def _tree(self, file: str, template: str) -> Tree:
         return self.templates.trees(file)[template]
