@@ -31,10 +31,11 @@ async def describe(
     query = Query(selector=selector, all_namespaces=all_namespaces, scope=scope, full=True)
     client = await ctx.connect()
     made = await get(ctx, words, query)
-    return list(await asyncio.gather(*(_described(ctx, client, one) for one in made.objects)))
+    silent = made.silent
+    return list(await asyncio.gather(*(_described(ctx, client, one, silent.get(one.ref, "")) for one in made.objects)))
 
 
-async def _described(ctx: Context, client: Client, one: Object) -> dict[str, Any]:
+async def _described(ctx: Context, client: Client, one: Object, why: str) -> dict[str, Any]:
     from pvehelm.actions.objects import document
 
     found = document(one)
@@ -48,7 +49,9 @@ async def _described(ctx: Context, client: Client, one: Object) -> dict[str, Any
         made["pending"] = {
             leaf: {"runs": runs, "configured": _leaf(one.live.fields, leaf)} for leaf, runs in one.live.pending.items()
         }
-    if one.vmid:
+    if one.vmid and one.live is None:
+        made["unread"] = {"configuration": why}
+    elif one.vmid:
         made |= await _asked(_of_guest(client, one))
     elif one.kind.name == "Node":
         made |= await _asked(_of_node(client, one))

@@ -62,13 +62,15 @@ class Difference:
 
 @dataclass(frozen=True)
 class Drift:
-    """What was found of one release: its differences, and what stands in the way of repairing them."""
+    """What was found of one release: its differences, and what stands in the way of repairing them; or ``unread``, why
+    it could not be looked at."""
 
     key: ReleaseKey
     revision: int
     differences: tuple[Difference, ...] = ()
     obstacles: tuple[Problem, ...] = ()
     decision: Decision | None = field(default=None, repr=False, compare=False)
+    unread: PvehelmError | None = None
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -78,14 +80,15 @@ class Drift:
             "drifted": bool(self.differences),
             "differences": [row.as_dict() for row in self.differences],
             "obstacles": [{"where": p.where, "what": p.what, "hint": p.hint} for p in self.obstacles],
-        }
+        } | ({"error": str(self.unread)} if self.unread else {})
 
 
 @action("read")
 async def drift(
     ctx: Context, names: Sequence[str] = (), options: Options | None = None, *, everything: bool = False
 ) -> list[Drift]:
-    """What differs between releases and the server. What the releases share is read once."""
+    """What differs between releases and the server. What the releases share is read once. Of ``everything``, a release
+    that can't be looked at (a node is offline) is told as such beside the others."""
     import asyncio
 
     from pvehelm.release.live import Reader
@@ -96,7 +99,16 @@ async def drift(
     else:
         keys = [ctx.key(name) for name in names]
     reader = Reader(await ctx.connect())
-    return list(await asyncio.gather(*(drift_of(ctx, key, reader, options) for key in keys)))
+
+    async def look(key: ReleaseKey) -> Drift:
+        try:
+            return await drift_of(ctx, key, reader, options)
+        except PvehelmError as error:
+            if not everything:
+                raise
+            return Drift(key, 0, unread=error)
+
+    return list(await asyncio.gather(*map(look, keys)))
 
 
 async def drift_of(ctx: Context, key: ReleaseKey, reader: Reader, options: Options | None = None) -> Drift:
@@ -124,12 +136,12 @@ def standing(ctx: Context, key: ReleaseKey) -> tuple[str, Revision]:
     Raises NotFoundError for a release that is not there or not installed."""
     from pvehelm.release.desire import last_deployed
 
-    release = ctx.store.get(key)
+    release = ctx.store.get(key, bodies=False)
     if release.current.status is Status.uninstalled:
         raise NotFoundError(
             f"release {key.name!r} is uninstalled", hint=f"pvehelm rollback {key.name} N brings a revision of it back"
         )
-    return release.uid, last_deployed(ctx, key) or release.current
+    return release.uid, last_deployed(ctx, key) or ctx.store.revision(key, release.current.number)
 
 
 def everything_allowed(options: Options) -> Options:

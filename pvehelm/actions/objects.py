@@ -53,7 +53,9 @@ async def get(ctx: Context, words: Sequence[str], query: Query | None = None) ->
     read = not _asks_to_read(query.field_selector, made.objects)
     made.elsewhere = [one for one in made.elsewhere if read and by_labels(one.labels) and by_fields(_placed(one))]
     if query.full or not read or not all(one.found.row for one in made.objects):
-        made.objects = await objects.read(made.objects, reader)
+        # One node that does not answer hides its objects' fields, and nobody else's.
+        several = not any(wish.names for wish in wanted)
+        made.objects = await objects.read(made.objects, reader, made.silent if several else None)
     made.objects = [one for one in made.objects if by_fields(_placed(one))]
     return made
 

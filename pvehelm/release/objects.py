@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from pvehelm.api.kinds import Kinds
 from pvehelm.api.listing import Found, listing
 from pvehelm.api.nodes import NODE, WORDS
 from pvehelm.chart.suggest import suggest
-from pvehelm.errors import InvalidError, NotFoundError, Problem, UsageError
+from pvehelm.errors import ApiError, InvalidError, NotFoundError, Problem, UsageError
 from pvehelm.release.context import Context
 from pvehelm.release.live import Reader
 from pvehelm.release.release import ReleaseKey
@@ -283,12 +283,25 @@ def check_guest(kind: Kind) -> GuestKind:
     return kind
 
 
-async def read(objects: Sequence[Object], reader: Reader) -> list[Object]:
-    """The objects with what the server has of each; those that went away meanwhile are left out."""
+async def read(
+    objects: Sequence[Object], reader: Reader, silent: MutableMapping[str, str] | None = None
+) -> list[Object]:
+    """The objects with what the server has of each; those that went away meanwhile are left out.
+
+    With ``silent``, what can't be read stays as its list's row has it, and why is put there by its ref."""
     from dataclasses import replace
 
-    lives = await asyncio.gather(*(one.kind.read(one.found.key, reader) for one in objects))
-    return [replace(one, live=live) for one, live in zip(objects, lives, strict=True) if live is not None]
+    async def one_of(one: Object) -> Object | None:
+        try:
+            live = await one.kind.read(one.found.key, reader)
+        except ApiError as error:
+            if silent is None or not one.found.row:
+                raise
+            silent[one.ref] = str(error)
+            return one
+        return replace(one, live=live) if live is not None else None
+
+    return [one for one in await asyncio.gather(*map(one_of, objects)) if one is not None]
 
 
 class Owners:

@@ -106,6 +106,19 @@ def test_lists_cost_one_request_each(lab: Lab) -> None:
     assert with_context(lambda ctx: count(ctx, ["pools"], Query())) == 1
 
 
+def test_a_node_that_does_not_answer_hides_its_own_objects_only(lab: Lab) -> None:
+    lab.api.ok("POST", "/nodes/pve-node1/qemu", vmid=300, name="here", memory=512)
+    lab.api.ok("POST", "/nodes/pve-node3/qemu", vmid=301, name="there", memory=512)
+    lab.run("simulator", "faults", "add", "--match", "GET /version", "--offline", "pve-node3")
+    lab.run("get", "nodes")
+    result = lab.run("get", "vms", "-o", "json")
+    memory = {item["metadata"]["name"]: item["spec"].get("memory") for item in result.json["items"]}
+    assert memory == {"here": 512, "there": None, "debian-12-template": 1024}
+    assert "VirtualMachine/there: " in result.err
+    assert "there" in lab.run("describe", "vms").out
+    assert "No route to host" in lab.run("get", "vm", "there", "-o", "json", code=1).err
+
+
 def test_a_watch_tells_changes(lab: Lab) -> None:
     lab.api.ok("POST", "/nodes/pve-node1/qemu", vmid=300, name="one")
 

@@ -160,6 +160,19 @@ def test_a_disk_that_was_grown_by_hand_says_what_to_write(lab: Lab) -> None:
     lab.settled("web", chart=chart)
 
 
+def test_one_release_on_a_node_that_is_offline_hides_no_other(lab: Lab) -> None:
+    lab.run("install", "one", lab.chart(VM.replace("name: vm", "name: one"), values=VALUES, name="one"))
+    lab.run("install", "two", lab.chart(MIXED, name="two"))
+    lab.set(lab.vmid("one", "VirtualMachine/one"), memory=2048)
+    lab.fault("GET /version", offline="pve-node2")
+    lab.run("get", "nodes")
+    result = lab.run("drift", "--all", "--detailed-exitcode", code=1)
+    assert "one: drifted." in result.out
+    assert "two could not be looked at: " in result.err
+    rows = lab.run("drift", "--all", "--repair", "-o", "json", code=1).json
+    assert {row["release"]: row["repaired"] for row in rows} == {"one": True, "two": False}
+
+
 def test_another_chart_is_refused(lab: Lab) -> None:
     chart = lab.chart(VM, values=VALUES)
     lab.run("install", "web", chart)

@@ -57,6 +57,8 @@ async def drift(
     if repair:
         return await _repair(session, found)
     output.show(session.output, [one.as_dict() for one in found], lambda: _table(found))
+    if any(one.unread for one in found):
+        return 1
     drifted = any(one.differences for one in found)
     return CHANGES if drifted and session.given["detailed_exitcode"] else 0
 
@@ -73,6 +75,10 @@ def _table(found: list[actions.Drift]) -> None:
         for problem in one.obstacles:
             text = output.problem_text(problem, output.colours_wanted(sys.stdout))
             sys.stdout.write(f"{one.key.name}: {text}\n")
+    for one in found:
+        if one.unread:
+            sys.stderr.write(f"{one.key.name} could not be looked at: {one.unread}\n")
+    found = [one for one in found if not one.unread]
     drifted = [one.key.name for one in found if one.differences]
     rest = len(found) - len(drifted)
     if drifted:
@@ -102,6 +108,8 @@ async def _repair(session: Session, found: list[actions.Drift]) -> int:
     for one in found:
         row: dict[str, Any] = {"release": one.key.name, "namespace": one.key.namespace, "repaired": False}
         rows.append(row)
+        if one.unread:
+            row["error"], code = str(one.unread), code or one.unread.exit_code
         if not one.differences:
             continue
         try:
