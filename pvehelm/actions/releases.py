@@ -149,9 +149,9 @@ def _stands(ctx: Context, key: ReleaseKey, release: Release) -> bool:
     """Whether a release is in the way of an install: any but an uninstalled one or a first install that failed."""
     if release.current.status is Status.uninstalled:
         return False
-    from pvehelm.release.desire import last_deployed
+    from pvehelm.release.desire import was_deployed
 
-    return last_deployed(ctx, key) is not None
+    return was_deployed(ctx, key) > 0
 
 
 @action("write")

@@ -92,12 +92,12 @@ async def sync(ctx: Context, one: Sync, before: State) -> tuple[Outcome, State]:
 async def _went_back(ctx: Context, key: ReleaseKey, one: Sync) -> str:
     """After a failure that --atomic did not undo: the last good revision again; what came of that, in words."""
     from pvehelm.actions.drift import everything_allowed, repair
-    from pvehelm.release.desire import Options, last_deployed
+    from pvehelm.release.desire import Options, was_deployed
 
     release = ctx.store.find(key, bodies=False)
     if release is None or release.current.status is not Status.failed or one.policy.mode is Mode.observe:
         return ""
-    if last_deployed(ctx, key) is None:
+    if not was_deployed(ctx, key):
         return ""
     own = alike(ctx, key, destroys=one.policy.mode is Mode.prune)
     try:

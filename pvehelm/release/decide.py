@@ -15,7 +15,7 @@ from pvehelm.release.absence import held
 from pvehelm.release.change import Change
 from pvehelm.release.commits import due, with_commits
 from pvehelm.release.context import Context
-from pvehelm.release.desire import Desire, Options, back_to, last_deployed, same_input
+from pvehelm.release.desire import Desire, Options, back_to, last_deployed, same_input, was_deployed
 from pvehelm.release.inventory import GUEST_KINDS, Inventory
 from pvehelm.release.live import Reader, begin, gather, pause
 from pvehelm.release.namespaces import missing_pools
@@ -59,8 +59,7 @@ async def decide(
     client = await ctx.connect()
     kinds = ctx.kinds
     reader = reader or Reader(client)
-    everything = ctx.store.inventory(key)
-    await begin(everything, kinds.get, reader)
+    everything = await _begun(ctx, key, reader)
     await _valid(kinds, desire.resources)
     plain, runs = hooks.of(desire, options)
     inventory = hooks.apart(everything, runs)
@@ -126,8 +125,16 @@ async def look_ahead(ctx: Context, key: ReleaseKey, reader: Reader | None = None
     """A reader that has asked for what the release owns: where nothing will be done and so no lease is taken, that is
     read while charts are rendered and manifests parsed."""
     reader = reader or Reader(await ctx.connect())
-    await begin(ctx.store.inventory(key), ctx.kinds.get, reader)
+    await _begun(ctx, key, reader)
     return reader
+
+
+async def _begun(ctx: Context, key: ReleaseKey, reader: Reader) -> Inventory:
+    """What the release owns, and is being asked for."""
+    if key not in reader.owned:
+        reader.owned[key] = ctx.store.inventory(key)
+        await begin(reader.owned[key], ctx.kinds.get, reader)
+    return reader.owned[key]
 
 
 async def _with_runs(
@@ -153,7 +160,7 @@ async def _with_runs(
         number = (release.current.number if release else 0) + 1
         first = disks.first(made, inventory, observed, number, snapshot=options.snapshot, backup=backup)
         weaver.problems += await disks.incapable(first, observed, await ctx.connect())
-    verb = "" if options.no_hooks else hooks.verb_of(desire, again=lambda: last_deployed(ctx, key) is not None)
+    verb = "" if options.no_hooks else hooks.verb_of(desire, again=lambda: was_deployed(ctx, key) > 0)
     ran = frozenset((desire.record.get("hooks") or {}).get("ran") or ())
     return await weaver.weave(made, plain, runs, verb, first=first, wait=options.wait, ran=ran)
 

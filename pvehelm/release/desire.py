@@ -77,13 +77,19 @@ def placed(resources: Iterable[Resource], kinds: Iterable[Kind], namespace: str)
 
 def last_deployed(ctx: Context, key: ReleaseKey) -> Revision | None:
     """The newest revision that was deployed without failing, whole; None when there is none since an uninstall."""
-    good: list[int] = []
+    number = was_deployed(ctx, key)
+    return ctx.store.revision(key, number) if number else None
+
+
+def was_deployed(ctx: Context, key: ReleaseKey) -> int:
+    """The number of the newest revision that was deployed without failing; 0 when there is none since an uninstall."""
+    good = 0
     for r in ctx.store.revisions(key):
         if r.status is Status.uninstalled:
-            good.clear()
+            good = 0
         elif r.status in (Status.deployed, Status.superseded):
-            good.append(r.number)
-    return ctx.store.revision(key, good[-1]) if good else None
+            good = r.number
+    return good
 
 
 def back_to(target: Revision) -> Desire:

@@ -16,7 +16,7 @@ from pvehelm.api.task import Task, TaskTimeout, find_tasks, is_upid
 from pvehelm.chart.manifest import Resource, Source
 from pvehelm.errors import ApiError, PvehelmError, StoppedError, TaskError, TransportError
 from pvehelm.release.change import Change
-from pvehelm.release.desire import last_deployed
+from pvehelm.release.desire import was_deployed
 from pvehelm.release.event import Event
 from pvehelm.release.hooks import VERBS
 from pvehelm.release.inventory import GUEST_KINDS, Inventory, Owned
@@ -344,7 +344,7 @@ def again(ctx: Context, key: ReleaseKey, revision: Revision) -> dict[str, Any]:
     before = plan.get("hooks") or {}
     verb = before.get("verb") or VERBS.get(str(plan.get("action")))
     if verb is None:
-        verb = ("upgrade" if last_deployed(ctx, key) else "install") if plan.get("action") == "apply" else ""
+        verb = ("upgrade" if was_deployed(ctx, key) else "install") if plan.get("action") == "apply" else ""
     return {"verb": verb, "ran": sorted({*(before.get("ran") or ()), *ran(ctx.store.entries(key, revision.number))})}
 
 

@@ -15,6 +15,7 @@ from pvehelm.errors import InvalidError, Problem, PvehelmError
 from pvehelm.release.compare import Desired, Observed
 from pvehelm.release.graph import image_volume
 from pvehelm.release.inventory import GUEST_KINDS, Inventory, Owned
+from pvehelm.release.release import ReleaseKey
 from pvehelm.release.secrets import Secrets, has_secret, secret_key
 from pvehelm.release.validity import told
 
@@ -33,6 +34,8 @@ class Reader:
         self.memo: dict[int, Any] = {}
         # Guests that are being read already, by kind and VMID.
         self.early: dict[tuple[str, str], asyncio.Task[Live | None]] = {}
+        # What releases owned when that began.
+        self.owned: dict[ReleaseKey, Inventory] = {}
 
     @property
     def requests(self) -> int:
@@ -59,6 +62,7 @@ class Reader:
         self._asked.clear()
         self.memo.clear()
         self.early.clear()
+        self.owned.clear()
 
 
 async def _ready(answer: Any) -> Any:
@@ -69,14 +73,16 @@ async def begin(inventory: Inventory, kinds: Callable[[str], Kind], reader: Read
     """Start to read the guests that are owned: they are needed whatever comes of the manifests, and the answers arrive
     while those are parsed, checked and lowered. Returns when it is known where they are and they are being asked for:
     a moment's wait here, or computing would stand before the first of many questions."""
-    for owned in inventory:
-        key = (owned.kind, str(owned.identifier.get("vmid")))
-        if owned.kind in GUEST_KINDS and key not in reader.early:
-            reader.early[key] = asyncio.ensure_future(kinds(owned.kind).read(owned.identifier, reader))
-            reader.early[key].add_done_callback(_seen)
-    if reader.early:
+    guests = [owned for owned in inventory if owned.kind in GUEST_KINDS]
+    if guests:
         with suppress(PvehelmError):  # whoever waits for a guest is told
             await listed.resources(reader)
+    for owned in guests:
+        key = (owned.kind, str(owned.identifier.get("vmid")))
+        if key not in reader.early:
+            reader.early[key] = asyncio.ensure_future(kinds(owned.kind).read(owned.identifier, reader))
+            reader.early[key].add_done_callback(_seen)
+    await asyncio.sleep(0)
 
 
 def _seen(task: asyncio.Task[Any]) -> None:
@@ -328,10 +334,10 @@ async def _prepare(
 def _is_other(item: Desired, live: Live) -> bool:
     """Whether a leaf differs that only a new object can have."""
     now = leaves(live.fields)
+    differing = ((leaf, value, now.get(leaf)) for leaf, value in item.leaves.items() if value != now.get(leaf))
     return any(
-        not item.kind.same(leaf, value, now.get(leaf))
-        and item.kind.refusal(leaf, now.get(leaf), value, live) == "create-only"
-        for leaf, value in item.leaves.items()
+        not item.kind.same(leaf, value, before) and item.kind.refusal(leaf, before, value, live) == "create-only"
+        for leaf, value, before in differing
     )
 
 

@@ -39,6 +39,8 @@ def has_secret(value: Any) -> bool:
     """Whether a value holds a reference of a secret anywhere."""
     if isinstance(value, str):
         return SECRET in value
+    if value is None or isinstance(value, int):
+        return False
     if isinstance(value, Mapping):
         return any(has_secret(inner) for inner in value.values())
     return isinstance(value, Sequence) and any(has_secret(inner) for inner in value)

@@ -76,9 +76,9 @@ def subkeys(param: Mapping[str, Any]) -> SubKeys | None:
 
 def keys_of(fmt: Any) -> SubKeys | None:
     """Sub-definitions behind a format: a mapping of them, or the name of a registered property string."""
-    if isinstance(fmt, Mapping):
-        return fmt
-    return facts.property_string(fmt) if isinstance(fmt, str) else None
+    if isinstance(fmt, str):
+        return facts.property_string(fmt)
+    return fmt if isinstance(fmt, Mapping) else None
 
 
 def lone_key(keys: SubKeys) -> str | None:
