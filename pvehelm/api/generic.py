@@ -116,8 +116,13 @@ class SchemaKind(TableKind):
         if not self.table.privileges:
             return ()
         about = {"name": resource.name, **({"scope": resource.spec.get("scope", "cluster")} if self.scoped else {})}
-        used = self.table.privileges.used({**given, **about})
-        return tuple(dict.fromkeys(self.name if name in about else name for name in used))
+        # As the manifest has them: lowered, a guest of the release is a number as well.
+        guests = {name: resource.spec.get(name) for name, rule in self.table.fields.items() if rule.guest}
+        listed = {n: ",".join(map(str, v)) if isinstance(v, list | tuple) else v for n, v in guests.items()}
+        used = self.table.privileges.used({**given, **about, **listed})
+        # `all` is the user's word for whatever is privileged.
+        whole = {*about, *listed, "all"}
+        return tuple(dict.fromkeys(self.name if name in whole else name for name in used))
 
     def lower_rows(self, raw: Any, place: str, needs: list[str]) -> Any:
         """The rows of the children in normal form; refs of what they name are added to ``needs``."""
@@ -157,9 +162,11 @@ class SchemaKind(TableKind):
         """A guest as the wire names it: ``100``, ``vm:100``, or with a placeholder for the number."""
         found = scopes.parse(text)
         if found is None or not found.is_guest:
+            typed = re.fullmatch(r"(?:vm|ct):(\d+)", text)
+            needs += [f"vmid:{typed[1]}"] if typed else []
             return text
         if found.type == "guest":
-            needs.append(text)
+            needs.append(f"vmid:{found.name}")
             return text
         needs.append(text)
         number = resolve(text)
@@ -176,6 +183,7 @@ class SchemaKind(TableKind):
                 key["vmid"] = resolve(scope.ref)
             elif scope.type == "guest":
                 key["vmid"] = scope.ref
+                needs.append(f"vmid:{scope.name}")
             elif scope.type == "vnet":
                 needs.append(f"VNet/{scope.name}")
         for name, rule in self.table.fields.items():
@@ -196,6 +204,8 @@ class SchemaKind(TableKind):
             key |= found.groupdict()
         elif self.id_names:
             key.setdefault(self.id_names[0], resource.name)
+        named = re.fullmatch(self.guest_name, resource.name) if self.guest_name else None
+        needs += [f"vmid:{named[1]}"] if named else []
         return key
 
     def _parents(self, name: str, key: Mapping[str, Any]) -> Iterable[str]:

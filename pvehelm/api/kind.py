@@ -169,6 +169,8 @@ class Kind:
     signed: str = ""
     # The guest that it is about can't be removed while it is there.
     holds_guest: bool = False
+    # Finds the guest, by VMID, in the object's name.
+    guest_name: str = ""
     # The same thing on another node is another thing (a guest's or a file's node is only where it is).
     bound_to_node: bool = False
 

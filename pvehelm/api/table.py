@@ -110,6 +110,8 @@ class Table:
     follows: tuple[str, ...] = ()
     # Its guest can't be removed while it is there; the parameters of its removal until the guest is made anew.
     away: Mapping[str, Any] | None = None
+    # Finds the guest in its name.
+    guest_name: str = ""
     scopes: tuple[str, ...] = ()
     evidence: str = "schema"
     # True for the whole kind, else what of it needs --allow-privileged: see ``api.privilege``.

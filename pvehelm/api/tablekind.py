@@ -29,6 +29,7 @@ class TableKind(Kind):
         self.commit = table.commit
         self.holds_guest = table.away is not None
         self.signed = table.signed
+        self.guest_name = table.guest_name
         self.lock = table.lock
         rule = table.fields.get("node")
         self.bound_to_node = bool(rule and rule.identity and table.strategy != "verb")

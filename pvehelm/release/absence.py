@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -76,6 +77,10 @@ def _goes(change: Change) -> bool:
     return change.kind in GUEST_KINDS and change.op in (Op.delete, Op.recreate) and bool(change.steps)
 
 
-def vmids(key: Mapping[str, Any]) -> set[str]:
-    """The guest that a key is about, by VMID: a scope's, or an HA resource's ``vm:100``."""
-    return {str(key["vmid"])} if key.get("vmid") else {str(key.get("sid", "")).partition(":")[2]} - {""}
+def vmids(key: Mapping[str, Any], kind: Kind | None = None) -> set[str]:
+    """The guest that a key is about, by VMID: a scope's, an HA resource's ``vm:100``, or one in the name of a kind
+    whose names have it (``100-0``)."""
+    if key.get("vmid"):
+        return {str(key["vmid"])}
+    named = re.fullmatch(kind.guest_name, str(key.get("id", ""))) if kind is not None and kind.guest_name else None
+    return {named[1]} if named else {str(key.get("sid", "")).rpartition(":")[2]} - {""}

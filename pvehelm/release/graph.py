@@ -8,20 +8,24 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from pvehelm.release.change import Change, Op
-from pvehelm.release.inventory import Inventory
+from pvehelm.release.inventory import GUEST_KINDS, Inventory
 
-# What a need may begin with that is no ref: all of a kind, every resource about a guest, whatever leaves a volume.
-INDIRECT = ("kind:", "guest:", "volume:")
+# What a need may begin with that is no ref: all of a kind, every resource about a guest, whatever leaves a volume, the
+# guest of a number.
+INDIRECT = ("kind:", "guest:", "volume:", "vmid:")
 
 
 def with_edges(changes: Mapping[str, Change], inventory: Inventory) -> list[Change]:
     """Needs narrowed to refs of this plan, and turned round for what goes away."""
     guests: dict[str, list[str]] = {}
     volumes: dict[str, str] = {}
+    numbers: dict[str, str] = {}
     for ref, change in changes.items():
+        if change.kind in GUEST_KINDS:
+            numbers[str(change.key.get("vmid"))] = ref
         if change.kind == "HAResource" and change.wanted:
             for need in change.wanted.needs:
-                guests.setdefault(need, []).append(ref)
+                guests.setdefault(need.removeprefix("vmid:"), []).append(ref)
         if change.kind == "Image" and change.wanted:
             volumes[image_volume(change.wanted.key)] = ref
 
@@ -32,6 +36,8 @@ def with_edges(changes: Mapping[str, Change], inventory: Inventory) -> list[Chan
                 found += [ref for ref, one in changes.items() if one.kind == need.removeprefix("kind:")]
             elif need.startswith("guest:"):
                 found += guests.get(need.removeprefix("guest:"), [])
+            elif need.startswith("vmid:"):
+                found += [numbers[need.removeprefix("vmid:")]] if need.removeprefix("vmid:") in numbers else []
             elif need.startswith("volume:"):
                 found += [volumes[need.removeprefix("volume:")]] if need.removeprefix("volume:") in volumes else []
             elif need in changes:

@@ -64,6 +64,8 @@ class Planner:
         self.notes: list[str] = []
         # VMIDs whose guest is made anew by this plan.
         self.leaving: set[str] = set()
+        # VMIDs of this release's guests: owned ones, and those that its manifests ask for.
+        self.own = {str(owned.identifier["vmid"]) for owned in self.inventory if owned.kind in GUEST_KINDS}
         # VMIDs under which there is nothing of ours any more: no guest, or somebody else's.
         self.lost = {
             str(owned.identifier.get("vmid"))
@@ -75,6 +77,9 @@ class Planner:
         self, action: str, release: str, namespace: str, desired: Sequence[Desired], *, keep: bool = False
     ) -> Plan:
         self.refs = {one.ref for one in desired} | self.inventory.entries.keys()
+        self.own |= {
+            str(one.wanted.key["vmid"]) for one in desired if _guest_kind(one.kind) and one.wanted.key.get("vmid")
+        }
         changes: dict[str, Change] = {}
         # Guests first: what is about a guest that is made anew or goes away has nothing left to be removed from.
         for one in sorted(desired, key=lambda one: not _guest_kind(one.kind)):
@@ -216,11 +221,17 @@ class Planner:
 
     def _uses(self, one: Desired) -> tuple[str, ...]:
         """What of a resource needs the user's word: a copy of somebody's guest, too, with all that is in it."""
+        used = one.wanted.privileged
+        about = vmids(one.wanted.key, one.kind)
+        if used and not one.kind.privileged and about and about <= self.own:
+            # By its number, but a guest of this release.
+            used = tuple(what for what in used if what != one.kind.name)
+        if f"Pool/{one.wanted.fields.get('pool')}" in self.refs:
+            used = tuple(what for what in used if what != "pool")
         source = self.observed.contexts.get(one.ref, {}).get("source")
-        if source is None or source.get("template"):
-            return one.wanted.privileged
-        own = any(str(owned.identifier.get("vmid")) == str(source.get("vmid")) for owned in self.inventory)
-        return one.wanted.privileged if own else (*one.wanted.privileged, "template")
+        if source is None or source.get("template") or str(source.get("vmid")) in self.own:
+            return used
+        return (*used, "template")
 
     def _is_ours(self, one: Desired, owned: Owned | None, live: Live) -> bool:
         ref = one.ref

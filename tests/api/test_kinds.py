@@ -175,7 +175,7 @@ def test_lowering(kinds: Kinds, resource: Any) -> None:
 
 def test_what_runs_on_the_node_is_privileged(kinds: Kinds) -> None:
     resource = manifest("BackupJob", "job1", {"schedule": "daily", "all": True, "script": "/x"})
-    assert kinds.get("BackupJob").lower(resource, lambda ref: None).privileged == ("script",)
+    assert kinds.get("BackupJob").lower(resource, lambda ref: None).privileged == ("BackupJob", "script")
 
 
 def test_only_the_first_line_of_a_comment_counts(kinds: Kinds) -> None:

@@ -39,6 +39,7 @@ PRIVILEGED = {
     **{name: {"GuestExec"} for name in ("k3s", "postgresql", "docker-host")},
     "monitoring": {"GuestExec", "MetricServer"},
     "network-base": {"Zone", "VNet", "Subnet"},
+    "backup-policy": {"BackupJob"},
 }
 
 
@@ -144,6 +145,7 @@ LIVES = {
         ROOT / "charts/backup-policy",
         (),
         (("--set", "jobs.weekly.schedule=sat 05:00,jobs.weekly.all=true,defaults.keep.daily=2"),),
+        ("--allow-privileged", "BackupJob"),
     ),
     "every-kind": Life(
         EVERY_KIND,
