@@ -11,21 +11,21 @@ from __future__ import annotations
 
 import base64
 import functools
-import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pvehelm.chart import cache, secrets
 from pvehelm.chart.chart import Chart
 from pvehelm.chart.dialects import GOTPL, JINJA2, engines, undecided
-from pvehelm.chart.functions.common import FunctionError
-from pvehelm.chart.manifest import API_VERSION, Foreign, Resource, Source, check_unique, is_foreign, parse
 from pvehelm.chart.objects import Capabilities, ReleaseInfo, Scope, scopes
 from pvehelm.chart.sandbox import DEFAULT, Answer, Ask, Limits, serve
-from pvehelm.chart.usage import Usage
 from pvehelm.chart.yaml import Path_
 from pvehelm.errors import InvalidError, Problem
+
+if TYPE_CHECKING:
+    from pvehelm.chart.manifest import Foreign, Resource
+    from pvehelm.chart.usage import Usage
 
 __all__ = ["DEFAULT", "Capabilities", "Limits", "ReleaseInfo", "Rendered", "render"]
 
@@ -92,6 +92,8 @@ def render(
         output, files = _sandboxed(chart, sources, job, limits, answer)
     else:
         output, files = _trusted(chart, limits)(job, answer)
+    from pvehelm.chart import printed
+
     texts = {name: text for found in sources.values() for name, text in found.items()}
     for name in sources.get(GOTPL, ()):
         if name in output["lines"]:
@@ -100,14 +102,14 @@ def render(
     tokens.references[:] = output["references"]
     problems = [Problem(*problem) for problem in output["problems"]]
     others: list[Foreign] | None = [] if foreign else None
-    resources = _resources(files, output["lines"], texts, tokens, problems, others)
+    resources = printed.resources(files, output["lines"], texts, tokens, problems, others)
     if problems:
         # A loop makes the same mistake many times; it is told once.
         problems = sorted(dict.fromkeys(problems), key=_order)
         hint = _ENGINE_HINT if undecided(tree) else ""
         raise InvalidError(f"{chart.path or chart.name}: {_count(problems)} in the templates", problems, hint=hint)
-    files = {name: _shown(text, tokens) for name, text in files.items()}
-    notes = _shown(output["notes"], tokens)
+    files = {name: tokens.shown(text) for name, text in files.items()}
+    notes = tokens.shown(output["notes"])
     others = sorted(others or (), key=lambda one: (one.source.file, one.source.line))
     return Rendered(files, tuple(resources), notes, output["used"], tuple(others))
 
@@ -152,28 +154,38 @@ class _Rendering:
         """What was made besides the files, and the files by name."""
         from pvehelm.chart.dependencies import enabled
 
-        usage = Usage() if job.watch else None
+        usage = None
+        if job.watch:
+            from pvehelm.chart.usage import Usage
+
+            usage = Usage()
         made: list[tuple[str, tuple[Any, ...], Any]] = []
         tree = enabled(self.chart, job.values)
         dialects = engines(tree)
-        for dialect, whole in _scopes(set(dialects), tree, job, usage):
+        wholes = _scopes(set(dialects), tree, job, usage)
+        for dialect, whole in wholes:
             found = [scope for scope, of in zip(whole, dialects, strict=True) if of == dialect]
             # Which templates there are depends on the values; what they say does not.
             key = (dialect, job.strict, *(scope.prefix for scope in found))
             codes = self.codes.get(key) or self.first.pop(dialect, b"")
             made.append((dialect, key, _engine(dialect, found, job, self.limits, ask, codes)))
             self.codes[key] = codes
+        if len(made) > 1:
+            from pvehelm.chart.neighbour import introduce
+
+            introduce(made[0][2], made[1][2], [*zip(wholes[0][1], wholes[1][1], strict=True)])
         if usage is not None:
             usage.forget()
         files: dict[str, str] = {}
         output: dict[str, Any] = {"lines": {}, "notes": "", "problems": [], "codes": {}}
-        for dialect, key, engine in made:
+        for _, _, engine in made:
             done = engine.render()
             files.update(done["files"])
             output["lines"].update(done["lines"])
             output["notes"] = output["notes"] or done["notes"]
+        for dialect, key, engine in made:
             output["problems"] += [
-                [problem.where, _shown(problem.what, job.tokens), _shown(problem.hint, job.tokens)]
+                [problem.where, job.tokens.shown(problem.what), job.tokens.shown(problem.hint)]
                 for problem in engine.trouble.problems
             ]
             if packed := engine.packed():
@@ -221,7 +233,7 @@ def _sandboxed(chart: Chart, sources: Mapping[str, Any], job: _Job, limits: Limi
 
     name = f"{job.release.namespace}/{job.release.name}"
     ready = functools.partial(preload, *sources)
-    output, files = serve(make, job, limits, answer=answer, of=chart, name=name, ready=ready)
+    output, files = serve(make, job, limits, answer=answer, of=chart, name=name, ready=ready, meanwhile=_reader)
     for dialect, codes in output["codes"].items():
         if dialect in sources:
             cache.save(place, entry(dialect), base64.b64decode(codes))
@@ -271,25 +283,26 @@ def _scopes(dialects: set[str], tree: Chart, job: _Job, usage: Usage | None) -> 
 
 
 def preload(*dialects: str) -> None:
-    """Imports what rendering charts of ``dialects`` needs: a child has no files to import from."""
-    import difflib
+    """Imports what rendering charts of ``dialects`` always needs."""
     import json
-    import pickle  # noqa: F401  (copy.deepcopy's)
-    import zoneinfo
+    import pickle
 
-    from pvehelm.chart import dependencies, emitter, loader, suggest, versions
+    from pvehelm.chart import dependencies, emitter
 
-    assert all((difflib, json, zoneinfo, dependencies, emitter, loader, suggest, versions))
+    assert all((json, pickle, dependencies, emitter))
     if GOTPL in dialects:
         import pvehelm.chart.gotpl.engine
         import pvehelm.chart.gotpl.objects  # noqa: F401
     if JINJA2 in dialects:
-        import jinja2.debug
-        import jinja2.ext
-
         from pvehelm.chart import engine
 
-        assert all((jinja2, engine))
+        assert engine
+
+
+def _reader() -> None:
+    from pvehelm.chart import printed
+
+    assert printed
 
 
 def _traced(name: str, source: str, text: str, marks: list[int]) -> Any:
@@ -310,118 +323,6 @@ def _default_references(chart: Chart) -> list[Problem]:
         where = chart.file("values.yaml") + (f":{mark.line}:{mark.column}" if mark else "")
         problems.append(secrets.chart_problem(where, reference))
     return problems + [problem for sub in chart.dependencies for problem in _default_references(sub)]
-
-
-def _resources(
-    files: Mapping[str, str],
-    lines: Mapping[str, Any],
-    sources: Mapping[str, str],
-    tokens: secrets.Tokens,
-    problems: list[Problem],
-    foreign: list[Foreign] | None,
-) -> list[Resource]:
-    """The resources of all files, with references back in place; what is wrong goes to ``problems``."""
-    found: list[Resource] = []
-    if foreign is not None:
-        foreign += _foreign(files)
-    for name, text in files.items():
-        if foreign and _OURS not in text:
-            continue
-        places = lines[name]
-
-        def line_of(line: int, name: str = name, places: list[Any] = places) -> Source:
-            place = places[line - 1] if 0 < line <= len(places) else None
-            return Source(*place) if place else Source(name, min(line, 1))
-
-        try:
-            resources = parse(text, file=name, line_of=line_of, foreign=foreign)
-        except InvalidError as error:
-            problems += [_explained(problem, sources, tokens) for problem in error.problems]
-            continue
-        for resource in resources:
-            for path, reference in secrets.foreign(resource.as_dict()):
-                where = resource.where(path if path[:1] in (("spec",), ("metadata",)) else ())
-                problem = secrets.chart_problem(str(where), reference)
-                problems.append(_explained(problem, sources, tokens))
-            try:
-                found.append(_restored(resource, tokens))
-            except FunctionError as error:
-                for path in tokens.mangled(resource.as_dict()):
-                    problem = Problem(str(resource.where(path)), f"a value of {resource.ref} {error}")
-                    problems.append(_explained(problem, sources, tokens))
-    if not problems:
-        try:
-            check_unique(found)
-        except InvalidError as error:
-            problems += [_explained(problem, sources, tokens) for problem in error.problems]
-    return found
-
-
-_VERSION = re.compile(r"apiVersion:[ \t]+[\"']?([\w./-]+)")
-_KIND = re.compile(r"kind:[ \t]+[\"']?(\w+)")
-_OURS = API_VERSION.partition("/")[0]
-
-
-def _foreign(files: Mapping[str, str]) -> list[Foreign]:
-    """The documents of other programs in files where nothing is ours.
-
-    Where there is one, what says nothing of itself (comments, fragments) is not ours either, and need not be parsed.
-    """
-    found = []
-    for name, text in files.items():
-        if _OURS in text:
-            continue
-        # Charts print megabytes: nothing but these words is looked for.
-        starts = [at for at in _lines_with(text, "apiVersion:") if _VERSION.match(text, at)]
-        for before, at, after in zip([0, *starts], starts, [*starts[1:], len(text)], strict=False):
-            version = _VERSION.match(text, at)
-            first = max(text.rfind("\n---", before, at), before)
-            if version and is_foreign(version[1]):
-                kinds = (_KIND.match(text, line) for line in _lines_with(text, "kind:", first, after))
-                kind = next((match[1] for match in kinds if match), "")
-                found.append(Foreign(version[1], kind, Source(name, 1)))
-    return found
-
-
-def _lines_with(text: str, word: str, start: int = 0, end: int | None = None) -> Iterator[int]:
-    """Where in ``text`` a line begins with ``word``."""
-    if text.startswith(word, start):
-        yield start
-    at = text.find("\n" + word, start, end)
-    while at >= 0:
-        yield at + 1
-        at = text.find("\n" + word, at + 1, end)
-
-
-def _restored(resource: Resource, tokens: secrets.Tokens) -> Resource:
-    if not tokens:
-        return resource
-    return replace(
-        resource,
-        name=tokens.text(resource.name),
-        namespace=tokens.text(resource.namespace) if resource.namespace else resource.namespace,
-        spec=tokens.restore(dict(resource.spec)),
-        metadata=tokens.restore(dict(resource.metadata)),
-    )
-
-
-def _explained(problem: Problem, sources: Mapping[str, str], tokens: secrets.Tokens) -> Problem:
-    """The problem with the line of the template it is about."""
-    from pvehelm.chart.excerpt import excerpt
-
-    found = re.fullmatch(r"(.*?):(\d+)(?::(\d+))?", problem.where)
-    shown = ""
-    if found and found[1] in sources:
-        shown = excerpt(sources[found[1]], int(found[2]), int(found[3] or 1))
-    return Problem(problem.where, _shown(problem.what, tokens) + shown, problem.hint)
-
-
-def _shown(text: str, tokens: secrets.Tokens) -> str:
-    """Text for people: references readable, and never an error."""
-    try:
-        return tokens.text(text)
-    except FunctionError:
-        return text
 
 
 def _order(problem: Problem) -> tuple[str, list[int]]:

@@ -41,6 +41,7 @@ def serve(
     of: object = None,
     name: str = "",
     ready: Callable[[], None] | None = None,
+    meanwhile: Callable[[], None] | None = None,
 ) -> Answer:
     """As ``run``, what ``make()(job, ask)`` answers.
 
@@ -49,13 +50,13 @@ def serve(
     not see another's jobs, should a template have taken the child over, has another name.
 
     ``ready`` imports what the work needs, before the limits. Who gives it has work that can be pickled, and so a child
-    that was started early (``spare``) may do it.
+    that was started early (``spare``) may do it. ``meanwhile`` is done in this process while the child works.
     """
     if not hasattr(os, "fork") or sys.platform == "win32":
         return make()(job, answer or _nothing)
     worker = (_rested(of, name, limits) if of is not None else None) or _worker(make(), limits, ready)
     try:
-        result = worker.do(job, answer or _nothing)
+        result = worker.do(job, answer or _nothing, meanwhile)
     except BaseException:
         worker.close()
         raise

@@ -102,6 +102,13 @@ class Tokens:
             raise FunctionError(_TRANSFORMED)
         return restored
 
+    def shown(self, value: str) -> str:
+        """``text`` for people, and never an error."""
+        try:
+            return self.text(value)
+        except FunctionError:
+            return value
+
     def mangled(self, value: Any) -> Iterator[Path_]:
         """The paths of texts in ``value`` that hold parts of a token."""
         for path, text in _texts(value):

@@ -28,11 +28,11 @@ def start(*dialects: str) -> None:
     if _waiting or not hasattr(os, "fork") or sys.platform == "win32" or len(sys._current_frames()) > 1:
         return
     # What both processes need is imported once, before there are two of them.
-    from pvehelm.chart import dependencies, loader, render
+    from pvehelm.chart import render
     from pvehelm.chart.cell import DEFAULT
     from pvehelm.chart.worker import Worker, forked
 
-    assert all((dependencies, loader, render))
+    assert render
 
     def main(read: int, write: int) -> NoReturn:
         _wait(dialects, read, write)

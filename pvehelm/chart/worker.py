@@ -63,14 +63,19 @@ class Worker:
         # One that rests has nothing to say: what can be read is its end.
         return not _ready(self.read_end, 0)
 
-    def do(self, job: Any, answer: Ask) -> Answer:
-        """The answer to a job. Raises InvalidError naming the limit that was hit."""
+    def do(self, job: Any, answer: Ask, meanwhile: Callable[[], None] | None = None) -> Answer:
+        """The answer to a job; ``meanwhile()`` is done while the child works on it.
+
+        Raises InvalidError naming the limit that was hit.
+        """
         import pickle
 
         self.deadline = time.monotonic() + self.limits.wall_seconds
         for message in (*self.opening, pickle.dumps(job)):
             self._tell(message)
         self.opening.clear()
+        if meanwhile is not None:
+            meanwhile()
         while True:
             said = self._message()
             if said is None:
