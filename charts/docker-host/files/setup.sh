@@ -70,11 +70,13 @@ elif [ -n "$changed" ]; then
 fi
 compose() { if docker compose version >/dev/null 2>&1; then docker compose "$@"; else docker-compose "$@"; fi; }
 
-# Compose looks for $NAME and quotes in the values of its .env, so they are put as they are meant.
+# Compose looks for $NAME and quotes in the values of its .env, so they are put as they are meant. Compose 1 and 2 do not agree
+# on all of them: what this script starts has them from the environment, which both take first, and .env is for people.
 umask 077
 while IFS= read -r line; do
     name=${line%%=*}
     value=${line#*=}
+    export "$name=$value"
     case $value in
         *\'*) printf '%s="%s"\n' "$name" "$(printf %s "$value" | sed 's/[\\"$]/\\&/g')" ;;
         *) printf "%s='%s'\n" "$name" "$value" ;;

@@ -13,7 +13,7 @@ if ! command -v curl >/dev/null; then
     packages update
     packages install curl
 fi
-curl -sfL --retry 5 "$INSTALLER" -o /root/install-k3s.sh
+curl -fsSL --retry 5 "$INSTALLER" -o /root/install-k3s.sh
 INSTALL_K3S_EXEC="$ARGUMENTS" sh /root/install-k3s.sh
 mkdir -p /etc/rancher
 printf '%s' "$wanted" > /etc/rancher/pvehelm
