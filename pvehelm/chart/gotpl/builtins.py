@@ -7,7 +7,7 @@ from typing import Any
 
 from pvehelm.chart.gotpl.printing import sprint, sprintf, sprintln
 from pvehelm.chart.gotpl.signatures import FUNCTIONS, function
-from pvehelm.chart.gotpl.values import NILS, GoError, Uint8, from_bytes, kind_of, to_bytes, type_of
+from pvehelm.chart.gotpl.values import NILS, GoError, Uint8, from_bytes, kind_of, text, to_bytes, type_of
 
 _BASIC = {bool: "bool", str: "string", int: "int", float: "float", complex: "complex"}
 _WHOLE = ({"int", "uint"}, {"int"}, {"uint"})
@@ -44,6 +44,9 @@ def _equal(one: Any, other: Any) -> bool:
         raise GoError(_incompatible(one, other))
     if first:
         return bool(one == other)
+    if one is not None and other is not None and kind_of(one) != kind_of(other):
+        told = f"{sprintf('%s', one)}: {type_of(one)}, {type_of(other)}: {text(other)}"
+        raise GoError(f"non-comparable types {told}")
     if _is_nil(one) or _is_nil(other):
         return _is_nil(one) and _is_nil(other)
     if isinstance(other, (list, dict, bytes)) or callable(other):
@@ -115,7 +118,7 @@ def length(value: Any) -> int:
         return len(value)
     if value is None:
         raise GoError("len of nil pointer")
-    raise GoError(f"len of type {type_of(value)}")
+    raise GoError(f"len of type {type_of(value).lstrip('*')}")
 
 
 def _position(index: Any, size: int) -> int:
@@ -148,7 +151,7 @@ def index(item: Any, *indexes: Any) -> Any:
         elif item is None:
             raise GoError("index of nil pointer")
         else:
-            raise GoError(f"can't index item of type {type_of(item)}")
+            raise GoError(f"can't index item of type {type_of(item).lstrip('*')}")
     return item
 
 

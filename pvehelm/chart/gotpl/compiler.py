@@ -337,7 +337,7 @@ class _Compiler:
         value = self.commands(pipe)
         for name in pipe.names:
             if pipe.assigns and self.found(name.name) is None:
-                return self.fault(pipe, f"undefined variable: {name.name}")
+                return self.fault(last_read(pipe), f"undefined variable: {name.name}")
             local = self.assigned(name) if pipe.assigns else self.declared(name.name)
             value = Expression(f"({local}:={value.code})", False, value.string)
         return value
@@ -358,7 +358,8 @@ class _Compiler:
             given = [self.argument(arg).code for arg in command.args[1:]]
             return self.reached(first, [*given, *([final.code] if final else [])])
         if more:
-            return self.fault(first, f"can't give argument to non-function {first}")
+            place = command if isinstance(first, Pipe) else first
+            return self.fault(place, f"can't give argument to non-function {first}")
         if isinstance(first, Nil):
             return self.fault(first, "nil is not a command")
         return self.argument(first)

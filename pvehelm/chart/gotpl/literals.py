@@ -71,6 +71,8 @@ class Number:
             self._real()
 
     def _character(self) -> None:
+        if self.text == "''":
+            raise ValueError("invalid syntax")
         if len(self.text) < 3 or self.text[-1] != "'":
             raise ValueError(f"malformed character constant: {self.text}")
         found = unquote(self.text)

@@ -78,8 +78,8 @@ def omit(source: dict[str, Any], *names: str) -> dict[str, Any]:
 
 @function("merge mustMerge", "map, ...map")
 def merge(target: dict[str, Any], *sources: dict[str, Any]) -> dict[str, Any]:
-    """Takes over from other maps what a map lacks (or has empty), and gives that map."""
-    target = {} if isinstance(target, NilMap) and any(sources) else target
+    """Takes over from other maps what a map lacks or has empty, and gives that map."""
+    target = {} if isinstance(target, NilMap) and not all(isinstance(source, NilMap) for source in sources) else target
     for source in sources:
         _merged(target, source)
     return target
@@ -93,14 +93,14 @@ def _merged(target: dict[str, Any], source: dict[str, Any], depth: int = 0) -> N
         if isinstance(value, dict) and isinstance(kept, dict):
             if kept is not value:
                 _merged(kept, value, depth + 1)
-        elif not kept and (value or (value is not None and key not in target)):
+        elif not kept and value is not None:
             target[key] = value
 
 
 @function("mergeOverwrite mustMergeOverwrite", "map, ...map")
 def mergeOverwrite(target: dict[str, Any], *sources: dict[str, Any]) -> dict[str, Any]:
     """Takes over everything from other maps, and gives the first map."""
-    target = {} if isinstance(target, NilMap) and any(sources) else target
+    target = {} if isinstance(target, NilMap) and not all(isinstance(source, NilMap) for source in sources) else target
     for source in sources:
         _overwritten(target, source)
     return target
@@ -132,25 +132,23 @@ def dig(*path: Any) -> Any:
     if len(path) < 3:
         raise GoError("dig needs at least three arguments")
     *names, fallback, source = path
-    if not isinstance(source, dict):
-        raise GoError(_no_map(source))
+    _asserted(source, "map[string]interface {}")
+    for name in names:
+        _asserted(name, "string")
     for at, name in enumerate(names):
-        if not isinstance(name, str):
-            raise GoError(f"interface conversion: interface {{}} is {type_of(name)}, not string")
         if name not in source:
             return fallback
-        value = source[name]
-        if at == len(names) - 1:
-            return value
-        if not isinstance(value, dict):
-            raise GoError(_no_map(value))
-        source = value
-    return fallback
+        source = source[name]
+        if at < len(names) - 1:
+            _asserted(source, "map[string]interface {}")
+    return source
 
 
-def _no_map(value: Any) -> str:
-    shown = "nil" if value is None else type_of(value)
-    return f"interface conversion: interface {{}} is {shown}, not map[string]interface {{}}"
+def _asserted(value: Any, wanted: str) -> None:
+    """Go's assertion of a type, which takes no other, however alike."""
+    kind = "nil" if value is None else type_of(value)
+    if kind != wanted:
+        raise GoError(f"interface conversion: interface {{}} is {kind}, not {wanted}")
 
 
 @function("default", "any, ...any")

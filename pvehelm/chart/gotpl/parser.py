@@ -348,6 +348,6 @@ class _Parser:
 def _shown(token: Token) -> str:
     if token.kind == "eof":
         return "EOF"
-    if token.kind in KEYWORDS:
+    if token.kind in KEYWORDS or token.kind == "dot":
         return f"<{token.value}>"
     return quoted(token.value[:10]) + "..." if len(token.value) > 10 else quoted(token.value)

@@ -87,7 +87,7 @@ def tagged(value: str, tag: str, *, plain: bool) -> Any:
         return value
     if kind == "binary":
         try:
-            return from_bytes(base64.b64decode(value, validate=False))
+            return from_bytes(base64.b64decode(value.replace("\n", "").replace("\r", ""), validate=True))
         except binascii.Error:
             raise ValueError("!!binary value contains invalid base64 data") from None
     found = resolve(value)

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from pvehelm.chart.gotpl.floats import format_float, with_zeros
-from pvehelm.chart.gotpl.quoting import quote
+from pvehelm.chart.gotpl.quoting import backquotable, quote
 from pvehelm.chart.gotpl.values import (
     NILS,
     GoInt,
@@ -365,7 +365,7 @@ class _Printer:
             self.hexed(to_bytes(value), verb)
         elif verb in "qv":
             shown = value if self.precision is None else value[: self.precision]
-            if self.sharp and _backquotable(shown):
+            if self.sharp and backquotable(shown):
                 self.pad(f"`{shown}`")
             else:
                 self.pad(quote(shown, ascii_only=self.plus))
@@ -502,10 +502,3 @@ class _Byte(GoInt):
 
 def _character(code: int) -> str:
     return chr(code) if 0 <= code < 0x110000 and not 0xD800 <= code < 0xE000 else "\ufffd"
-
-
-def _backquotable(value: str) -> bool:
-    return all(
-        char == "\t" or (ord(char) >= 32 and char not in "`\x7f\ufeff" and not 0xDC80 <= ord(char) <= 0xDCFF)
-        for char in value
-    )

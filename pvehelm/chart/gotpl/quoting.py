@@ -30,3 +30,11 @@ def _quoted(char: str, mark: str, ascii_only: bool) -> str:
     if not ascii_only and char.isprintable():
         return char
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def backquotable(value: str) -> bool:
+    """strconv.CanBackquote."""
+    return all(
+        char == "\t" or (ord(char) >= 32 and char not in "`\x7f\ufeff" and not 0xDC80 <= ord(char) <= 0xDCFF)
+        for char in value
+    )

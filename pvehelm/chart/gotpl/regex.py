@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import functools
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
+from pvehelm.chart.gotpl.quoting import backquotable, quote
 from pvehelm.chart.gotpl.signatures import function
 from pvehelm.chart.gotpl.values import GoError, NilStrings, Strings, bounded, from_bytes, to_bytes
+
+Called = TypeVar("Called", bound=Callable[..., Any])
 
 _COMPLAINTS = {
     "missing )": "missing closing )",
@@ -132,6 +136,27 @@ def _expanded(template: str, names: dict[bytes, int], groups: int) -> Any:
     return expand
 
 
+def _panicking(name: str, parameters: str, result: str) -> Callable[[Called], Called]:
+    """Registers a function, and its ``must`` name. Without ``must`` Go panics, which says more of a wrong pattern."""
+
+    def register(called: Called) -> Called:
+        @functools.wraps(called)
+        def panicking(pattern: str, *rest: Any) -> Any:
+            try:
+                return called(pattern, *rest)
+            except GoError as error:
+                if not str(error).startswith("error parsing regexp"):
+                    raise
+                shown = f"`{pattern}`" if backquotable(pattern) else quote(pattern)
+                raise GoError(f"regexp: Compile({shown}): {error}", error.hint) from None
+
+        function(name, parameters, result)(panicking)
+        function(f"must{name[0].upper()}{name[1:]}", parameters, result)(called)
+        return called
+
+    return register
+
+
 @function("regexMatch", "string, string", "bool")
 def regexMatch(pattern: str, value: str) -> bool:
     """Whether a text has a match; a wrong pattern has none."""
@@ -147,35 +172,35 @@ def mustRegexMatch(pattern: str, value: str) -> bool:
     return _compiled(pattern).search(to_bytes(value)) is not None
 
 
-@function("regexFind mustRegexFind", "string, string", "string")
+@_panicking("regexFind", "string, string", "string")
 def regexFind(pattern: str, value: str) -> str:
     """The first match in a text; "" if there is none."""
     found = _compiled(pattern).search(to_bytes(value))
     return from_bytes(found[0]) if found else ""
 
 
-@function("regexFindAll mustRegexFindAll", "string, string, int", "[]string")
+@_panicking("regexFindAll", "string, string, int", "[]string")
 def regexFindAll(pattern: str, value: str, most: int) -> Strings:
     """The matches in a text, at most so many; -1 for all."""
     found = _spans(_compiled(pattern), to_bytes(value), most)
     return Strings(from_bytes(match[0]) for match in found) if found else NilStrings()
 
 
-@function("regexReplaceAll mustRegexReplaceAll", "string, string, string", "string")
+@_panicking("regexReplaceAll", "string, string, string", "string")
 def regexReplaceAll(pattern: str, value: str, replacement: str) -> str:
     """A text with its matches replaced; ``$1`` and ``${name}`` stand for groups."""
     compiled = _compiled(pattern)
     return _replaced(compiled, to_bytes(value), _expanded(replacement, compiled.groupindex, compiled.groups))
 
 
-@function("regexReplaceAllLiteral mustRegexReplaceAllLiteral", "string, string, string", "string")
+@_panicking("regexReplaceAllLiteral", "string, string, string", "string")
 def regexReplaceAllLiteral(pattern: str, value: str, replacement: str) -> str:
     """A text with its matches replaced by another text as it stands."""
     new = to_bytes(replacement)
     return _replaced(_compiled(pattern), to_bytes(value), lambda match: new)
 
 
-@function("regexSplit mustRegexSplit", "string, string, int", "[]string")
+@_panicking("regexSplit", "string, string, int", "[]string")
 def regexSplit(pattern: str, value: str, most: int) -> Strings:
     """The parts of a text between matches, at most so many; -1 for all."""
     compiled, body = _compiled(pattern), to_bytes(value)

@@ -52,7 +52,7 @@ def function(names: str, parameters: str = "", result: str = "any") -> Callable[
         variadic = bool(types) and types[-1].startswith("...")
         if variadic:
             types[-1] = types[-1][3:]
-        code = called.__code__
+        code = getattr(called, "__wrapped__", called).__code__
         shown = tuple(name.rstrip("_") for name in code.co_varnames[: code.co_argcount + bool(code.co_flags & 4)])
         summary = (called.__doc__ or "").strip().partition("\n")[0]
         signature = Signature(tuple(types), variadic, result, shown, summary)

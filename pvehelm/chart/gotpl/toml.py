@@ -281,6 +281,8 @@ def toToml(value: Any) -> str:
 @function("mustToToml", "any", "string")
 def mustToToml(value: Any) -> str:
     """A map as TOML."""
+    if value is None:
+        raise GoError("reflect: call of reflect.Value.Type on zero Value")
     return dumps(value)
 
 

@@ -66,3 +66,24 @@ def test_ours(case: dict[str, Any]) -> None:
         assert str(caught.value) == case["error"]
     else:
         assert rendered(case["template"], data, strict=strict) == case["text"]
+
+
+#: What the templates of ``errors.yaml`` were rendered with.
+_DATA: dict[str, Any] = {
+    "Values": {"s": "text", "num": 5, "f": 1.5, "m": {"k": "v"}, "l": [1, "b"], "t": True},
+    "Chart": {"Name": "e", "AppVersion": ""},
+    "Release": {"Name": "r"},
+    "Template": {"Name": "t", "BasePath": "templates"},
+}
+
+
+@pytest.mark.parametrize("case", cases("errors"), ids=lambda case: str(case["template"]))
+def test_mistakes_are_told_as_by_helm(case: dict[str, Any]) -> None:
+    with pytest.raises(Failed) as caught:
+        rendered(case["template"], go_data(_DATA))
+    told = str(caught.value)
+    if "error" in case:
+        assert told == case["error"]
+    else:
+        assert told.startswith(f"template: {case['at']}: ")
+        assert told.endswith(f" {case['says']}")
