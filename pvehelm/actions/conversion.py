@@ -101,21 +101,19 @@ def _proof(
 ) -> Proof:
     from pvehelm.chart.convert_proof import compare, failed
 
-    try:
-        before = _rendered(old, _flags(old_files, path), release, pve_version)
-    except InvalidError as error:
-        problems = [_told(problem, "before: ") for problem in error.problems]
-        return failed(path, InvalidError(f"before: {error.message}", problems))
-    try:
-        after = _rendered(new, _flags(new_files, path), release, pve_version)
-    except InvalidError as error:
-        problems = [_told(problem, "after: ") for problem in error.problems]
-        return failed(path, InvalidError(f"after: {error.message}", problems))
+    before = _attempted(old, _flags(old_files, path), release, pve_version)
+    after = _attempted(new, _flags(new_files, path), release, pve_version)
+    if isinstance(before, InvalidError) or isinstance(after, InvalidError):
+        errors = [one if isinstance(one, InvalidError) else None for one in (before, after)]
+        return failed(path, *errors)
     return compare(path, before.files, after.files, (before.notes, after.notes))
 
 
-def _told(problem: Problem, before: str) -> Problem:
-    return problem._replace(what=before + problem.what)
+def _attempted(chart: Chart, flags: list[Any], release: str, pve_version: str) -> Rendered | InvalidError:
+    try:
+        return _rendered(chart, flags, release, pve_version)
+    except InvalidError as error:
+        return error
 
 
 def _rendered(chart: Chart, flags: list[Any], release: str, pve_version: str) -> Rendered:

@@ -6,6 +6,8 @@ so whenever it is rendered, and a finding with its line. ``convert_proof`` compa
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -125,7 +127,7 @@ class _Work:
         if problems:
             raise InvalidError("the templates cannot be read", problems)
 
-    def converted(self, path: str, source: str, trees: Mapping[str, Tree], **layout: bool) -> str:
+    def converted(self, path: str, source: str, trees: Mapping[str, Tree], *, dot: str = "root", **layout: bool) -> str:
         def told(kept: list[Problem], where: Any, what: str, hint: str) -> None:
             line, column = place(source, getattr(where, "pos", 0))
             kept.append(Problem(f"{path}:{line}:{column + 1}", f"{what}: {where}"[:300], hint))
@@ -138,7 +140,7 @@ class _Work:
             lambda text: self.literal(path, text),
         )
         silent = path.rpartition("/")[2].startswith("_")
-        return Template(source, dict(trees), expressions, self.seen).converted(silent=silent, **layout)
+        return Template(source, dict(trees), expressions, self.seen, dot).converted(silent=silent, **layout)
 
     def calls_tpl(self) -> bool:
         return any(re.search(r"\btpl\b", source) for source in self.sources.values())
@@ -149,7 +151,7 @@ class _Work:
             return text
         before = len(self.by_hand)
         try:
-            return self.converted(path, text, parse(path, text, KNOWN), exact=True)
+            return self.converted(path, text, parse(path, text, KNOWN), dot="_", exact=True)
         except ParseError:
             return text
         finally:
@@ -168,7 +170,8 @@ class _Work:
                 trees = parse(file, self.sources[file], KNOWN)
             except ParseError:
                 continue
-            made[path] = self.converted(file, self.sources[file], trees, exact=True).encode("utf-8", "surrogateescape")
+            shown = self.converted(file, self.sources[file], trees, dot="_", exact=True)
+            made[path] = shown.encode("utf-8", "surrogateescape")
         return made
 
     def texts(self, chart: Chart, path: str, text: str, values: list[dict[str, Any]]) -> str:
@@ -183,17 +186,34 @@ class _Work:
             kept.append(found[0])
             return f"#\0{len(kept) - 1}\0"
 
-        hushed = re.sub(r"(?m)^[ \t]*#.*$", hidden, text)
-        whole = self.text(file, hushed)
-        if whole is None:
-            whole = _ACTION.sub(lambda found: self.single(file, hushed, found), hushed)
-        return re.sub("#\0(\\d+)\0", lambda found: kept[int(found[1])], whole)
+        whole = self.text(file, re.sub(r"(?m)^[ \t]*#.*$", hidden, text))
+        if whole is not None:
+            return re.sub("#\0(\\d+)\0", lambda found: kept[int(found[1])], whole)
+        out, at = [], 0
+        for start, end in _scalars(text):
+            out += [text[at:start], self.scalar(file, text, start, end)]
+            at = end
+        return "".join([*out, text[at:]])
+
+    def scalar(self, file: str, text: str, start: int, end: int) -> str:
+        """One value of a values file, in its style."""
+        raw = text[start:end]
+        if raw[0] == '"':
+            with contextlib.suppress(ValueError):
+                plain = json.loads(raw)
+                shown = self.literal(file, plain)
+                if shown != plain:
+                    return json.dumps(shown, ensure_ascii=False)
+        shown_ = self.text(file, raw)
+        if shown_ is not None:
+            return shown_
+        return _ACTION.sub(lambda found: self.single(file, text, start + found.start(), found[0]), raw)
 
     def text(self, file: str, text: str) -> str | None:
         """Text with templates in it, rewritten; None where that is no mechanical matter."""
         before, notes = len(self.by_hand), len(self.notes)
         try:
-            shown = self.converted(file, text, parse(file, text, KNOWN), texts=True)
+            shown = self.converted(file, text, parse(file, text, KNOWN), dot="_", texts=True)
             same = _outline(shown) == _outline(text)
         except (ParseError, InvalidError):
             same = False
@@ -201,14 +221,14 @@ class _Work:
         del self.by_hand[before:], self.notes[notes:]
         return shown if same and not failed else None
 
-    def single(self, file: str, text: str, found: re.Match[str]) -> str:
-        """One action of a values file, where the file cannot be rewritten as a whole."""
-        shown = self.text(file, found[0])
-        if shown is None or _marks(shown) != _marks(found[0]):
-            where = f"{file}:{text.count(chr(10), 0, found.start()) + 1}"
+    def single(self, file: str, text: str, at: int, action: str) -> str:
+        """One action of a value that cannot be rewritten as a whole."""
+        shown = self.text(file, action)
+        if shown is None or _marks(shown) != _marks(action):
+            where = f"{file}:{text.count(chr(10), 0, at) + 1}"
             hint = "write it in Jinja2, with the quotes that YAML asks for there"
-            self.by_hand.append(Problem(where, f"a value that may be a template for tpl: {found[0]}"[:300], hint))
-            return found[0]
+            self.by_hand.append(Problem(where, f"a value that may be a template for tpl: {action}"[:300], hint))
+            return action
         return shown
 
     def unique(self, problems: list[Problem]) -> list[Problem]:
@@ -217,6 +237,17 @@ class _Work:
             return file, [int(number) for number in numbers if number.isdigit()]
 
         return sorted(dict.fromkeys(problems), key=order)
+
+
+def _scalars(text: str) -> list[tuple[int, int]]:
+    """Where the values of a YAML text stand that have templates in them."""
+    import yaml
+
+    with contextlib.suppress(yaml.YAMLError):
+        found = [one for one in yaml.parse(text, yaml.SafeLoader) if isinstance(one, yaml.ScalarEvent)]
+        marks = [(one.start_mark, one.end_mark) for one in found if "{{" in one.value]
+        return [(start.index, end.index) for start, end in marks if start and end]
+    return []
 
 
 def _outline(text: str) -> Any:

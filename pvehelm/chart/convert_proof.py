@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,8 @@ class Proof:
     values: str
     documents: int
     differences: tuple[Problem, ...]
+    #: What both say where neither renders: a value is asked for.
+    refused: str = ""
 
     @property
     def same(self) -> bool:
@@ -26,7 +29,13 @@ class Proof:
 
     def as_dict(self) -> dict[str, Any]:
         shown = [{"where": one.where, "what": one.what, "hint": one.hint} for one in self.differences]
-        return {"values": self.values, "same": self.same, "documents": self.documents, "differences": shown}
+        return {
+            "values": self.values,
+            "same": self.same,
+            "documents": self.documents,
+            "refused": self.refused,
+            "differences": shown,
+        }
 
 
 def compare(values: str, before: Mapping[str, str], after: Mapping[str, str], notes: tuple[str, str]) -> Proof:
@@ -55,9 +64,34 @@ def compare(values: str, before: Mapping[str, str], after: Mapping[str, str], no
     return Proof(values, count, tuple(found[:_MOST]))
 
 
-def failed(values: str, error: InvalidError) -> Proof:
-    """The proof where one of the charts does not render."""
-    return Proof(values, 0, error.problems[:_MOST] or (Problem("", error.message),))
+def failed(values: str, before: InvalidError | None, after: InvalidError | None) -> Proof:
+    """The proof where one of the charts does not render, or both of them.
+
+    Where both say the same (``fail`` and ``required``, words for a user) they are the same.
+    """
+    said = _said(before)
+    if said and said == _said(after):
+        return Proof(values, 0, (), said[0])
+    found = []
+    for when, error in (("before", before), ("after", after)):
+        if error is not None:
+            found += [problem._replace(what=f"{when}: {problem.what}") for problem in _problems(error)]
+            break
+    return Proof(values, 0, tuple(found[:_MOST]))
+
+
+def _problems(error: InvalidError) -> tuple[Problem, ...]:
+    return tuple(error.problems) or (Problem("", error.message),)
+
+
+def _said(error: InvalidError | None) -> list[str]:
+    """What the templates themselves say, without places."""
+    problems = _problems(error) if error is not None else ()
+    return sorted({_EXECUTION.sub("", _EXCERPT.sub("", problem.what)).strip() for problem in problems})
+
+
+_EXECUTION = re.compile(r"execution error at \(.*?\): ")
+_EXCERPT = re.compile(r"\n +\d+ \| .*", re.DOTALL)
 
 
 def _documents(file: str, text: str) -> list[Any] | str:

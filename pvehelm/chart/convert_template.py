@@ -8,7 +8,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pvehelm.chart import convert_known as known
-from pvehelm.chart.convert_expression import ATOM, FILTER, ByHand, Code, Expressions, Scope, string, variable
+from pvehelm.chart.convert_expression import (
+    ATOM,
+    FILTER,
+    ROOT_NAMES,
+    ByHand,
+    Code,
+    Expressions,
+    Scope,
+    string,
+    variable,
+)
 from pvehelm.chart.convert_known import ANYTHING, ROOT, Samples
 from pvehelm.chart.convert_layout import Tag, tags, text, written
 from pvehelm.chart.gotpl.syntax import Action, Branch, Call, Name, Pipe, Tree, Variable
@@ -32,9 +42,14 @@ class _Block:
 
 
 class Template:
-    """Converts one file. ``seen`` are the samples that each named template was called with, as far as is known."""
+    """Converts one file. ``seen`` are the samples that each named template was called with, as far as is known.
 
-    def __init__(self, source: str, trees: dict[str, Tree], expressions: Expressions, seen: dict[str, Samples]) -> None:
+    ``dot`` is what the dot is called at first: "_" in texts for tpl.
+    """
+
+    def __init__(
+        self, source: str, trees: dict[str, Tree], expressions: Expressions, seen: dict[str, Samples], dot: str = "root"
+    ) -> None:
         self.source, self.expressions, self.seen = source, expressions, seen
         self.nodes: dict[int, Any] = {}
         self.cells: set[int] = set()
@@ -43,7 +58,7 @@ class Template:
                 self._index(tree.root)
                 _Cells(self.cells).walk(tree.root, {"$": (-1, 0)}, 0)
         self.blocks: list[_Block] = []
-        root = Code("root", samples=(ROOT,))
+        root = Code(dot, samples=(ROOT,))
         self.scope = Scope(root, root)
 
     def _index(self, nodes: list[Any]) -> None:
@@ -115,7 +130,13 @@ class Template:
             return ""
         if len(pipe.commands) == 1 and len(pipe.commands[0].args) > 1 and first.name != "fail":
             target = self.expressions.operand(pipe.commands[0].args[1])
-            if target.shared or target.text in ("root", "_", *("Release", "Chart", "Capabilities")):
+            key = self.expressions.operand(pipe.commands[0].args[2]).samples if len(pipe.commands[0].args) > 2 else ()
+            whole = target.text in ("root", "_") and first.name in ("set", "unset")
+            if whole and any(one in ROOT_NAMES for one in key if isinstance(one, str)):
+                hint = "give what is changed a name of its own, and hand that on"
+                why = ByHand(f"{key[0]} themselves are replaced, which Jinja2 charts cannot do", hint)
+                return self.expressions.by_hand(pipe, why).text
+            if not whole and (target.shared or target.text in ("root", "_", "Release", "Chart", "Capabilities")):
                 hint = f"make a copy with {{% set own = deepCopy({target.text}) %}}, change and use that"
                 why = ByHand(f"{target.text} is changed, which Jinja2 charts cannot do", hint)
                 return self.expressions.by_hand(pipe, why).text

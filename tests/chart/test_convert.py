@@ -49,6 +49,7 @@ def test_cases(case: dict[str, Any]) -> None:
         assert len(told) == len(wanted), told
         for problem, start in zip(told, wanted, strict=True):
             assert str(problem).startswith(start)
+    assert [proof.refused for proof in made.proofs] == case.get("refused", [""] * len(made.proofs))
     different = [str(one) for proof in made.proofs for one in proof.differences]
     if case.get("byHand"):
         assert not made.proven

@@ -44,10 +44,12 @@ def yaml_(value: Any) -> Block:
 
 
 def fromYaml(value: Any) -> Any:
+    """The data of a YAML text; of several documents, as in Helm, that of the first."""
     from pvehelm.chart import yaml
 
     try:
-        return yaml.load(str(string(value)), file="text")
+        found = yaml.load_all(str(string(value)), file="text", lines=False)
+        return found[0].data if found else None
     except InvalidError as error:
         first = error.problems[0] if error.problems else None
         raise FunctionError(f"fromYaml: {first.where}: {first.what}" if first else error.message) from None

@@ -15,6 +15,7 @@ from pvehelm.faces.cli.command import SOURCE, Session, command
 
 if TYPE_CHECKING:
     from pvehelm.actions.conversion import Converted
+    from pvehelm.chart.convert_proof import Proof
 
 
 @command("output", *SOURCE, "engine")
@@ -70,6 +71,12 @@ def _check(folder: Path, *, overwrite: bool) -> None:
         raise PvehelmError(f"{folder} exists already", hint=hint)
 
 
+def _outcome(proof: Proof) -> str:
+    if proof.refused:
+        return f"refused by both: {' '.join(proof.refused.split())}"
+    return "same" if proof.same else "DIFFERS"
+
+
 def _table(made: Converted, folder: str) -> None:
     on = output.colours_wanted(sys.stdout)
 
@@ -79,7 +86,7 @@ def _table(made: Converted, folder: str) -> None:
 
     told("BY HAND", "red", made.by_hand)
     told("NOTE", "yellow", made.notes)
-    rows = [[proof.values, str(proof.documents), "same" if proof.same else "DIFFERS"] for proof in made.proofs]
+    rows = [[proof.values, str(proof.documents), _outcome(proof)] for proof in made.proofs]
     output.table(rows, ("VALUES", "DOCUMENTS", "RESULT"))
     for proof in made.proofs:
         told(proof.values, "red", proof.differences)
