@@ -381,9 +381,13 @@ def _guarding(tokens: Tokens, name: str, function: Callable[..., Any]) -> Callab
 def _text(pieces: list[str]) -> str:
     """What a file prints. Cut characters are bytes that are no text; where they stay alone, a sign stands for them."""
     text = "".join(pieces).replace("<no value>", "")
-    if text.isascii() or not _CUT.search(text):
-        return text
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    try:
+        # Much faster than looking for them: charts print megabytes.
+        text.encode()
+    except UnicodeEncodeError:
+        if _CUT.search(text):
+            return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return text
 
 
 def _positions(pieces: list[str]) -> list[int]:
