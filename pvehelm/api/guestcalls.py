@@ -18,7 +18,7 @@ from pvehelm.api.lowering import (
     size_of,
     ssh_keys_text,
 )
-from pvehelm.api.mark import Mark
+from pvehelm.api.mark import Mark, traits
 from pvehelm.api.values import embedded
 from pvehelm.errors import Problem
 
@@ -296,7 +296,8 @@ class GuestCalls(GuestKind):
         steps = []
         if live.extra.get("status") in ("running", "paused"):
             steps.append(Step("POST", f"{base}/status/stop", {}, (), "stop", undoes=("started",)))
-        return [*steps, Step("DELETE", base, {}, (), "destroy", deletes=True)]
+        seen = {"was": traits(live.extra.get("raw", {}))}
+        return [*steps, Step("DELETE", base, {}, (), "destroy", deletes=True, seen=seen)]
 
     def losses(self, live: Live) -> list[str]:
         found = []
@@ -305,7 +306,9 @@ class GuestCalls(GuestKind):
                 volume = str(value.get(VOLUME_KEY[self.flavour], ""))
                 if ":" in volume and value.get("media") != "cdrom":
                     found.append(f"{name} {volume} {value.get('size', '')}".rstrip())
-        return found
+        # What was detached and kept goes with its guest: the server destroys it, too.
+        raw = live.extra.get("raw") or {}
+        return found + [f"{name} {raw[name]}" for name in sorted(raw) if name.startswith("unused")]
 
     def marked(self, live: Live, uid: str, ref: str) -> Live:
         return replace(live, extra={**live.extra, "mark": Mark(uid, ref, str(live.key["vmid"]))})

@@ -57,6 +57,7 @@ def test_configuration_and_disks_go_back_together(lab: Lab) -> None:
     result = lab.run("upgrade", "web", chart, "--set", "memory=1024,size=8G", "--snapshot")
     assert snapshots(lab) == snapshots(lab, "Container/ct") == ["pvehelm-before-r2"]
     assert "snapshots pvehelm-before-r2" in result.out
+    assert "planned for" not in result.err
     write(lab, "VirtualMachine/web-0", "new")
     refused = lab.run("rollback", "web", "1", "--restore-disks", code=3)
     assert "what was written to its disks since pvehelm-before-r2" in refused.text

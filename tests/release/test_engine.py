@@ -169,6 +169,7 @@ def test_disks_and_cards_come_and_go(lab: Lab) -> None:
     assert "net1" not in config
     assert any(name.startswith("unused") for name in config), "the disk is detached, not destroyed"
     lab.settled("web", chart=chart)
+    assert ", unused0 local-lvm:vm-" in lab.run("uninstall", "web", code=3).err
     lab.run("uninstall", "web", "--yes")
     assert not lab.volumes()
 
