@@ -19,6 +19,8 @@ from typing import Any
 _PUBLIC_EXPONENT = 65537
 _SIEVE = 8192
 _ROUNDS = 8
+#: From so many bits on OpenSSL takes a number for the modulus of a key.
+_LONG = 1024
 
 
 class Seeded:
@@ -49,15 +51,17 @@ class Seeded:
         return "".join(alphabet[self.below(len(alphabet))] for _ in range(count))
 
     def prime(self, bits: int) -> int:
-        """A prime of so many bits, its two highest set, that an RSA key can be made of."""
+        """A prime of so many bits, its two highest and two lowest set, that an RSA key can be made of."""
         top = 3 << bits - 2
         while True:
-            start = self.below(1 << bits) | top | 1
-            for found in _candidates(start, bits):
+            start = self.below(1 << bits) | top | 3
+            for found in _candidates(start, bits, 4):
                 if found % _PUBLIC_EXPONENT != 1 and self._is_prime(found):
                     return found
 
     def _is_prime(self, number: int) -> bool:
+        if number % 4 == 3 and number.bit_length() >= _LONG:
+            return all(_passed(number) for _ in range(_ROUNDS))
         return _witnessed(number, 2) and all(_witnessed(number, 3 + self.below(1 << 64)) for _ in range(_ROUNDS))
 
 
@@ -146,17 +150,20 @@ def _rsa(source: Seeded, size: int) -> Any:
         p, q = q, p
     d = pow(_PUBLIC_EXPONENT, -1, math.lcm(p - 1, q - 1))
     public = rsa.RSAPublicNumbers(_PUBLIC_EXPONENT, p * q)
-    return rsa.RSAPrivateNumbers(p, q, d, d % (p - 1), d % (q - 1), pow(q, -1, p), public).private_key()
+    return rsa.RSAPrivateNumbers(p, q, d, d % (p - 1), d % (q - 1), pow(q, -1, p), public).private_key(
+        unsafe_skip_rsa_key_validation=True
+    )
 
 
 def _dsa(source: Seeded) -> Any:
     from cryptography.hazmat.primitives.asymmetric import dsa
 
     q = source.prime(256)
-    step = 2 * q
+    # Both are 3 of 4, which makes the search a fast one.
+    step = 4 * q
     p = 0
     while not p:
-        start = (source.below(1 << 2047) | 1 << 2047) // step * step + 1
+        start = (source.below(1 << 2047) | 1 << 2047) // step * step + 2 * q + 1
         p = next((one for one in _candidates(start, 2048, step) if source._is_prime(one)), 0)
     g = pow(2, (p - 1) // q, p)
     x = source.below(q - 1) + 1
@@ -171,7 +178,7 @@ def _small_primes() -> list[int]:
     return [one for one in range(3, _SIEVE, 2) if marks[one]]
 
 
-def _candidates(start: int, bits: int, step: int = 2) -> Iterator[int]:
+def _candidates(start: int, bits: int, step: int) -> Iterator[int]:
     """The numbers from ``start`` on in steps that have no small factor, as far as they have so many bits."""
     count = 16 * bits
     marks = bytearray([1]) * count
@@ -200,3 +207,15 @@ def _witnessed(number: int, base: int) -> bool:
         if power == number - 1:
             return True
     return False
+
+
+def _passed(number: int) -> bool:
+    """One round of the same test with a base that OpenSSL's padding makes up, ten times as fast as Python's ``pow``.
+
+    Of a number that is 3 of 4 the test asks for one power only, (number - 1) / 2. That is what encrypting with a key of
+    this exponent computes, and if the number is a prime, 1 or -1 comes out whatever was encrypted.
+    """
+    from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+    key = rsa.RSAPublicNumbers((number - 1) // 2, number).public_key()
+    return int.from_bytes(key.encrypt(b"", padding.PKCS1v15()), "big") in (1, number - 1)

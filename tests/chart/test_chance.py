@@ -40,12 +40,22 @@ def test_an_rsa_key_signs(size: int) -> None:
 
 def test_primes() -> None:
     source = Seeded("primes")
-    for bits in (64, 96, 128):
+    for bits in (64, 96, 128, 1024, 1536):
         found = source.prime(bits)
         assert found.bit_length() == bits
         assert found >> bits - 2 == 3
         assert all(found % small for small in range(3, 4000, 2))
-        assert pow(2, found - 1, found) == 1
+        assert all(pow(base, found - 1, found) == 1 for base in (2, 3, 5))
+
+
+@pytest.mark.parametrize("bits", [40, 400])
+def test_what_is_no_prime(bits: int) -> None:
+    source = Seeded("composites")
+    for _ in range(5):
+        # Three factors that are 3 of 4 make a number that is so as well.
+        composite = source.prime(bits) * source.prime(bits) * source.prime(bits)
+        assert composite % 4 == 3
+        assert not source._is_prime(composite)
 
 
 def test_without_a_seed_nothing_repeats() -> None:
