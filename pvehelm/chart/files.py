@@ -26,7 +26,8 @@ MAX_HEADER = 64 << 10
 MAX_MEMBERS = 1000
 
 _MIB = 1 << 20
-_DRIVE = pattern(r"[A-Za-z]:")
+#: Names that mean something else on Windows: drives and streams, devices, and ends that are cut off.
+_ELSEWHERE = pattern(r"[^:]*:|[^/]*[. ]\Z|(?i:con|prn|aux|nul|com\d|lpt\d)(?:\.|\Z)")
 
 
 def _shown(path: str) -> str:
@@ -185,7 +186,7 @@ def read_archive(data: bytes, *, name: str, budget: Budget) -> dict[str, bytes]:
     try:
         plain = gunzip(data, budget.total + RATIO_FREE)
         with tarfile.open(fileobj=io.BytesIO(plain), mode="r:", tarinfo=_member_class()) as archive:
-            for count, member in enumerate(archive):
+            for count, member in enumerate(_members(archive)):
                 if count > 2 * MAX_FILES:
                     raise ValueError(f"more than {2 * MAX_FILES:,} entries")
                 path = _member_path(member, found, name, budget, top)
@@ -212,6 +213,20 @@ def read_archive(data: bytes, *, name: str, budget: Budget) -> dict[str, bytes]:
     return dict(sorted(found.items()))
 
 
+class _Refused(ValueError):
+    """A header that is refused, as opposed to one that tarfile stumbles over."""
+
+
+def _members(archive: Any) -> Iterator[Any]:
+    """The members of a tarfile, whose reader of sparse files fails in many ways."""
+    try:
+        yield from archive
+    except _Refused:
+        raise
+    except (ValueError, KeyError, IndexError):
+        raise ValueError("it is damaged") from None
+
+
 def _member_class() -> Any:
     """tarfile's member, but with extended headers (names, mostly) as large as honest ones are."""
     import tarfile
@@ -224,7 +239,7 @@ def _member_class() -> Any:
         def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Member:
             member = super().frombuf(buf, encoding, errors)
             if member.type in extended and member.size > MAX_HEADER:
-                raise ValueError(f"an extended header has {member.size:,} bytes")
+                raise _Refused(f"an extended header has {member.size:,} bytes")
             return member
 
     return Member
@@ -248,7 +263,7 @@ def _member_path(member: object, found: dict[str, bytes], name: str, budget: Bud
         what = "is no regular file"
     elif _odd(member.name):
         what = _odd(member.name)
-    elif any(_DRIVE.match(part) for part in parts[:2]):
+    elif any(_ELSEWHERE.match(part) for part in parts if part not in (".", "..")):
         what = "has a name that a chart's files may not have"
     elif member.name.startswith("/"):
         what = "has an absolute path"
