@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pvehelm.chart.files import Budget, read_archive, read_directory
+from pvehelm.chart.files import Budget, alike, read_archive, read_directory
 from pvehelm.chart.metadata import Dependency, Maintainer, Metadata, read_requirements
 from pvehelm.chart.metadata import read as read_metadata
 from pvehelm.chart.pattern import pattern
@@ -158,7 +158,7 @@ def _build(raw: Mapping[str, bytes], path: str, budget: Budget, above: bool = Fa
         subcharts,
         digest_of(raw),
         path,
-        (*warnings, *build.twice),
+        (*warnings, *build.twice, *build.alike()),
     )
 
 
@@ -267,6 +267,10 @@ class _Builder:
             self.bad(name, "a schema is a JSON object")
             return None, text
         return data, text
+
+    def alike(self) -> Iterator[Problem]:
+        for path, other in alike(path for path in self.raw if not path.startswith("charts/")):
+            yield Problem(f"{self.path}/{path}", f"some systems take it for the same file as {other}", "rename one")
 
     def split(self, *, keep_old: bool) -> tuple[dict[str, str], dict[str, bytes]]:
         templates, files = {}, {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -149,13 +149,11 @@ class _Walk:
 
 
 def _clashes(found: Mapping[str, bytes]) -> Iterator[tuple[str, str]]:
-    """Files that cannot lie beside each other everywhere: what one system tells apart is one file to another."""
-    import unicodedata
-
+    """Files that cannot lie beside each other anywhere: one name written in two ways, a file that is a folder."""
     known: dict[str, str] = {}
     folders: set[str] = set()
     for path in found:
-        plain = path.casefold() if path.isascii() else unicodedata.normalize("NFC", path).casefold()
+        plain = _composed(path)
         if plain in known:
             yield path, f"some systems take it for the same file as {known[plain]}"
         known[plain] = path
@@ -164,6 +162,23 @@ def _clashes(found: Mapping[str, bytes]) -> Iterator[tuple[str, str]]:
             folders.add(above)
             above = above.rpartition("/")[0]
     yield from ((known[plain], "is a file and a folder") for plain in known if plain in folders)
+
+
+def alike(found: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Files whose names differ in case only, each with the one before it: some systems cannot hold both."""
+    known: dict[str, str] = {}
+    for path in found:
+        before = known.setdefault(_composed(path).casefold(), path)
+        if before != path:
+            yield path, before
+
+
+def _composed(path: str) -> str:
+    if path.isascii():
+        return path
+    import unicodedata
+
+    return unicodedata.normalize("NFC", path)
 
 
 def _bounded(path: Path, limit: int) -> bytes:

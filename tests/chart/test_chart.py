@@ -240,7 +240,6 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "cut off": (_archive(GOOD)[:-20], "cut off"),
     "a byte is missing within": (_without_header(_archive(GOOD, ("web/a", b"x"), ("web/b", b"y"))), "it is damaged"),
     "two charts": (_archive(GOOD, ("other/values.yaml", b"a: 1")), "outside the chart's folder"),
-    "upper and lower case": (_archive(GOOD, ("web/templates/a", b""), ("web/templates/A", b"")), "same file as"),
     "accents": (_archive(GOOD, ("web/\u00e9", b""), ("web/e\u0301", b"")), "same file as"),
     "a file that is a folder": (_archive(GOOD, ("web/a", b""), ("web/a/b", b"")), "is a file and a folder"),
     "a command to the terminal": (_archive(GOOD, ("web/\x1b[31mx", b"")), "holds characters that"),
@@ -288,6 +287,17 @@ def test_hostile_archive(name: str) -> None:
     assert all(
         problem.where.startswith("x.tgz") and str(problem.where).isprintable() for problem in caught.value.problems
     )
+
+
+def test_names_that_differ_in_case_only_are_two_files(tmp_path: Path) -> None:
+    data = _archive(GOOD, ("web/templates/a.yaml", b"a"), ("web/templates/A.yaml", b"b"))
+    chart = load_archive(data, name="x.tgz")
+    assert chart.templates == {"templates/A.yaml": "b", "templates/a.yaml": "a"}
+    [warning] = chart.warnings
+    assert str(warning).startswith("x.tgz/templates/a.yaml: some systems take it for the same file as templates/A.yaml")
+    folder = write(tmp_path / "web", chart.raw)
+    if len(list((folder / "templates").iterdir())) == 2:
+        assert load(folder).digest == chart.digest
 
 
 def test_pieces_of_gzip_are_one_archive() -> None:

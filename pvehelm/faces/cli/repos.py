@@ -236,6 +236,8 @@ def pull(
             if target.exists():
                 raise PvehelmError(f"{target} exists already", hint="choose another --destination, or remove it first")
             for path, data in archive.chart.raw.items():
+                if (target / path).exists():
+                    raise PvehelmError(f"{target / path}: to this disk it is the same file as another of the chart")
                 write(target / path, data)
             sys.stdout.write(f"Unpacked: {target}\n")
         else:
