@@ -14,6 +14,7 @@ from decimal import Decimal
 from io import StringIO
 from typing import Any
 
+from pvehelm.chart.pattern import pattern
 from pvehelm.chart.yaml import Path_
 from pvehelm.errors import InvalidError, Problem
 
@@ -25,7 +26,7 @@ _WORDS = frozenset(
     for base in ("y", "n", "yes", "no", "on", "off", "true", "false", "null", ".inf", "+.inf", "-.inf", ".nan")
     for word in (base, base.upper(), base.capitalize(), base[:-3] + base[-3:].capitalize())
 ) | {"", "~"}
-_NUMBER = re.compile(
+_NUMBER = pattern(
     r"""[-+]?(?:
         0b[01_]+ | 0o[0-7_]+ | 0x[0-9a-fA-F_]+                           # other bases
       | (?:[0-9][0-9_]*(?:\.[0-9_]*)? | \.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?  # 1  1_000  1.  .5  1e3
@@ -33,8 +34,8 @@ _NUMBER = re.compile(
     )$""",
     re.X,
 )
-_BREAKS = re.compile(r"[\x85\u2028\u2029\ufeff]")  # line breaks to YAML 1.1; Helm loses some of them
-_DATE = re.compile(r"\d{4}-\d\d?-\d\d?(?:$|[Tt]|[ \t]+\d)")
+_BREAKS = pattern(r"[\x85\u2028\u2029\ufeff]")  # line breaks to YAML 1.1; Helm loses some of them
+_DATE = pattern(r"\d{4}-\d\d?-\d\d?(?:$|[Tt]|[ \t]+\d)")
 
 
 def emit(value: Any, *, width: int | None = 80) -> str:

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pvehelm.chart import condition, hooks
+from pvehelm.chart.apiversion import API_VERSION as API_VERSION
 from pvehelm.chart.pattern import pattern
 from pvehelm.chart.suggest import suggest
 from pvehelm.chart.yaml import Document, Mark, Path_, dump, load_all
 from pvehelm.errors import InvalidError, Problem
 
-API_VERSION = "proxmox.io/v1"
 LIFECYCLES = ("keep", "protect", "createOnly")
 # What the server says of an object (`get -o yaml`) may stay in a file; it means nothing there.
 DOCUMENT_KEYS = ("apiVersion", "kind", "metadata", "spec", "status")

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pvehelm.chart.apiversion import API_VERSION
 from pvehelm.chart.chart import Chart
 from pvehelm.chart.functions.common import Text, string
 
@@ -50,7 +51,6 @@ class Capabilities:
 
     def as_object(self) -> dict[str, Any]:
         from pvehelm.chart.kubernetes import API_VERSIONS, HELM_VERSION, kube_version
-        from pvehelm.chart.manifest import API_VERSION
 
         own = (API_VERSION, *(f"{API_VERSION}/{kind}" for kind in self.kinds))
         return {

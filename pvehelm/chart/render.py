@@ -287,9 +287,9 @@ def preload(*dialects: str) -> None:
     import json
     import pickle
 
-    from pvehelm.chart import dependencies, emitter
+    from pvehelm.chart import dependencies, emitter, kubernetes
 
-    assert all((json, pickle, dependencies, emitter))
+    assert all((json, pickle, dependencies, emitter, kubernetes))
     if GOTPL in dialects:
         import pvehelm.chart.gotpl.engine
         import pvehelm.chart.gotpl.objects  # noqa: F401

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from pvehelm.chart.flow import KEY_END, flowing, is_item
 from pvehelm.chart.functions.common import Block, Text
 from pvehelm.chart.functions.strings import quote
+from pvehelm.chart.pattern import pattern
 
 DATA, RAW, SCALAR = 0, 1, 2
 
@@ -136,9 +137,9 @@ def assemble(pieces: Iterable[Any], *, scalars: bool = True) -> Traced:
     return result
 
 
-_KEY = re.compile(r"\s*(?:- +)*(?:-|(?:[\w./$@-][^:#\n\"'{\[]*|\"[^\"\n]*\"|'[^'\n]*')[ ]*:)[ \t]+\Z")
-_BEGIN = re.compile(r"\s*(?:[-?] +)*\Z")
-_REST = re.compile(r"[ \t]*(?:#[^\n]*|[ \t]#[^\n]*)?(?:\n|\Z)")
+_KEY = pattern(r"\s*(?:- +)*(?:-|(?:[\w./$@-][^:#\n\"'{\[]*|\"[^\"\n]*\"|'[^'\n]*')[ ]*:)[ \t]+\Z")
+_BEGIN = pattern(r"\s*(?:[-?] +)*\Z")
+_REST = pattern(r"[ \t]*(?:#[^\n]*|[ \t]#[^\n]*)?(?:\n|\Z)")
 
 
 def _line(out: list[str]) -> str:
@@ -178,7 +179,7 @@ def _ends(parts: list[Any], start: int) -> bool:
     return True
 
 
-_OPENER = re.compile(r"(?:^|[\s:-])[|>][+-]?\d?[+-]?[ \t]*(?:#.*)?\Z")
+_OPENER = pattern(r"(?:^|[\s:-])[|>][+-]?\d?[+-]?[ \t]*(?:#.*)?\Z")
 
 
 def _in_block_scalar(out: list[str], line: str) -> bool:
@@ -223,7 +224,7 @@ def _placed(text: str, line: str) -> str:
     return text.replace("\n", "\n" + " " * len(line))
 
 
-_TYPED = re.compile(
+_TYPED = pattern(
     r"""(?:[-+]?(?:0b[01_]+|0o?[0-7_]+|0x[\da-fA-F_]+|[\d][\d_]*(?::[0-5]?\d)*(?:\.[\d_]*)?(?:[eE][-+]?\d+)?
     |\.\d[\d_]*(?:[eE][-+]?\d+)?|\.inf|\.Inf|\.INF)|\.nan|\.NaN|\.NAN
     |\d{4}-\d\d?-\d\d?(?:(?:[Tt]|[ \t]+)\d.*)?
@@ -231,9 +232,9 @@ _TYPED = re.compile(
     |(?i:y|n|yes|no|on|off|true|false)\Z""",
     re.VERBOSE,
 )
-_SPECIAL = re.compile(r"[\[\]{},&*!|>%@`\"'#]|[-?:](?:\s|\Z)|---|\.\.\.|\s")
-_INSIDE = re.compile(r":(?:\s|\Z)|\s#|\s\Z|[\x00-\x1f\x7f\x85\u2028\u2029\ufeff]")
-_QUOTED = re.compile(r"\"(?:[^\"\\\n]|\\.)*\"\Z|'(?:[^'\n]|'')*'\Z")
+_SPECIAL = pattern(r"[\[\]{},&*!|>%@`\"'#]|[-?:](?:\s|\Z)|---|\.\.\.|\s")
+_INSIDE = pattern(r":(?:\s|\Z)|\s#|\s\Z|[\x00-\x1f\x7f\x85\u2028\u2029\ufeff]")
+_QUOTED = pattern(r"\"(?:[^\"\\\n]|\\.)*\"\Z|'(?:[^'\n]|'')*'\Z")
 
 
 def misread(text: str) -> bool:

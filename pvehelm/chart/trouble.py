@@ -16,6 +16,7 @@ from pvehelm.chart.dialect import Missing, Poison, UndefinedValue, syntax_place
 from pvehelm.chart.excerpt import excerpt
 from pvehelm.chart.functions import FUNCTIONS
 from pvehelm.chart.neighbour import Told
+from pvehelm.chart.pattern import pattern
 from pvehelm.chart.suggest import suggest
 from pvehelm.chart.traced import Place, unpack
 from pvehelm.errors import Problem
@@ -161,7 +162,7 @@ class Trouble:
         return found
 
 
-_TAG = re.compile(r"\{#.*?#\}|\{%[-+]?\s*(\w+)(.*?)%\}|\{\{", re.DOTALL)
+_TAG = pattern(r"\{#.*?#\}|\{%[-+]?\s*(\w+)(.*?)%\}|\{\{", re.DOTALL)
 _BLOCKS = {"if", "for", "macro", "define", "call", "filter", "block", "with", "autoescape", "set"}
 
 

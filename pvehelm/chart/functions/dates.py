@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pvehelm.chart.functions.common import FunctionError, integer, kind, string
+from pvehelm.chart.pattern import pattern
 
 _MONTHS = [
     "January",
@@ -25,7 +26,7 @@ _MONTHS = [
 ]
 _DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 _ZERO = dt.datetime(1, 1, 1, tzinfo=dt.UTC)
-_LAYOUT = re.compile(
+_LAYOUT = pattern(
     r"January|Jan|Monday|Mon|MST|2006|-07:00|-0700|-07|Z07:00|Z0700|002|01|02|03|04|05|06|15"
     r"|[.,]0+(?!\d)|[.,]9+(?!\d)|PM|pm|_2|1|2|3|4|5"
 )

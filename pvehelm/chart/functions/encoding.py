@@ -9,7 +9,6 @@ import json
 import posixpath
 import string as letters
 import urllib.parse
-import uuid
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -144,6 +143,8 @@ def adler32sum(value: Any) -> str:
 
 
 def uuidv4() -> str:
+    import uuid
+
     return str(uuid.UUID(bytes=chance.some_bytes(16), version=4))
 
 

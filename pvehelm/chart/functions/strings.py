@@ -16,6 +16,7 @@ from pvehelm.chart.functions.common import (
     string,
     text,
 )
+from pvehelm.chart.pattern import pattern
 
 
 def upper(value: Any) -> str:
@@ -256,7 +257,7 @@ def ascii_fold(value: Any) -> str:
     return re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")
 
 
-_VERB = re.compile(r"%([-+# 0]*)(\*|\d+)?(?:\.(\*|\d+)?)?([a-zA-Z%])")
+_VERB = pattern(r"%([-+# 0]*)(\*|\d+)?(?:\.(\*|\d+)?)?([a-zA-Z%])")
 
 
 def printf(form: Any, *values: Any) -> str:
