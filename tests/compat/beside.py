@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -34,7 +34,7 @@ def value_sets(chart: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "default", {}
     files = [*chart.glob("ci/*.y*ml"), *(Path(SETS, chart.name).glob("*.*") if SETS else ())]
     for file in sorted(files):
-        values, *more = [*yaml.safe_load_all(file.read_text(encoding="utf-8")), None]
+        values, *more = [*yaml.load_all(file.read_text(encoding="utf-8"), yaml.CSafeLoader), None]
         if isinstance(values, dict) and not any(more) and file.stem != "default":
             yield file.stem, json.loads(json.dumps(values, default=str))
 
@@ -44,47 +44,66 @@ def digest(values: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def by_helm(chart: Path, values: dict[str, Any]) -> tuple[dict[str, str] | str, frozenset[str]]:
-    """Helm's files (or its error), and those of them that it renders differently each time."""
+def by_helm(chart: Path, values: dict[str, Any]) -> dict[str, str] | str:
+    """Helm's files, or its error."""
     import helm_python
 
-    found = []
-    for _ in range(2):
-        # A rendering changes the loaded chart: its disabled dependencies are gone.
-        loaded = helm_python.Chart.load(chart)
-        try:
-            found.append(loaded.render(values=values, name=NAME, namespace=NAMESPACE))
-        except helm_python.HelmError as error:
-            return str(error), frozenset()
-        finally:
-            loaded.close()
-    one, other = found
-    return one, frozenset(name for name in one if one[name] != other.get(name))
+    # A rendering changes the loaded chart: its disabled dependencies are gone.
+    loaded = helm_python.Chart.load(chart)
+    try:
+        files: dict[str, str] = loaded.render(values=values, name=NAME, namespace=NAMESPACE)
+        return files
+    except helm_python.HelmError as error:
+        return str(error)
+    finally:
+        loaded.close()
 
 
-def by_us(chart: Path | Chart, values: dict[str, Any]) -> dict[str, str] | str:
+def loaded(chart: Path) -> Chart | str:
+    """The chart as we load it, or the error."""
+    try:
+        return with_engine(load(chart), "gotpl")
+    except PvehelmError as error:
+        return _told(error)
+
+
+def by_us(chart: Chart, values: dict[str, Any]) -> dict[str, str] | str:
     """Our files, the notes of the chart among them, or the error."""
     try:
-        loaded = with_engine(load(chart), "gotpl") if isinstance(chart, Path) else chart
-        prepared = prepare(loaded, [ValueFlag("file", "values.json", json.dumps(values, ensure_ascii=False))])
+        prepared = prepare(chart, [ValueFlag("file", "values.json", json.dumps(values, ensure_ascii=False))])
         release = ReleaseInfo(NAME, NAMESPACE)
         made = render(prepared.chart, dict(prepared.values), release, Capabilities(), foreign=True)
     except PvehelmError as error:
-        return "\n".join(
-            [str(error), *(f"{problem.where}: {problem.what}" for problem in getattr(error, "problems", ()))]
-        )
+        return _told(error)
     return {**made.files, f"{prepared.chart.name}/{NOTES}": made.notes}
 
 
-def differences(chart: Path, values: dict[str, Any]) -> list[str]:
-    """Names of files that are not the same byte for byte; ``error`` and ``no error`` where only one of us fails."""
-    theirs, unstable = by_helm(chart, values)
-    ours = by_us(chart, values)
-    if isinstance(theirs, str) or isinstance(ours, str):
-        return (
-            [] if type(theirs) is type(ours) else [f"error: {ours}" if isinstance(ours, str) else f"no error: {theirs}"]
-        )
+def _told(error: PvehelmError) -> str:
+    problems = getattr(error, "problems", ())
+    return "\n".join([str(error), *(f"{problem.where}: {problem.what}" for problem in problems)])
+
+
+class Outcome(NamedTuple):
+    """``refused``: Helm refuses the values. ``different``: files that are not the same byte for byte, but those that
+    Helm renders differently each time; ``error: ...`` or ``no error: ...`` where only one of us refuses."""
+
+    refused: bool
+    different: list[str]
+
+
+def compared(chart: Path, ours: Chart | str, values: dict[str, Any]) -> Outcome:
+    """What Helm and we make of a chart with these values; ``ours`` is the chart as we loaded it."""
+    theirs, made = by_helm(chart, values), ours if isinstance(ours, str) else by_us(ours, values)
+    if isinstance(theirs, str):
+        return Outcome(True, [] if isinstance(made, str) else [f"no error: {theirs}"])
+    if isinstance(made, str):
+        return Outcome(False, [f"error: {made}"])
     # Helm prints the notes of the chart only, and so we keep no others.
     wanted = {name: theirs[name] for name in theirs if not name.endswith(NOTES) or name.count("/") == 2}
-    ours = {name: ours[name] for name in ours if name in wanted or not name.endswith(NOTES)}
-    return [name for name in sorted({*wanted, *ours} - unstable) if wanted.get(name) != ours.get(name)]
+    made = {name: made[name] for name in made if name in wanted or not name.endswith(NOTES)}
+    different = [name for name in sorted({*wanted, *made}) if wanted.get(name) != made.get(name)]
+    if different:
+        again = by_helm(chart, values)
+        assert not isinstance(again, str)
+        different = [name for name in different if theirs.get(name) == again.get(name)]
+    return Outcome(False, different)

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from tests.compat.beside import by_helm, charts, differences, digest, value_sets
+from tests.compat.beside import charts, compared, digest, loaded, value_sets
 
 FILE = Path(__file__).parent / "ratchet.yaml"
 HEAD = """\
@@ -25,14 +25,15 @@ def main() -> None:
     for chart in charts():
         metadata = yaml.safe_load((chart / "Chart.yaml").read_text(encoding="utf-8"))
         sets: dict[str, Any] = {}
+        ours = loaded(chart)
+        done: dict[str, dict[str, Any]] = {}
         for name, values in value_sets(chart):
-            found = differences(chart, values)
-            entry: dict[str, Any] = {"values": digest(values)}
-            if found:
-                entry["not"] = found[0].splitlines()[0][:200]
-            else:
-                entry["same"] = "error" if isinstance(by_helm(chart, values)[0], str) else True
-            sets[name] = entry
+            key = digest(values)
+            if key not in done:
+                refused, different = compared(chart, ours, values)
+                said = {"not": different[0].splitlines()[0][:200]} if different else {}
+                done[key] = {"values": key, **(said or {"same": "error" if refused else True})}
+            sets[name] = {**done[key]}
         known[chart.name] = {"version": str(metadata["version"]), "sets": sets}
         print(chart.name, len(sets), sum("not" in entry for entry in sets.values()), flush=True)
     text = yaml.safe_dump({"charts": known}, sort_keys=True, default_flow_style=None, width=120)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.compat.beside import charts, differences, digest, value_sets
+from tests.compat.beside import charts, compared, digest, loaded, value_sets
 
 pytest.importorskip("helm_python", reason="Helm in process: pip install 'pvehelm[helm]'")
 if not charts():
@@ -24,8 +24,9 @@ RATCHET: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "ratchet.yaml"
 def test_as_helm(chart: Path) -> None:
     known = RATCHET["charts"].get(chart.name, {})
     version = str(yaml.safe_load((chart / "Chart.yaml").read_text(encoding="utf-8"))["version"])
+    ours = loaded(chart)
     for name, values in value_sets(chart):
         said = known.get("sets", {}).get(name)
         excused = known.get("version") == version and said and said["values"] == digest(values) and "not" in said
-        found = differences(chart, values)
+        found = compared(chart, ours, values).different
         assert excused or not found, f"{chart.name} with {name}: {found}"
