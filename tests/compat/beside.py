@@ -34,7 +34,9 @@ def value_sets(chart: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "default", {}
     files = [*chart.glob("ci/*.y*ml"), *(Path(SETS, chart.name).glob("*.*") if SETS else ())]
     for file in sorted(files):
-        values, *more = [*yaml.load_all(file.read_text(encoding="utf-8"), yaml.CSafeLoader), None]
+        text = file.read_text(encoding="utf-8")
+        found = [json.loads(text)] if file.suffix == ".json" else [*yaml.load_all(text, yaml.CSafeLoader)]
+        values, *more = [*found, None]
         if isinstance(values, dict) and not any(more) and file.stem != "default":
             yield file.stem, json.loads(json.dumps(values, default=str))
 
