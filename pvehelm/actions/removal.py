@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from pvehelm.release.release import ReleaseKey
 
 
-# What tells a guest from a later one of its number.
-UNIQUE = ("smbios1", "vmgenid", "meta", "net0", "rootfs")
-
-
 @dataclass
 class Removed:
     """What became of the objects, or would: ``{ref: words}``, and the plans that say what is called."""
@@ -253,10 +249,7 @@ def _change(one: Object, purge: bool) -> Change:
     steps = one.kind.delete(one.live)
     if one.vmid:
         more = {"purge": 1} if purge else {}
-        was = {name: value for name, value in one.live.extra["raw"].items() if name in UNIQUE}
-        steps = [
-            replace(step, params={**step.params, **more}, seen={"was": was}) if step.deletes else step for step in steps
-        ]
+        steps = [replace(step, params={**step.params, **more}) if step.deletes else step for step in steps]
     return Change(
         ref=one.ref,
         kind=one.kind.name,

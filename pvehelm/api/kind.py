@@ -91,7 +91,7 @@ class Step:
     undoes: tuple[str, ...] = ()
     # What tells afterwards that it was done, where no leaf of ours does: {"state": "running"} of a guest, {"node":
     # "pve2"}, {"task": "qmreset", "before": the newest UPID until then}, or {"fields": {leaf: value}}.
-    # Of a deletion {"was": {name: value}}: what tells the guest from a later one of its number.
+    # Of what takes a guest's data {"was": ``mark.traits``}: what tells the guest from a later one of its number.
     seen: Mapping[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:

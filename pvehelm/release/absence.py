@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pvehelm.api.kind import Get, Kind
@@ -19,19 +19,16 @@ AWAY = " (away)"
 
 def with_absences(changes: Sequence[Change], observed: Observed, kinds: Callable[[str], Kind]) -> list[Change]:
     """``changes`` with a removal before each guest that is made anew, for whatever holds it; what is removed for good
-    goes before it, too."""
+    goes before its guest, too."""
     found = {change.ref: change for change in changes}
-    anew = {change.ref for change in changes if change.op is Op.recreate and change.kind in GUEST_KINDS}
-    if not anew:
-        return list(changes)
-    guests = {str(found[ref].key.get("vmid")): ref for ref in anew}
-    for change in changes:
+    guests = {vmid: change.ref for change in changes if _goes(change) for vmid in vmids(change.key)}
+    for change in changes if guests else ():
         kind = kinds(change.kind)
         live = observed.old.get(change.ref) or observed.live.get(change.ref)
-        if not kind.holds_guest or live is None:
+        if not kind.holds_guest or live is None or change.op not in (Op.create, Op.delete):
             continue
-        guest = next((ref for number, ref in guests.items() if number in vmids(live.key)), "")
-        if not guest or change.op not in (Op.create, Op.delete):
+        guest = next((ref for number, ref in guests.items() if number in vmids(live.key, kind)), "")
+        if not guest or (change.op is Op.create and found[guest].op is not Op.recreate):
             continue
         first = change
         if change.op is Op.create:
@@ -47,30 +44,52 @@ def with_absences(changes: Sequence[Change], observed: Observed, kinds: Callable
                 where=change.where,
             )
             found[first.ref] = first
-        found[guest] = replace(found[guest], needs=(*found[guest].needs, first.ref))
+        if first.ref not in found[guest].needs:
+            found[guest] = replace(found[guest], needs=(*found[guest].needs, first.ref))
     return list(found.values())
 
 
-async def held(made: Plan, get: Get) -> list[Problem]:
+@dataclass(frozen=True)
+class _Hold:
+    """A list of what holds guests: its path, the column that names its rows, and how that is said."""
+
+    kind: str
+    path: str
+    column: str
+    what: str
+
+
+_HOLDS = (
+    _Hold("HAResource", "/cluster/ha/resources", "sid", "managed by HA"),
+    _Hold("ReplicationJob", "/cluster/replication", "id", "held by a replication job"),
+)
+
+
+async def held(made: Plan, get: Get, kinds: Callable[[str], Kind]) -> list[Problem]:
     """Guests that can't be removed because something holds them that a plan leaves: said before they are stopped."""
     gone = {vmid: change for change in made.changes for vmid in vmids(change.key) if _goes(change)}
-    if not gone:
-        return []
-    goes = [change for change in made.changes if change.kind == "HAResource" and change.op is Op.delete]
-    released = {vmid for change in goes for vmid in vmids(change.key)}
-    try:
-        rows = await get("/cluster/ha/resources") or []
-    except ApiError:
-        return []  # who may not look is told by the server
-    found = [(gone[vmid], row["sid"]) for row in rows for vmid in vmids(row) if vmid in gone.keys() - released]
-    return [
-        Problem(
-            change.where or change.ref,
-            f"{change.ref} is managed by HA ({sid}), which is none of this plan: the server removes no such guest",
-            f"take it out of HA first: pvehelm api delete /cluster/ha/resources/{sid}",
-        )
-        for change, sid in found
-    ]
+    problems: list[Problem] = []
+    for hold in _HOLDS if gone else ():
+        kind = kinds(hold.kind)
+        goes = [change for change in made.changes if change.kind == hold.kind and change.op is Op.delete]
+        released = {str(change.key.get(hold.column)) for change in goes}
+        try:
+            rows = await get(hold.path) or []
+        except ApiError:
+            continue  # who may not look is told by the server
+        for row in rows:
+            name = str(row[hold.column])
+            for vmid in vmids({hold.column: name}, kind) & gone.keys() if not _in(name, released) else ():
+                change = gone[vmid]
+                what = f"{change.ref} is {hold.what} ({name}), which is none of this plan: the server removes no such"
+                hint = f"take it away first: pvehelm api delete {hold.path}/{name}"
+                problems.append(Problem(change.where or change.ref, f"{what} guest", hint))
+    return problems
+
+
+def _in(name: str, released: Set[str]) -> bool:
+    """Whether a row is one of those: an HA resource may be named without its type."""
+    return bool({name, name.rpartition(":")[2]} & released)
 
 
 def _goes(change: Change) -> bool:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pvehelm.api.guests import GuestKind
 from pvehelm.api.kind import Kind, Live, Step, Wanted, get_leaf, leaves, placeholders
 from pvehelm.api.task import Task, is_upid
-from pvehelm.errors import ApiError, PvehelmError, StoppedError, TaskError, UnseenError
+from pvehelm.errors import ApiError, PvehelmError, RefusedError, StoppedError, TaskError, UnseenError
 from pvehelm.release.commits import is_locked, retaken
 from pvehelm.release.event import Emit, Event
 from pvehelm.release.identifiers import Identifiers, Numbers
@@ -28,7 +28,7 @@ from pvehelm.release.live import Reader
 from pvehelm.release.plan import Change, Op, Plan
 from pvehelm.release.release import ReleaseKey
 from pvehelm.release.secrets import Secrets
-from pvehelm.release.silence import became, ended, is_made, looking, unclear
+from pvehelm.release.silence import became, ended, is_made, is_stranger, looking, unclear
 from pvehelm.release.slots import Slots
 from pvehelm.release.store import Store
 
@@ -208,6 +208,9 @@ class Applier:
 
     async def _steps(self, change: Change, given: Sequence[Step]) -> None:
         steps = list(given)
+        for step in steps:
+            if step.seen.get("was"):
+                await self._check_same(change, step)
         for index, step in enumerate(steps):
             last = index == len(steps) - 1
             if step.creates:
@@ -216,6 +219,18 @@ class Applier:
                 await self._step(change, step, final=last and change.op in (Op.update, Op.keep, Op.forget))
         if change.op is Op.forget and not steps:
             await self._record(change, "forget", forget=True)
+
+    async def _check_same(self, change: Change, step: Step) -> None:
+        """Raise RefusedError where a guest that loses data is not the one that was planned: while this plan was looked
+        at, its number may have become somebody else's."""
+        kind, key = self.kinds(change.kind), change.key
+        assert isinstance(kind, GuestKind)
+        live = await kind.read(key, self._known(kind, {"status": "unknown", **key}))
+        if live is not None and is_stranger(step, live):
+            raise RefusedError(
+                f"guest {key['vmid']} is not the one that was planned any more, and is left alone",
+                hint="run the command again: it is planned anew",
+            )
 
     async def _create(self, change: Change, step: Step) -> None:
         kind, wanted = self.kinds(change.kind), change.wanted
@@ -291,13 +306,17 @@ class Applier:
 
     def _fresh(self, change: Change) -> Reader:
         """A reader for what was just created: where it is and that it is stopped need not be asked."""
+        kind, key = self.kinds(change.kind), self.keys[change.ref]
+        if not isinstance(kind, GuestKind) or not change.wanted:
+            return Reader(self.client)
+        return self._known(kind, {"status": "stopped", **key, "pool": change.wanted.fields.get("pool") or ""})
+
+    def _known(self, kind: GuestKind, row: Mapping[str, Any]) -> Reader:
+        """A reader that knows where a guest is: the one request left is for its configuration."""
         reader = Reader(self.client)
-        key = self.keys[change.ref]
-        kind = self.kinds(change.kind)
-        if isinstance(kind, GuestKind) and change.wanted:
-            row = {"type": kind.flavour, "status": "stopped", **key, "pool": change.wanted.fields.get("pool") or ""}
-            reader.know("/cluster/resources", [row])
-            reader.know(f"/nodes/{key['node']}/{kind.flavour}", [row])
+        row = {"type": kind.flavour, **row}
+        reader.know("/cluster/resources", [row])
+        reader.know(f"/nodes/{row['node']}/{kind.flavour}", [row])
         return reader
 
     # -- one step ----------------------------------------------------------------------------------------------

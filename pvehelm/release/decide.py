@@ -110,7 +110,7 @@ async def decide(
     if new is None:
         weaver = hooks.Weaver(kinds, everything, allowed, secrets, reader, key)
         made = await _with_runs(ctx, key, made, desire, options, weaver, observed, inventory)
-    missing += await held(made, reader)
+    missing += await held(made, reader, kinds.get)
     missing += await _missing_rights(client, ctx.schema, made, reader, inventory)
     if missing:
         made = replace(made, problems=(*made.problems, *missing))

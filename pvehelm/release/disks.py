@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pvehelm.api.kind import Effect, Live, Step
+from pvehelm.api.mark import traits
 from pvehelm.api.task import Task, is_upid
 from pvehelm.errors import ApiError, Problem, PvehelmError, TaskError
 from pvehelm.release.change import Change, Op, Plan
@@ -206,7 +207,9 @@ class Way:
                 losses.append(f"snapshot {other}")
         running = live.extra.get("status") in ("running", "paused")
         params = {"start": 1} if running and _can_start(self.ctx, base) else {}
-        steps.append(Step("POST", f"{base}/snapshot/{name}/rollback", params, note=f"go back to snapshot {name}"))
+        was = {"was": traits(live.extra.get("raw", {}))}
+        note = f"go back to snapshot {name}"
+        steps.append(Step("POST", f"{base}/snapshot/{name}/rollback", params, note=note, seen=was))
         return Restore(owned.ref, name, live, tuple(steps), tuple(losses))
 
     def woven(self, made: Plan) -> Plan:

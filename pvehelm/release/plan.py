@@ -120,8 +120,9 @@ class Planner:
         return [change for change in sequence if change.ref in chosen]
 
     def _is_lost(self, owned: Owned) -> bool:
-        if self.observed.old.get(owned.ref) is not None:
-            return False
+        old = self.observed.old.get(owned.ref)
+        if old is not None:
+            return unmarked(owned, old)
         live = self.observed.live.get(owned.ref)
         return live is None or (unmarked(owned, live) and not self.allowed.owns(owned.ref))
 
@@ -153,9 +154,9 @@ class Planner:
         old = self.observed.old.get(ref)
         if owned is not None and kind.always_there and self.lost & vmids(owned.identifier):
             return self._create(one, None, "its guest is gone")
-        if owned is not None and (self.leaving & vmids(owned.identifier)):
+        if owned is not None and (self.leaving & vmids(owned.identifier, kind)):
             return self._create(one, None, "its guest is made anew")
-        if owned is not None and old is not None:
+        if owned is not None and old is not None and not unmarked(owned, old):
             return self._replace(one, owned, old, "its key changes")
         if live is None:
             if owned is not None and one.lifecycle == "createOnly":

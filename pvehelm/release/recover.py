@@ -27,7 +27,7 @@ from pvehelm.release.journal import Entry
 from pvehelm.release.lease import Lease
 from pvehelm.release.live import Reader
 from pvehelm.release.release import ReleaseKey
-from pvehelm.release.silence import arrived, blind, is_another, is_made, running, shows
+from pvehelm.release.silence import arrived, blind, is_made, is_stranger, running, shows
 
 if TYPE_CHECKING:
     from pvehelm.api.client import Client
@@ -80,13 +80,13 @@ async def _recover(ctx: Context, key: ReleaseKey, lease: Lease, entry: Entry) ->
             if live is not None and kind.name not in GUEST_KINDS:
                 note += "; what has its name by now is somebody else's, and is left alone"
     elif intent.get("deletes"):
-        gone = live is None or is_another(intent.get("seen", {}), live)
+        gone = live is None or is_stranger(_step(intent), live)
         error = "" if gone else "interrupted; it is still there"
         ctx.store.outcome(
             entry.id, lease, ok=gone, error=error, forget=entry.ref if gone and entry.op != "replace" else None
         )
         note = "is gone; that is recorded now" if gone else "is still there"
-    elif intent.get("seen"):
+    elif intent.get("seen", {}).keys() - {"was"}:
         done = done or (live is not None and await shows(intent["seen"], kind, live, intent.get("writes", ()), client))
         ctx.store.outcome(entry.id, lease, ok=done, error="" if done else "interrupted; it does not show")
         note = f"was told to {intent['note']}, which {'is done' if done else 'was not done'}"

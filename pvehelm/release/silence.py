@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pvehelm.api.exchange import maybe_executed, quote
 from pvehelm.api.guests import GuestKind
 from pvehelm.api.kind import Kind, Live, Step, leaves
+from pvehelm.api.mark import is_another
 from pvehelm.api.power import state_of, task_types
 from pvehelm.api.task import UNKNOWN, Task, TaskResult, TaskTimeout
 from pvehelm.errors import ApiError, PvehelmError, TaskError, TransportError, UnseenError
@@ -78,9 +79,9 @@ async def _became(
         if step.creates and live is not None:
             live = await _made(kind, key, live, client, sleep)
         if step.deletes:
-            if live is None or is_another(step.seen, live):
+            if live is None or is_stranger(step, live):
                 return ""
-        elif step.seen:
+        elif step.seen.keys() - {"was"}:
             if live is not None and await shows(step.seen, kind, live, step.writes, client):
                 return ""
         elif step.creates and kind.always_there:
@@ -130,10 +131,9 @@ async def shows(seen: Mapping[str, Any], kind: Kind, live: Live, written: Iterab
     return await newest_task(client, node, vmid, seen["task"]) not in ("", seen["before"])
 
 
-def is_another(seen: Mapping[str, Any], live: Live) -> bool:
-    """Whether a guest is not the one that a step was to delete: somebody else's may have its number by now."""
-    raw = live.extra.get("raw", {})
-    return any(raw.get(name) != value for name, value in seen.get("was", {}).items())
+def is_stranger(step: Step, live: Live) -> bool:
+    """Whether a guest is not the one that a step was to delete or to take back: somebody else's may have its number."""
+    return is_another(step.seen.get("was", {}), live.extra.get("raw", {}))
 
 
 async def newest_task(client: Client, node: str, vmid: Any, type: str) -> str:

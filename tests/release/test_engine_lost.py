@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
+from pvehelm.actions.releases import uninstall
+from pvehelm.errors import PvehelmError
+from pvehelm.release.context import Context
+from pvehelm.release.plan import Plan
 from tests.release.charts import MIXED
-from tests.release.lab import Lab
+from tests.release.lab import Lab, with_context
 from tests.release.test_engine_ownership import make_guest
 
 
@@ -151,3 +157,83 @@ def test_a_guest_that_somebody_put_under_ha_is_not_stopped_in_vain(lab: Lab) -> 
     lab.api.ok("DELETE", f"/cluster/ha/resources/{sid}")
     lab.run("uninstall", "web", "--yes")
     assert not lab.guests()
+
+
+REPLICATED = """
+kind: VirtualMachine
+metadata: { name: vm }
+spec: { node: pve-node1, vmid: 300, memory: 64 }
+{% if Values.held %}
+---
+kind: ReplicationJob
+metadata: { name: 300-0 }
+spec: { target: pve-node2, comment: ours }
+{% endif %}
+"""
+
+
+def test_a_replication_job_is_away_while_its_guest_is_made_anew(lab: Lab) -> None:
+    chart = lab.chart(REPLICATED, values="held: true\n")
+    lab.run("install", "web", chart)
+    anew = ("upgrade", "web", chart, "--replace", "vm/vm", "--allow-destroy", "vm/vm", "--yes")
+    assert "ReplicationJob/300-0 (away)" in lab.run(*anew, "--dry-run").out
+    lab.run(*anew)
+    assert lab.state.collection("replication")["300-0"]["comment"] == "ours"
+    lab.settled("web", chart=chart)
+    lab.run(*anew, "--set", "held=false")
+    assert not list(lab.state.collection("replication").items())
+    lab.run("upgrade", "web", chart, "--set", "held=true")
+    lab.run("uninstall", "web", "--yes")
+    assert not lab.guests()
+    assert not list(lab.state.collection("replication").items())
+
+
+def test_a_replication_job_of_somebody_else_is_told_before_its_guest_is_stopped(lab: Lab) -> None:
+    chart = lab.chart(REPLICATED, values="held: false\n")
+    lab.run("install", "web", chart)
+    lab.api.ok("POST", "/cluster/replication", id="300-1", type="local", target="pve-node3")
+    refused = lab.run("uninstall", "web", "--yes", code=1)
+    assert "VirtualMachine/vm is held by a replication job (300-1)" in refused.err
+    lab.settled("web", chart=chart)
+
+
+def test_a_number_that_became_another_guests_while_the_plan_was_looked_at(lab: Lab) -> None:
+    """Somebody removes the guest and gives its number away while the question is open."""
+    chart = lab.chart(REPLICATED, values="held: false\n")
+    lab.run("install", "web", chart)
+
+    async def work(ctx: Context) -> None:
+        def confirm(plan: Plan) -> bool:
+            lab.remove(300)
+            make_guest(lab, "stranger", 300)
+            return True
+
+        ctx.confirm = confirm
+        with pytest.raises(PvehelmError) as failed:
+            await uninstall(ctx, "web")
+        assert "not the one that was planned" in str(failed.value.problems)
+
+    with_context(work)
+    assert lab.guests()["300"]["config"]["name"] == "stranger"
+    lab.run("uninstall", "web", "--yes")
+    assert list(lab.guests()) == ["300"]
+
+
+def test_a_killed_removal_whose_number_is_another_guests_by_now_is_done(lab: Lab) -> None:
+    chart = lab.chart(REPLICATED, values="held: false\n")
+    lab.run("install", "web", chart)
+    lab.power(300, "stop")
+    assert lab.killed("outcome", "before", 1, "uninstall", "web", "--yes")
+    make_guest(lab, "stranger", 300)
+    assert "is gone; that is recorded now" in lab.run("recover", "web", "--yes").text
+    assert list(lab.guests()) == ["300"]
+
+
+def test_a_pinned_number_that_changes_destroys_nobody_elses_guest(lab: Lab) -> None:
+    lab.run("install", "web", lab.chart(REPLICATED, values="held: false\n"))
+    lab.remove(300)
+    make_guest(lab, "stranger", 300)
+    other = lab.chart(REPLICATED.replace("300", "301"), values="held: false\n")
+    lab.run("upgrade", "web", other, "--yes", "--allow-destroy", "VirtualMachine/vm")
+    assert set(lab.guests()) == {"300", "301"}
+    lab.settled("web", chart=other)

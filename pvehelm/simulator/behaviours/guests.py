@@ -299,6 +299,17 @@ def is_ha_managed(state: State, guest: Guest) -> bool:
     return f"{SERVICE[guest.kind]}:{guest.vmid}" in state.collection("ha_resources")
 
 
+def check_unused(call: Call, guest: Guest, noun: str) -> None:
+    """500 for a guest that cannot be removed because HA or a replication job names it, unless with ``purge``."""
+    if call.bool("purge"):
+        return
+    if is_ha_managed(call.state, guest):
+        call.fail(f"unable to remove {noun} {guest.vmid} - used in HA resources and purge parameter not set.")
+    job = next((key for key in call.state.collection("replication") if key.partition("-")[0] == guest.vmid), None)
+    if job is not None:
+        call.fail(f"There is a replication job '{job}' for guest '{guest.vmid}' - Please remove that first.")
+
+
 def forget(call: Call, guest: Guest, purge: bool) -> None:
     """Remove a guest and what hangs on it; with ``purge`` also its jobs and its HA membership."""
     state = call.state

@@ -139,8 +139,7 @@ def _check_template(call: Call, template: str) -> None:
 def delete(call: Call) -> str:
     guest = guests.load(call, "lxc")
     guest.check_protection(f"can't remove CT {guest.vmid}")
-    if not call.bool("purge") and guests.is_ha_managed(call.state, guest):
-        raise Failure(500, f"unable to remove CT {guest.vmid} - used in HA resources and purge parameter not set.")
+    guests.check_unused(call, guest, "CT")
     if guest.running and not call.bool("force"):
         raise Failure(500, f"CT {guest.vmid} is running - destroy failed: force not set")
 

@@ -139,8 +139,7 @@ def delete(call: Call) -> str:
     if call.bool("skiplock") and not call.is_root:
         raise Failure(400, "Parameter verification failed.", {"skiplock": "Only root may use this option."})
     guest.check_protection(f"can't remove VM {guest.vmid}")
-    if not call.bool("purge") and guests.is_ha_managed(call.state, guest):
-        raise Failure(500, f"unable to remove VM {guest.vmid} - used in HA resources and purge parameter not set.")
+    guests.check_unused(call, guest, "VM")
     if guest.running:
         raise Failure(500, f"VM {guest.vmid} is running - destroy failed")
 
