@@ -112,6 +112,9 @@ def _fraction(size: int, unit: int) -> str:
     return f"{whole}.{shown}" if shown else str(whole)
 
 
+_UNIT = re.compile(r"[^.0-9]*")
+#: More than 64 bits hold; Python would not read thousands.
+_MOST_DIGITS = 100
 _PART = re.compile(r"([0-9]*)(\.[0-9]*)?(ns|us|µs|μs|ms|s|m|h)?")
 
 
@@ -129,17 +132,19 @@ def parse_duration(value: str) -> int:
         if found is None or not (found[1] or len(found[2] or "") > 1):
             raise invalid
         if not found[3]:
-            unit = re.match(r"[^.0-9]*", body[found.end() :])
+            unit = _UNIT.match(body, found.end())
             name = unit[0] if unit else ""
             if name:
                 raise GoError(f"time: unknown unit {quote(name)} in duration {quote(value)}")
             raise GoError(f"time: missing unit in duration {quote(value)}")
         # "1mx" has the unknown unit "mx".
-        rest = re.match(r"[^.0-9]*", body[found.end() - len(found[3]) :])
+        rest = _UNIT.match(body, found.start(3))
         if rest and rest[0] != found[3]:
             raise GoError(f"time: unknown unit {quote(rest[0])} in duration {quote(value)}")
         length = UNITS[found[3]]
-        part = (found[2] or ".")[1:]
+        if len(found[1]) > _MOST_DIGITS:
+            raise invalid
+        part = (found[2] or ".")[1:][:_MOST_DIGITS]
         total += int(found[1] or 0) * length + (int(part) * length // 10 ** len(part) if part else 0)
         if total > HIGH + 1:
             raise invalid

@@ -17,6 +17,8 @@ _DECIMAL = re.compile(
 )
 _HEX_FLOAT = re.compile(r"[+-]?0[xX](?:_?[0-9a-fA-F])*\.?(?:_?[0-9a-fA-F])*[pP][+-]?[0-9]+\Z")
 _LOW, _HIGH = -(1 << 63), (1 << 63) - 1
+#: Texts with more digits are no numbers of 64 bits; Python would not read them.
+_MOST_DIGITS = 1000
 
 
 def to_int(value: Any) -> int:
@@ -46,6 +48,8 @@ def _parsed(value: str) -> int:
         return 0
     digits = body.replace("_", "")
     octal = re.match(r"([+-]?)0([0-7]+)\Z", digits)
+    if len(digits) > _MOST_DIGITS:
+        return 0
     number = int(octal[1] + octal[2], 8) if octal else int(digits, 0)
     return number if _LOW <= number <= _HIGH else 0
 

@@ -25,6 +25,8 @@ _WORDS: dict[str, Any] = {
     **{form: math.inf for word in (".inf", "+.inf") for form in (word, word.upper(), word.title())},
     **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), -math.inf),
 }
+#: Longer ones are no numbers of 64 bits; Python would not read them.
+_LONGEST = 1000
 _INT = re.compile(r"[-+]?(?:0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO][0-7]+|0[0-7]*|[1-9][0-9]*)\Z")
 _OCTAL = re.compile(r"0[0-7]+\Z")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
@@ -64,7 +66,7 @@ def resolve(value: str) -> Any:
     if is_date(value):
         return value
     body = value.replace("_", "")
-    if _INT.match(body):
+    if len(body) < _LONGEST and _INT.match(body):
         sign, digits = (body[0], body[1:]) if body[0] in "+-" else ("", body)
         number = int(digits, 8) if _OCTAL.match(digits) else int(digits, 0)
         if number < 1 << 63 or (sign == "-" and number == 1 << 63) or (not sign and number < 1 << 64):

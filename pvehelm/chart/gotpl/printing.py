@@ -210,7 +210,7 @@ class _Printer:
             self.good = False
             return number, at + 1, False
         inner = self.form[at + 1 : close]
-        if inner.isascii() and inner.isdigit() and 1 <= int(inner) <= len(self.values):
+        if inner.isascii() and inner.isdigit() and 1 <= int(inner[:20]) <= len(self.values):
             return int(inner) - 1, close + 1, True
         self.good = False
         return number, close + 1, inner.isascii() and inner.isdigit()

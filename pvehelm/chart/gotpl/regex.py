@@ -22,17 +22,30 @@ _COMPLAINTS = {
     "invalid repetition size": "invalid repeat count",
     "invalid named capture group": "invalid named capture",
     "trailing \\": "trailing backslash at end of expression",
-    "pattern too large": "expression too large",
+    "pattern too large - compile failed": "expression too large",
 }
 #: A single byte is no character in Go's expressions.
 _BYTE = re.compile(r"(?:[^\\]|\\[^C])*?\\C", re.DOTALL)
+#: As in Go.
+_DEEPEST = 1000
 _REFERENCE = re.compile(r"\$(?:(\$)|\{(\w+)\}|(\w+))")
+
+
+def _depth(pattern: str) -> int:
+    """How deep groups are nested, as far as parentheses show it."""
+    depth = deepest = 0
+    for mark in re.findall(r"\\.|[()]", pattern):
+        depth += (mark == "(") - (mark == ")")
+        deepest = max(deepest, depth)
+    return deepest
 
 
 @functools.lru_cache(maxsize=512)
 def _compiled(pattern: str) -> Any:
     import re2
 
+    if pattern.count("(") > _DEEPEST and _depth(pattern) > _DEEPEST:
+        raise GoError("error parsing regexp: expression nests too deeply")
     options = re2.Options()
     options.log_errors = False
     options.max_mem = 64 << 20

@@ -146,6 +146,9 @@ def loads(value: str) -> dict[str, Any]:
         found = tomllib.loads(_older(value), parse_float=_float)
     except tomllib.TOMLDecodeError as error:
         raise GoError(_complaint(value, str(error))) from None
+    except ValueError:
+        # Python reads no whole number of thousands of digits.
+        raise GoError("toml: a number is out of range for int64") from None
     except _FloatRange as error:
         raise GoError(_out_of_range(value, str(error), "float64")) from None
     except RecursionError:

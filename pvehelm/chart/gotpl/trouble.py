@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from pvehelm.chart.gotpl.engine import Templates
 
 _MANY = 100
+#: Messages may have the values in them; no terminal wants megabytes.
+_LONGEST = 10_000
 
 
 class Link(NamedTuple):
@@ -89,6 +91,8 @@ class Trouble:
             what = f"error calling {function}: {what}" if function and _in_function(error) else what
             if links[-1].file.startswith("gotpl#"):
                 what = f"in a text given to tpl, at <{links[-1].spot.node}>: {what}"
+        if len(what) > _LONGEST:
+            what = f"{what[:_LONGEST]}... ({len(what)} characters)"
         what += excerpt(self.templates.sources[inner.file], inner.line, inner.column + 1)
         callers = [link for link in reversed(known[:-1]) if link.where != inner.where]
         what += "".join(f"\n  from {link.file}:{link.line}:{link.column + 1}" for link in callers[:3])
