@@ -159,7 +159,11 @@ class Expressions:
         """What ``{{ ... }}`` prints: nothing for what is missing, or null where that is the ``whole`` value."""
         code = self.pipe(pipe)
         if whole:
-            return self.value(code).text
+            found = self.value(code)
+            # What prints nothing is null in YAML.
+            texts = [one for one in code.samples if one is not MISSING]
+            empty = code.below is not None and "" in texts and all(isinstance(one, str) for one in texts)
+            return f"{found.at(OR)} or none" if empty else found.text
         if code.lacking and code.below is not None:
             base, key = code.below
             if code.deep or base.lacking or known.nothing(code.samples):
@@ -265,7 +269,7 @@ class Expressions:
             samples = self.values if name == "Values" else (Open(),)
             return Code(name, samples=samples, shared=name == "Values")
         if base.text == "Capabilities" and name in _KUBERNETES:
-            return Code(f"Capabilities.{name}", samples=(dict.fromkeys(_KUBERNETES[name], ""),))
+            return Code(f"Capabilities.{name}", samples=(dict.fromkeys(_KUBERNETES[name], "1"),))
         if base.text == "Capabilities.KubeVersion" and name == "String":
             return base
         if base.text == "Values" and name == "AsMap":
