@@ -28,7 +28,7 @@ from pvehelm.release.lease import Lease
 from pvehelm.release.ledger import Ledger
 from pvehelm.release.live import Reader
 from pvehelm.release.objects import PLACES, Object
-from pvehelm.release.recover import recover_entries
+from pvehelm.release.recover import UNKNOWN, recover_entries
 from pvehelm.release.release import ReleaseKey
 from pvehelm.release.secrets import Secrets
 
@@ -297,6 +297,11 @@ class Settled:
     @property
     def ref(self) -> str:
         return self.steps[0].ref if self.steps else self.key.name
+
+    @property
+    def unknown(self) -> bool:
+        """Whether nobody can tell of some of it that it was done."""
+        return any(entry.error == UNKNOWN for entry in self.steps)
 
     def told(self) -> str:
         """In words."""

@@ -17,6 +17,7 @@ from pvehelm.api.power import task_types
 from pvehelm.api.task import Task
 from pvehelm.errors import ApiError, NotFoundError, TaskError
 from pvehelm.release import handover
+from pvehelm.release.change import Op
 from pvehelm.release.commits import give_back
 from pvehelm.release.context import Context
 from pvehelm.release.event import Event
@@ -31,6 +32,8 @@ from pvehelm.release.silence import arrived, blind, is_made, is_stranger, runnin
 
 if TYPE_CHECKING:
     from pvehelm.api.client import Client
+
+UNKNOWN = "nobody knows whether it was done, for the server does not show it: do the same once more to be sure"
 
 
 async def recover_entries(ctx: Context, key: ReleaseKey, lease: Lease) -> int:
@@ -90,7 +93,7 @@ async def _recover(ctx: Context, key: ReleaseKey, lease: Lease, entry: Entry) ->
         done = done or (live is not None and await shows(intent["seen"], kind, live, intent.get("writes", ()), client))
         ctx.store.outcome(entry.id, lease, ok=done, error="" if done else "interrupted; it does not show")
         note = f"was told to {intent['note']}, which {'is done' if done else 'was not done'}"
-    else:
+    elif entry.revision or done or entry.op != Op.update:
         if live is None:
             owned = None
         elif owned is not None and not done:
@@ -98,6 +101,10 @@ async def _recover(ctx: Context, key: ReleaseKey, lease: Lease, entry: Entry) ->
         ctx.store.outcome(entry.id, lease, ok=True, owned=owned)
         note = f"was being changed ({intent.get('note') or intent.get('path')})"
         note += "; the plan will tell" if entry.revision else ""
+    else:
+        # At once, and nothing of it can be seen: no plan will look for it either.
+        ctx.store.outcome(entry.id, lease, ok=False, error=UNKNOWN)
+        note = f"was told to {intent.get('note') or 'change'}; {UNKNOWN}"
     ctx.emit(Event("note", entry.ref, f"interrupted earlier: it {note}"))
 
 

@@ -340,6 +340,11 @@ def test_what_is_secret_in_an_edited_text_is_in_no_journal(lab: Lab, monkeypatch
         intents = [row["intent"] for row in store.db.rows("SELECT intent FROM journal")]
     assert "cipassword" in str(intents)
     assert "hunter2" not in str(intents)
+    # The server shows no password, so that nobody can say which one it has.
+    told = lab.run("recover", code=1)
+    assert "nobody knows whether it was done" in told.out
+    lab.run("edit", "vm/loose", "--yes")
+    assert "nothing was interrupted" in lab.run("recover").out
 
 
 def test_an_interrupt_lets_what_runs_finish(lab: Lab) -> None:

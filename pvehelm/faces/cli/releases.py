@@ -186,7 +186,8 @@ def uninstalled(session: Session, name: str) -> None:
 
 
 async def _recover_objects(session: Session) -> int:
-    """What verbs on objects have left, finished; the exit code says whether somebody works on some of it."""
+    """What verbs on objects have left, finished; the exit code says whether somebody works on some of it, or whether
+    nobody can tell what came of some of it."""
     from pvehelm.actions import guests
 
     found = await guests.recover(session.context)
@@ -199,7 +200,7 @@ async def _recover_objects(session: Session) -> int:
             _say("nothing was interrupted\n")
 
     output.show(session.output, rows, people)
-    return 4 if any(one.held for one in found) else 0
+    return 4 if any(one.held for one in found) else int(any(one.unknown for one in found))
 
 
 @command("namespace", "context", "output", "yes", "timeout", *o.ALLOWING, "no_hooks")
