@@ -80,7 +80,8 @@ def render(
     problems = _default_references(tree)
     if problems:
         raise InvalidError(f"{chart.path or chart.name}: the chart refers to secrets of its own", problems)
-    job = _Job(hidden, release, capabilities, tokens, watch, tuple(set_paths), strict=strict, lint=lint)
+    answered = (lookup is not None, keep is not None)
+    job = _Job(hidden, release, capabilities, tokens, watch, tuple(set_paths), answered, strict=strict, lint=lint)
 
     def answer(question: Any) -> Any:
         if question[0] == "lookup":
@@ -133,6 +134,8 @@ class _Job:
     tokens: secrets.Tokens
     watch: bool
     set_paths: Collection[Path_]
+    #: Whether there is somebody who answers ``lookup``, and what random functions ask.
+    answered: tuple[bool, bool]
     strict: bool
     lint: bool
 
@@ -150,9 +153,13 @@ class _Rendering:
         # As it is sent to a child: what only this process needs of the chart stays here.
         return _Rendering, (_bare(self.chart), self.limits, self.first)
 
-    def __call__(self, job: _Job, ask: Ask) -> tuple[dict[str, Any], dict[str, str]]:
+    def __call__(self, job: _Job, asked: Ask) -> tuple[dict[str, Any], dict[str, str]]:
         """What was made besides the files, and the files by name."""
         from pvehelm.chart.dependencies import enabled
+
+        def ask(question: Any) -> Any:
+            # A chart may ask hundreds of times, and each is a way to another process and back.
+            return asked(question) if job.answered[question[0] != "lookup"] else None
 
         usage = None
         if job.watch:
