@@ -10,7 +10,7 @@ from pvehelm.api.kind import leaves
 from pvehelm.api.kinds import Kinds
 from pvehelm.chart.manifest import Resource, check_unique
 from pvehelm.errors import InvalidError, Problem, PvehelmError, RefusedError
-from pvehelm.release import disks, hooks
+from pvehelm.release import disks, hooks, restarts
 from pvehelm.release.absence import held
 from pvehelm.release.change import Change
 from pvehelm.release.commits import due, with_commits
@@ -149,10 +149,11 @@ async def _with_runs(
 ) -> Plan:
     """The plan with what is run before, among and after its changes; as it is where there is nothing to do at all."""
     plain, runs = hooks.of(desire, options)
-    if not (runs or options.snapshot or options.backup or options.wait):
+    restart = restarts.due(made, observed) if options.reboot == "if-needed" else []
+    if not (runs or restart or options.snapshot or options.backup or options.wait):
         return made
     release = ctx.store.find(key)
-    if made.empty and release is not None and same_input(release.current, desire):
+    if made.empty and not restart and release is not None and same_input(release.current, desire):
         return made
     first: list[Change] = []
     if options.snapshot or options.backup:
@@ -162,7 +163,7 @@ async def _with_runs(
         weaver.problems += await disks.incapable(first, observed, await ctx.connect())
     verb = "" if options.no_hooks else hooks.verb_of(desire, again=lambda: was_deployed(ctx, key) > 0)
     ran = frozenset((desire.record.get("hooks") or {}).get("ran") or ())
-    return await weaver.weave(made, plain, runs, verb, first=first, wait=options.wait, ran=ran)
+    return await weaver.weave(made, plain, runs, verb, first=first, wait=options.wait, restart=restart, ran=ran)
 
 
 async def _way_back(

@@ -47,6 +47,8 @@ class Options:
     snapshot: bool = False
     backup: bool = False
     backup_storage: str = ""
+    # Guests are restarted for what waits for it: "never" or "if-needed".
+    reboot: str = "never"
     # A rollback takes the disks back, too.
     restore_disks: bool = False
     # When the operation's time is over, by the client's clock.

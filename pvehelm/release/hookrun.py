@@ -177,11 +177,13 @@ class Job:
 
     async def run(self) -> None:
         """Do it. Raises Skipped, or PvehelmError when it fails."""
-        from pvehelm.release import hookjobs, hookobjects
+        from pvehelm.release import hookjobs, hookobjects, restarts
 
         event = self.change.hook["event"]
         if event == "ready":
             await hookjobs.ready(self)
+        elif event == restarts.RESTART:
+            await restarts.restart(self)
         elif event == "remove":
             await hookobjects.remove(self, lambda owned: True)
         elif not self.kind.hook_only:

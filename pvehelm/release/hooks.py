@@ -26,6 +26,7 @@ from pvehelm.chart.suggest import suggest
 from pvehelm.errors import InvalidError, NotFoundError, Problem, PvehelmError
 from pvehelm.release.change import Change, Op, Plan
 from pvehelm.release.inventory import GUEST_KINDS, Inventory, Owned
+from pvehelm.release.restarts import restarting
 from pvehelm.release.secrets import Secrets, has_secret, texts
 
 if TYPE_CHECKING:
@@ -181,9 +182,11 @@ class Weaver:
         *,
         first: Sequence[Change] = (),
         wait: bool = False,
+        restart: Sequence[str] = (),
         ran: frozenset[str] = frozenset(),
     ) -> Plan:
-        """``made`` with the hooks of a verb ('' for none) but those that ``ran``. ``first`` is done before anything."""
+        """``made`` with the hooks of a verb ('' for none) but those that ``ran``. ``first`` is done before anything;
+        the guests of ``restart`` are restarted after the last change."""
         from pvehelm.release.readiness import wants
 
         before = [await self.change(f"pre-{verb}", one) for one in at(hooks, f"pre-{verb}")] if verb else []
@@ -193,6 +196,8 @@ class Weaver:
         wanted = wants(made.changes, resources) if wait else {}
         if wanted:
             after.insert(0, waiting(self.key.name, wanted))
+        if restart:
+            after.insert(0, restarting(self.key.name, restart))
         if verb == "delete" and any(not self.kinds.get(one.kind).hook_only for one in hooks):
             after.append(removal(self.key.name, await self._left(hooks)))
         changes = list(made.changes)
@@ -304,7 +309,8 @@ def removal(release: str, losses: Sequence[str] = ()) -> Change:
 
 def calls(change: Change, inventory: Inventory) -> Iterator[Step]:
     """The calls that running a hook makes on guests that are there already, to see beforehand what is not allowed."""
-    if change.kind not in ("GuestExec", "Snapshot", "Backup"):
+    restarted = change.hook.get("guests") or ()
+    if change.kind not in ("GuestExec", "Snapshot", "Backup") and not restarted:
         return
     manifest = change.hook.get("manifest") or {}
     spec = manifest.get("spec") or {}
@@ -314,7 +320,10 @@ def calls(change: Change, inventory: Inventory) -> Iterator[Step]:
             continue
         node, vmid = owned.identifier.get("node"), owned.identifier.get("vmid")
         base = f"/nodes/{node}/{'qemu' if owned.kind == 'VirtualMachine' else 'lxc'}/{vmid}"
-        if change.kind == "GuestExec":
+        if restarted:
+            if ref in restarted:
+                yield Step("POST", f"{base}/status/reboot", {}, note=f"restart {ref}")
+        elif change.kind == "GuestExec":
             yield Step("POST", f"{base}/agent/exec", {}, note=f"run a command in {ref}")
         elif change.kind == "Snapshot":
             yield Step("POST", f"{base}/snapshot", {}, note=f"take a snapshot of {ref}")

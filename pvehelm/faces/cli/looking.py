@@ -179,9 +179,13 @@ def _event(entry: Entry, *, logs: bool) -> dict[str, Any]:
 
 
 def _waiting(plan: Mapping[str, Any]) -> dict[str, list[str]]:
-    """What the revision's plan changed for the next start of its guests: ref -> leaves."""
+    """What the revision's plan changed for the next start of its guests: ref -> leaves; not of those it restarted."""
     found: dict[str, list[str]] = {}
+    hooks = [change.get("hook") or {} for change in plan.get("changes", ())]
+    restarted = {ref for hook in hooks if hook.get("event") == "restart" for ref in hook["guests"]}
     for change in plan.get("changes", ()):
+        if change["ref"] in restarted:
+            continue
         leaves = {row["leaf"] for row in change.get("fields", ()) if row.get("effect") == "reboot"}
         if leaves:
             found[change["ref"]] = sorted(leaves)

@@ -32,7 +32,7 @@ SetName = Annotated[
 ]
 Prune = Annotated[bool, typer.Option("--prune", help="Remove what the set has and the files do not.")]
 PveVersion = Annotated[str, typer.Option("--pve-version", help="The Proxmox VE version.", metavar="X.Y")]
-APPLYING = ("description", *o.ALLOWING, "replace", "target", "create_namespace", "atomic", "no_hooks", *o.RUN)
+APPLYING = ("description", *o.ALLOWING, "replace", "target", "create_namespace", "atomic", "no_hooks", "reboot", *o.RUN)
 WORDS = {
     "create": "created",
     "update": "configured",

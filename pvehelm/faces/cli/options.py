@@ -92,6 +92,12 @@ BackupStorage = Annotated[str, typer.Option("--backup-storage", help="Where to; 
 RestoreDisks = Annotated[
     bool, typer.Option("--restore-disks", help="Take the disks back, too, to the snapshots of --snapshot.")
 ]
+Reboot = Annotated[
+    str,
+    typer.Option(
+        "--reboot", help="if-needed: restart guests, one by one, for what waits for it.", metavar="never|if-needed"
+    ),
+]
 KeepHistory = Annotated[bool, typer.Option("--keep-history", help="Keep the revisions.")]
 
 Engine = Annotated[
@@ -148,6 +154,7 @@ SHARED: dict[str, tuple[Any, Any]] = {
     "backup": (BackupFirst, False),
     "backup_storage": (BackupStorage, ""),
     "restore_disks": (RestoreDisks, False),
+    "reboot": (Reboot, "never"),
 }
 VALUES = (
     *("values", "set", "set_string", "set_file", "set_json", "set_literal"),
@@ -170,8 +177,20 @@ UPGRADE = (
     "replace",
     "snapshot",
     *BACKUP,
+    "reboot",
 )
-ROLLBACK = (*ALLOWING, "description", "target", "replace", "atomic", "no_hooks", "restore_disks", "snapshot", *BACKUP)
+ROLLBACK = (
+    *ALLOWING,
+    "description",
+    "target",
+    "replace",
+    "atomic",
+    "no_hooks",
+    "restore_disks",
+    "snapshot",
+    *BACKUP,
+    "reboot",
+)
 UNINSTALL = (
     "timeout",
     "keep_history",
@@ -379,8 +398,10 @@ def options(session: Session, ctx: Context, **more: Any) -> Options:
     given = session.given
     plain = (
         *("atomic", "wait", "create_namespace", "history_max", "keep_resources", "keep_history"),
-        *("no_hooks", "snapshot", "backup", "backup_storage", "restore_disks"),
+        *("no_hooks", "snapshot", "backup", "backup_storage", "restore_disks", "reboot"),
     )
+    if given.get("reboot", "never") not in ("never", "if-needed"):
+        raise UsageError(f"--reboot {given['reboot']}: never or if-needed")
     found = {
         **{flag: given[flag] for flag in plain if flag in given},
         "allowed": allowed(session, ctx),

@@ -32,7 +32,18 @@ app = typer.Typer(
 
 
 @app.callback()
-@command("namespace", "context", "output", *PLAN, "description", *o.ALLOWING, "replace", "target", "create_namespace")
+@command(
+    "namespace",
+    "context",
+    "output",
+    *PLAN,
+    "description",
+    *o.ALLOWING,
+    "replace",
+    "target",
+    "create_namespace",
+    "reboot",
+)
 async def manifests(
     session: Session,
     click: typer.Context,
