@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from pvehelm.release.change import Change
     from pvehelm.release.context import Context
     from pvehelm.release.direct import Report, Settled
+    from pvehelm.release.inventory import Owned
     from pvehelm.release.live import Reader
     from pvehelm.release.objects import Object
+    from pvehelm.release.release import ReleaseKey
 
 
 @dataclass(frozen=True)
@@ -198,14 +200,17 @@ async def clone(
     owner = source.owner.scope if source.owner is not None else ""
     subject = direct.Subject(f"{kind.name}/{name}", key, (key.scope, *([owner] if owner else [])), source)
     report = direct.Report()
+    given = {**(options or {}), "newid": vmid}
+    asked = {option: value for option, value in given.items() if value is not None}
 
     async def job(subject: direct.Subject) -> direct.Job:
         finished = report.made.get(subject.ref)
         if finished is not None and finished.metadata.get("source") == source.vmid:
+            _check_alike(name, finished, asked)
             return direct.Job(done=f"cloned to {name} by the command that was interrupted")
         await _not_taken(ctx, name, str(pool or "default"), vmid)
-        uid = ctx.store.ensure(key)
-        return direct.Job([await _copy(ctx, source, subject.ref, uid, name, vmid, options or {})], f"cloned to {name}")
+        change = await _copy(ctx, source, subject.ref, key, name, asked)
+        return direct.Job([change], f"cloned to {name}")
 
     await direct.carry_out(ctx, "clone", [subject], job, timeout=timeout, report=report)
     return source, int(report.made[subject.ref].identifier["vmid"]), report
@@ -233,8 +238,25 @@ async def _not_taken(ctx: Context, name: str, namespace: str, vmid: int | None) 
             raise RefusedError(f"there is a guest {name!r} already: {other}", hint="choose another name")
 
 
+def _check_alike(name: str, made: Owned, asked: Mapping[str, Any]) -> None:
+    """Raise RefusedError where the copy that was interrupted, and is complete now, was asked for in another way."""
+    before = made.metadata.get("options")
+    if before is None or before == dict(asked):
+        return
+
+    def told(options: Mapping[str, Any]) -> str:
+        words = [f"{'vmid' if option == 'newid' else option}={value}" for option, value in sorted(options.items())]
+        return ", ".join(words) or "no options"
+
+    copy = f"{name} (VMID {made.identifier['vmid']})"
+    raise RefusedError(
+        f"{copy} was being copied with {told(before)}, and is complete now; this asks for {told(asked)}",
+        hint=f"keep it as it is, or delete it (pvehelm delete guest/{name}) and run the command again",
+    )
+
+
 async def _copy(
-    ctx: Context, source: Object, ref: str, uid: str, name: str, vmid: int | None, options: Mapping[str, Any]
+    ctx: Context, source: Object, ref: str, journal: ReleaseKey, name: str, options: Mapping[str, Any]
 ) -> Change:
     """The creation of a copy."""
     from pvehelm.api.kind import Wanted
@@ -246,16 +268,21 @@ async def _copy(
     kind, place = check_guest(source.kind), source.found.key
     pool = options.get("pool")
     config = await (await ctx.connect()).get(f"/nodes/{place['node']}/{kind.flavour}/{source.vmid}/config") or {}
-    key = {"vmid": vmid, "node": options.get("target") or place["node"]}
+    asked = {"source": source.vmid, "options": dict(options)}
+    # What was read has not failed: from here on something is journalled.
+    uid = ctx.store.ensure(journal)
+    key = {"vmid": options.get("newid"), "node": options.get("target") or place["node"]}
     fields = {kind.name_field: name, **({"pool": pool} if pool else {})}
-    step = clone_step(kind, place, ref, uid, name, config, {**options, "newid": vmid})
+    step = clone_step(kind, place, ref, uid, name, config, options)
     return Change(
         ref,
         kind.name,
         Op.create,
         f"a copy of {source.ref}",
         steps=(step,),
-        owned=Owned(ref, kind.name, name, pool, {}, metadata={"source": source.vmid}, uid=uid),
+        owned=Owned(
+            ref, kind.name, name, pool, {}, metadata={"source": source.vmid, "options": dict(options)}, uid=uid
+        ),
         wanted=Wanted(ref, kind.name, name, pool, key, fields),
     )
 

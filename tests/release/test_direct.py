@@ -222,6 +222,26 @@ def test_a_number_that_was_taken_meanwhile(lab: Lab) -> None:
         assert store.reserved(lab.state.cluster_id) == set()
 
 
+def test_a_copy_that_was_interrupted_is_not_taken_for_another(lab: Lab) -> None:
+    full = ("clone", "debian-12-template", "copy", "--full")
+    assert lab.killed("set_upid", "after", 1, *full)
+    refused = lab.run("clone", "debian-12-template", "copy", "--vmid", "500", code=3)
+    assert "(VMID 100) was being copied with full=" in refused.err
+    assert "this asks for vmid=500" in refused.err
+    assert list(lab.guests()) == ["100"]
+    assert "nothing was interrupted" in lab.run("recover").out
+    lab.remove(100)
+    assert lab.killed("set_upid", "after", 1, *full)
+    assert "VMID 100" in lab.run(*full).out
+
+
+def test_a_copy_of_what_can_not_be_read_leaves_no_journal(lab: Lab) -> None:
+    lab.fault("GET /nodes/*/qemu/9000/config", status=403)
+    lab.run("clone", "debian-12-template", "copy", code=None)
+    with lab.store() as store:
+        assert store.by_themselves(lab.state.cluster_id) == []
+
+
 def test_who_may_copy_need_not_be_allowed_to_configure(lab: Lab) -> None:
     lab.fault("PUT /nodes/*/config", status=403)
     result = lab.run("clone", "debian-12-template", "copy")
