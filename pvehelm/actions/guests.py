@@ -280,9 +280,7 @@ async def _copy(
         Op.create,
         f"a copy of {source.ref}",
         steps=(step,),
-        owned=Owned(
-            ref, kind.name, name, pool, {}, metadata={"source": source.vmid, "options": dict(options)}, uid=uid
-        ),
+        owned=Owned(ref, kind.name, name, pool, {}, metadata=asked, uid=uid),
         wanted=Wanted(ref, kind.name, name, pool, key, fields),
     )
 
