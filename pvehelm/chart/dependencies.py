@@ -40,11 +40,13 @@ def coalesce(chart: Chart, user: Mapping[str, Any], *, allow_missing: bool = Fal
 
 
 def enabled(chart: Chart, values: Mapping[str, Any], *, allow_missing: bool = False) -> Chart:
-    """The chart with the subcharts that ``values`` (the user's, or coalesced ones) enable, under their aliases.
+    """The chart with the subcharts that the user's ``values`` enable, under their aliases.
+
+    What is decided stays so: values that a chart imports from its subcharts have no say in which of them count.
 
     Raises InvalidError when a declared dependency that is enabled is not in ``charts/``, unless that is allowed.
     """
-    if not _asks(chart) or _unasked(chart):
+    if chart.decided or not _asks(chart) or _unasked(chart):
         return chart
     problems: list[Problem] = []
     out = _enabled(chart, copied(values), None, problems)
@@ -62,7 +64,11 @@ def missing(chart: Chart) -> list[Problem]:
 def _absent(chart: Chart, need: Dependency) -> Problem:
     others = [sub.version for sub in chart.dependencies if sub.metadata.name == need.name]
     what = f"dependency {need.name!r} {need.version}".rstrip() + " is declared but not in charts/"
-    hint = f"charts/ holds version {', '.join(others)}" if others else "put the chart, or its .tgz, into charts/"
+    hint = "put the chart, or its .tgz, into charts/"
+    if need.repository and ".tgz" not in chart.path:
+        hint = f"'pvehelm dependency update {chart.path}' fetches it"
+    if others:
+        hint = f"charts/ holds version {', '.join(others)}; {hint}"
     return Problem(chart.file("Chart.yaml"), what, hint)
 
 
@@ -115,7 +121,7 @@ def _enabled(chart: Chart, user: Values, above: Mapping[str, Any] | None, proble
             kept[index] = _enabled(sub, below if isinstance(below, dict) else {}, tags, told)
     names = {sub.name for sub in kept}
     metadata = replace(chart.metadata, dependencies=tuple(need for need in needs if need.key in names))
-    return replace(chart, metadata=metadata, dependencies=tuple(kept))
+    return replace(chart, metadata=metadata, dependencies=tuple(kept), decided=True)
 
 
 def _asks(chart: Chart) -> bool:

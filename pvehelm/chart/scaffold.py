@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pvehelm.chart.metadata import NAME
-from pvehelm.errors import Problem, UsageError
+from pvehelm.errors import UsageError
 
 STARTER = Path(__file__).parent / "starter"
 ENGINES = ("jinja2", "gotpl")
@@ -22,7 +22,7 @@ def scaffold(name: str, engine: str = "jinja2") -> dict[str, str]:
     """
     if not NAME.match(name):
         hint = "letters, digits, '-', '_' and '.', beginning with a letter or digit"
-        raise UsageError(f"{name!r} is no chart name", [Problem("NAME", "is no chart name", hint)], hint=hint)
+        raise UsageError(f"{name!r} is no chart name", hint=hint)
     if engine not in ENGINES:
         raise UsageError(f"--engine {engine}: there is gotpl (Helm's own template syntax) and jinja2")
     files = {}

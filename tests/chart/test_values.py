@@ -60,6 +60,8 @@ def test_case(case: dict[str, Any], tmp_path: Path) -> None:
         assert all(case["error"] in problem.where for problem in caught.value.problems)
         if "says" in case:
             assert [problem.what for problem in caught.value.problems] == case["says"]
+            for problem, hint in zip(caught.value.problems, case.get("hints", ()), strict=False):
+                assert hint in problem.hint
         return
     found = coalesce(chart, case["user"])
     if "values" in case:
