@@ -121,9 +121,12 @@ class Applier:
             finally:
                 ended[change.ref].set()
 
-        async with asyncio.TaskGroup() as group:
-            for change in todo:
-                group.create_task(one(change))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for change in todo:
+                    group.create_task(one(change))
+        finally:
+            self._ledger.flush()
         return self.outcome
 
     async def _guarded(self, change: Change) -> None:
@@ -216,7 +219,8 @@ class Applier:
             if step.creates:
                 await self._create(change, step)
             else:
-                await self._step(change, step, final=last and change.op in (Op.update, Op.keep, Op.forget))
+                final = last and change.op in (Op.update, Op.keep, Op.forget)
+                await self._step(change, step, final=final, more=not last)
         if change.op is Op.forget and not steps:
             await self._record(change, "forget", forget=True)
 
@@ -246,7 +250,7 @@ class Applier:
                     f"VMID {key['vmid']} is reserved by another release", hint="choose another spec.vmid"
                 )
             self.keys[change.ref] = key
-            await self._step(change, step, final=not kind.settles)
+            await self._step(change, step, final=not kind.settles, more=kind.settles)
         if kind.settles:
             await self._settle(change, kind, wanted, step)
 
@@ -257,7 +261,7 @@ class Applier:
             vmid = await self._numbers.free()
             self.keys[change.ref] = {"vmid": vmid, "node": self._node_of(step, wanted)}
             try:
-                if await self._step(change, step, final=False, claim=vmid):
+                if await self._step(change, step, final=False, more=True, claim=vmid):
                     return
             except (ApiError, TaskError) as error:
                 if unclear(error):
@@ -300,7 +304,8 @@ class Applier:
             change = replace(change, owned=replace(change.owned, found={**change.owned.found, **found}))
         steps = kind.update(live, differs, wanted)
         for index, step in enumerate(steps):
-            await self._step(change, step, final=index == len(steps) - 1)
+            last = index == len(steps) - 1
+            await self._step(change, step, final=last, more=not last)
         if not steps:
             await self._record(change, "settle", owned=self._complete(change))
 
@@ -321,8 +326,9 @@ class Applier:
 
     # -- one step ----------------------------------------------------------------------------------------------
 
-    async def _step(self, change: Change, step: Step, *, final: bool, claim: int = 0) -> bool:
-        """``claim`` is a VMID to reserve together with the intent; False when it belongs to somebody else already."""
+    async def _step(self, change: Change, step: Step, *, final: bool, more: bool = False, claim: int = 0) -> bool:
+        """``claim`` is a VMID to reserve together with the intent; False when it belongs to somebody else already.
+        Where ``more`` is to be written of this change, that it went well is, at the latest, durable with that."""
         owned = self._complete(change) if final else self._partly(change, step)
         intent = {
             **step.as_dict(),
@@ -368,7 +374,10 @@ class Applier:
             owned = replace(owned, identifier=self.keys[change.ref]) if owned else None
         if step.deletes or forget:
             owned = None
-        await self._ledger.write(lambda: self.store.outcome(entry, self.lease, ok=True, owned=owned, forget=forget))
+        went_well = partial(self.store.outcome, entry, self.lease, ok=True, owned=owned, forget=forget)
+        written = self._ledger.write(went_well, soon=not more)
+        if not more:
+            await written
         if owned is not None:
             self.owned[change.ref] = owned
         self.outcome.events.append({"ref": change.ref, "step": step.note, "ok": True})
@@ -402,9 +411,8 @@ class Applier:
                 if data is None:
                     data = await self.client.request(step.method, path, params=params)
                 if is_upid(data):
-                    noted = self._ledger.write(partial(self.store.set_upid, entry, data))
+                    self._ledger.write(partial(self.store.set_upid, entry, data), soon=False)
                     await self._wait(change.ref, data)
-                    await noted
                 return data
             except PvehelmError as error:
                 if asked and attempt < 2 and not unclear(error) and isinstance(error, ApiError):

@@ -1,7 +1,7 @@
 """The ledger: what changes that run side by side have to write, a transaction for all of them.
 
-A database makes sure of one transaction as slowly as of twenty. What is handed in while the loop turns once, or while
-the database was busy with the last transaction, is written together.
+A database makes sure of one transaction as slowly as of twenty. What is handed in while the loop turns once is written
+together, with what could wait.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 from pvehelm.release.store import Store
 
 T = TypeVar("T")
+# Seconds that a write may wait for company: what it tells can be found out without it.
+PATIENCE = 0.2
 
 
 class Ledger:
@@ -21,19 +23,37 @@ class Ledger:
     def __init__(self, store: Store) -> None:
         self.store = store
         self._waiting: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
+        # When that is written, and whether at once.
+        self._due: asyncio.Handle | None = None
+        self._soon = False
 
-    def write(self, work: Callable[[], T]) -> asyncio.Future[T]:
-        """Have ``work`` done soon, whether or not anybody waits: the future has its result once that is durable, or
-        what it raised. It runs in a transaction and may run twice, the first time without effect."""
+    def write(self, work: Callable[[], T], *, soon: bool = True) -> asyncio.Future[T]:
+        """Have ``work`` done, whether or not anybody waits: the future has its result once that is durable, or what it
+        raised. It runs in a transaction and may run twice, the first time without effect. What is not wanted ``soon``
+        is written with what is, or by itself a moment later; never after what is handed in later."""
         loop = asyncio.get_running_loop()
-        if not self._waiting:
-            loop.call_soon(self._flush)
+        if soon and not self._soon:
+            self._cancel()
+            self._due, self._soon = loop.call_soon(self.flush), True
+        elif self._due is None:
+            self._due = loop.call_later(PATIENCE, self.flush)
         future: asyncio.Future[T] = loop.create_future()
         future.add_done_callback(_seen)
         self._waiting.append((work, future))
         return future
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Write what waits now."""
+        self._cancel()
+        if self._waiting:
+            self._together()
+
+    def _cancel(self) -> None:
+        if self._due is not None:
+            self._due.cancel()
+        self._due, self._soon = None, False
+
+    def _together(self) -> None:
         waiting, self._waiting = self._waiting, []
         try:
             with self.store.transaction():
@@ -43,7 +63,7 @@ class Ledger:
                 # One of them spoils it for all: each by itself.
                 for one in waiting:
                     self._waiting = [one]
-                    self._flush()
+                    self._together()
             elif not waiting[0][1].done():
                 waiting[0][1].set_exception(error)
             return

@@ -103,3 +103,40 @@ def test_what_nobody_waits_for_any_more_is_written(store: Store) -> None:
 
     asyncio.run(write())
     assert len(store.open_entries(KEY)) == 1
+
+
+def test_what_can_wait_goes_with_what_cannot(store: Store) -> None:
+    lease = store.acquire(KEY.scope)
+    counted = Counted(store)
+
+    async def write() -> None:
+        ledger = Ledger(store)
+        entry = await ledger.write(lambda: store.begin(KEY, lease, 1, 1, "Pool/a", "create", {}))
+        ledger.write(lambda: store.set_upid(entry, "UPID:"), soon=False)
+        done = ledger.write(lambda: store.outcome(entry, lease, ok=True), soon=False)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert not done.done()
+        await ledger.write(lambda: store.begin(KEY, lease, 1, 2, "Pool/b", "create", {}))
+        assert done.done()
+
+    asyncio.run(write())
+    assert counted.commits == 2
+    assert [(entry.upid, entry.ok) for entry in store.entries(KEY, 1)] == [("UPID:", True), ("", None)]
+
+
+def test_what_can_wait_does_so_for_a_moment_or_until_it_is_asked_for(store: Store) -> None:
+    lease = store.acquire(KEY.scope)
+
+    async def write() -> None:
+        ledger = Ledger(store)
+        first = ledger.write(lambda: store.begin(KEY, lease, 1, 1, "Pool/a", "create", {}), soon=False)
+        await first
+        second = ledger.write(lambda: store.begin(KEY, lease, 1, 2, "Pool/b", "create", {}), soon=False)
+        assert not second.done()
+        ledger.flush()
+        assert second.done()
+        ledger.flush()
+
+    asyncio.run(write())
+    assert len(store.open_entries(KEY)) == 2
