@@ -11,11 +11,11 @@ A list that begins with ``null`` takes the lower one's place all the same.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pvehelm.chart.chart import Chart
+from pvehelm.chart.pattern import pattern
 from pvehelm.chart.yaml import Path_
 from pvehelm.errors import Problem
 
@@ -23,7 +23,7 @@ from pvehelm.errors import Problem
 Rules = Mapping[str, Any]
 
 _HERE = ""
-_WORD = re.compile(r"(append|unique)\Z|byKey\(([^()\s]+)\)\Z")
+_WORD = pattern(r"(append|unique)\Z|byKey\(([^()\s]+)\)\Z")
 _MAX_DEPTH = 20
 _MOST = 50_000
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pvehelm.chart.manifest import Resource
 from pvehelm.errors import InvalidError, Problem
+
+if TYPE_CHECKING:
+    from pvehelm.chart.manifest import Resource
 
 KEY = "pvehelmPatches"
 Patches = Mapping[str, Any]

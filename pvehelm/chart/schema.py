@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pvehelm.chart.chart import Chart
+from pvehelm.chart.pattern import pattern
 from pvehelm.chart.suggest import suggest
 from pvehelm.chart.yaml import Path_, dotted
 from pvehelm.errors import InvalidError, Problem
 
 HIDDEN = "<sensitive>"
-_REFERENCE = re.compile(r"secret://\S+\Z")
-_HOLDS_REFERENCE = re.compile(r"\Asecret://|\$\{secret://")
+_REFERENCE = pattern(r"secret://\S+\Z")
+_HOLDS_REFERENCE = pattern(r"\Asecret://|\$\{secret://")
 # What a schema says of the text itself cannot be known of a reference, which stands for another text.
 MOST_ERRORS = 1000
 MOST_PARTS = 50_000
@@ -209,7 +209,7 @@ def _tell(error: Any, schema: Mapping[str, Any], values: Any, hidden: set[Path_]
     yield path, what if len(what) <= 800 else what[:400] + " ... " + what[-300:], ""
 
 
-_FORMAT = re.compile(r' is not a "([^"]+)"\Z')
+_FORMAT = pattern(r' is not a "([^"]+)"\Z')
 
 
 def _properties(schema: Any, keyword_path: Sequence[str | int]) -> Iterator[str]:

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Callable
 from typing import Any, Literal, NoReturn
 
+from pvehelm.chart.pattern import pattern
 from pvehelm.errors import UsageError
 
 Dialect = Literal["set", "set-string", "set-file", "set-json", "set-literal"]
@@ -26,8 +26,8 @@ MAX_INDEX = 65536
 MAX_DEPTH = 30
 MAX_INT = 1 << 63
 
-_INTEGER = re.compile(r"[+-]?[0-9]+\Z")
-_INDEX = re.compile(r"[+-]?[0-9]+\Z")
+_INTEGER = pattern(r"[+-]?[0-9]+\Z")
+_INDEX = pattern(r"[+-]?[0-9]+\Z")
 
 
 def parse(
