@@ -18,6 +18,7 @@ from pvehelm.chart.convert_expression import Expressions, Uses
 from pvehelm.chart.convert_known import ANYTHING, Open, Samples, collected
 from pvehelm.chart.convert_template import Template
 from pvehelm.chart.dialects import GOTPL, JINJA2, engines
+from pvehelm.chart.functions.encoding import toYaml
 from pvehelm.chart.gotpl.engine import KNOWN
 from pvehelm.chart.gotpl.parser import ParseError, parse
 from pvehelm.chart.gotpl.syntax import Tree, place
@@ -283,4 +284,9 @@ def _of_values(path: str) -> bool:
 def _named(text: str) -> str:
     """Chart.yaml with the engine in it."""
     changed, count = re.subn(r"(?m)^engine:.*$", f"engine: {JINJA2}", text)
-    return changed if count else f"{text.rstrip()}\nengine: {JINJA2}\n"
+    changed = changed if count else f"{text.rstrip()}\nengine: {JINJA2}\n"
+    with contextlib.suppress(InvalidError):
+        if load_all(changed, lines=False)[0].data.get("engine") == JINJA2:
+            return changed
+    # Written in one pair of braces.
+    return str(toYaml({**load_all(text, lines=False)[0].data, "engine": JINJA2})) + "\n"

@@ -166,7 +166,7 @@ class Expressions:
             return f"{found.at(OR)} or none" if empty else found.text
         if code.lacking and code.below is not None:
             base, key = code.below
-            if code.deep or base.lacking or known.nothing(code.samples):
+            if code.deep or base.lacking or known.nothing((*base.samples, *code.samples)):
                 return f'{code.at(FILTER)} | default("")'
             return f'{base.at(ATOM)}.get({string(key)}, "")'
         if known.nothing(code.samples) and code.below is not None:
@@ -184,7 +184,7 @@ class Expressions:
         if not code.lacking or code.below is None:
             return code
         base, key = code.below
-        if not code.deep and not base.lacking:
+        if not code.deep and not base.lacking and not known.nothing(base.samples):
             return replace(code, text=f"{base.at(ATOM)}.get({string(key)})", level=ATOM, below=None)
         text = f"{code.text} if {code.text} is defined else none"
         return replace(code, text=text, level=COND, below=None)

@@ -106,6 +106,16 @@ def test_subcharts_are_converted_with_their_parent() -> None:
     assert len(made.templates) == 3
 
 
+@pytest.mark.parametrize(
+    "text", ["{apiVersion: v2, name: t, version: 1.0.0, engine: gotpl}", "a: b\nengine:  gotpl # c\n"]
+)
+def test_the_engine_is_named(text: str) -> None:
+    head = "" if text[0] == "{" else "apiVersion: v2\nname: t\nversion: 1.0.0\n"
+    made = converted({"Chart.yaml": (head + text).encode(), "templates/NOTES.txt": b"{{ .Chart.Name }}"})
+    assert made.proven
+    assert from_files(made.files, name="t").metadata.engine == "jinja2"
+
+
 def test_templates_that_cannot_be_read() -> None:
     files = {
         "Chart.yaml": b"apiVersion: v2\nname: t\nversion: 1.0.0\nengine: gotpl\n",

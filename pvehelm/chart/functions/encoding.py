@@ -243,7 +243,6 @@ def urlquery(*values: Any) -> str:
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "toYaml": toYaml,
-    "toYamlPretty": toYaml,
     "yaml": yaml_,
     "fromYaml": fromYaml,
     "fromYamlArray": fromYamlArray,

@@ -63,7 +63,15 @@ def toToml(value: Any) -> Text:
         raise FunctionError(str(error)) from None
 
 
+_pretty = of("yamlout", "toYamlPretty")
+
+
+def toYamlPretty(value: Any) -> Text:
+    return Text(_pretty(plain(value)))
+
+
 FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "toYamlPretty": toYamlPretty,
     "toToml": toToml,
     "mustToToml": toToml,
     **{
