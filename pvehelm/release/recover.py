@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from pvehelm.api.kind import Kind, Live, Step
 from pvehelm.api.power import task_types
-from pvehelm.api.task import Task
-from pvehelm.errors import ApiError, NotFoundError, TaskError
+from pvehelm.api.task import UPID, Task
+from pvehelm.errors import ApiError, NotFoundError, PvehelmError, TaskError, TransportError
 from pvehelm.release import handover
 from pvehelm.release.change import Op
 from pvehelm.release.commits import give_back
@@ -28,7 +28,7 @@ from pvehelm.release.journal import Entry
 from pvehelm.release.lease import Lease
 from pvehelm.release.live import Reader
 from pvehelm.release.release import ReleaseKey
-from pvehelm.release.silence import arrived, blind, is_made, is_stranger, running, shows
+from pvehelm.release.silence import arrived, blind, is_made, is_stranger, running, shows, unclear
 
 if TYPE_CHECKING:
     from pvehelm.api.client import Client
@@ -42,8 +42,27 @@ async def recover_entries(ctx: Context, key: ReleaseKey, lease: Lease) -> int:
     # First, while the journal still tells of it; and whatever is in the way of the rest.
     await give_back(ctx, key, lease, entries)
     for entry in entries:
-        await _recover(ctx, key, lease, entry)
+        try:
+            await _recover(ctx, key, lease, entry)
+        except (ApiError, TransportError) as error:
+            raise _unseen(entry, error) from error
     return len(entries)
+
+
+def _unseen(entry: Entry, error: PvehelmError) -> PvehelmError:
+    """What to say of an entry that can't be looked at: everything else has to wait for it."""
+    node = UPID.parse(entry.upid).node if entry.upid else str(entry.intent.get("key", {}).get("node") or "")
+    what = entry.intent.get("note") or entry.op
+    where = f" on node {node}" if node else ""
+    hint = f"{error.hint}; " if error.hint else ""
+    if node and unclear(error):
+        hint += (
+            f"bring {node} back and run the command again; a node that is gone for good has to leave the cluster first"
+        )
+    return PvehelmError(
+        f"{entry.ref}: an interrupted command had begun to {what}{where}, and what came of it can't be seen: {error}",
+        hint=hint.removesuffix("; "),
+    )
 
 
 async def _recover(ctx: Context, key: ReleaseKey, lease: Lease, entry: Entry) -> None:
@@ -167,17 +186,28 @@ async def _read(ctx: Context, ref: str, kind: Kind, where: Mapping[str, Any], re
 
 
 async def _settle_task(ctx: Context, entry: Entry, where: Mapping[str, Any]) -> bool:
-    """Let a task that outlived its process end; whether it ended well."""
+    """Let a task that outlived its process end; whether it ended well.
+
+    Raises ApiError, TransportError while its node does not answer: it may still run there.
+    """
     client, call = await ctx.connect(), (str(entry.intent.get("method", "")), str(entry.intent.get("path", "")))
-    upid = entry.upid or (await running(*call, where, client) if task_types(*call) else "")
-    if not upid:
-        return False
-    task = Task(upid, client)
+    node = UPID.parse(entry.upid).node if entry.upid else str(where.get("node", ""))
     try:
+        upid = entry.upid or (await running(*call, where, client) if task_types(*call) else "")
+        if not upid:
+            return False
+        task = Task(upid, client)
         if (await task.status()).get("status") == "running":
             ctx.emit(Event("note", entry.ref, f"waiting for its task, which still runs: {upid}"))
         await task.wait()
     except (TaskError, ApiError) as error:
+        # A node that has left the cluster, or has another name now, runs nothing of ours.
+        if isinstance(error, ApiError) and unclear(error) and node in await _nodes(client):
+            raise
         ctx.emit(Event("note", entry.ref, str(error)))
         return False
     return True
+
+
+async def _nodes(client: Client) -> set[str]:
+    return {str(row.get("node")) for row in await client.get("/nodes") or []}

@@ -219,3 +219,48 @@ def test_a_guest_stopped_in_vain_is_started_again(lab: Lab) -> None:
     assert {guest["status"] for guest in lab.guests().values()} == {"running"}
     lab.settled("web", chart=chart)
     lab.sound("web")
+
+
+def off(lab: Lab, node: str, status: str = "offline") -> None:
+    with lab.state.transaction():
+        nodes = lab.state.collection("nodes")
+        nodes[node] = {**nodes[node], "status": status}
+
+
+@pytest.mark.parametrize("point", ["set_upid", "outcome"])
+def test_what_was_begun_on_a_node_that_is_off_is_named(lab: Lab, point: str) -> None:
+    chart = lab.chart(SCALED)
+    lab.run("install", "web", chart)
+    lab.power(lab.vmid("web", "VirtualMachine/web-0"), "stop")
+    when = "after" if point == "set_upid" else "before"
+    assert lab.killed(point, when, 1, "upgrade", "web", chart, "--set", "replicas=1", "--yes")
+    before = lab.inventory("web")
+    off(lab, "pve-node1")
+    for again in (["upgrade", "web", chart], ["recover", "web", "--yes"], ["uninstall", "web", "--yes"]):
+        told = lab.run(*again, code=1).err
+        assert re.search(r"VirtualMachine/web-\d: an interrupted command had begun to .* on node pve-node1", told)
+        assert "bring pve-node1 back and run the command again" in told
+    assert lab.inventory("web") == before
+    off(lab, "pve-node1", "online")
+    lab.run("upgrade", "web", chart)
+    lab.settled("web", chart=chart)
+    lab.sound("web")
+
+
+def test_a_task_of_a_node_that_left_the_cluster_is_not_waited_for(lab: Lab) -> None:
+    """Gone for good, or under another name: what is left are the guests that other nodes have by now."""
+    chart = lab.chart(SCALED)
+    lab.run("install", "web", chart, "--set", "replicas=1")
+    assert lab.killed("outcome", "before", 1, "upgrade", "web", chart, "--set", "replicas=2")
+    with lab.state.transaction():
+        nodes, qemu = lab.state.collection("nodes"), lab.state.collection("qemu")
+        nodes["pve-new"] = nodes["pve-node1"]
+        del nodes["pve-node1"]
+        for number, guest in qemu.items():
+            if guest["node"] == "pve-node1":
+                qemu[number] = {**guest, "node": "pve-new"}
+    # The manifests still name it, which is another matter.
+    assert "can't be seen" not in lab.run("recover", "web", "--yes", code=1).text
+    assert lab.vmid("web", "VirtualMachine/web-1")
+    with lab.store() as store:
+        assert store.open_entries(lab.key("web")) == []
