@@ -22,7 +22,9 @@ MAX_ARCHIVE = 100 << 20
 MAX_SMALL = 4 << 20
 MAX_REDIRECTS = 5
 MAX_URL = 4096
+#: How often in a row a download may break off without having brought more, and how often in all.
 ATTEMPTS = 3
+MAX_PIECES = 1000
 _PORTS = {"http": 80, "https": 443}
 _MIB = 1 << 20
 
@@ -151,17 +153,20 @@ class Fetcher:
         asked = {"Accept-Encoding": "gzip" if encoded else "identity", **self._headers(url), **headers}
         got = bytearray()
         mark = ""
-        for attempt in range(ATTEMPTS):
-            resumed = {"Range": f"bytes={len(got)}-", "If-Range": mark} if got and mark else {}
+        vain = 0
+        for attempt in range(MAX_PIECES):
+            before = len(got)
+            resumed = {"Range": f"bytes={before}-", "If-Range": mark} if got and mark else {}
             try:
                 with self.client.stream("GET", url, headers=asked | resumed) as response:
+                    if resumed and response.status_code == 206 and not _continues(response.headers, before):
+                        mark = ""
+                        raise httpx.RemoteProtocolError("the server sends another part than was asked for")
                     if response.status_code != 206 or not resumed:
                         got.clear()
-                    mark = "" if encoded else response.headers.get("etag", "")
-                    if mark.startswith("W/") or response.headers.get("accept-ranges") != "bytes":
-                        mark = ""
+                    mark = "" if encoded else _mark(response.headers)
                     bound = limit if response.status_code in (200, 206) else MAX_SMALL
-                    for piece in response.iter_bytes(1 << 16) if encoded else response.iter_raw(1 << 16):
+                    for piece in response.iter_bytes(1 << 16) if encoded else response.iter_raw():
                         got += piece
                         if len(got) > bound:
                             raise InvalidError(f"{_shown(url)}: the answer is larger than {bound // _MIB} MiB")
@@ -170,9 +175,11 @@ class Fetcher:
             except httpx.InvalidURL as error:
                 raise InvalidError(f"{_shown(url)} leads (or redirects) to no web address: {error}") from None
             except (httpx.TransportError, httpx.DecodingError) as error:
-                broken = isinstance(error, (httpx.RemoteProtocolError, httpx.ReadError)) and bool(got)
-                if not broken or attempt == ATTEMPTS - 1:
-                    raise _no_answer(error, "GET", url) from None
+                # As long as each attempt brings more there is no reason to stop.
+                vain = 0 if len(got) > before and (resumed or not before) else vain + 1
+                again = isinstance(error, (httpx.RemoteProtocolError, httpx.ReadError)) and vain < ATTEMPTS
+                if not again or attempt == MAX_PIECES - 1:
+                    raise _broken(error, url, len(got)) if got else _no_answer(error, "GET", url) from None
         raise AssertionError  # pragma: no cover
 
     def _file(self, url: str, limit: int) -> Answer:
@@ -230,6 +237,17 @@ class Fetcher:
         return headers
 
 
+def _mark(headers: Mapping[str, str]) -> str:
+    """By what a server knows that what is resumed is still the same; "" where it says nothing that would do."""
+    tag: str = headers.get("etag", "")
+    return "" if tag.startswith("W/") else tag or headers.get("last-modified", "")
+
+
+def _continues(headers: Mapping[str, str], start: int) -> bool:
+    """Whether a partial answer begins at byte ``start``."""
+    return str(headers.get("content-range", "")).startswith(f"bytes {start}-")
+
+
 def basic(credentials: Credentials) -> str:
     """The Authorization header of a user and password."""
     import base64
@@ -273,6 +291,13 @@ def _checked(answer: Answer, method: str) -> Answer:
         raise InvalidError(f"{_shown(answer.url)} redirects a {method}, which is not followed")
     text = answer.body[:200].decode("utf-8", "replace").strip()
     raise ApiError(answer.status, text if "<" not in text else "", method=method, path=answer.url)
+
+
+def _broken(error: Exception, url: str, size: int) -> TransportError:
+    what = f"the download broke off after {size:,} bytes: {str(error) or type(error).__name__}"
+    return TransportError(
+        what, sent=False, method="GET", path=url, hint="try again; what is wrong is on the way or there"
+    )
 
 
 def _no_answer(error: Exception, method: str, url: str) -> TransportError:

@@ -51,7 +51,12 @@ class Web:
     answers: dict[str, tuple[int, dict[str, str], bytes]] = field(default_factory=dict)
     seen: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
     login: str = ""
-    cut: int = 0
+    #: After how many bytes the answers to come break off.
+    cuts: list[int] = field(default_factory=list)
+    #: How many bytes before what was asked for the parts begin that are sent, and told to begin.
+    shift: int = 0
+    #: What files are once an answer has broken off.
+    then: dict[str, bytes] = field(default_factory=dict)
     writable: bool = False
 
     def put(self, *packages: bytes) -> None:
@@ -104,22 +109,23 @@ class _WebHandler(BaseHTTPRequestHandler):
         if self.headers.get("If-None-Match") == etag:
             self._answer(304, {"ETag": etag}, b"")
             return
-        headers = {"ETag": etag, "Accept-Ranges": "bytes"}
-        begin = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        headers = {"ETag": etag}
+        status, begin = 200, re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         if begin and self.headers.get("If-Range") == etag:
-            self._answer(206, headers, body[int(begin.group(1)) :])
-            return
-        if web.cut:
-            cut, web.cut = web.cut, 0
-            self.send_response(200)
+            first = max(int(begin.group(1)) - web.shift, 0)
+            headers["Content-Range"] = f"bytes {first}-{len(body) - 1}/{len(body)}"
+            status, body = 206, body[first:]
+        if web.cuts:
+            self.send_response(status)
             for name, value in {"Content-Length": str(len(body)), **headers}.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(body[:cut])
+            web.files |= web.then
+            self.wfile.write(body[: web.cuts.pop(0)])
             self.wfile.flush()
             self.close_connection = True
             return
-        self._answer(200, headers, body)
+        self._answer(status, headers, body)
 
     def do_PUT(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))

@@ -94,11 +94,36 @@ def test_answers_are_bounded_also_when_they_grow(web: Web) -> None:
 
 def test_a_download_that_breaks_off_is_resumed(web: Web) -> None:
     web.files["/a"] = bytes(range(256)) * 4000
-    web.cut = 300_000
+    web.cuts = [300_000, 0, 1, 200_000, 0, 0, 7, 100_000]
     with Fetcher(web.url) as fetcher:
         assert fetcher.get(f"{web.url}/a", limit=1 << 21).body == web.files["/a"]
-    assert "range" not in web.seen[0][2]
-    assert web.seen[1][2]["range"].startswith("bytes=")
+    asked = [headers.get("range") for _, _, headers in web.seen]
+    assert asked[:4] == [None, "bytes=300000-", "bytes=300000-", "bytes=300001-"]
+    assert len(asked) == 9
+
+
+def test_a_download_that_brings_no_more_ends(web: Web) -> None:
+    web.files["/a"] = bytes(1000)
+    web.cuts = [500] + [0] * 10
+    with Fetcher(web.url) as fetcher, pytest.raises(TransportError, match="broke off after 500 bytes"):
+        fetcher.get(f"{web.url}/a", limit=1 << 21)
+    assert len(web.seen) == 4
+
+
+def test_a_file_that_changes_while_it_is_fetched(web: Web) -> None:
+    web.files["/a"] = b"old" * 300
+    web.cuts = [400]
+    web.then["/a"] = b"new" * 300
+    with Fetcher(web.url) as fetcher:
+        assert fetcher.get(f"{web.url}/a", limit=1 << 21).body == b"new" * 300
+
+
+def test_a_part_that_was_not_asked_for_is_not_taken(web: Web) -> None:
+    web.files["/a"] = bytes(range(250)) * 4
+    web.cuts, web.shift = [400], 3
+    with Fetcher(web.url) as fetcher:
+        assert fetcher.get(f"{web.url}/a", limit=1 << 21).body == web.files["/a"]
+    assert [headers.get("range") for _, _, headers in web.seen] == [None, "bytes=400-", None]
 
 
 def test_statuses_and_silence(web: Web) -> None:
