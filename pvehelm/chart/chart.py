@@ -44,6 +44,8 @@ class Chart:
     path: str
     warnings: tuple[Problem, ...] = ()
     alias: str = ""
+    #: Whether values have decided which subcharts count (``dependencies.enabled``).
+    decided: bool = False
 
     @property
     def name(self) -> str:

@@ -49,7 +49,7 @@ def enabled(chart: Chart, values: Mapping[str, Any], *, allow_missing: bool = Fa
     if chart.decided or not _asks(chart) or _unasked(chart):
         return chart
     problems: list[Problem] = []
-    out = _enabled(chart, copied(values), None, problems)
+    out = _enabled(chart, copied(values), None, problems, None)
     if problems and not allow_missing:
         raise InvalidError(f"{chart.path}: dependencies are missing", problems)
     return out
@@ -87,8 +87,16 @@ def compatible(need: Dependency, sub: Chart) -> bool:
         return False
 
 
-def _enabled(chart: Chart, user: Values, above: Mapping[str, Any] | None, problems: list[Problem]) -> Chart:
+def _enabled(
+    chart: Chart, user: Values, above: Mapping[str, Any] | None, problems: list[Problem], seen: Values | None
+) -> Chart:
+    """``above`` are the tags of the charts above; ``seen`` is what conditions are looked up in, where that is known.
+
+    Helm works that out once, before any subchart's own subcharts have their aliases, and defaults below these are
+    not found.
+    """
     needs = chart.metadata.dependencies
+    helm = chart.metadata.engine == "gotpl"
     declared = [sub for sub in chart.dependencies if any(_meant(need, sub) for need in needs)]
     # What Chart.yaml does not name counts as well; what it names in another version is left over and does not.
     named = {need.name for need in needs}
@@ -103,7 +111,8 @@ def _enabled(chart: Chart, user: Values, above: Mapping[str, Any] | None, proble
         else:
             found.append((replace(sub, alias=need.alias), need))
     whole = replace(chart, dependencies=tuple(sub for sub, _ in found))
-    seen = _whole(whole, copied(user), "", keep=False)
+    if seen is None:
+        seen = _whole(whole, copied(user), "", keep=False)
     # Tags are set at the top only; further down a chart's defaults may name more.
     own = seen.get("tags") if above is None else chart.values.get("tags")
     tags = {**(own if isinstance(own, dict) else {}), **(above or {})}
@@ -116,9 +125,15 @@ def _enabled(chart: Chart, user: Values, above: Mapping[str, Any] | None, proble
             if _unasked(sub):
                 continue
             below = given.get(sub.name)
+            part = seen.get(sub.name)
             # Helm does not look for what a subchart lacks.
-            told: list[Problem] = [] if chart.metadata.engine == "gotpl" else problems
-            kept[index] = _enabled(sub, below if isinstance(below, dict) else {}, tags, told)
+            kept[index] = _enabled(
+                sub,
+                below if isinstance(below, dict) else {},
+                tags,
+                [] if helm else problems,
+                (part if isinstance(part, dict) else {}) if helm else None,
+            )
     names = {sub.name for sub in kept}
     metadata = replace(chart.metadata, dependencies=tuple(need for need in needs if need.key in names))
     return replace(chart, metadata=metadata, dependencies=tuple(kept), decided=True)
@@ -260,7 +275,8 @@ def _defaults(chart: Chart, values: Values, keep: bool, given: Rules | None, cle
                 _without_nulls(default)
             values[key] = default
         elif values[key] is None:
-            if not keep:
+            # Of a subchart it takes away what its parent says; the subchart's own defaults are still to come.
+            if not keep or (key in subcharts and isinstance(default, dict)):
                 del values[key]
         elif isinstance(values[key], dict) and isinstance(default, dict):
             # A subchart's own turn comes, and needs the nulls until then.

@@ -51,14 +51,15 @@ def by_helm(chart: Path, values: dict[str, Any]) -> dict[str, str] | str:
     import helm_python
 
     # A rendering changes the loaded chart: its disabled dependencies are gone.
-    loaded = helm_python.Chart.load(chart)
     try:
-        files: dict[str, str] = loaded.render(values=values, name=NAME, namespace=NAMESPACE)
-        return files
+        loaded = helm_python.Chart.load(chart)
+        try:
+            files: dict[str, str] = loaded.render(values=values, name=NAME, namespace=NAMESPACE)
+            return files
+        finally:
+            loaded.close()
     except helm_python.HelmError as error:
         return str(error)
-    finally:
-        loaded.close()
 
 
 def loaded(chart: Path) -> Chart | str:

@@ -180,7 +180,7 @@ def chart_object(chart: Chart, *, root: bool) -> dict[str, Any]:
         "Condition": data.condition,
         "Dependencies": [
             {
-                "Name": need.name,
+                "Name": need.key,
                 "Version": need.version,
                 "Repository": need.repository,
                 "Condition": need.condition,

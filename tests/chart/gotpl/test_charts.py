@@ -269,3 +269,19 @@ def test_files_and_what_charts_say_of_themselves(tmp_path: Path) -> None:
         "web 1.0.0 true Helm web/templates\none\ntwo\n||<one><two>\n"
         'a.txt: |\n  one\n  two\nb.bin: "\ufffd\\0"\nb.bin: /wA=\nconf/b.bin\ntrue 36\nsub false map[]\n'
     )
+
+
+def test_imported_values_decide_nothing_and_dependencies_go_by_their_alias(tmp_path: Path) -> None:
+    from pvehelm.actions.charts import offline, prepare
+
+    needs = "dependencies: [{name: sub, alias: one, condition: one.cfg, import-values: [data]}]\n"
+    files = {
+        "Chart.yaml": "apiVersion: v2\nname: web\nversion: 1.0.0\nengine: gotpl\n" + needs,
+        "templates/NOTES.txt": "{{ range .Chart.Dependencies }}{{ .Name }} {{ .Alias }}{{ end }} {{ .Values.one.cfg }}",
+        "charts/sub/Chart.yaml": "apiVersion: v2\nname: sub\nversion: 1.0.0\n"
+        "dependencies: [{name: deep, import-values: [data]}]\n",
+        "charts/sub/charts/deep/Chart.yaml": "apiVersion: v2\nname: deep\nversion: 1.0.0\n",
+        "charts/sub/charts/deep/values.yaml": "exports: {data: {cfg: false}}\n",
+    }
+    made = offline(prepare(chart_of(tmp_path, files), []), "rel", "ns")
+    assert made.notes == "one one false"
