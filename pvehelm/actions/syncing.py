@@ -68,7 +68,9 @@ async def sync(ctx: Context, one: Sync, before: State) -> tuple[Outcome, State]:
         if _stands(ctx, key, one, before, commit):
             return Outcome(key, "in-sync", commit=commit), replace(before, bad="")
         # What a person declares goes first: another branch may be where it will.
-        after = before.commit if one.repository == before.source and not one.allow_rewind else ""
+        # Who wrote the state before sources were written down meant the declared one.
+        same = before.source in (one.repository, "")
+        after = before.commit if same and not one.allow_rewind else ""
         content = await asyncio.to_thread(read, one, address, after)
         commit = content.commit
         outcome = await _applied(_context(ctx, one, key), key, one, content)

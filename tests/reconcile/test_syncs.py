@@ -7,11 +7,14 @@ import http.server
 import subprocess
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pvehelm.chart import sandbox
+from pvehelm.release.policy import Memory
 from tests.reconcile.repository import Repository
 from tests.release.charts import SCALED
 from tests.release.lab import Lab
@@ -288,6 +291,10 @@ def test_an_older_commit_that_was_pushed_again_does_not_count(web: Followed, key
     new = signed(web.repository, ann, {"README": "and another\n"})
     assert (web.look()["commit"], web.memory()) == (new, 768)
     web.repository.git("reset", "--quiet", "--hard", old)
+    # As an earlier version has left it, which did not write the repository down.
+    with web.lab.store() as store:
+        memory = Memory(store)
+        memory.set_synced(web.lab.key("web"), replace(memory.synced(web.lab.key("web")), source=""))
     row = web.look(code=1)
     assert (row["result"], web.memory()) == ("bad", 768)
     assert f"commit {old[:12]} does not come after {new[:12]}" in str(row)
@@ -341,3 +348,10 @@ def test_a_published_chart_is_the_one_that_was_declared(
     assert (row["result"], "it is not signed" in str(row)) == ("bad", True), row
     lab.run("package", lab.chart(SCALED), "-d", str(package.parent), "--sign", "--key", str(ann))
     assert web.look()["result"] == "synced"
+
+
+def test_no_child_that_renders_rests_between_rounds(web: Followed) -> None:
+    web.lab.run("install", "x", web.lab.chart(SCALED), "--dry-run")
+    assert sandbox._resting
+    web.look()
+    assert not sandbox._resting

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -65,6 +66,8 @@ class Daemon:
         self.trouble: dict[str, str] = {}
         self.port = 0
         self._running: dict[ReleaseKey, asyncio.Task[list[Outcome]]] = {}
+        # How many releases are being looked at.
+        self._busy = 0
 
     # -- what is due -------------------------------------------------------------------------------------------
 
@@ -99,6 +102,7 @@ class Daemon:
         begun = time.monotonic()
         outcomes: list[Outcome] = []
         sync = self.syncs.get(key)
+        self._busy += 1
         try:
             if sync is not None:
                 outcomes.append(await self._synced(key, sync))
@@ -116,6 +120,9 @@ class Daemon:
             self.trouble.pop("store", None)
         finally:
             self.metrics.add("pvehelm_reconcile_seconds_total", time.monotonic() - begun)
+            self._busy -= 1
+            if not self._busy:
+                _dismiss()
         return outcomes
 
     async def _synced(self, key: ReleaseKey, sync: Sync) -> Outcome:
@@ -271,6 +278,13 @@ class Daemon:
             if (state := self.memory.synced(key)).commit
         ]
         self.metrics.replace("pvehelm_sync_commit_info", commits)
+
+
+def _dismiss() -> None:
+    """End the children that have rendered charts and wait for more: the next round may be hours away."""
+    sandbox = sys.modules.get("pvehelm.chart.sandbox")
+    if sandbox is not None:
+        sandbox.dismiss()
 
 
 async def _paired(work: Any) -> tuple[Outcome, None]:
