@@ -8,6 +8,7 @@ Started by hand where it is known that a chart will be rendered soon: there is o
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import sys
 from collections.abc import Callable
@@ -23,7 +24,7 @@ _waiting: list[Worker] = []
 def start(*dialects: str) -> None:
     """Starts the spare child, which gets ready for charts of ``dialects`` (``render``), or of any.
 
-    Does nothing where there is one already, where processes cannot be forked, and where other threads run.
+    Does nothing where there is one already, where a process cannot be forked, and where other threads run.
     """
     if _waiting or not hasattr(os, "fork") or sys.platform == "win32" or len(sys._current_frames()) > 1:
         return
@@ -37,11 +38,9 @@ def start(*dialects: str) -> None:
     def main(read: int, write: int) -> NoReturn:
         _wait(dialects, read, write)
 
-    worker = Worker(forked(main), DEFAULT)
-    if not _waiting:
-        _waiting.append(worker)
-    os.register_at_fork(after_in_child=_forget)
-    atexit.register(dismiss)
+    # Without it everything works as well, only later.
+    with contextlib.suppress(OSError):
+        _waiting.append(Worker(forked(main), DEFAULT))
 
 
 def take(work: Work, limits: Limits, ready: Callable[[], None]) -> Worker | None:
@@ -50,12 +49,15 @@ def take(work: Work, limits: Limits, ready: Callable[[], None]) -> Worker | None
 
     if not _waiting:
         return None
-    worker = _waiting.pop()
+    opening = [pickle.dumps((limits, ready)), pickle.dumps(work)]
+    try:
+        worker = _waiting.pop()
+    except IndexError:  # another thread was quicker
+        return None
     if not worker.alive():
         worker.close()
         return None
-    worker.limits = limits
-    worker.opening = [pickle.dumps((limits, ready)), pickle.dumps(work)]
+    worker.limits, worker.opening = limits, opening
     return worker
 
 
@@ -69,6 +71,11 @@ def _forget() -> None:
     """In another child of this process: the spare is not its own."""
     while _waiting:
         _waiting.pop().abandon()
+
+
+atexit.register(dismiss)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
 
 
 def _wait(dialects: tuple[str, ...], read: int, write: int) -> NoReturn:

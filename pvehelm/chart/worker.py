@@ -29,7 +29,12 @@ def forked(main: Callable[[int, int], NoReturn]) -> tuple[int, int, int]:
     with warnings.catch_warnings():
         # The child touches only what is already imported and no lock of another thread.
         warnings.simplefilter("ignore", DeprecationWarning)
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            for descriptor in (down_read, up_write, read_end, write_end):
+                os.close(descriptor)
+            raise
     if pid == 0:
         main(down_read, up_write)
     os.close(down_read)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Sequence
 
@@ -24,11 +25,15 @@ def begin(arguments: Sequence[str]) -> None:
 def _dialects(arguments: Sequence[str]) -> list[str]:
     """The dialect the arguments speak of: a guess, which costs time where it is wrong, and nothing else."""
     asked = ["gotpl" if "gotpl" in word else "jinja2" for word in _values("--engine", arguments)]
-    for word in arguments:
+    # A chart stands after the release, which may have the name of another folder.
+    for word in reversed(arguments):
         if asked or word.startswith("-"):
             continue
+        path = os.path.join(word, "Chart.yaml")
         try:
-            with open(os.path.join(word, "Chart.yaml"), "rb") as file:
+            if not os.path.isfile(path):
+                continue
+            with open(path, "rb") as file:
                 lines = file.read(1 << 16).splitlines()
         except (OSError, ValueError):
             continue
@@ -38,5 +43,5 @@ def _dialects(arguments: Sequence[str]) -> list[str]:
 
 
 def _values(flag: str, arguments: Sequence[str]) -> list[str]:
-    after = [word for before, word in zip(arguments, arguments[1:], strict=False) if before == flag]
+    after = [word for before, word in itertools.pairwise(arguments) if before == flag]
     return after + [word.partition("=")[2] for word in arguments if word.startswith(f"{flag}=")]
