@@ -398,6 +398,14 @@ def create(name: str, engine: str = "jinja2") -> Mapping[str, str]:
 
 
 @action("local")
+def create_from(name: str, starter: Mapping[str, bytes]) -> Mapping[str, bytes]:
+    """Begin a chart as another, whose files are given: paths and contents of its own."""
+    from pvehelm.chart.scaffold import from_starter
+
+    return from_starter(name, starter)
+
+
+@action("local")
 def package(chart: Chart, *, version: str = "", app_version: str = "") -> tuple[str, bytes]:
     """Pack a chart into an archive that is the same everywhere: its file name and its bytes."""
     from pvehelm.chart.package import package as pack

@@ -118,6 +118,7 @@ def checkout(address: Address, signers: Sequence[str] = (), *, after: str = "") 
                 _verify(repo, replace(address, ref=commit), signers)
             if after and commit != after and not _HEX.match(address.ref):
                 _follows(repo, address, commit, after)
+            modules = _submodules(repo, address.path)
         finally:
             repo.close()
         shutil.rmtree(Path(scratch, ".git"))
@@ -127,6 +128,10 @@ def checkout(address: Address, signers: Sequence[str] = (), *, after: str = "") 
             hint = "submodules are not followed: name the repository of the submodule"
             hint = hint if (root / ".gitmodules").exists() else ""
             raise NotFoundError(f"{address}: there is no folder {address.path!r}", hint=hint)
+        if modules:
+            what = "is a submodule, and submodules are not followed"
+            hint = "copy the files in, or make it a dependency: git+https://ITS-REPOSITORY@REF#FOLDER"
+            raise InvalidError(f"{address} is not whole", [Problem(path, what, hint) for path in modules])
         yield folder, replace(address, ref=commit)
 
 
@@ -324,6 +329,12 @@ def changed_since(folder: str | os.PathLike[str], ref: str) -> set[Path]:
         return {root / name for name in (*names, *repo.untracked_files) if name}
     finally:
         repo.close()
+
+
+def _submodules(repo: Any, path: str) -> list[str]:
+    """The submodules in a folder of the commit that is checked out: they are empty folders there."""
+    listed = repo.git.ls_tree("-r", "-z", "HEAD", "--", *([path] if path else []))
+    return [entry.partition("\t")[2] for entry in listed.split("\0") if entry.startswith("160000 ")]
 
 
 @contextmanager

@@ -6,13 +6,34 @@ table are made of the comments in its values, as the author will make them later
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from pvehelm.chart.metadata import NAME
-from pvehelm.errors import UsageError
+from pvehelm.errors import InvalidError, UsageError
 
 STARTER = Path(__file__).parent / "starter"
 ENGINES = ("jinja2", "gotpl")
+
+
+def from_starter(name: str, raw: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The files of a new chart that begins as another: Helm's ``<CHARTNAME>`` stands for the name wherever it is.
+
+    Raises UsageError when ``name`` is no chart name, InvalidError where there is no Chart.yaml to begin with.
+    """
+    _check(name)
+    if "Chart.yaml" not in raw:
+        raise InvalidError("the starter is no chart: it has no Chart.yaml")
+    files = {path: content.replace(b"<CHARTNAME>", name.encode()) for path, content in raw.items()}
+    files["Chart.yaml"] = re.sub(rb"(?m)^name:.*$", b"name: " + name.encode(), files["Chart.yaml"], count=1)
+    return files
+
+
+def _check(name: str) -> None:
+    if not NAME.match(name):
+        hint = "letters, digits, '-', '_' and '.', beginning with a letter or digit"
+        raise UsageError(f"{name!r} is no chart name", hint=hint)
 
 
 def scaffold(name: str, engine: str = "jinja2") -> dict[str, str]:
@@ -20,9 +41,7 @@ def scaffold(name: str, engine: str = "jinja2") -> dict[str, str]:
 
     Raises UsageError when ``name`` is no chart name, or for an engine that there is not.
     """
-    if not NAME.match(name):
-        hint = "letters, digits, '-', '_' and '.', beginning with a letter or digit"
-        raise UsageError(f"{name!r} is no chart name", hint=hint)
+    _check(name)
     if engine not in ENGINES:
         raise UsageError(f"--engine {engine}: there is gotpl (Helm's own template syntax) and jinja2")
     files = {}

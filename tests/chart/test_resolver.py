@@ -322,6 +322,14 @@ def test_submodules_are_not_followed(source: Path, tmp_path: Path) -> None:
     with pytest.raises(NotFoundError) as caught:
         fetch(repositories.load(), f"git+file://{whole}#parts/charts/db")
     assert "submodules are not followed" in caught.value.hint
+    # Nor is a chart taken that has one in it, which would be an empty folder there.
+    write(whole / "chart", {"Chart.yaml": "apiVersion: v2\nname: chart\nversion: 1.0.0\n"})
+    _git(whole, "-c", "protocol.file.allow=always", "submodule", "add", "-q", str(source), "chart/charts/own")
+    _git(whole, "add", ".")
+    _git(whole, "commit", "-qm", "two")
+    with pytest.raises(InvalidError) as broken:
+        fetch(repositories.load(), f"git+file://{whole}#chart")
+    assert [(one.where, "submodule" in one.what) for one in broken.value.problems] == [("chart/charts/own", True)]
 
 
 @needs_git

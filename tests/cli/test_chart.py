@@ -219,6 +219,20 @@ def test_docs(lab: Lab) -> None:
     assert lab.run("chart", "docs", str(place)).out == ""
 
 
+def test_a_chart_that_begins_as_another(lab: Lab) -> None:
+    lab.run("create", "model")
+    chart, notes = Path("model/Chart.yaml"), Path("model/templates/NOTES.txt")
+    chart.write_text(chart.read_text().replace("name: model", "name: <CHARTNAME>"))
+    notes.write_text("<CHARTNAME> is here\n")
+    lab.run("create", "shop", "--starter", "model")
+    assert "name: shop\n" in Path("shop/Chart.yaml").read_text()
+    assert Path("shop/templates/NOTES.txt").read_text() == "shop is here\n"
+    lab.run("lint", "shop")
+    Path("none").mkdir()
+    assert "no Chart.yaml" in lab.run("create", "shop2", "--starter", "none", code=1).err
+    assert "no chart name" in lab.run("create", "a b", "-p", "model", code=64).err
+
+
 @pytest.mark.parametrize("engine", ["jinja2", "gotpl"])
 def test_what_create_makes_passes_everything(lab: Lab, engine: str) -> None:
     lab.run("create", "shop", "--engine", engine)

@@ -167,6 +167,8 @@ def test_pulling(lab: Lab, web: Web, tmp_path: Path) -> None:
     lab.run("pull", "lab/web", "--untar", "-d", "got")
     assert (tmp_path / "got/web/values.yaml").read_bytes() == b"text: hello\n"
     lab.run("pull", "lab/web", "--untar", "-d", "got", code=1)
+    lab.run("pull", "lab/web", "--untar", "--untardir", "other", "-d", "got")
+    assert (tmp_path / "got/other/web/values.yaml").exists()
     web.files["/web-1.0.0.tgz"] = b"changed"
     shutil.rmtree(tmp_path / "cache/archives")
     assert "is not what it should be" in lab.run("pull", "lab/web", code=1).err
@@ -223,6 +225,16 @@ def test_dependencies(lab: Lab, web: Web, tmp_path: Path) -> None:
     write(tmp_path / "app", {"Chart.yaml": text})
     assert "missing" in lab.run("dependency", "list", "app").out
     lab.run("package", "app", code=1)
+    assert "'pvehelm dependency update app' fetches it" in lab.run("template", "app", code=1).err
+    rendered = lab.run("template", "app", "--dependency-update")
+    assert "1 dependency in app/charts" in rendered.err
+    assert "charts" not in rendered.out
+    # What is there is not looked for again.
+    web.seen.clear()
+    lab.run("template", "app", "--dependency-update")
+    assert not web.seen
+    (tmp_path / "app/charts/lib-1.0.0.tgz").unlink()
+    lab.run("install", "--dependency-update", "app", "./app", "--dry-run")
     assert "1 dependency in app/charts" in lab.run("dep", "update", "app").out
     assert lab.run("dep", "ls", "app", "-o", "json").json[0]["status"] == "ok"
     web.put(packed("lib", "1.0.0"), packed("lib", "1.1.0"))

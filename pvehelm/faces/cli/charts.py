@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,7 +29,7 @@ PveVersion = Annotated[
 LINT_FORMATS = ("table", "json", "yaml", "sarif")
 
 
-@command("namespace", *SOURCE, "engine", "strict", *o.POST)
+@command("namespace", *SOURCE, "engine", "dependency_update", "strict", *o.POST)
 def template(
     session: Session,
     names: Annotated[
@@ -216,14 +216,33 @@ def create(
     engine: Annotated[
         str, typer.Option("--engine", help="Its template language: jinja2, or gotpl (Helm's).", metavar="ENGINE")
     ] = "jinja2",
+    starter: Annotated[
+        str,
+        typer.Option("-p", "--starter", help="A chart to begin with; <CHARTNAME> in it is the name.", metavar="CHART"),
+    ] = "",
 ) -> None:
     """Scaffold a chart that works as it is, with schema, tests and README."""
     folder = Path(name)
     if folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder]):
         raise PvehelmError(f"{folder} exists already", hint="choose another name, or remove it first")
-    for path, text in actions.create(folder.name, engine).items():
+    files: Mapping[str, str | bytes]
+    files = actions.create_from(folder.name, _starter(starter)) if starter else actions.create(folder.name, engine)
+    for path, text in files.items():
         write_file(folder / path, text)
     sys.stdout.write(f"Creating {folder}\n")
+
+
+def _starter(path: str) -> Mapping[str, bytes]:
+    """The files of a starter: a folder need not be a chart that can be loaded, its name may be ``<CHARTNAME>``."""
+    if not Path(path).is_dir():
+        return o.load_chart(path).raw
+    from pvehelm.chart.files import Budget, read_directory
+
+    budget = Budget()
+    files = read_directory(Path(path), budget)
+    if budget.problems:
+        raise PvehelmError(f"{path} cannot be read", budget.problems)
+    return files
 
 
 @command()

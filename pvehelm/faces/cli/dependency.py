@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
@@ -13,6 +13,9 @@ from pvehelm.errors import UsageError
 from pvehelm.faces import output
 from pvehelm.faces.cli import options as o
 from pvehelm.faces.cli.command import Session, command
+
+if TYPE_CHECKING:
+    from pvehelm.chart.chart import Chart
 
 app = typer.Typer(
     add_completion=False,
@@ -55,10 +58,22 @@ def build(session: Session, chart: Folder, skip_refresh: SkipRefresh = False) ->
     vendor(chart, build=True, refresh=not skip_refresh)
 
 
-def vendor(path: str, *, build: bool, refresh: bool = True) -> None:
-    """Bring a chart folder's charts/ and lock up to date, and say what was done."""
+def completed(chart: Chart, path: str) -> Chart:
+    """The chart of a folder with the dependencies that were missing in its ``charts/``."""
+    from pvehelm.chart.chart import load
+    from pvehelm.chart.dependencies import missing
+
+    if not missing(chart):
+        return chart
+    vendor(path, build=False, out=sys.stderr)
+    return load(path)
+
+
+def vendor(path: str, *, build: bool, refresh: bool = True, out: TextIO | None = None) -> None:
+    """Bring a chart folder's charts/ and lock up to date, and say what was done, on stdout unless told."""
     from pvehelm.chart.publishing import write
 
+    out = out or sys.stdout
     folder = Path(path)
     if not folder.is_dir():
         raise UsageError(f"{path} is no folder", hint="dependencies are kept in the charts/ of a chart's folder")
@@ -72,8 +87,8 @@ def vendor(path: str, *, build: bool, refresh: bool = True) -> None:
         (folder / name).unlink(missing_ok=True)
     for one in made.chosen:
         sha = f"  sha256:{one.sha256[:12]}" if one.sha256 else ""
-        sys.stdout.write(f"{one.name} {one.version}  {one.url or one.repository or 'charts/'}{sha}\n")
+        out.write(f"{one.name} {one.version}  {one.url or one.repository or 'charts/'}{sha}\n")
     for name in made.remove:
-        sys.stdout.write(f"removed {name}\n")
+        out.write(f"removed {name}\n")
     count = len(made.chosen)
-    sys.stdout.write(f"{count} {'dependency' if count == 1 else 'dependencies'} in {path.rstrip('/')}/charts\n")
+    out.write(f"{count} {'dependency' if count == 1 else 'dependencies'} in {path.rstrip('/')}/charts\n")

@@ -105,6 +105,9 @@ Engine = Annotated[
     typer.Option("--engine", help="The engine of charts that name none: gotpl (Helm's) or jinja2.", metavar="ENGINE"),
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Missing values are errors in Helm's own template syntax.")]
+DependencyUpdate = Annotated[
+    bool, typer.Option("--dependency-update", help="Fetch what is missing in the charts/ of a folder first.")
+]
 PostRenderer = Annotated[
     str,
     typer.Option("--post-renderer", help="A program that may change the manifests: stdin to stdout.", metavar="CMD"),
@@ -123,6 +126,7 @@ SHARED: dict[str, tuple[Any, Any]] = {
     "set_literal": (SetLiteral, []),
     "skip_schema": (SkipSchema, False),
     "engine": (Engine, ""),
+    "dependency_update": (DependencyUpdate, False),
     "strict": (Strict, False),
     "allow_lookup": (AllowLookup, False),
     "post_renderer": (PostRenderer, ""),
@@ -158,7 +162,7 @@ SHARED: dict[str, tuple[Any, Any]] = {
 }
 VALUES = (
     *("values", "set", "set_string", "set_file", "set_json", "set_literal"),
-    *("skip_schema", "engine", "strict", "allow_lookup"),
+    *("skip_schema", "engine", "dependency_update", "strict", "allow_lookup"),
 )
 ALLOWING = ("take_ownership", "allow_destroy", "allow_privileged")
 POST = ("post_renderer", "post_renderer_args")
@@ -284,7 +288,12 @@ def load_chart(path: str, session: Session | None = None) -> Chart:
 
         if session is not None:
             session.origin = _origin(os.path.realpath(path), engine)
-        chart = _with_engine(load(path), engine)
+        found = load(path)
+        if session is not None and session.given.get("dependency_update") and os.path.isdir(path):
+            from pvehelm.faces.cli.dependency import completed
+
+            found = completed(found, path)
+        chart = _with_engine(found, engine)
         wanted = source.get("version")
         if wanted and wanted != chart.version:
             sys.stderr.write(f"note: --version {wanted} is for repositories; {path} is {chart.version}\n")

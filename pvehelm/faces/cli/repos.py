@@ -218,6 +218,9 @@ def pull(
     charts: Annotated[list[str], typer.Argument(help="REPO/CHART, oci://..., https://....", metavar="CHART...")],
     destination: Annotated[str, typer.Option("-d", "--destination", help="Where to write.", metavar="DIR")] = ".",
     untar: Annotated[bool, typer.Option("--untar", help="Unpack it there.")] = False,
+    untardir: Annotated[
+        str, typer.Option("--untardir", help="With --untar: the folder below --destination.", metavar="DIR")
+    ] = "",
     prov: Annotated[bool, typer.Option("--prov", help="Its signatures too.")] = False,
     check: Annotated[bool, typer.Option("--verify", help="Check who signed it; see 'verify'.")] = False,
     key: Keys = [],
@@ -232,7 +235,7 @@ def pull(
             _verify(archive.data, archive.sidecars, archive.url, key, keyring)
         folder = Path(destination)
         if untar:
-            target = folder / archive.chart.metadata.name
+            target = folder / untardir / archive.chart.metadata.name
             if target.exists():
                 raise PvehelmError(f"{target} exists already", hint="choose another --destination, or remove it first")
             for path, data in archive.chart.raw.items():
