@@ -8,38 +8,37 @@ what runs. Whatever interrupts harder, the journal and the server together still
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pvehelm.api.guests import GuestKind
-from pvehelm.api.kind import Kind, Live, Step, Wanted, get_leaf, leaves, placeholders
+from pvehelm.api.kind import Step, get_leaf, placeholders
 from pvehelm.api.task import Task, is_upid
 from pvehelm.errors import ApiError, PvehelmError, RefusedError, StoppedError, TaskError, UnseenError
 from pvehelm.release.commits import is_locked, retaken
+from pvehelm.release.creation import MOVED, TAKEN, Creation
 from pvehelm.release.event import Emit, Event
 from pvehelm.release.identifiers import Identifiers, Numbers
-from pvehelm.release.inventory import GUEST_KINDS, Inventory, Owned
+from pvehelm.release.inventory import GUEST_KINDS, Owned
 from pvehelm.release.lease import Lease
 from pvehelm.release.ledger import Ledger
-from pvehelm.release.live import Reader
+from pvehelm.release.live import Reader, knowing
 from pvehelm.release.plan import Change, Op, Plan
 from pvehelm.release.release import ReleaseKey
 from pvehelm.release.secrets import Secrets
 from pvehelm.release.silence import became, ended, is_made, is_stranger, looking, unclear
 from pvehelm.release.slots import Slots
-from pvehelm.release.store import Store
 
 if TYPE_CHECKING:
     from pvehelm.api.client import Client
+    from pvehelm.release.context import Context
 
-TAKEN = re.compile(r"already exists|config file already exists|already used", re.IGNORECASE)
-# What the server says when a configuration is not the one that was read.
-MOVED = re.compile(r"modified configuration|checksum mismatch", re.IGNORECASE)
 # So many lines of a failed task's log are kept.
 LOG_LINES = 500
+# So many changes at a time, in all, on one node, and of copies of one guest.
+PARALLEL, PER_NODE, PER_SOURCE = 10, 6, 3
 
 
 @dataclass
@@ -58,50 +57,47 @@ class Outcome:
 
 
 class Applier:
-    """One plan being applied."""
+    """One plan being applied to what a release owns, or an object by itself, under its lease.
+
+    ``stop``: set to begin nothing more. ``perform`` does what is no change of an object (Op.run). Plans that run side
+    by side may share a ``ledger``.
+    """
 
     def __init__(
         self,
+        ctx: Context,
+        client: Client,
         plan: Plan,
         *,
         key: ReleaseKey,
         revision: int,
-        client: Client,
-        store: Store,
         lease: Lease,
-        kinds: Callable[[str], Kind],
-        inventory: Inventory,
-        secrets: Secrets,
-        emit: Emit,
-        keep_secret: Callable[[str, str], None],
+        secrets: Secrets | None = None,
+        emit: Emit | None = None,
         stop: asyncio.Event | None = None,
-        parallel: int = 10,
-        per_node: int = 6,
-        per_source: int = 3,
+        parallel: int = PARALLEL,
         perform: Callable[[Change, Applier], Awaitable[None]] | None = None,
         ledger: Ledger | None = None,
     ) -> None:
         self.plan = plan
-        # Does what is no change of an object (Op.run).
         self.perform = perform
         self.key = key
         self.revision = revision
         self.client = client
-        self.store = store
+        self.store = ctx.store
         self.lease = lease
-        self.kinds = kinds
-        self.secrets = secrets
-        self.emit = emit
-        self.keep_secret = keep_secret
+        self.kinds = ctx.kinds.get
+        self.secrets = secrets or ctx.secrets(key)
+        self.emit = emit or ctx.emit
         self.stop = stop or asyncio.Event()
         self.sleep = client.sleep
         self.outcome = Outcome()
+        inventory = ctx.store.inventory(key)
         self.keys = Identifiers({ref: owned.identifier for ref, owned in inventory.entries.items()})
         self.owned: dict[str, Owned] = dict(inventory.entries)
-        self._slots = Slots({"all": parallel, "node": per_node, "source": per_source})
-        # Plans that run side by side may share one.
-        self._ledger = ledger or Ledger(store)
-        self._numbers = Numbers(client)
+        self._slots = Slots({"all": parallel, "node": PER_NODE, "source": PER_SOURCE})
+        self._ledger = ledger or Ledger(ctx.store)
+        self.numbers = Numbers(client)
         self._sequence = 0
 
     async def run(self) -> Outcome:
@@ -167,7 +163,7 @@ class Applier:
         locked = all(need in self.outcome.done for need in change.needs if need.endswith("-lock"))
         for step in change.otherwise if locked else ():
             try:
-                await self._step(change, step, final=True)
+                await self.step(change, step, final=True)
             except PvehelmError as error:
                 self.tell("note", change.ref, self.secrets.redact(str(error)))
 
@@ -194,7 +190,7 @@ class Applier:
             await self._steps(change, await self._again(change))
             if not change.owned:
                 return
-            await self._record(change, "planned once more", owned=self._complete(change))
+            await self.record(change, "planned once more", owned=self.complete(change))
 
     async def _again(self, change: Change) -> list[Step]:
         """The steps of an update on the object as it is now: what of the change is still to be done."""
@@ -217,119 +213,31 @@ class Applier:
         for index, step in enumerate(steps):
             last = index == len(steps) - 1
             if step.creates:
-                await self._create(change, step)
+                await Creation(self, change, step).run()
             else:
                 final = last and change.op in (Op.update, Op.keep, Op.forget)
-                await self._step(change, step, final=final, more=not last)
+                await self.step(change, step, final=final, more=not last)
         if change.op is Op.forget and not steps:
-            await self._record(change, "forget", forget=True)
+            await self.record(change, "forget", forget=True)
 
     async def _check_same(self, change: Change, step: Step) -> None:
         """Raise RefusedError where a guest that loses data is not the one that was planned: while this plan was looked
         at, its number may have become somebody else's."""
         kind, key = self.kinds(change.kind), change.key
         assert isinstance(kind, GuestKind)
-        live = await kind.read(key, self._known(kind, {"status": "unknown", **key}))
+        live = await kind.read(key, knowing(self.client, kind, {"status": "unknown", **key}))
         if live is not None and is_stranger(step, live):
             raise RefusedError(
                 f"guest {key['vmid']} is not the one that was planned any more, and is left alone",
                 hint="run the command again: it is planned anew",
             )
 
-    async def _create(self, change: Change, step: Step) -> None:
-        kind, wanted = self.kinds(change.kind), change.wanted
-        assert wanted is not None
-        if change.kind in GUEST_KINDS and not wanted.key.get("vmid"):
-            await self._create_guest(change, step, wanted)
-        else:
-            key = {**wanted.key, **{k: self.keys.fill(v) for k, v in wanted.key.items() if v is not None}}
-            if change.kind in GUEST_KINDS and not self.store.reserve(
-                self.key.cluster, int(key["vmid"]), self.key, change.ref
-            ):
-                raise PvehelmError(
-                    f"VMID {key['vmid']} is reserved by another release", hint="choose another spec.vmid"
-                )
-            self.keys[change.ref] = key
-            await self._step(change, step, final=not kind.settles, more=kind.settles)
-        if kind.settles:
-            await self._settle(change, kind, wanted, step)
-
-    async def _create_guest(self, change: Change, step: Step, wanted: Wanted) -> None:
-        """Create under the next free VMID; somebody else may be faster, then take the one after."""
-        tries = 100
-        while tries:
-            vmid = await self._numbers.free()
-            self.keys[change.ref] = {"vmid": vmid, "node": self._node_of(step, wanted)}
-            try:
-                if await self._step(change, step, final=False, more=True, claim=vmid):
-                    return
-            except (ApiError, TaskError) as error:
-                if unclear(error):
-                    raise  # the number may be taken, by us
-                self.store.unreserve(self.key.cluster, vmid)
-                if not TAKEN.search(str(error)):
-                    raise
-                tries -= 1
-                self.tell("retry", change.ref, f"VMID {vmid} was taken meanwhile")
-        raise PvehelmError(f"{change.ref}: no free VMID found in 100 tries")
-
-    def _node_of(self, step: Step, wanted: Wanted) -> str:
-        """Where the guest will be right after creation: a clone stays with its source unless it has a target."""
-        if step.path.endswith("/clone") and "target" not in step.params:
-            return str(self.keys.fill(step.path)).split("/")[2]
-        return str(wanted.key["node"])
-
-    async def _settle(self, change: Change, kind: Kind, wanted: Wanted, created: Step) -> None:
-        """Bring what creation could not bring; once more when somebody changes the new object at the same time."""
-        try:
-            await self._settle_once(change, kind, wanted, created)
-        except (ApiError, TaskError) as error:
-            if not MOVED.search(str(error)):
-                raise
-            self.tell("retry", change.ref, "somebody changed it meanwhile; looking once more")
-            await self._settle_once(change, kind, wanted, created)
-
-    async def _settle_once(self, change: Change, kind: Kind, wanted: Wanted, created: Step) -> None:
-        """Read the new object and set what still differs."""
-        live = await kind.read(self.keys[change.ref], self._fresh(change))
-        if live is None:
-            raise PvehelmError(f"{change.ref}: it was created, but is not there", hint="look at the server's task log")
-        self.keys[change.ref] = dict(live.key)
-        differs = unsettled(kind, wanted, live, created.writes)
-        if change.owned is not None:
-            # What creation did not write and is there all the same came from the clone source, equal or not.
-            inherited = [leaf for leaf in leaves(wanted.fields) if leaf not in created.writes]
-            before = {leaf: get_leaf(live.fields, leaf) for leaf in inherited if not kind.recorded(leaf)}
-            found = {leaf: value for leaf, value in before.items() if value is not None}
-            change = replace(change, owned=replace(change.owned, found={**change.owned.found, **found}))
-        steps = kind.update(live, differs, wanted)
-        for index, step in enumerate(steps):
-            last = index == len(steps) - 1
-            await self._step(change, step, final=last, more=not last)
-        if not steps:
-            await self._record(change, "settle", owned=self._complete(change))
-
-    def _fresh(self, change: Change) -> Reader:
-        """A reader for what was just created: where it is and that it is stopped need not be asked."""
-        kind, key = self.kinds(change.kind), self.keys[change.ref]
-        if not isinstance(kind, GuestKind) or not change.wanted:
-            return Reader(self.client)
-        return self._known(kind, {"status": "stopped", **key, "pool": change.wanted.fields.get("pool") or ""})
-
-    def _known(self, kind: GuestKind, row: Mapping[str, Any]) -> Reader:
-        """A reader that knows where a guest is: the one request left is for its configuration."""
-        reader = Reader(self.client)
-        row = {"type": kind.flavour, **row}
-        reader.know("/cluster/resources", [row])
-        reader.know(f"/nodes/{row['node']}/{kind.flavour}", [row])
-        return reader
-
     # -- one step ----------------------------------------------------------------------------------------------
 
-    async def _step(self, change: Change, step: Step, *, final: bool, more: bool = False, claim: int = 0) -> bool:
+    async def step(self, change: Change, step: Step, *, final: bool, more: bool = False, claim: int = 0) -> bool:
         """``claim`` is a VMID to reserve together with the intent; False when it belongs to somebody else already.
         Where ``more`` is to be written of this change, that it went well is, at the latest, durable with that."""
-        owned = self._complete(change) if final else self._partly(change, step)
+        owned = self.complete(change) if final else self._partly(change, step)
         intent = {
             **step.as_dict(),
             "path": self.keys.fill(step.path),
@@ -363,7 +271,7 @@ class Applier:
         if step.method and step.keep:
             for name, reference in step.keep.items():
                 kept = name[1:] if name[:1] == "=" else data[name] if isinstance(data, Mapping) else data
-                self.keep_secret(reference.removeprefix("secret://release/"), str(kept))
+                self.store.put_secret(self.key, reference.removeprefix("secret://release/"), str(kept))
         forget = (
             change.ref
             if (step.deletes and change.op is not Op.recreate) or (change.op is Op.forget and final)
@@ -390,7 +298,7 @@ class Applier:
         lines = await Task(error.upid, self.client).last_lines(LOG_LINES) or list(error.log)
         return {"log": [self.secrets.redact(line) for line in lines]}
 
-    async def _record(self, change: Change, note: str, *, owned: Owned | None = None, forget: bool = False) -> None:
+    async def record(self, change: Change, note: str, *, owned: Owned | None = None, forget: bool = False) -> None:
         """An outcome without a call."""
         self._sequence += 1
         sequence = self._sequence
@@ -458,7 +366,7 @@ class Applier:
 
     # -- ownership ---------------------------------------------------------------------------------------------
 
-    def _complete(self, change: Change) -> Owned | None:
+    def complete(self, change: Change) -> Owned | None:
         if change.owned is None:
             return None
         key = dict(self.keys.get(change.ref, change.key))
@@ -469,7 +377,7 @@ class Applier:
 
     def _partly(self, change: Change, step: Step) -> Owned | None:
         """Ownership after this step alone: what was owned before, and the leaves it writes."""
-        whole = self._complete(change)
+        whole = self.complete(change)
         if step.undoes and change.ref in self.owned:
             left = self.owned[change.ref]
             return replace(left, fields={leaf: v for leaf, v in left.fields.items() if leaf not in step.undoes})
@@ -497,22 +405,3 @@ class Applier:
 
     def tell(self, kind: str, ref: str, message: str) -> None:
         self.emit(Event(kind, ref, message))
-
-
-def unsettled(kind: Kind, wanted: Wanted, live: Live, written: Sequence[str]) -> dict[str, Any]:
-    """Leaves of ``wanted`` that a fresh object does not have yet."""
-    now = leaves(live.fields)
-    differs: dict[str, Any] = {}
-    for leaf, value in leaves(wanted.fields).items():
-        if kind.write_only(leaf):
-            same = leaf in written
-        elif leaf == "started":
-            same = False
-        elif kind.recorded(leaf):
-            same = now.get(leaf) == value
-        else:
-            before = now.get(leaf, live.fields.get(leaf))
-            same = (value is None and before is None) or kind.same(leaf, value, before)
-        if not same:
-            differs[leaf] = value
-    return differs

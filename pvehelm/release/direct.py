@@ -216,17 +216,14 @@ async def _apply(
     """Carry changes out, until ``stop`` is set. Raises the error of the first that failed, StoppedError for what was
     not begun."""
     applier = Applier(
+        ctx,
+        await ctx.connect(),
         Plan(verb, "", "", tuple(changes)),
         key=key,
         revision=REVISION,
-        client=await ctx.connect(),
-        store=ctx.store,
         lease=lease,
-        kinds=ctx.kinds.get,
-        inventory=ctx.store.inventory(key),
-        secrets=secrets or ctx.secrets(key),
+        secrets=secrets,
         emit=_emitter(ctx, verb),
-        keep_secret=lambda name, text: ctx.store.put_secret(key, name, text),
         stop=stop,
         ledger=ledger,
     )

@@ -77,19 +77,16 @@ async def _plan(job: Job, resources: Sequence[Resource], owned: Owned | None) ->
 async def _apply(job: Job, made: Plan) -> None:
     from pvehelm.release.apply import Applier
 
-    ctx, key = job.ctx, job.key
+    ctx = job.ctx
     applier = Applier(
+        ctx,
+        job.client,
         made,
-        key=key,
+        key=job.key,
         revision=job.revision,
-        client=job.client,
-        store=ctx.store,
         lease=job.lease,
-        kinds=ctx.kinds.get,
-        inventory=job.inventory,
         secrets=job.applier.secrets,
         emit=lambda event: ctx.emit(replace(event, data={**event.data, "inner": True})),
-        keep_secret=lambda name, text: ctx.store.put_secret(key, name, text),
         stop=job.applier.stop,
     )
     outcome = await applier.run()

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from pvehelm.api import guests as listed
+from pvehelm.api.guests import GuestKind
 from pvehelm.api.kind import Kind, Live, leaves
 from pvehelm.chart.manifest import Resource
 from pvehelm.errors import InvalidError, Problem, PvehelmError
@@ -67,6 +68,14 @@ class Reader:
 
 async def _ready(answer: Any) -> Any:
     return answer
+
+
+def knowing(client: Reads, kind: GuestKind, row: Mapping[str, Any]) -> Reader:
+    """A reader that knows from its list's ``row`` where a guest is: the one request left is for its configuration."""
+    reader, row = Reader(client), {"type": kind.flavour, **row}
+    reader.know("/cluster/resources", [row])
+    reader.know(f"/nodes/{row['node']}/{kind.flavour}", [row])
+    return reader
 
 
 async def begin(inventory: Inventory, kinds: Callable[[str], Kind], reader: Reader) -> None:

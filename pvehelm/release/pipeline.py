@@ -210,21 +210,9 @@ class Run:
             for new, old in made.renamed.items():
                 ctx.store.forget(key, old, lease=lease)
                 ctx.store.put_owned(key, replace(entries[old], ref=new, name=new.partition("/")[2]), lease=lease)
-        applier = Applier(
-            made,
-            key=key,
-            revision=revision,
-            client=await ctx.connect(),
-            store=ctx.store,
-            lease=lease,
-            kinds=ctx.kinds.get,
-            inventory=ctx.store.inventory(key),
-            secrets=ctx.secrets(key),
-            emit=ctx.emit,
-            keep_secret=lambda name, text: ctx.store.put_secret(key, name, text),
-            stop=ctx.stop,
-            perform=Runner(ctx, key, lease, revision, self.options),
-        )
+        runner = Runner(ctx, key, lease, revision, self.options)
+        client = await ctx.connect()
+        applier = Applier(ctx, client, made, key=key, revision=revision, lease=lease, stop=ctx.stop, perform=runner)
         self.events = applier.outcome.events
         ctx.applying = key.name
         try:
