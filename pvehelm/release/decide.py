@@ -18,6 +18,7 @@ from pvehelm.release.context import Context
 from pvehelm.release.desire import Desire, Options, back_to, last_deployed, same_input, was_deployed
 from pvehelm.release.inventory import GUEST_KINDS, Inventory
 from pvehelm.release.live import Reader, begin, gather, pause
+from pvehelm.release.locks import locked
 from pvehelm.release.namespaces import missing_pools
 from pvehelm.release.plan import Desired, Observed, Op, Plan, plan
 from pvehelm.release.release import ReleaseKey
@@ -110,6 +111,8 @@ async def decide(
     if new is None:
         weaver = hooks.Weaver(kinds, everything, allowed, secrets, reader, key)
         made = await _with_runs(ctx, key, made, desire, options, weaver, observed, inventory)
+        # Of what only drifted, whoever repairs it leaves alone what is locked, and not the rest.
+        missing += locked(made, observed) if desire.action != "drift" else []
     missing += await held(made, reader, kinds.get)
     missing += await _missing_rights(client, ctx.schema, made, reader, inventory)
     if missing:

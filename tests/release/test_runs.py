@@ -273,3 +273,26 @@ def test_killed_in_the_middle(lab: Lab, verb: str, moment: tuple[str, str, int])
     assert list(lab.guests()) == [str(vmid)]
     wanted = {"apply-plan": 2048, "repair": 1024, "accept": 4096}[verb]
     assert int(lab.config(vmid)["memory"]) == wanted
+
+
+def test_a_locked_guest_is_said_before_anything_is_begun(lab: Lab) -> None:
+    chart = lab.chart(SCALED)
+    lab.run("install", "web", chart)
+    vmid = lab.vmid("web", "VirtualMachine/web-1")
+    lab.api.ok("PUT", f"/nodes/pve-node1/qemu/{vmid}/config", lock="backup")
+    before, config = lab.history("web"), lab.config(lab.vmid("web", "VirtualMachine/web-0"))
+    for words in (["upgrade", "web", chart, "--set", "memory=800"], ["uninstall", "web", "--yes"]):
+        result = lab.run(*words, code=1)
+        assert f"VMID {vmid} is locked (backup)" in result.err, result
+        assert "try again once that is done" in result.err, result
+    assert lab.history("web") == before
+    assert lab.config(lab.vmid("web", "VirtualMachine/web-0")) == config
+    lab.run("upgrade", "web", chart, "--set", "memory=800", "--target", "vm/web-0")
+    lab.api.ok("PUT", f"/nodes/pve-node1/qemu/{vmid}/config", delete="lock", skiplock=1)
+    lab.api.ok("POST", f"/nodes/pve-node1/qemu/{vmid}/status/suspend", todisk=1)
+    assert f"pvehelm resume {vmid} wakes it" in lab.run("upgrade", "web", chart, "--set", "memory=900", code=1).err
+    lab.run("start", "web-1")
+    lab.run("upgrade", "web", chart, "--set", "memory=900")
+    lab.api.ok("POST", f"/nodes/pve-node1/qemu/{vmid}/status/suspend", todisk=1)
+    lab.run("uninstall", "web", "--yes")
+    lab.sound()

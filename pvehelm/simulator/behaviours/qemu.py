@@ -144,7 +144,7 @@ def delete(call: Call) -> str:
         raise Failure(500, f"VM {guest.vmid} is running - destroy failed")
 
     def work(log: TaskLog) -> None:
-        if not call.bool("skiplock"):
+        if not (call.bool("skiplock") or guest.lock(call.now) == "suspended"):
             guest.check_lock(call)
         destroy(call, guest)
 
