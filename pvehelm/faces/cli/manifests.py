@@ -195,7 +195,8 @@ def validate(session: Session, files: Files = [], recursive: Recursive = False, 
 def _count(count: int, pve_version: str) -> None:
     from pvehelm.api.schema import best_release
 
+    used = best_release(pve_version)
     against = f" for Proxmox VE {pve_version}" if pve_version else ""
-    used = str(best_release(pve_version)) if pve_version else ""
-    against += f", by the schema of {used}, which is the nearest" if not f"{pve_version}.".startswith(f"{used}.") else ""
+    if pve_version and not f"{pve_version}.".startswith(f"{used}."):
+        against += f", by the schema of {used}, which is the nearest"
     sys.stdout.write(f"{count} manifest{'' if count == 1 else 's'} valid{against}\n")
