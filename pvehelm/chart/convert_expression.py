@@ -32,7 +32,7 @@ _FILES = re.compile(r'\(?Files\.(?:Get|Glob)\("([^"\\]+)"\)')
 #: Functions that take what is missing for null.
 _TOLERANT = _words("default required coalesce empty ternary all any kindOf typeOf kindIs typeIs typeIsLike")
 #: Functions that change their first argument.
-_CHANGING = _words("set unset merge mergeOverwrite mustMerge mustMergeOverwrite")
+CHANGING = _words("set unset merge mergeOverwrite mustMerge mustMergeOverwrite")
 _METHODS = _words("Get GetBytes Lines Glob AsConfig AsSecrets Has")
 _DATES = _words("Year Month Day Hour Minute Second Weekday YearDay Unix UTC AddDate Format")
 #: Names that a map has as methods in Jinja2, where it has no such key.
@@ -331,10 +331,10 @@ class Expressions:
             return self.map(given)
         if name not in FUNCTIONS and name not in ("lookup", "generate", "sensitive"):
             raise ByHand(f"there is no {name} in Jinja2 charts", "write what it is for in another way")
-        if name in _CHANGING and given and "set" not in name and re.match(r"_\b", given[0].text):
+        if name in CHANGING and given and "set" not in name and re.match(r"_\b", given[0].text):
             # What a named template is called with may be part of the values.
             given[0] = Code(f"deepCopy({given[0].text})", samples=given[0].samples)
-        if name in _CHANGING and given and given[0].shared:
+        if name in CHANGING and given and given[0].shared:
             if final is None or name in ("set", "unset"):
                 self.note(node, f"{name} changed the values themselves; here it changes a copy", "")
             given[0] = Code(f"deepCopy({given[0].text})", samples=given[0].samples)

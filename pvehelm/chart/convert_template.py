@@ -10,6 +10,7 @@ from typing import Any
 from pvehelm.chart import convert_known as known
 from pvehelm.chart.convert_expression import (
     ATOM,
+    CHANGING,
     FILTER,
     ROOT_NAMES,
     ByHand,
@@ -53,10 +54,12 @@ class Template:
         self.source, self.expressions, self.seen = source, expressions, seen
         self.nodes: dict[int, Any] = {}
         self.cells: set[int] = set()
+        #: Variables whose maps are changed.
+        self.own: set[int] = set()
         for tree in trees.values():
             if tree.source == source:
                 self._index(tree.root)
-                _Cells(self.cells).walk(tree.root, {"$": (-1, 0)}, 0)
+                _Cells(self.cells, self.own).walk(tree.root, {"$": (-1, 0)}, 0)
         self.blocks: list[_Block] = []
         root = Code(dot, samples=(ROOT,))
         self.scope = Scope(root, root)
@@ -142,8 +145,16 @@ class Template:
                 return self.expressions.by_hand(pipe, why).text
         return self.expressions.pipe(pipe).text
 
+    def owned(self, name: Variable, code: Code) -> Code:
+        """The value of a variable: a copy where it is part of the values and is changed."""
+        if name.pos not in self.own or not code.shared:
+            return code
+        self.expressions.note(name, f"{name.name} is changed: here it is a copy, and the values stay", "")
+        return replace(code, text=f"deepCopy({code.text})", level=ATOM, shared=False, below=None)
+
     def declared(self, name: Variable, code: Code) -> str:
         """``name = value`` for a new variable."""
+        code = self.owned(name, code)
         local = self.local(name, code)
         if name.pos in self.cells:
             return f"{local} = namespace(value={code.text})"
@@ -207,7 +218,7 @@ class Template:
         sets: list[str] = []
         dot = None
         simple = not code.deep and re.fullmatch(r"[A-Za-z_][\w.]*", code.text) is not None
-        if pipe.names and (pipe.assigns or not simple or pipe.names[0].pos in self.cells):
+        if pipe.names and (pipe.assigns or not simple or pipe.names[0].pos in (self.cells | self.own)):
             code = expressions.value(code)
             line = self.assigned(pipe.names[0], code) if pipe.assigns else self.declared(pipe.names[0], code)
             sets.append(f"set {line}")
@@ -264,23 +275,26 @@ class Template:
         samples = known.elements(code.samples) if kind in ("map", "list") else ANYTHING
         element = self.element(node, code, samples)
         block.closes.append("endfor")
-        self.scope = self.scope.inner(replace(element, shared=code.shared))
+        element = replace(element, shared=code.shared)
+        copied = self.owned(pipe.names[-1], element) if pipe.names else element
+        copies = [f"set {element.text} = {copied.text}"] if copied is not element else []
+        self.scope = self.scope.inner(replace(element, shared=copied.shared))
         if pipe.names:
             self.scope.variables[pipe.names[-1].name] = self.scope.dot
         if kind == "map":
             key = self.local(pipe.names[0], Code("", samples=("",))) if two and pipe.names[0].name != "$_" else "_key"
             over = f"{code_level(over, code)} | dictsort(true)"
-            return [f"for {key}, {element.text} in {over}"]
+            return [f"for {key}, {element.text} in {over}", *copies]
         if not two:
-            return [f"for {element.text} in {over}"]
+            return [f"for {element.text} in {over}", *copies]
         index = pipe.names[0]
         if not _used(node.body, index.name):
-            return [f"for {element.text} in {over}"]
+            return [f"for {element.text} in {over}", *copies]
         if any(isinstance(inner, Branch) and inner.word == "range" for inner in _all(node.body)):
             word = self.local(index, Code("", samples=(0,)))
-            return [f"for {element.text} in {over}", f"set {word} = loop.index0"]
+            return [f"for {element.text} in {over}", f"set {word} = loop.index0", *copies]
         self.scope.variables[index.name] = Code("loop.index0", samples=(0,))
-        return [f"for {element.text} in {over}"]
+        return [f"for {element.text} in {over}", *copies]
 
     def over(self, pipe: Pipe, code: Code, kind: str) -> str:
         """What a loop runs over, nothing where it is missing."""
@@ -345,10 +359,13 @@ def _mentions(node: Any, name: str) -> bool:
 
 
 class _Cells:
-    """Finds variables that are set anew within a loop that they were made outside of: Jinja2 asks for a namespace."""
+    """Finds variables that are set anew within a loop that they were made outside of: Jinja2 asks for a namespace.
 
-    def __init__(self, cells: set[int]) -> None:
-        self.cells = cells
+    ``own`` are those whose maps are changed.
+    """
+
+    def __init__(self, cells: set[int], own: set[int]) -> None:
+        self.cells, self.own = cells, own
 
     def walk(self, nodes: list[Any], names: dict[str, tuple[int, int]], loops: int) -> None:
         """``names``: where each variable was made, and in how many loops."""
@@ -363,6 +380,11 @@ class _Cells:
                 self.walk(node.other or [], dict(inner), loops)
 
     def pipe(self, pipe: Pipe, names: dict[str, tuple[int, int]], loops: int) -> None:
+        for command in pipe.commands:
+            if len(command.args) > 1 and isinstance(command.args[0], Name) and command.args[0].name in CHANGING:
+                target = command.args[1]
+                if isinstance(target, Variable) and not target.fields and target.name in names:
+                    self.own.add(names[target.name][0])
         for name in pipe.names:
             if not pipe.assigns:
                 names[name.name] = (name.pos, loops)
