@@ -16,7 +16,8 @@ from typing import Any
 
 from pvehelm.chart.functions.common import FunctionError
 from pvehelm.chart.gotpl import runtime
-from pvehelm.chart.gotpl.compiler import NAMES, compiled
+from pvehelm.chart.gotpl.compiler import compiled
+from pvehelm.chart.gotpl.expressions import NAMES
 from pvehelm.chart.gotpl.library import FUNCTIONS, SIGNATURES
 from pvehelm.chart.gotpl.parser import ParseError, parse
 from pvehelm.chart.gotpl.syntax import Tree

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pvehelm.chart.excerpt import excerpt
 from pvehelm.chart.gotpl import hints
-from pvehelm.chart.gotpl.compiler import CompileError, Spot, last_read, located
+from pvehelm.chart.gotpl.compiler import CompileError, located
+from pvehelm.chart.gotpl.expressions import Spot, last_read
 from pvehelm.chart.gotpl.parser import ParseError
 from pvehelm.chart.gotpl.runtime import Failure
 from pvehelm.chart.gotpl.signatures import SIGNATURES, ArgumentError
