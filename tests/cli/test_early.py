@@ -24,8 +24,8 @@ print(json.dumps([len(spare._waiting) if spare else 0, early._dialects(sys.argv[
 @pytest.fixture
 def charts(tmp_path: Path) -> Path:
     head = "apiVersion: v2\nname: web\nversion: 1.0.0\n"
-    write(tmp_path / "web", {"Chart.yaml": head, "templates/x.txt": "{{ 1 }}"})
-    write(tmp_path / "helms", {"Chart.yaml": head + "engine: gotpl\n", "templates/x.txt": "{{ 1 }}"})
+    write(tmp_path / "web", {"Chart.yaml": head, "templates/x.yaml": "# {{ 1 }}\n"})
+    write(tmp_path / "helms", {"Chart.yaml": head + "engine: gotpl\n", "templates/x.yaml": "# {{ 1 }}\n"})
     return tmp_path
 
 
