@@ -120,7 +120,7 @@ class Trouble:
             hint = f"did you mean {close!r}?" if close else "templates are named from the templates folder on"
         elif isinstance(error, RecursionError):
             what, hint = "the template is nested too deeply", "look for a template that includes itself"
-        elif isinstance(error, MemoryError):
+        elif isinstance(error, (MemoryError, SystemError)):  # C code that runs out of memory may forget to say so
             what, hint = "rendering needs more memory than it may have", "look for a loop or repeat that grows"
         if isinstance(error, UndefinedValue) and self._go_actions(at[0][0] if at[0] else name):
             return
