@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from pvehelm.errors import LeaseHeldError, Problem, PvehelmError, RefusedError, StoppedError
 from pvehelm.release import disks, hooks
 from pvehelm.release.apply import Applier, Outcome
+from pvehelm.release.commits import KIND as COMMIT
+from pvehelm.release.commons import shared
 from pvehelm.release.context import Context
 from pvehelm.release.decide import Decision, check, decide
 from pvehelm.release.desire import Desire, Options, back_to, begun, described, last_deployed, same_input
@@ -112,6 +114,11 @@ class Run:
         self.events: Sequence[Mapping[str, Any]] = ()
 
     async def go(self) -> Result:
+        """The run from its beginning; whoever else changes what releases share waits meanwhile."""
+        async with shared(self.ctx, self.key, self.desire) as common:
+            return await self._go(common)
+
+    async def _go(self, common: ExitStack) -> Result:
         ctx, key, desire, options = self.ctx, self.key, self.desire, self.options
         release = ctx.store.find(key)
         moved = desire.base is not None and desire.base != (release.current.number if release else 0)
@@ -134,6 +141,8 @@ class Run:
         self.uid = ctx.store.ensure(key, self.uid)
         decision = await decide(ctx, key, desire, options, uid=self.uid)
         made, self.before = decision.plan, decision.inventory
+        if not any(change.kind == COMMIT for change in made.changes):
+            common.close()
         if ctx.record is not None:
             ctx.record.planned(made)
         if self.pin is not None:

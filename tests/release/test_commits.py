@@ -6,8 +6,16 @@ from typing import Any
 
 import pytest
 
+from pvehelm.actions.releases import Request, upgrade
+from pvehelm.chart.chart import load
+from pvehelm.chart.values import ValueFlag
+from pvehelm.release import commons
 from pvehelm.release.bystanders import interfaces_of
-from tests.release.lab import Lab
+from pvehelm.release.context import Context
+from pvehelm.release.desire import Options
+from pvehelm.release.plan import Allowed
+from pvehelm.release.release import ReleaseKey
+from tests.release.lab import Lab, with_context
 
 NET = """
 apiVersion: proxmox.io/v1
@@ -205,6 +213,48 @@ def test_subnets_of_others_are_not_applied_by_accident(lab: Lab) -> None:
     words = [word for kind in ("Zone", "VNet", "Subnet") for word in ("--allow-privileged", kind)]
     refused = lab.run("upgrade", "net", chart, "--set", "mtu=1500", *words, code=3)
     assert "Subnet/blue/10.9.0.0/24 (new)" in refused.err
+
+
+@pytest.mark.parametrize(("manifest", "scope"), [(NET, "sdn/networks"), (BRIDGE, "network/pve-node1")])
+def test_releases_change_what_they_share_one_after_the_other(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, manifest: str, scope: str
+) -> None:
+    monkeypatch.setattr(commons, "PATIENCE", 0.3)
+    chart = lab.chart(manifest, values=VALUES + "text: one\niface: vmbr7\n")
+    other = lab.chart("kind: Pool\nmetadata: { name: p }\n", name="other")
+    key = ReleaseKey(lab.state.cluster_id, "", scope)
+    with lab.store() as store, store.hold(key.scope, purpose="upgrade of other"):
+        held = lab.run("install", "net", chart, *GO, code=4)
+        assert "(upgrade of other)" in held.err
+        assert f"pvehelm unlock {scope}" in held.err
+        lab.run("install", "other", other)
+        # A plan alone changes nothing.
+        lab.run("install", "net", chart, *GO, "--dry-run")
+    lab.run("install", "net", chart, *GO)
+    with lab.store() as store:
+        assert store.holder(key.scope) is None
+
+
+def test_who_changes_nothing_of_it_gives_it_back_before_the_rest(lab: Lab) -> None:
+    chart = lab.chart(NET.replace("memory: 64", "memory: {{ Values.memory }}"), values=VALUES + "memory: 64\n")
+    lab.run("install", "net", chart, *GO)
+    scope = ReleaseKey(lab.state.cluster_id, "", "sdn/networks").scope
+
+    def held(value: str) -> bool:
+        """Whether the networks are leased while the release is upgraded."""
+        seen: list[bool] = []
+
+        async def work(ctx: Context) -> None:
+            ctx.emit = lambda event: seen.append(ctx.store.holder(scope) is not None)
+            allowed = Allowed(privileged=frozenset(["all"]))
+            await upgrade(ctx, Request("net", load(chart), flags=[ValueFlag("set", value)]), Options(allowed=allowed))
+
+        with_context(work)
+        assert seen
+        return any(seen)
+
+    assert not held("memory=128")
+    assert held("mtu=1450")
 
 
 TAKEN = """
