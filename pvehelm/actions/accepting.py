@@ -31,6 +31,7 @@ async def accepted(
 ) -> Accepted:
     """Record what differs as desired, and say with which values."""
     from pvehelm.actions.drift import Accepted
+    from pvehelm.chart.manifest import to_text
     from pvehelm.release.desire import back_to
     from pvehelm.release.pipeline import run
 
@@ -41,7 +42,12 @@ async def accepted(
     if chart is not None and wanted != before:
         values, rendered = await _traced(ctx, key, current, chart, before, wanted, rows)
     found = _patches(rendered, wanted)
-    if found:
+    manifests = ""
+    if not current.chart_name:
+        # A set has no values: what stands in its manifests is what whoever applies it has to write.
+        manifests = to_text(resource for ref, resource in wanted.items() if resource != before[ref])
+        rows = [{**row, "by": "manifest"} for row in rows]
+    elif found:
         # Laid over those of before by the merge of all values, so that a map of both stands.
         values = {**values, patches.KEY: found}
     if not rows:
@@ -52,7 +58,7 @@ async def accepted(
     if left:
         desire, options = _only(ctx, key, desire, options, {row["ref"] for row in rows}, alone)
     result = await run(ctx, key, desire, options)
-    return Accepted(key, values, tuple(rows), tuple(left), result)
+    return Accepted(key, values, tuple(rows), tuple(left), result, manifests)
 
 
 def _only(

@@ -236,14 +236,15 @@ async def repair(
 @dataclass(frozen=True)
 class Accepted:
     """What makes the live state the desired one: ``values`` for the chart (its patches included), the fields they
-    stand for as ``{"ref", "leaf", "value", "by"}`` (``by`` is a value's path, or ``patch``), and what could not be
-    taken over."""
+    stand for as ``{"ref", "leaf", "value", "by"}`` (``by`` is a value's path, ``patch``, or ``manifest`` of a set), and
+    what could not be taken over. A set has no values: ``manifests`` are those of it that are other than before."""
 
     key: ReleaseKey
     values: Mapping[str, Any]
     fields: tuple[Mapping[str, Any], ...]
     left: tuple[Problem, ...] = ()
     result: Result | None = None
+    manifests: str = ""
 
 
 @action("write")

@@ -148,12 +148,13 @@ async def _accept(session: Session, names: list[str], everything: bool, chart: s
         if made is None:
             continue
         row["values"] = dict(made.values)
+        row |= {"manifests": made.manifests} if made.manifests else {}
         row["fields"] = [{k: f[k] for k in ("ref", "leaf", "value", "by")} for f in made.fields]
         row["left"] = [{"where": p.where, "what": p.what, "hint": p.hint} for p in made.left]
         if made.result is not None and made.result.release is not None:
             row["revision"] = made.result.release.current.number
-        if out and made.values:
-            write_private(out, dump(dict(made.values)))
+        if out and (made.values or made.manifests):
+            write_private(out, made.manifests or dump(dict(made.values)))
         code = 1 if made.left else code
 
     def people() -> None:
@@ -172,11 +173,14 @@ def _accepted(row: dict[str, Any], out: str) -> None:
         return
     for field in row["fields"]:
         where = f" {field['leaf']}" if field["leaf"] else ""
-        by = "as a patch" if field["by"] == "patch" else f"as value {field['by']}"
+        by = {"patch": "as a patch", "manifest": "in the manifest"}.get(field["by"], f"as value {field['by']}")
         sys.stdout.write(f"{field['ref']}{where}: {_value(field['value'])}, {by}\n")
     for problem in row["left"]:
         sys.stdout.write(f"{problem['where']}: {problem['what']} ({problem['hint']})\n")
     if row.get("revision"):
         sys.stdout.write(f'release "{row["release"]}": accepted in revision {row["revision"]}\n')
+    if row.get("manifests"):
+        text = f"The manifests are in {out}.\n" if out else f"MANIFESTS (for the files of the set):\n{row['manifests']}"
+        sys.stdout.write(text)
     if row["values"]:
         sys.stdout.write(f"The values are in {out}.\n" if out else f"VALUES:\n{dump(row['values'])}")
