@@ -61,7 +61,8 @@ class KubeVersion(GoObject):
 
     def __init__(self, version: str) -> None:
         parts = kube_version(version)
-        self.Version, self.GitVersion = parts["Version"], parts["GitVersion"]
+        self.Version: str = parts["Version"]
+        self.GitVersion: str = parts["GitVersion"]
         self.Major, self.Minor = parts["Major"], parts["Minor"]
 
     def String(self) -> str:
