@@ -174,14 +174,15 @@ def test_one_release_on_a_node_that_is_offline_hides_no_other(lab: Lab) -> None:
 
 
 def test_what_a_set_accepts_is_manifests(lab: Lab) -> None:
-    Path("one.yaml").write_text("kind: VirtualMachine\nmetadata: { name: m }\nspec: { node: pve-node1, memory: 512 }\n")
-    lab.run("apply", "-f", "one.yaml")
+    file, new = lab.folder / "one.yaml", lab.folder / "new.yaml"
+    file.write_text("kind: VirtualMachine\nmetadata: { name: m }\nspec: { node: pve-node1, memory: 512 }\n")
+    lab.run("apply", "-f", str(file))
     lab.set(lab.vmid("one", "VirtualMachine/m"), memory=768)
-    out = lab.run("drift", "one", "--accept", "--out", "new.yaml").out
+    out = lab.run("drift", "one", "--accept", "--out", str(new)).out
     assert "VirtualMachine/m memory: 768, in the manifest" in out
-    assert yaml.safe_load(Path("new.yaml").read_text())["spec"]["memory"] == 768
+    assert yaml.safe_load(new.read_text())["spec"]["memory"] == 768
     assert "No drift" in lab.run("drift", "one").out
-    assert "as desired, no new revision" in lab.run("apply", "-f", "new.yaml", "--set-name", "one").out
+    assert "as desired, no new revision" in lab.run("apply", "-f", str(new), "--set-name", "one").out
     assert lab.run("get", "values", "one", "-o", "json").json == {}
 
 
