@@ -18,10 +18,11 @@ from typing import Any
 from pvehelm.api.kind import Kind, Wanted, leaves
 from pvehelm.api.kinds import Kinds
 from pvehelm.chart.manifest import Resource
-from pvehelm.errors import Problem, PvehelmError
-from pvehelm.release.secrets import FILTERS, REDACTED, SECRET, Secrets, has_secret, references
+from pvehelm.errors import InvalidError, Problem, PvehelmError
+from pvehelm.release.secrets import FILTERS, REDACTED, SECRET, Secrets, has_secret, malformed, references
 
 Path = tuple[str | int, ...]
+_REFERENCE = "write secret://SCHEME/NAME, within a text ${secret://SCHEME/NAME}"
 
 
 def seal(
@@ -29,8 +30,17 @@ def seal(
 ) -> tuple[tuple[Resource, ...], dict[str, str]]:
     """The resources with references for their plain secrets, and what has to be sealed: name -> text.
 
-    Resources that are not valid stay as they are; validation says so later.
+    Resources that are not valid stay as they are; validation says so later. Raises InvalidError for references that
+    are none, lest a guest gets one for its password.
     """
+    wrong = [
+        Problem(str(resource.where(path)), f"{resource.ref}: {value!r} is no reference of a secret", _REFERENCE)
+        for resource in resources
+        for path, value in _leaves(dict(resource.spec), ("spec",))
+        if isinstance(value, str) and malformed(value)
+    ]
+    if wrong:
+        raise InvalidError("what looks like a secret is none", wrong)
     sealed: dict[str, str] = {}
     made = []
     for resource in resources:

@@ -20,6 +20,7 @@ Resolver = Callable[[str], str]
 REFERENCE = re.compile(
     r"\$\{secret://([a-z]+)/([^}|]+)((?:\|[a-z0-9]+)*)\}|\Asecret://([a-z]+)/([^|]+)((?:\|[a-z0-9]+)*)\Z"
 )
+_BEGUN = re.compile(r"\$\{secret://|\Asecret://")
 FILTERS: Mapping[str, Callable[[str], str]] = {
     "b64enc": lambda text: base64.b64encode(text.encode()).decode(),
     "sha256sum": lambda text: hashlib.sha256(text.encode()).hexdigest(),
@@ -44,6 +45,11 @@ def has_secret(value: Any) -> bool:
     if isinstance(value, Mapping):
         return any(has_secret(inner) for inner in value.values())
     return isinstance(value, Sequence) and any(has_secret(inner) for inner in value)
+
+
+def malformed(text: str) -> bool:
+    """Whether a reference begins in ``text`` that is none: without a name, not closed, with an odd scheme."""
+    return SECRET in text and bool(_BEGUN.search(REFERENCE.sub("", text)))
 
 
 def secret_key(value: Any) -> str:

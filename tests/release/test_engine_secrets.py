@@ -358,3 +358,19 @@ def test_a_secret_within_a_property_string(lab: Lab, monkeypatch: pytest.MonkeyP
     assert "tag=6" in lab.config(vmid)["net0"]
     lab.settled("web", chart=chart)
     assert b"bridge=vmbr0" not in everything_kept(lab)
+
+
+@pytest.mark.parametrize(
+    "given", ["secret://env/", "secret://env", "secret://Env/A", "x-${secret://env/A", "${secret://}"]
+)
+def test_what_looks_like_a_reference_is_no_password(lab: Lab, given: str, tmp_path: Path) -> None:
+    values = tmp_path / "v.yaml"
+    values.write_text(f'password: "{given}"\n')
+    result = lab.run("install", "a", lab.chart(VM), "-f", str(values), code=1)
+    assert "is no reference of a secret" in result.err or "secret://release/<name>" in result.err
+    manifest = tmp_path / "m.yaml"
+    manifest.write_text(
+        "apiVersion: proxmox.io/v1\nkind: VirtualMachine\nmetadata: { name: v }\nspec:\n  node: pve-node1\n"
+        f'  template: debian-12-template\n  cloudInit: {{ user: debian, password: "{given}" }}\n'
+    )
+    assert "is no reference of a secret" in lab.run("apply", "-f", str(manifest), code=1).err
