@@ -4,22 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pvehelm.chart import convert_known as known
-from pvehelm.chart.convert_expression import (
-    ATOM,
-    CHANGING,
-    FILTER,
-    ROOT_NAMES,
-    ByHand,
-    Code,
-    Expressions,
-    Scope,
-    string,
-    variable,
-)
+from pvehelm.chart.convert_code import ATOM, FILTER, ROOT_NAMES, ByHand, Code, Scope, string, variable
+from pvehelm.chart.convert_expression import CHANGING, Expressions
 from pvehelm.chart.convert_known import ANYTHING, ROOT, Samples
 from pvehelm.chart.convert_layout import Tag, tags, text, written
 from pvehelm.chart.gotpl.syntax import Action, Branch, Call, Name, Pipe, Tree, Variable
@@ -32,14 +22,10 @@ _INDEXES = frozenset(("_", "i", "j", "n", "idx", "index", "num", "count"))
 class _Block:
     """What is open: the tags that close it, and the scopes to go back to."""
 
-    word: str
     closes: list[str]
     outside: Scope
     #: The scope of the parts of an if, with or range.
     base: Scope
-    #: The ``else if`` that follows, in the tree.
-    node: Branch | None = None
-    after: list[str] = field(default_factory=list)
 
 
 class Template:
@@ -197,7 +183,7 @@ class Template:
         after = []
         if tag.word == "block":
             after = [self.included(self.nodes[tag.tokens[1].pos])]
-        self.blocks.append(_Block(tag.word, ["enddefine", *after], self.scope, self.scope))
+        self.blocks.append(_Block(["enddefine", *after], self.scope, self.scope))
         data = Code("_", samples=self.seen.get(name, ANYTHING))
         self.scope = Scope(data, data)
         return [f"define {string(name)}"]
@@ -205,7 +191,7 @@ class Template:
     # Branches
 
     def opened(self, node: Branch) -> list[str]:
-        block = _Block(node.word, [], self.scope, self.scope.inner(), node)
+        block = _Block([], self.scope, self.scope.inner())
         self.scope = block.base
         self.blocks.append(block)
         self.expressions.scope = self.scope

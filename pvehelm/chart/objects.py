@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import functools
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -87,7 +85,9 @@ class FileSet(dict[str, bytes]):
         return self.Get(path).removesuffix("\n").split("\n") if string(path) in self else []
 
     def Glob(self, pattern: Any) -> FileSet:
-        matches = _glob(string(pattern)).fullmatch
+        from pvehelm.chart.gotpl import globs
+
+        matches = globs.compiled(string(pattern)).fullmatch
         return FileSet({path: content for path, content in self.items() if matches(path)})
 
     def AsConfig(self) -> Text:
@@ -101,44 +101,6 @@ class FileSet(dict[str, bytes]):
 
         named = {path.rpartition("/")[2]: base64.b64encode(content).decode() for path, content in self.items()}
         return toYaml(named) if named else Text("")
-
-
-@functools.lru_cache(maxsize=128)
-def _glob(pattern: str) -> re.Pattern[str]:
-    """A pattern with ``*`` within a folder, ``**`` across, ``?``, ``[...]`` and ``{a,b}``."""
-    out, at, braces = [], 0, 0
-    while at < len(pattern):
-        char = pattern[at]
-        if pattern.startswith("**", at):
-            out.append(".*")
-            at += 1
-        elif char == "*":
-            out.append("[^/]*")
-        elif char == "?":
-            out.append("[^/]")
-        elif char == "[" and "]" in pattern[at + 2 :]:
-            end = pattern.index("]", at + 2)
-            inside = pattern[at + 1 : end].replace("\\", "\\\\").replace("[", "\\[")
-            out.append("[" + ("^" + inside[1:] if inside.startswith("!") else inside) + "]")
-            at = end
-        elif char == "{":
-            out.append("(?:")
-            braces += 1
-        elif char == "}" and braces:
-            out.append(")")
-            braces -= 1
-        elif char == "," and braces:
-            out.append("|")
-        elif char == "\\" and at + 1 < len(pattern):
-            at += 1
-            out.append(re.escape(pattern[at]))
-        else:
-            out.append(re.escape(char))
-        at += 1
-    try:
-        return re.compile("".join(out) + ")" * braces, re.DOTALL)
-    except re.error:
-        return re.compile(re.escape(pattern))
 
 
 def chart_object(chart: Chart, *, root: bool) -> dict[str, Any]:

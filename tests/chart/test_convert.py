@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pvehelm.actions.conversion import Converted, convert
 from pvehelm.chart.chart import from_files
-from pvehelm.chart.convert_expression import string, variable
+from pvehelm.chart.convert_code import string, variable
 from pvehelm.chart.convert_proof import compare
 from pvehelm.errors import InvalidError
 from tests.chart.data import CASES, cases
