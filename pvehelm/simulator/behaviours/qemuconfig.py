@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
@@ -173,12 +173,11 @@ def apply(
     call: Call,
     guest: Guest,
     values: Mapping[str, Any],
-    deleted: Iterable[str],
+    deleted: Sequence[str],
     reverted: Iterable[str] = (),
     force: bool = False,
 ) -> None:
     """Make everything pending, then let take effect what can. Raises Failure."""
-    operation = drives.operation(call)
     config, waiting = guest.config, guest.pending
     for name in reverted:
         _drop_pending(call, guest, name)
@@ -200,6 +199,39 @@ def apply(
         _drop_pending(call, guest, name)
         if name in config:
             guest.deleted[name] = int(force)
+    try:
+        _put(call, guest, values, deleted, order)
+    except Failure as failure:
+        # What was to be deleted was written down before the first value was looked at, and waits.
+        if deleted:
+            guest.save()
+            failure.keep = True
+        raise
+    chosen = {*values, *deleted, *waiting}
+    if "ostype" in values and "machine" not in chosen and (machine := pinned_machine(call, {**config, **values})):
+        waiting["machine"] = machine
+    for name in [name for name, value in waiting.items() if config.get(name) == value]:
+        del waiting[name]
+    if guest.running:
+        hotplug.hotplug(call, guest)
+    else:
+        fresh = [
+            name
+            for name in waiting
+            if drives.is_drive(name) and drives.is_cloudinit({"file": drives.file_of(str(waiting[name]))})
+        ]
+        hotplug.settle(guest)
+        if fresh:
+            # The drive is there whether its image can be made or not.
+            guest.save()
+            drives.check_generator(call, guest.node)
+    guest.save()
+
+
+def _put(call: Call, guest: Guest, values: Mapping[str, Any], deleted: Iterable[str], order: list[str]) -> None:
+    """Let every value wait. Raises Failure."""
+    operation = drives.operation(call)
+    config, waiting = guest.config, guest.pending
     for name in sorted(values):
         value = values[name]
         if waiting.get(name) == value:
@@ -236,25 +268,6 @@ def apply(
         else:
             waiting[name] = properties.typed(operation, name, value)
         guest.deleted.pop(name, None)
-    chosen = {*values, *deleted, *waiting}
-    if "ostype" in values and "machine" not in chosen and (machine := pinned_machine(call, {**config, **values})):
-        waiting["machine"] = machine
-    for name in [name for name, value in waiting.items() if config.get(name) == value]:
-        del waiting[name]
-    if guest.running:
-        hotplug.hotplug(call, guest)
-    else:
-        fresh = [
-            name
-            for name in waiting
-            if drives.is_drive(name) and drives.is_cloudinit({"file": drives.file_of(str(waiting[name]))})
-        ]
-        hotplug.settle(guest)
-        if fresh:
-            # The drive is there whether its image can be made or not.
-            guest.save()
-            drives.check_generator(call, guest.node)
-    guest.save()
 
 
 def pinned_machine(call: Call, config: Mapping[str, Any]) -> str | None:
