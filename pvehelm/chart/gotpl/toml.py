@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from pvehelm.chart.gotpl.clock import Time, Zone, days_since_epoch
 from pvehelm.chart.gotpl.quoting import quote
 from pvehelm.chart.gotpl.signatures import function
+from pvehelm.chart.gotpl.tomlwords import complaint, last_key
 from pvehelm.chart.gotpl.values import GoError, GoObject, Int64, bounded, float_text, type_of
 
 _DEEPEST = 200
@@ -145,7 +146,7 @@ def loads(value: str) -> dict[str, Any]:
     try:
         found = tomllib.loads(_older(value), parse_float=_float)
     except tomllib.TOMLDecodeError as error:
-        raise GoError(_complaint(value, str(error))) from None
+        raise GoError(complaint(value, str(error))) from None
     except ValueError:
         # Python reads no whole number of thousands of digits.
         raise GoError("toml: a number is out of range for int64") from None
@@ -217,23 +218,7 @@ def _out_of_range(value: str, shown: str, kind: str) -> str:
     """The complaint about a number, with the line and the key where it stands."""
     lines = value.split("\n")
     at = next((number for number, line in enumerate(lines) if shown in line.replace("_", "")), 0)
-    tables = [found[1] for line in lines[:at] if (found := re.match(r"\s*\[\[?\s*([^\]#]+?)\s*\]", line))]
-    key = ".".join([*tables[-1:], lines[at].partition("=")[0].strip()])
-    return f"toml: line {at + 1} (last key {quote(key)}): {shown} is out of range for {kind}"
-
-
-def _complaint(value: str, message: str) -> str:
-    found = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)\Z", message)
-    what = message[: found.start()] if found else message
-    lines = value.split("\n")
-    line = int(found[1]) if found and found[1] else max(len(value.splitlines()), 1)
-    at = lines[line - 1][int(found[2]) - 1 :][:1] if found and found[2] and line <= len(lines) else ""
-    if what.startswith(("Expected '=' after a key", "Invalid statement")):
-        if not (found and found[1]):
-            return f"toml: line {line}: unexpected EOF; expected key separator '='"
-        mark = quote(at or "\n", "'")
-        return f"toml: line {line}: expected '.' or '=', but got {mark} instead"
-    return f"toml: line {line}: {what[:1].lower()}{what[1:]}"
+    return f"toml: line {at + 1} (last key {quote(last_key(lines, at))}): {shown} is out of range for {kind}"
 
 
 def _read(value: Any) -> Any:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from pvehelm.chart.gotpl import jsontext, toml, yamlin, yamlout
 from pvehelm.chart.gotpl.values import GoError, Int64
+from tests.chart.gotpl.templates import cases
 
 # What go-yaml itself prints so that it reads something else: NEL and the separators, a byte order mark, controls.
 _TEXT = st.text(
@@ -89,3 +90,14 @@ def test_bombs_are_refused() -> None:
     assert "excessive aliasing" in yamlin.fromYaml(bomb)["Error"]
     assert "contains itself" in yamlin.fromYaml("a: &a [*a]")["Error"]
     assert "depth" in yamlin.fromYaml("[" * 2000)["Error"]
+
+
+@pytest.mark.parametrize("case", cases("toml"), ids=lambda case: repr(case["toml"]))
+def test_what_is_wrong_with_a_toml_text(case: dict[str, str]) -> None:
+    assert toml.fromToml(case["toml"]) == {"Error": case["error"]}
+
+
+@given(st.text(st.sampled_from("ab=.'\"[]{},#\n 01_-+ex:\\\r") | st.characters(codec="utf-8"), max_size=20))
+def test_any_text_is_toml_or_is_told_why_not(text: str) -> None:
+    found = toml.fromToml(text)
+    assert "Error" not in found or str(found["Error"]).startswith("toml: ")
