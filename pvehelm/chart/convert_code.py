@@ -38,6 +38,16 @@ class Code:
         return self.text if self.level >= level else f"({self.text})"
 
     @property
+    def absent(self) -> bool:
+        """Whether there may be nothing of which a field is asked: it is missing or null somewhere."""
+        return known.nothing(self.samples) or known.lacking(self.samples) is True
+
+    @property
+    def nested(self) -> bool:
+        """Whether it may be missing together with what it is a field of."""
+        return bool(self.lacking) and self.below is not None and (self.deep or self.below[0].absent)
+
+    @property
     def lacking(self) -> bool | None:
         if self.below is None:
             return False

@@ -98,7 +98,7 @@ class Expressions:
             return f"{found.at(OR)} or none" if empty else found.text
         if code.lacking and code.below is not None:
             base, key = code.below
-            if code.deep or base.lacking or known.nothing((*base.samples, *code.samples)):
+            if code.deep or base.absent or known.nothing(code.samples):
                 return f'{code.at(FILTER)} | default("")'
             return f'{base.at(ATOM)}.get({string(key)}, "")'
         if known.nothing(code.samples) and code.below is not None:
@@ -116,7 +116,7 @@ class Expressions:
         if not code.lacking or code.below is None:
             return code
         base, key = code.below
-        if not code.deep and not base.lacking and not known.nothing(base.samples):
+        if not code.nested:
             return replace(code, text=f"{base.at(ATOM)}.get({string(key)})", level=ATOM, below=None)
         text = f"{code.text} if {code.text} is defined else none"
         return replace(code, text=text, level=COND, below=None)
@@ -243,6 +243,9 @@ class Expressions:
             return self.indexed(given)
         if name in _TOLERANT:
             return self.tolerant(name, args, given)
+        if name in ("eq", "ne") and _texts(given[1:]) and given[0].nested:
+            # Nothing is no text either.
+            given[0] = Code(f'{given[0].at(FILTER)} | default("")', FILTER)
         given = [self.value(one) for one in given]
         if name in ("print", "printf") and given:
             samples = _joined_samples(given if name == "print" else _parts(given))
@@ -379,6 +382,11 @@ def _one(code: Code) -> Any:
         common = set.intersection(*(set(one) for one in code.samples))
         return Open(dict.fromkeys(common, UNKNOWN))
     return UNKNOWN
+
+
+def _texts(given: list[Code]) -> bool:
+    """Whether these are literal texts that say something."""
+    return all(_literal(one) and one.samples != ("",) for one in given)
 
 
 def _parts(given: list[Code]) -> list[Code]:
