@@ -41,7 +41,7 @@ def add(
 ) -> None:
     """Add a context. The secret comes by prompt, stdin or reference, never as an argument.
 
-    pvehelm context add lab --host pve1.lab --token-id automation@pve!pvehelm
+    pvehelm context add lab --host pve1.lab --token-id 'automation@pve!pvehelm'
     """
     from pvehelm import config
 
