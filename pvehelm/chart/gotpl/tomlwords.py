@@ -33,9 +33,9 @@ def complaint(value: str, message: str) -> str:
     what = message[: found.start()] if found else message
     lines = value.split("\n")
     known = bool(found and found[1])
-    line = int(found[1]) if found and known else max(len(value.splitlines()), 1)
+    line = int(found[1]) if found and known else len(value.removesuffix("\n").split("\n"))
     column = int(found[2]) - 1 if found and known else len(lines[line - 1])
-    text = lines[line - 1] if line <= len(lines) else ""
+    text = lines[line - 1]
     if line < len(lines):
         text += "\n"
     said, about_value = _said(what, text, column, last_key(lines, line - 1) if text else "")
