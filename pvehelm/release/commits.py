@@ -88,6 +88,10 @@ async def with_commits(
     """``made`` with the calls that make its changes count. ``due``: whether an interrupted run of the release left such
     a call undone; ``exchange``: ``Client.exchange``, for what stands beside a list."""
     groups = _groups(made, observed, kinds)
+    if made.problems:
+        # Of a node that is not in the cluster is said already that there is none.
+        known = {str(row.get("node")) for row in await get("/nodes") or []}
+        groups = {call: group for call, group in groups.items() if not group.node or group.node in known}
     if due() and await waiting_networks(schema, get):
         zone = kinds("Zone")
         groups.setdefault(zone.commit, Group(zone.commit, zone.lock)).due = True
@@ -146,8 +150,8 @@ def _groups(made: Plan, observed: Observed, kinds: Callable[[str], Kind]) -> dic
     groups: dict[str, Group] = {}
     for change in made.changes:
         kind = kinds(change.kind)
-        if not kind.commit:
-            continue
+        if not kind.commit or (change.op is Op.forget and observed.live.get(change.ref) is None):
+            continue  # gone already, perhaps with its node
         call = scopes.fill(kind.commit, change.key)
         group = groups.setdefault(call, Group(call, kind.lock))
         group.members.append(change)

@@ -12,7 +12,7 @@ from pvehelm.api import guests as listed
 from pvehelm.api.guests import GuestKind
 from pvehelm.api.kind import Kind, Live, leaves
 from pvehelm.chart.manifest import Resource
-from pvehelm.errors import InvalidError, Problem, PvehelmError
+from pvehelm.errors import ApiError, InvalidError, Problem, PvehelmError
 from pvehelm.release.compare import Desired, Observed
 from pvehelm.release.graph import image_volume
 from pvehelm.release.inventory import GUEST_KINDS, Inventory, Owned
@@ -282,7 +282,19 @@ def _read(kind: Kind, key: Mapping[str, Any], reader: Reader) -> Awaitable[Live 
         return begun
     if any("${" in str(value) for value in key.values()):
         return _ready(None)  # it is about a guest that is not there yet
-    return kind.read(key, reader)
+    scope = str(key.get("scope", ""))
+    node = scope.removeprefix("node/") if scope.startswith("node/") else str(key.get("node") or "")
+    return kind.read(key, reader) if not node or kind.name in GUEST_KINDS else _read_at(node, kind, key, reader)
+
+
+async def _read_at(node: str, kind: Kind, key: Mapping[str, Any], reader: Reader) -> Live | None:
+    """What a node has; nothing where the node has left the cluster, and whatever it had with it."""
+    try:
+        return await kind.read(key, reader)
+    except ApiError:
+        if node in {str(row.get("node")) for row in await reader("/nodes") or []}:
+            raise
+        return None
 
 
 async def _left_behind(

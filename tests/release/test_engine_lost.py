@@ -237,3 +237,39 @@ def test_a_pinned_number_that_changes_destroys_nobody_elses_guest(lab: Lab) -> N
     lab.run("upgrade", "web", other, "--yes", "--allow-destroy", "VirtualMachine/vm")
     assert set(lab.guests()) == {"300", "301"}
     lab.settled("web", chart=other)
+
+
+ON_A_NODE = """
+kind: Network
+metadata: { name: lan }
+spec: { node: {{ Values.node }}, iface: vmbr7, type: bridge }
+---
+kind: Image
+metadata: { name: iso }
+spec: { node: {{ Values.node }}, storage: local, content: iso, filename: x.iso, url: 'https://example.org/x.iso' }
+---
+kind: FirewallOptions
+metadata: { name: fw }
+spec: { scope: node/{{ Values.node }}, enable: true }
+---
+kind: VirtualMachine
+metadata: { name: vm }
+spec: { node: pve-node1, memory: 64 }
+"""
+
+
+@pytest.mark.parametrize("again", ["upgrade", "uninstall"])
+def test_what_a_node_had_goes_with_it(lab: Lab, again: str) -> None:
+    words = ("--allow-privileged", "all")
+    chart = lab.chart(ON_A_NODE, values="node: pve-node3\n")
+    lab.run("install", "web", chart, *words)
+    with lab.state.transaction():
+        del lab.state.collection("nodes")["pve-node3"]
+    refused = lab.run("upgrade", "web", chart, *words, code=1)
+    assert "there is no node 'pve-node3' in the cluster" in refused.err
+    if again == "upgrade":
+        lab.run("upgrade", "web", chart, "--set", "node=pve-node2", *words, "--yes", "--allow-destroy", "Image/iso")
+        lab.settled("web", *words)
+    else:
+        lab.run("uninstall", "web", "--yes")
+        assert not lab.guests()
