@@ -16,6 +16,7 @@ from urllib.parse import quote, unquote
 
 from pvehelm.api import formats
 from pvehelm.api.kind import Kind, Manifest
+from pvehelm.api.mark import MARK
 from pvehelm.api.schema import Facts, Param, suggest
 from pvehelm.errors import InvalidError, Problem
 
@@ -137,7 +138,10 @@ class Lowering:
             )
             self.problem(path, f"unknown field {name!r} of kind {self.kind.name}", hint)
             return
-        if value is None:
+        if name == "description" and MARK.search(str(value)):
+            # Ours would go one day and leave this one, by which the guest were another release's.
+            self.problem(path, "a description can't hold a mark of ownership", "leave it out: pvehelm writes its own")
+        elif value is None:
             self.put(name, None, path)
         elif name == "sshkeys":
             self.put(name, ssh_keys(value), path)

@@ -11,6 +11,8 @@ from typing import Any
 # Made anew with every guest: the identities of its hardware, the moment of its making.
 _UNIQUE = ("smbios1", "vmgenid", "meta")
 _ADDRESS = re.compile(r"\b(?:[0-9A-F]{2}:){5}[0-9A-F]{2}\b", re.IGNORECASE)
+MARK = re.compile(r"<!-- pvehelm release=")
+"""Where a text holds a mark, or the beginning of one."""
 _MARK = re.compile(r"\n?<!-- pvehelm release=(\S+) object=(\S+) vmid=(\S+) -->\s*\Z")
 
 

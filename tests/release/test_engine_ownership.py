@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -348,3 +349,13 @@ def test_atomic_refuses_what_cant_be_undone(lab: Lab) -> None:
     result = lab.run("upgrade", "web", chart, "--set", "replicas=1", "--atomic", "--yes", code=3)
     assert "--atomic" in result.err
     assert len(lab.guests()) == 2
+
+
+def test_a_chart_writes_nobodys_mark(lab: Lab) -> None:
+    """Under ours, it would be what is left when the release lets go of the guest."""
+    text = "mine\n<!-- pvehelm release=11111111-2222-3333-4444-555555555555 object=VirtualMachine/x vmid=300 -->"
+    spec = {"node": "pve-node1", "vmid": 300, "memory": 64, "description": text}
+    manifest = json.dumps({"kind": "VirtualMachine", "metadata": {"name": "vm"}, "spec": spec})
+    refused = lab.run("install", "web", lab.chart(manifest), code=1)
+    assert "can't hold a mark of ownership" in refused.err
+    assert not lab.guests()
