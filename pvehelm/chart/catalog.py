@@ -225,7 +225,7 @@ class Catalog:
         description."""
         columns = "v.name, v.version, v.app_version, v.description, v.deprecated"
         # The charts first, whatever the planner thinks: each is then found by its key.
-        tables = "json_each(?1) wanted cross join version v on v.name = wanted.value"
+        tables = "json_each(?) wanted cross join version v on v.name = wanted.value"
         stable = "" if devel or version else "and v.stable"
         if not (every or version):
             first = f"select rank from version v where v.name = wanted.value {stable} order by rank limit 1"

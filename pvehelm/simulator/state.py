@@ -46,10 +46,10 @@ class Collection(MutableMapping[str, Document]):
 
     def __setitem__(self, key: str, document: Document) -> None:
         self._state.execute(
-            "INSERT INTO documents (collection, key, position, body) VALUES (?1, ?2, "
-            "(SELECT COALESCE(MAX(position), 0) + 1 FROM documents WHERE collection = ?1), ?3) "
+            "INSERT INTO documents (collection, key, position, body) VALUES (?, ?, "
+            "(SELECT COALESCE(MAX(position), 0) + 1 FROM documents WHERE collection = ?), ?) "
             "ON CONFLICT (collection, key) DO UPDATE SET body = excluded.body",
-            (self.name, str(key), json.dumps(document, ensure_ascii=False)),
+            (self.name, str(key), self.name, json.dumps(document, ensure_ascii=False)),
         )
 
     def __delitem__(self, key: str) -> None:
