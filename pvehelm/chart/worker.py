@@ -22,8 +22,8 @@ _HINT = "untrusted charts render within fixed limits; look for a loop, a repeat 
 
 def forked(main: Callable[[int, int], NoReturn]) -> tuple[int, int, int]:
     """A child that does ``main(read, write)``: its process id, and where to read from it and write to it."""
-    down_read, write_end = os.pipe()
-    read_end, up_write = os.pipe()
+    down_read, write_end = _pipe()
+    read_end, up_write = _pipe()
     for pipe in (read_end, write_end):
         _widened(pipe)
     with warnings.catch_warnings():
@@ -42,6 +42,18 @@ def forked(main: Callable[[int, int], NoReturn]) -> tuple[int, int, int]:
     # Then a write takes as much as there is room for.
     os.set_blocking(write_end, False)
     return pid, read_end, write_end
+
+
+def _pipe() -> tuple[int, int]:
+    """A pipe beyond the standard streams, which may be closed here and are nothing in the child."""
+    import fcntl
+
+    ends = os.pipe()
+    read, write = (fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 3) if end < 3 else end for end in ends)
+    for end in ends:
+        if end < 3:
+            os.close(end)
+    return read, write
 
 
 def _widened(pipe: int) -> None:

@@ -131,6 +131,13 @@ def _lives(pid: int) -> bool:
     return not (state.exists() and state.read_text().rpartition(")")[2].split()[0] == "Z")
 
 
+def test_it_works_where_the_standard_streams_are_closed(tmp_path: Path) -> None:
+    script = BEGIN.format(dialects="") + 'open("said", "w").write(str(serve("who") == worker.pid))'
+    command = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", script]
+    subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": ROOT}, check=True)
+    assert (tmp_path / "said").read_text() == "True"
+
+
 def test_an_interrupt_is_its_parents() -> None:
     assert process(f"""
 sandbox.serve(Work, "who", LIMITS, of=(mine := object()), ready=ready)
