@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pvehelm.api.kind import leaves
 from pvehelm.errors import Problem, PvehelmError
 from pvehelm.release.change import Change, Op
 from pvehelm.release.desire import back_to, last_deployed
@@ -60,7 +59,7 @@ def unseen(
 def _spots(one: Desired, inventory: Inventory, observed: Observed) -> Iterator[tuple[str, Any]]:
     """The leaves that were written once and whose references mean nothing now."""
     owned = inventory.entries[one.ref].fields
-    for leaf, value in leaves(one.wanted.fields).items():
+    for leaf, value in one.leaves.items():
         if leaf in owned and has_secret(value) and observed.hashes.get(secret_key(value)) is None:
             yield leaf, value
 
