@@ -186,7 +186,9 @@ class Applier:
             # changes no field can't be planned anew.
             if change.op is not Op.update or back or not change.fields or not MOVED.search(str(error)):
                 raise
-            self.tell("retry", change.ref, "it is not as it was planned for any more; planning it once more")
+            # A snapshot of ours has changed the configuration's digest, which is nothing to be told.
+            if not any(ref.startswith("snapshot:") for ref in self.outcome.done):
+                self.tell("retry", change.ref, "it is not as it was planned for any more; planning it once more")
             await self._steps(change, await self._again(change))
             if not change.owned:
                 return
