@@ -136,6 +136,13 @@ def objects(ctx: Any, incomplete: str) -> list[str]:
     return _begun([f"{kind}/{name}" if "/" in words[0] else name for name in found if name not in words], incomplete)
 
 
+def measured(ctx: Any, incomplete: str) -> list[str]:
+    """What uses something, then names of that kind."""
+    if ctx.params.get("words"):
+        return objects(ctx, incomplete)
+    return _begun(("nodes", "guests", "vms", "cts"), incomplete)
+
+
 def deleted(ctx: Any, incomplete: str) -> list[str]:
     """For ``[KIND NAME... | RELEASE...]``."""
     words = list(ctx.params.get("words") or [])

@@ -109,7 +109,6 @@ BY_PARAMETER: dict[tuple[str, str], Callable[[Any, str], list[str]]] = {
     ("delete", "words"): complete.deleted,
     ("rollback", "revision"): complete.revisions,
     ("plan rollback", "revision"): complete.revisions,
-    ("top", "what"): _one_of("nodes", "guests", "vms", "cts"),
     ("context test", "name"): _contexts,
     ("repo remove", "names"): complete.repositories,
     ("repo rm", "names"): complete.repositories,

@@ -233,7 +233,7 @@ async def top(
         typer.Argument(
             help="nodes, guests, vms or cts; of these those that are named.",
             metavar="[KIND [NAME...]]",
-            autocompletion=complete.objects,
+            autocompletion=complete.measured,
         ),
     ] = [],
     selector: Selector = "",
