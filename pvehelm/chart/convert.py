@@ -66,6 +66,8 @@ class _Work:
         self.sources: dict[str, str] = {}
         self.trees: dict[str, dict[str, Tree]] = {}
         self.values: dict[str, Samples] = {}
+        #: Files of library charts, which see the values of whoever includes them.
+        self.libraries: set[str] = set()
         self.done: dict[str, str] = {}
         self.by_hand: list[Problem] = []
         self.notes: list[Problem] = []
@@ -79,6 +81,8 @@ class _Work:
             for path, source in chart.templates.items():
                 self.sources[chart.file(path)] = source
                 self.values[chart.file(path)] = collected(values) or (Open(),)
+                if chart.metadata.type == "library":
+                    self.libraries.add(chart.file(path))
         below = []
         for sub in chart.dependencies:
             seen = [one.get(sub.name) for one in values]
@@ -108,6 +112,9 @@ class _Work:
 
     def finish(self) -> None:
         self.read()
+        users = collected(one for path, found in self.values.items() if path not in self.libraries for one in found)
+        if users:
+            self.values.update(dict.fromkeys(self.libraries, users))
         for _ in range(_ROUNDS):
             self.uses, whole, self.by_hand, self.notes = Uses(), self.uses.whole, [], []
             for path, source in self.sources.items():

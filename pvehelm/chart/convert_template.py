@@ -293,7 +293,7 @@ class Template:
                 return f"range({count.removesuffix('| until').strip()})"
         if kind == "number":
             return f"range({code.text})"
-        if code.lacking is not False or known.nothing(code.samples):
+        if code.lacking is not False or code.absent:
             return f"{code.at(FILTER)} | default({'{}' if kind == 'map' else '[]'})"
         return code.at(FILTER)
 

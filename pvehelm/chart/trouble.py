@@ -22,6 +22,15 @@ from pvehelm.chart.traced import Place, unpack
 from pvehelm.errors import Problem
 
 _MANY = 100
+#: What Python's types are to templates' authors.
+_KINDS = {
+    "NoneType": "null",
+    "list": "a list",
+    "str": "a text",
+    "int": "a number",
+    "float": "a number",
+    "bool": "a boolean",
+}
 
 
 class Abort(Exception):
@@ -197,6 +206,8 @@ def wording(name: str, error: Exception) -> str:
     called = name or r"\1"
     said = re.sub(r"\b[\w.]*?(\w+)\(\) (takes|got|missing)", rf"{called} \2", said)
     said = said.replace("called.<locals>.", "")
+    if found := re.fullmatch(r"'(\w+)' object has no attribute 'items'", said):
+        said = f"a map is expected, not {_KINDS.get(found[1], found[1])}"
     if isinstance(error, SecurityError):
         return said if said.endswith("templates") else f"not allowed in templates: {said}"
     if isinstance(error, UndefinedError) and not isinstance(error, UndefinedValue):
