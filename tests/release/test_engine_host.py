@@ -114,11 +114,22 @@ def test_a_server_that_is_down(lab: Lab, host: Host) -> None:
 def test_a_server_that_dies_in_the_middle(lab: Lab, host: Host) -> None:
     host.context()
     chart = lab.chart(SCALED)
-    lab.fault("POST /nodes/*/status/start", delay=1.0)
-    timer = threading.Timer(0.9, host.stop)
-    timer.start()
-    result = lab.run("install", "web", chart, code=1)
-    timer.join()
+    # Both guests are made by then, and neither is locked.
+    lab.fault("POST /nodes/*/status/start", delay=60, times=2)
+    ended = threading.Event()
+
+    def die() -> None:
+        while lab.has_faults() and not ended.wait(0.02):
+            pass
+        host.stop()
+
+    death = threading.Thread(target=die)
+    death.start()
+    try:
+        result = lab.run("install", "web", chart, code=1)
+    finally:
+        ended.set()
+        death.join()
     assert "VirtualMachine/web-" in result.err
     assert f"127.0.0.1:{host.port}" in result.err or "/nodes/" in result.err
     lab.clear_faults()
