@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 
 
 def main() -> int:
     # What modules make stays; looking for garbage among it every 700 objects is a tenth of a short command's time.
     gc.set_threshold(50_000)
+    _occupy()
     try:
         from pvehelm.faces.cli import early
 
@@ -18,6 +20,15 @@ def main() -> int:
         # Ctrl-C while modules are read: nothing has begun.
         return 130
     return run()
+
+
+def _occupy() -> None:
+    """Nothing that is opened may get into the place of a standard stream that is closed."""
+    for stream in range(3):
+        try:
+            os.fstat(stream)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 
 if __name__ == "__main__":

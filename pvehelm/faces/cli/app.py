@@ -315,6 +315,11 @@ def _failed(error: Exception) -> int:
         return EXIT_USAGE
     if isinstance(error, OSError):
         sys.stderr.write(f"Error: {f'{error.filename}: ' if error.filename else ''}{error.strerror or error}\n")
+        try:
+            sys.stdout.flush()
+        except OSError:
+            # It was the output: what is left of it would be tried once more when Python ends.
+            _closed()
         return 1
     if type(error).__module__ == "sqlite3":
         # The release store tells its own troubles; this is the simulator's state or what was fetched of repositories.
