@@ -151,6 +151,8 @@ class Context:
                     hint="8.4 and 9.2 are supported; pvehelm api works with 7.4 too",
                 )
             self._client = client
+            # Whoever asked before was told of another version's.
+            self._kinds = None
         return self._client
 
     async def aclose(self) -> None:
