@@ -25,7 +25,7 @@ _WORDS = frozenset(
     word
     for base in ("y", "n", "yes", "no", "on", "off", "true", "false", "null", ".inf", "+.inf", "-.inf", ".nan")
     for word in (base, base.upper(), base.capitalize(), base[:-3] + base[-3:].capitalize())
-) | {"", "~"}
+) | {"", "~", ".NaN"}
 _NUMBER = pattern(
     r"""[-+]?(?:
         0b[01_]+ | 0o[0-7_]+ | 0x[0-9a-fA-F_]+                           # other bases

@@ -195,6 +195,7 @@ def test_no_file_is_written(tmp_path: Path) -> None:
 
 
 def test_nothing_is_left_behind() -> None:
+    dismiss()  # of other tests
     before = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").is_dir() else 0
     for _ in range(3):
         run(lambda _: 1)
