@@ -116,12 +116,14 @@ class SchemaKind(TableKind):
         if not self.table.privileges:
             return ()
         about = {"name": resource.name, **({"scope": resource.spec.get("scope", "cluster")} if self.scoped else {})}
-        # As the manifest has them: lowered, a guest of the release is a number as well.
-        guests = {name: resource.spec.get(name) for name, rule in self.table.fields.items() if rule.guest}
-        listed = {n: ",".join(map(str, v)) if isinstance(v, list | tuple) else v for n, v in guests.items()}
-        used = self.table.privileges.used({**given, **about, **listed})
+        used = [*self.table.privileges.used({**given, **about})]
+        guests = {name: rule for name, rule in self.table.fields.items() if rule.guest}
+        for name, rule in guests.items():
+            # As the manifest has them: lowered, a guest of the release is a number as well.
+            for guest in _listed(resource.spec.get(name, resource.spec.get(rule.wire or name))):
+                used += self.table.privileges.used({name: guest})
         # `all` is the user's word for whatever is privileged.
-        whole = {*about, *listed, "all"}
+        whole = {*about, *guests, "all"}
         return tuple(dict.fromkeys(self.name if name in whole else name for name in used))
 
     def lower_rows(self, raw: Any, place: str, needs: list[str]) -> Any:
@@ -144,10 +146,10 @@ class SchemaKind(TableKind):
             return None
         value: Any
         if rule.guest:
-            listed = raw if isinstance(raw, list | tuple) else values.normal({"format": "string-list"}, str(raw))
-            value = [self._guest(str(item), rule.guest, resolve, needs) for item in listed]
+            listed = _listed(raw)
+            value = [self._guest(item, rule.guest, resolve, needs) for item in listed]
             if rule.guest == "sid":
-                needs += [f"guest:{str(item).rpartition(':')[2]}" for item in listed]
+                needs += [f"guest:{item.rpartition(':')[2]}" for item in listed]
         else:
             value = values.normal(facts, raw)
         if rule.first_line and isinstance(value, str):
@@ -349,3 +351,12 @@ def _guests(value: Any) -> set[str]:
     """Guests without their type: ``vm:100`` and ``100`` are the same one."""
     listed = value if isinstance(value, list | tuple) else values.normal({"format": "string-list"}, str(value or ""))
     return {str(item).partition(":")[2] or str(item) for item in listed}
+
+
+def _listed(raw: Any) -> list[str]:
+    """The items of a list, or of a text of any form that a server takes for one."""
+    if raw is None:
+        return []
+    text = ",".join(map(str, raw)) if isinstance(raw, list | tuple) else str(raw)
+    items: list[str] = values.normal({"format": "string-list"}, text)
+    return items

@@ -47,7 +47,7 @@ class Neighbour:
         self.other = other
         self.leaf = leaf
         # Templates are given copies of a chart's objects; its values are what stays the same.
-        self.roots = {id(mine.root["Values"]): its.root for mine, its in pairs}
+        self.roots = {id(mine.root["Values"]): (mine.root, its.root) for mine, its in pairs}
 
     def include(self, name: str, data: Any, root: Any, file: str) -> str | None:
         """What the named template prints; None where there is none of that name.
@@ -60,19 +60,23 @@ class Neighbour:
         chart = self._root(root) or {}
         return self.other.included(name, self._plain(data, seen, 0), chart, file)
 
-    def _root(self, value: Any) -> dict[str, Any] | None:
+    def _root(self, value: Any, depth: int = 0) -> dict[str, Any] | None:
         """The objects of a chart as the other dialect has them."""
         if not isinstance(value, dict) or "Values" not in value or "Chart" not in value:
             return None
-        its = self.roots.get(id(value["Values"]))
-        return None if its is None else {**its, "Template": value.get("Template", {})}
+        mine, its = self.roots.get(id(value["Values"]), ({}, None))
+        if its is None:
+            return None
+        # What a template has added to them goes along.
+        more = {str(key): self._plain(item, {}, depth + 1) for key, item in value.items() if key not in mine}
+        return {**more, **its, "Template": value.get("Template", {})}
 
     def _plain(self, value: Any, seen: dict[int, Any], depth: int) -> Any:
         if id(value) in seen:
             return seen[id(value)]
         if depth > _DEEPEST:
             raise RecursionError
-        if (root := self._root(value)) is not None:
+        if (root := self._root(value, depth)) is not None:
             made: Any = root
         elif isinstance(value, dict) and not hasattr(value, "plain"):
             made = {str(key): self._plain(item, seen, depth + 1) for key, item in value.items()}

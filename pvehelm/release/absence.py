@@ -65,12 +65,11 @@ _HOLDS = (
 )
 
 
-async def held(made: Plan, get: Get, kinds: Callable[[str], Kind]) -> list[Problem]:
+async def held(made: Plan, get: Get) -> list[Problem]:
     """Guests that can't be removed because something holds them that a plan leaves: said before they are stopped."""
     gone = {vmid: change for change in made.changes for vmid in vmids(change.key) if _goes(change)}
     problems: list[Problem] = []
     for hold in _HOLDS if gone else ():
-        kind = kinds(hold.kind)
         goes = [change for change in made.changes if change.kind == hold.kind and change.op is Op.delete]
         released = {str(change.key.get(hold.column)) for change in goes}
         try:
@@ -79,7 +78,8 @@ async def held(made: Plan, get: Get, kinds: Callable[[str], Kind]) -> list[Probl
             continue  # who may not look is told by the server
         for row in rows:
             name = str(row[hold.column])
-            for vmid in vmids({hold.column: name}, kind) & gone.keys() if not _in(name, released) else ():
+            about = {str(row["guest"])} if "guest" in row else vmids({hold.column: name})
+            for vmid in about & gone.keys() if not _in(name, released) else ():
                 change = gone[vmid]
                 what = f"{change.ref} is {hold.what} ({name}), which is none of this plan: the server removes no such"
                 hint = f"take it away first: pvehelm api delete {hold.path}/{name}"

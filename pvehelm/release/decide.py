@@ -53,9 +53,11 @@ async def decide(
     uid: str,
     new: Inventory | None = None,
     reader: Reader | None = None,
+    undoing: bool = False,
 ) -> Decision:
     """Everything up to the plan; only reads. ``new`` looks at nothing but what is owned since that inventory: what was
-    created goes, what was taken over is let go of. A ``reader`` may be shared by releases looked at together."""
+    created goes, what was taken over is let go of. A ``reader`` may be shared by releases looked at together.
+    ``undoing`` takes back what it can, whoever works on the rest."""
     check_unique(desire.resources)
     client = await ctx.connect()
     kinds = ctx.kinds
@@ -112,8 +114,8 @@ async def decide(
         weaver = hooks.Weaver(kinds, everything, allowed, secrets, reader, key)
         made = await _with_runs(ctx, key, made, desire, options, weaver, observed, inventory)
         # Of what only drifted, whoever repairs it leaves alone what is locked, and not the rest.
-        missing += locked(made, observed) if desire.action != "drift" else []
-    missing += await held(made, reader, kinds.get)
+        missing += locked(made, observed) if desire.action != "drift" and not undoing else []
+    missing += await held(made, reader)
     missing += await _missing_rights(client, ctx.schema, made, reader, inventory)
     if missing:
         made = replace(made, problems=(*made.problems, *missing))

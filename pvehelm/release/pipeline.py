@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
@@ -108,6 +108,8 @@ class Run:
         self.lease = lease
         self.uid = options.uid
         self.pin = pin
+        # What keeps others from changing what releases share, while this run may do so.
+        self.common: ExitStack | None = None
         # The revision that this run has begun, and what was owned before.
         self.revision: Revision | None = None
         self.before = Inventory()
@@ -115,10 +117,13 @@ class Run:
 
     async def go(self) -> Result:
         """The run from its beginning; whoever else changes what releases share waits meanwhile."""
-        async with shared(self.ctx, self.key, self.desire) as common:
-            return await self._go(common)
+        async with shared(self.ctx, self.key, self.desire) as self.common:
+            try:
+                return await self._go()
+            finally:
+                self.common = None
 
-    async def _go(self, common: ExitStack) -> Result:
+    async def _go(self) -> Result:
         ctx, key, desire, options = self.ctx, self.key, self.desire, self.options
         release = ctx.store.find(key)
         moved = desire.base is not None and desire.base != (release.current.number if release else 0)
@@ -141,8 +146,9 @@ class Run:
         self.uid = ctx.store.ensure(key, self.uid)
         decision = await decide(ctx, key, desire, options, uid=self.uid)
         made, self.before = decision.plan, decision.inventory
-        if not any(change.kind == COMMIT for change in made.changes):
-            common.close()
+        if self.common is not None and not any(change.kind == COMMIT for change in made.changes):
+            self.common.close()
+            self.common = None
         if ctx.record is not None:
             ctx.record.planned(made)
         if self.pin is not None:
@@ -329,21 +335,27 @@ class Run:
         failed = self.revision
         assert failed is not None
         back = Desire("uninstall", (), {"description": f"undo of revision {failed.number}"})
-        made = await decide(
-            self.ctx, self.key, back, replace(self.options, atomic=False), uid=self.uid, new=self.before
-        )
-        check(made.plan)
-        outcome = await self._apply(made.plan, failed.number)
+        options = replace(self.options, atomic=False)
+        async with self._alone(back):
+            made = await decide(self.ctx, self.key, back, options, uid=self.uid, new=self.before)
+            check(made.plan)
+            outcome = await self._apply(made.plan, failed.number)
         self.events = [*failed.events, *self.events]
         self._keep(Status.failed, failed.description + (" (undone)" if outcome.ok else " (undoing it failed)"))
         return outcome
 
     async def _restore(self, target: Revision) -> Outcome:
         back = back_to(target)
-        made = (await decide(self.ctx, self.key, back, replace(self.options, atomic=False), uid=self.uid)).plan
-        check(made)
-        self.revision = begun(self.ctx, self.ctx.store.find(self.key), back, made, self.options)
-        self.revision = self.ctx.store.put_revision(self.key, self.revision, lease=self.lease)
-        outcome = await self._apply(made, self.revision.number)
+        options = replace(self.options, atomic=False)
+        async with self._alone(back):
+            made = (await decide(self.ctx, self.key, back, options, uid=self.uid, undoing=True)).plan
+            check(made)
+            self.revision = begun(self.ctx, self.ctx.store.find(self.key), back, made, self.options)
+            self.revision = self.ctx.store.put_revision(self.key, self.revision, lease=self.lease)
+            outcome = await self._apply(made, self.revision.number)
         self._keep(Status.deployed if outcome.ok else Status.failed, described(back))
         return outcome
+
+    def _alone(self, back: Desire) -> AbstractAsyncContextManager[object]:
+        """Nobody else changes what releases share while ``back`` is made so."""
+        return nullcontext() if self.common is not None else shared(self.ctx, self.key, back)

@@ -78,12 +78,15 @@ def _stack(image: str) -> dict[str, Any]:
 
 def test_docker_host(machine: Machine) -> None:
     odd = "a'b$c\"d\\e"
-    values = {"stacks": {"web": _stack("nginx"), "db": _stack("postgres")}, "variables": {"TOKEN": odd, "N1": 5}}
+    ours = {"STACKS": "none", "name": "x", "IFS": "b", "folder": "/etc"}  # names of the script's own
+    variables = {"TOKEN": odd, "N1": 5, **ours}
+    values = {"stacks": {"web": _stack("nginx"), "db": _stack("postgres")}, "variables": variables}
     calls = machine.run("docker-host", values)
     ups = [line.split(" -f ")[0] for line in calls if line.endswith("up -d --remove-orphans")]
     assert ups == ["docker compose -p db", "docker compose -p web"]
     # Whatever a Compose makes of .env, what it is given in the environment counts.
     assert set(machine.environment) == {f"TOKEN={odd}"}
+    assert "name='x'" in machine.read("srv/stacks/.env").splitlines()
     assert (machine.root / "srv/stacks/.env").stat().st_mode & 0o777 == 0o600
     assert yaml.safe_load(machine.read("srv/stacks/web/compose.yaml")) == _stack("nginx")
     # Once more: the daemon is let be. Another configuration: it begins again. A stack that is not wanted goes down.

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pvehelm.errors import FencedError, NotFoundError
+from pvehelm.release import ledger as ledger_module
 from pvehelm.release.ledger import Ledger
 from pvehelm.release.release import ReleaseKey
 from pvehelm.release.store import Store, open_store
@@ -105,7 +106,8 @@ def test_what_nobody_waits_for_any_more_is_written(store: Store) -> None:
     assert len(store.open_entries(KEY)) == 1
 
 
-def test_what_can_wait_goes_with_what_cannot(store: Store) -> None:
+def test_what_can_wait_goes_with_what_cannot(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_module, "PATIENCE", 3600.0)
     lease = store.acquire(KEY.scope)
     counted = Counted(store)
 

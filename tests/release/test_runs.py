@@ -7,8 +7,12 @@ import threading
 
 import pytest
 
+from pvehelm.release.change import Plan
+from pvehelm.release.context import Context
+from pvehelm.release.decide import decide
+from pvehelm.release.desire import Options, back_to
 from tests.release.charts import SCALED, VM
-from tests.release.lab import Lab
+from tests.release.lab import Lab, with_context
 from tests.release.test_engine_signals import wait_for
 
 
@@ -296,3 +300,22 @@ def test_a_locked_guest_is_said_before_anything_is_begun(lab: Lab) -> None:
     lab.api.ok("POST", f"/nodes/pve-node1/qemu/{vmid}/status/suspend", todisk=1)
     lab.run("uninstall", "web", "--yes")
     lab.sound()
+
+
+def test_what_is_undone_goes_on_beside_a_guest_that_is_locked(lab: Lab) -> None:
+    chart = lab.chart(SCALED)
+    lab.run("install", "web", chart)
+    lab.run("upgrade", "web", chart, "--set", "memory=800")
+    vmid = lab.vmid("web", "VirtualMachine/web-1")
+    lab.api.ok("PUT", f"/nodes/pve-node1/qemu/{vmid}/config", lock="backup")
+
+    async def plans(ctx: Context) -> list[Plan]:
+        key = ctx.key("web")
+        target, uid = ctx.store.revision(key, 1), ctx.store.get(key).uid
+        ways = [await decide(ctx, key, back_to(target), Options(), uid=uid, undoing=way) for way in (False, True)]
+        return [decision.plan for decision in ways]
+
+    otherwise, undoing = with_context(plans)
+    assert [f"VMID {vmid} is locked (backup)" in problem.what for problem in otherwise.problems] == [True]
+    assert not undoing.problems
+    assert {change.ref for change in undoing.changes if change.acts} >= {"VirtualMachine/web-0"}

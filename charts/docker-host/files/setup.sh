@@ -68,21 +68,28 @@ if ! command -v docker >/dev/null; then
 elif [ -n "$changed" ]; then
     systemctl restart docker
 fi
-compose() { if docker compose version >/dev/null 2>&1; then docker compose "$@"; else docker-compose "$@"; fi; }
 
 # Compose looks for $NAME and quotes in the values of its .env, so they are put as they are meant. Compose 1 and 2 do not agree
 # on all of them: what this script starts has them from the environment, which both take first, and .env is for people.
+compose() (
+    if docker compose version >/dev/null 2>&1; then
+        set -- "$(command -v docker)" compose "$@"
+    else
+        set -- "$(command -v docker-compose)" "$@"
+    fi
+    # In a shell of its own: a variable may have the name of one of this script's.
+    while IFS= read -r __line; do export "$__line"; done < /srv/stacks/.env.new
+    exec "$@" < /dev/null
+)
 umask 077
 while IFS= read -r line; do
     name=${line%%=*}
     value=${line#*=}
-    export "$name=$value"
     case $value in
         *\'*) printf '%s="%s"\n' "$name" "$(printf %s "$value" | sed 's/[\\"$]/\\&/g')" ;;
         *) printf "%s='%s'\n" "$name" "$value" ;;
     esac
 done < /srv/stacks/.env.new > /srv/stacks/.env
-rm /srv/stacks/.env.new
 umask 022
 
 # Stacks that are no longer wanted go down, their volumes stay.
@@ -97,3 +104,4 @@ done
 for name in $STACKS; do
     compose -p "$name" -f "/srv/stacks/$name/compose.yaml" --env-file /srv/stacks/.env up -d --remove-orphans
 done
+rm /srv/stacks/.env.new

@@ -228,13 +228,18 @@ ALONE = {
 
 # Short flags with a value, which kubectl's users may write ``-o=json``.
 SHORT = ("-o=", "-n=", "-f=", "-l=")
+# What stands behind these is a text, whatever it looks like.
+TEXTS = ("--set", "--description", "--post-renderer-args")
 
 
 def _alone(argv: list[str]) -> list[str]:
     """The arguments with a value for every flag of ALONE that has none, and ``-o=json`` as ``-ojson``."""
+    flags = argv.index("--") if "--" in argv else len(argv)
     before = ("", *argv)
     argv = [
-        word[:2] + word[3:] if word.startswith(SHORT) and word[3:] and before[i] != "--post-renderer-args" else word
+        word[:2] + word[3:]
+        if i < flags and word.startswith(SHORT) and word[3:] and not before[i].startswith(TEXTS)
+        else word
         for i, word in enumerate(argv)
     ]
     return [
