@@ -78,7 +78,7 @@ compose() (
         set -- "$(command -v docker-compose)" "$@"
     fi
     # In a shell of its own: a variable may have the name of one of this script's.
-    while IFS= read -r __line; do export "$__line"; done < /srv/stacks/.env.new
+    while IFS= read -r __line; do export "${__line?}"; done < /srv/stacks/.env.new
     exec "$@" < /dev/null
 )
 umask 077
