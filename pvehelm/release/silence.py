@@ -16,12 +16,12 @@ from pvehelm.api.kind import Kind, Live, Step, leaves
 from pvehelm.api.mark import is_another
 from pvehelm.api.power import state_of, task_types
 from pvehelm.api.task import UNKNOWN, Task, TaskResult, TaskTimeout
+from pvehelm.api.values import has_open
 from pvehelm.errors import ApiError, PvehelmError, TaskError, TransportError, UnseenError
 from pvehelm.release.compare import is_fingerprint
 from pvehelm.release.inventory import GUEST_KINDS, Owned
 from pvehelm.release.live import Reader
 from pvehelm.release.plan import Change
-from pvehelm.release.secrets import has_secret
 
 if TYPE_CHECKING:
     from pvehelm.api.client import Client
@@ -186,7 +186,8 @@ def is_made(kind: Kind, live: Live, owned: Owned | None, step: Step) -> bool:
 
 def _visible(kind: Kind, leaf: str, value: Any) -> bool:
     """Whether what is there can be compared with a value that the inventory has of a leaf."""
-    return value is not None and not (blind(kind, leaf) or has_secret(value) or is_fingerprint(value))
+    # What was not known yet, a secret or a guest's number, stands there as a placeholder.
+    return value is not None and not (blind(kind, leaf) or has_open(value) or is_fingerprint(value))
 
 
 def arrived(kind: Kind, live: Live, desired: Mapping[str, Any], written: Iterable[str]) -> bool:
