@@ -42,8 +42,11 @@ def repo_add(repository: Repository, *, password: str | None = None, force: bool
                 f"there is a repository {repository.name!r} already, at {before.url}", hint="--force-update replaces it"
             )
         repository = repository._replace(keys=repository.keys or before.keys, secret=repository.secret or before.secret)
+        if not any(repository.tls):
+            ca, cert, key, insecure = before.tls
+            repository = repository._replace(ca_file=ca, cert_file=cert, key_file=key, insecure=insecure)
     given = Credentials(repository.username, password) if password is not None else have.credentials(repository)
-    catalog.update(have, repository, Fetcher(repository.url, given, ca_file=repository.ca_file))
+    catalog.update(have, repository, Fetcher(repository.url, given, tls=repository.tls))
     repository = repository._replace(keys=repository.keys or catalog.Catalog(repository).keys)
     for key in repository.keys:
         signing.public_keys(key, file=f"a key that the index of {repository.name} names")
@@ -112,13 +115,15 @@ def _update(have: Book, repository: Repository) -> Updated:
 
 @action("local", "repo-index")
 def repo_index(
-    directory: Path, *, url: str = "", merge: str | None = None, keys: Sequence[str] = ()
+    directory: Path, *, url: str = "", merge: str | None = None, keys: Sequence[str] = (), as_json: bool = False
 ) -> dict[str, bytes]:
-    """The files that make a folder of packages a repository: index, sparse index, page. Idempotent."""
+    """The files that make a folder of packages a repository: index (``as_json`` if wanted), sparse index, page.
+
+    Idempotent."""
     from pvehelm.chart import publishing, signing
 
     named = tuple(one.text for key in keys for one in signing.public_keys(key))
-    return publishing.index_files(directory, url=url, merge=merge, keys=named)
+    return publishing.index_files(directory, url=url, merge=merge, keys=named, as_json=as_json)
 
 
 # -- searching -------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from pvehelm.dirs import config_dir
 from pvehelm.errors import InvalidError, NotFoundError, Problem
 
 if TYPE_CHECKING:
-    from pvehelm.chart.fetch import Credentials, Fetcher
+    from pvehelm.chart.fetch import Credentials, Fetcher, Tls
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 HEADER = "# pvehelm's chart repositories. YAML; `pvehelm repo` rewrites this file as JSON.\n"
@@ -25,7 +25,8 @@ HEADER = "# pvehelm's chart repositories. YAML; `pvehelm repo` rewrites this fil
 
 class Repository(NamedTuple):
     """A repository. ``secret`` refers to the password (``secret://env/NAME``, ``secret://file/PATH``) or is empty when
-    it is kept beside; ``keys`` are the public keys that its packages must be signed with (any one of them)."""
+    it is kept beside; ``keys`` are the public keys that its packages must be signed with (any one of them). The files
+    and ``insecure`` are those of ``fetch.Tls``; ``everywhere`` is that of ``fetch.Credentials``."""
 
     name: str
     url: str
@@ -33,10 +34,34 @@ class Repository(NamedTuple):
     secret: str = ""
     ca_file: str = ""
     keys: tuple[str, ...] = ()
+    cert_file: str = ""
+    key_file: str = ""
+    insecure: bool = False
+    everywhere: bool = False
 
     @property
     def base(self) -> str:
         return self.url.rstrip("/")
+
+    @property
+    def tls(self) -> Tls:
+        from pvehelm.chart.fetch import Tls
+
+        return Tls(self.ca_file, self.cert_file, self.key_file, self.insecure)
+
+    def as_data(self) -> dict[str, Any]:
+        """As it stands in the file, without what is not said."""
+        return {FIELDS.get(name, name): value for name, value in self._asdict().items() if value}
+
+
+#: What the fields of a repository are called in the file, where that differs: as Helm has them.
+FIELDS = {
+    "ca_file": "caFile",
+    "cert_file": "certFile",
+    "key_file": "keyFile",
+    "insecure": "insecure_skip_tls_verify",
+    "everywhere": "pass_credentials_all",
+}
 
 
 class Login(NamedTuple):
@@ -82,7 +107,7 @@ class Book(NamedTuple):
     def fetcher(self, repository: Repository) -> Fetcher:
         from pvehelm.chart.fetch import Fetcher
 
-        return Fetcher(repository.url, self.credentials(repository), ca_file=repository.ca_file)
+        return Fetcher(repository.url, self.credentials(repository), tls=repository.tls)
 
     def credentials(self, repository: Repository) -> Credentials | None:
         """The credentials of a repository, if it has any. Raises InvalidError when they cannot be found."""
@@ -91,14 +116,15 @@ class Book(NamedTuple):
         if not repository.username:
             return None
         if repository.secret:
-            return Credentials(repository.username, _referred(repository.secret, f"repository {repository.name}"))
+            password = _referred(repository.secret, f"repository {repository.name}")
+            return Credentials(repository.username, password, repository.everywhere)
         stored = stored_credentials(self.path)["repositories"].get(repository.name)
         if not stored or stored.get("origin") != origin(repository.url):
             raise InvalidError(
                 f"repository {repository.name}: no password is known for {origin(repository.url)}",
                 hint=f"add it again: pvehelm repo add {repository.name} URL --username USER --force-update",
             )
-        return Credentials(repository.username, str(stored["password"]))
+        return Credentials(repository.username, str(stored["password"]), repository.everywhere)
 
     def login_of(self, host: str) -> Login:
         """What is known about a registry: from ``registry login``, else from where Docker keeps logins."""
@@ -142,22 +168,22 @@ def load(path: str | None = None) -> Book:
 
 
 def _repository(item: Any, where: str, problems: list[Problem]) -> Repository | None:
-    texts = (
-        {key: item.get(key) or "" for key in ("name", "url", "username", "secret")} if isinstance(item, dict) else {}
-    )
-    if texts:
-        texts["ca_file"] = item.get("caFile") or ""
-    keys = (item.get("keys") or []) if isinstance(item, dict) else []
-    whole = texts and all(isinstance(text, str) for text in texts.values()) and isinstance(keys, list)
-    if not whole or not all(isinstance(key, str) for key in keys) or not re.fullmatch(NAME, str(texts.get("name"))):
-        problems.append(Problem(where, "a repository has a name, a url and, it may be, a username, caFile and keys"))
+    said: dict[str, Any] = {}
+    for name, default in Repository("", "")._asdict().items() if isinstance(item, dict) else ():
+        value = item.get(FIELDS.get(name, name)) or default
+        said[name] = tuple(value) if name == "keys" and isinstance(value, list) else value
+    fits = all(type(value) is type(default) for value, default in zip(said.values(), Repository("", ""), strict=False))
+    fits = fits and all(isinstance(key, str) for key in said.get("keys", ()))
+    if not said or not fits or not re.fullmatch(NAME, str(said["name"])):
+        what = "a repository has a name, a url and, it may be, a username, keys, caFile, certFile and keyFile (texts)"
+        problems.append(Problem(where, what))
         return None
     if item.get("password"):
         problems.append(
             Problem(where, "a password has no place here", "'pvehelm repo add --username' keeps it owner-only")
         )
         return None
-    return Repository(**texts, keys=tuple(keys))
+    return Repository(**said)
 
 
 def credentials_file(path: str) -> str:

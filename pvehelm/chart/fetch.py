@@ -1,7 +1,8 @@
 """The fetcher: how charts, indexes and registries are asked for over HTTP. The chart side's only door to the network.
 
 Answers are bounded. Credentials belong to one origin (scheme, host and port): they go nowhere else, also not after a
-redirect, and a redirect never leads from https to http or to something that is no web address.
+redirect, and a redirect never leads from https to http or to something that is no web address. So do certificates of
+ours, and the user's word that a server's certificate need not be checked.
 """
 
 from __future__ import annotations
@@ -9,13 +10,17 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urljoin, urlsplit
 
 from pvehelm.errors import ApiError, AuthError, InvalidError, NotFoundError, TransportError
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
+
+    from pvehelm.chart.partial import Partial
 
 MAX_INDEX = 100 << 20
 MAX_ARCHIVE = 100 << 20
@@ -31,20 +36,64 @@ _MIB = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A user name and a password (or token)."""
+    """A user name and a password (or token). ``everywhere``: also for hosts where the repository says its packages
+    are, though never after a redirect and never over http from an https repository."""
 
     user: str
     password: str = field(repr=False)
+    everywhere: bool = False
+
+
+class Tls(NamedTuple):
+    """How a server over https is met, by files in PEM: the CA that its certificate is of (besides that, those known to
+    the system count for other hosts), the certificate and key that we show it; ``unchecked`` takes any certificate."""
+
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    unchecked: bool = False
+
+    def context(self, home: bool) -> ssl.SSLContext:
+        """For the server itself, or (not ``home``) for another that it leads to. Raises InvalidError."""
+        import ssl
+
+        try:
+            made = ssl.create_default_context(cafile=(self.ca_file or None) if home else None)
+            if self.ca_file and not home:
+                made.load_verify_locations(self.ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise InvalidError(f"{self.ca_file} holds no certificates that can be used: {error}") from None
+        if home and self.cert_file:
+            try:
+                made.load_cert_chain(self.cert_file, self.key_file or None, password=_no_passphrase)
+            except (OSError, ssl.SSLError) as error:
+                files = " and ".join(filter(None, (self.cert_file, self.key_file)))
+                what = f"{files} cannot be used as certificate and key: {error}"
+                raise InvalidError(what, hint="both in PEM, belonging together, the key without a passphrase") from None
+        if home and self.unchecked:
+            made.check_hostname = False
+            made.verify_mode = ssl.CERT_NONE
+        return made
+
+
+def _no_passphrase() -> str:
+    # Without this OpenSSL would ask on the terminal.
+    return ""
+
+
+_PLAIN = Tls()
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back; header names are in lower case, ``url`` is the one that answered in the end."""
+    """What came back; header names are in lower case, ``url`` is the one that answered in the end. ``resumed``: a part
+    of the body was here already, from a download that was cut short."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
     url: str
+    resumed: bool = False
 
 
 def origin(url: str) -> str:
@@ -91,35 +140,30 @@ class Fetcher:
     NotFoundError or ApiError for one that is no success, InvalidError for one that breaks the rules.
     """
 
-    def __init__(self, base: str, credentials: Credentials | None = None, *, ca_file: str = "", timeout: float = 30):
+    def __init__(self, base: str, credentials: Credentials | None = None, *, tls: Tls = _PLAIN, timeout: float = 30):
         self.base = base
         self.folder = local_path(base) if base.startswith("file:") else ""
         self.home = "" if self.folder else origin(base)
         self.credentials = credentials
-        self.ca_file = ca_file
+        self.tls = tls
         self.timeout = timeout
-        self._client: httpx.Client | None = None
+        self._clients: dict[bool, httpx.Client] = {}
 
-    @property
-    def client(self) -> httpx.Client:
-        if self._client is None:
-            import ssl
-
+    def client(self, url: str) -> httpx.Client:
+        """Who asks at an address: where the base is with the certificates of ``tls``, elsewhere without."""
+        # Where nothing is said of certificates one does for all.
+        home = self.tls == _PLAIN or origin(url) == self.home
+        if home not in self._clients:
             import httpx
 
-            verify: Any = True
-            if self.ca_file:
-                try:
-                    verify = ssl.create_default_context(cafile=self.ca_file)
-                except (OSError, ssl.SSLError) as error:
-                    raise InvalidError(f"{self.ca_file} holds no certificates that can be used: {error}") from None
-            self._client = httpx.Client(verify=verify, timeout=self.timeout, follow_redirects=False)
-        return self._client
+            verify: Any = True if self.tls == _PLAIN else self.tls.context(home)
+            self._clients[home] = httpx.Client(verify=verify, timeout=self.timeout, follow_redirects=False)
+        return self._clients[home]
 
     def close(self) -> None:
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        for client in self._clients.values():
+            client.close()
+        self._clients.clear()
 
     def __enter__(self) -> Fetcher:
         return self
@@ -129,49 +173,87 @@ class Fetcher:
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
-    def get(self, url: str, *, limit: int, headers: Mapping[str, str] | None = None, encoded: bool = False) -> Answer:
+    def get(
+        self,
+        url: str,
+        *,
+        limit: int,
+        headers: Mapping[str, str] | None = None,
+        encoded: bool = False,
+        lasting: bool = False,
+    ) -> Answer:
         """The answer to a GET, at most ``limit`` bytes; with ``encoded`` compressed on the way where the server can.
 
-        304 is an answer, for who asked with a condition. A download that breaks off is resumed where it broke.
+        304 is an answer, for who asked with a condition. A download that breaks off is resumed where it broke;
+        ``lasting`` (not for what is ``encoded``) by another process too, for as long as the server says that it is
+        the same still.
         """
         if url.startswith("file:"):
             return self._file(url, limit)
-        headers = dict(headers or {})
+        if not lasting:
+            return self._followed(url, limit, dict(headers or {}), encoded, None)
+        from pvehelm.chart.partial import Partial
+
+        partial, done = Partial(url), False
+        try:
+            answer = self._followed(url, limit, dict(headers or {}), False, partial)
+            done = True
+            return answer
+        except InvalidError:
+            done = True
+            raise
+        finally:
+            partial.close(done=done)
+
+    def _followed(
+        self, url: str, limit: int, headers: dict[str, str], encoded: bool, partial: Partial | None
+    ) -> Answer:
+        named = origin(url)
         for _ in range(MAX_REDIRECTS + 1):
-            answer = self._download(url, limit, headers, encoded)
+            answer = self._download(url, limit, {**self._headers(url, named), **headers}, encoded, partial)
             if answer.status not in (301, 302, 303, 307, 308):
                 return _checked(answer, "GET")
             target = _redirected(url, answer)
             if origin(target) != origin(url):
                 headers.pop("Authorization", None)
+                named = ""
             url = target
         raise InvalidError(f"{_shown(url)}: more than {MAX_REDIRECTS} redirects")
 
-    def _download(self, url: str, limit: int, headers: Mapping[str, str], encoded: bool) -> Answer:
+    def _download(
+        self, url: str, limit: int, headers: Mapping[str, str], encoded: bool, partial: Partial | None
+    ) -> Answer:
         import httpx
 
-        asked = {"Accept-Encoding": "gzip" if encoded else "identity", **self._headers(url), **headers}
-        got = bytearray()
-        mark = ""
+        asked = {"Accept-Encoding": "gzip" if encoded else "identity", **headers}
+        got = bytearray(partial.body if partial else b"")
+        mark = partial.mark if partial else ""
+        left = bool(got)
         vain = 0
         for attempt in range(MAX_PIECES):
             before = len(got)
             resumed = {"Range": f"bytes={before}-", "If-Range": mark} if got and mark else {}
             try:
-                with self.client.stream("GET", url, headers=asked | resumed) as response:
-                    if resumed and response.status_code == 206 and not _continues(response.headers, before):
+                with self.client(url).stream("GET", url, headers=asked | resumed) as response:
+                    status = response.status_code
+                    if resumed and (status == 416 or (status == 206 and not _continues(response.headers, before))):
                         mark = ""
                         raise httpx.RemoteProtocolError("the server sends another part than was asked for")
-                    if response.status_code != 206 or not resumed:
+                    if status != 206 or not resumed:
                         got.clear()
+                        left = False
                     mark = "" if encoded else _mark(response.headers)
-                    bound = limit if response.status_code in (200, 206) else MAX_SMALL
+                    if partial and status == 200:
+                        partial.begin(mark)
+                    bound = limit if status in (200, 206) else MAX_SMALL
                     for piece in response.iter_bytes(1 << 16) if encoded else response.iter_raw():
                         got += piece
+                        if partial and status in (200, 206):
+                            partial.more(piece)
                         if len(got) > bound:
                             raise InvalidError(f"{_shown(url)}: the answer is larger than {bound // _MIB} MiB")
-                    status = 200 if resumed and response.status_code == 206 else response.status_code
-                    return Answer(status, _lower(response.headers), bytes(got), url)
+                    status = 200 if resumed and status == 206 else status
+                    return Answer(status, _lower(response.headers), bytes(got), url, left)
             except httpx.InvalidURL as error:
                 raise InvalidError(f"{_shown(url)} leads (or redirects) to no web address: {error}") from None
             except (httpx.TransportError, httpx.DecodingError) as error:
@@ -211,7 +293,7 @@ class Fetcher:
         import httpx
 
         try:
-            with self.client.stream(
+            with self.client(url).stream(
                 method, url, content=content or None, headers={**self._headers(url), **(headers or {})}
             ) as response:
                 body = bytearray()
@@ -226,14 +308,16 @@ class Fetcher:
             raise _no_answer(error, method, url) from None
         return answer if answer.status in accept else _checked(answer, method)
 
-    def _headers(self, url: str) -> dict[str, str]:
+    def _headers(self, url: str, named: str = "") -> dict[str, str]:
+        """``named`` is the origin that the repository itself names, where it is that of ``url``."""
         from pvehelm import __version__
 
         headers = {"User-Agent": f"pvehelm/{__version__}"}
-        if self.credentials is not None and origin(url) == self.home:
-            headers["Authorization"] = basic(self.credentials)
-        else:
-            origin(url)
+        place, credentials = origin(url), self.credentials
+        if credentials is not None:
+            safe = place.startswith("https:") or not self.home.startswith("https:")
+            if place == self.home or (credentials.everywhere and place == named and safe):
+                headers["Authorization"] = basic(credentials)
         return headers
 
 

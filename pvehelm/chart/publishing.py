@@ -21,11 +21,18 @@ from pvehelm.errors import NotFoundError, PvehelmError, RefusedError, UsageError
 
 
 def index_files(
-    directory: Path, *, url: str = "", merge: str | None = None, keys: Sequence[str] = ()
+    directory: Path, *, url: str = "", merge: str | None = None, keys: Sequence[str] = (), as_json: bool = False
 ) -> dict[str, bytes]:
-    """What makes a folder of packages a repository, by path: ``index.yaml``, the sparse index, a page."""
+    """What makes a folder of packages a repository, by path: ``index.yaml``, the sparse index, a page.
+
+    ``as_json`` writes ``index.yaml`` as JSON, which is YAML too, and as Helm's ``--json`` does.
+    """
     whole = repo.collect(directory, url=url, merge=merge, keys=keys)
-    return {"index.yaml": repo.to_text(whole).encode(), "index.html": page(whole).encode(), **sparse(whole)}
+    return {
+        "index.yaml": repo.to_text(whole, as_json=as_json).encode(),
+        "index.html": page(whole).encode(),
+        **sparse(whole),
+    }
 
 
 def write_files(directory: Path, files: Mapping[str, bytes]) -> list[str]:
@@ -65,7 +72,9 @@ def to_folder(archive: Archive, folder: Path, *, url: str = "", force: bool = Fa
     write(place, archive.data)
     for suffix, data in archive.sidecars.items():
         write(place.with_name(place.name + suffix), data)
-    write_files(folder, index_files(folder, url=url))
+    listed = folder / "index.yaml"
+    as_json = listed.is_file() and listed.read_bytes().startswith(b"{")
+    write_files(folder, index_files(folder, url=url, as_json=as_json))
     return [f"Pushed: {place}", f"Digest: sha256:{archive.sha256}"]
 
 

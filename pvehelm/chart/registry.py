@@ -153,7 +153,11 @@ class Registry:
         if known is not None:
             return known
         url = f"{self.url}/v2/{path}/blobs/{digest}"
-        data = self.get(url, limit=limit, scope=f"repository:{path}:pull").body
+        scope = f"repository:{path}:pull"
+        answer = self.get(url, limit=limit, scope=scope, lasting=True)
+        if answer.resumed and _sha256(answer.body) != digest:
+            answer = self.get(url, limit=limit, scope=scope)
+        data = answer.body
         if _sha256(data) != digest:
             raise InvalidError(f"{url} is not what it should be: its digest is {_sha256(data)}")
         keep(data)
@@ -209,12 +213,18 @@ class Registry:
         """Ask the registry whether it takes the login. Raises AuthError."""
         self.get(f"{self.url}/v2/", limit=MAX_SMALL, scope="")
 
-    def get(self, url: str, *, limit: int, scope: str, headers: Mapping[str, str] | None = None) -> Answer:
+    def get(
+        self, url: str, *, limit: int, scope: str, headers: Mapping[str, str] | None = None, lasting: bool = False
+    ) -> Answer:
+        def ask() -> Answer:
+            sent = {**self._authorization(url), **(headers or {})}
+            return self.fetcher.get(url, limit=limit, headers=sent, lasting=lasting)
+
         try:
-            return self.fetcher.get(url, limit=limit, headers={**self._authorization(url), **(headers or {})})
+            return ask()
         except AuthError as error:
             self._authorize(url, scope, error)
-        return self.fetcher.get(url, limit=limit, headers={**self._authorization(url), **(headers or {})})
+        return ask()
 
     def send(
         self,

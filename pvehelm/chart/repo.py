@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -25,8 +26,10 @@ def index(
     return to_text(collect(directory, url=url, previous=previous, now=now))
 
 
-def to_text(whole: Mapping[str, Any]) -> str:
+def to_text(whole: Mapping[str, Any], *, as_json: bool = False) -> str:
     """An index as ``index.yaml``."""
+    if as_json:
+        return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
     return dump(dict(whole))
 
 

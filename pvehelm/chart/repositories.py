@@ -16,10 +16,17 @@ HOST = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9][A-Za-z0-9.-]*)(:\d{1,5})?"
 
 
 def check(repository: Repository) -> None:
-    """Whether a repository's name and address can be used. Raises UsageError and InvalidError."""
+    """Whether a repository's name, address and certificates can be used. Raises UsageError and InvalidError."""
     if not re.fullmatch(NAME, repository.name):
         raise UsageError(f"{repository.name!r} can't be a repository's name", hint="letters, digits, '.', '_' and '-'")
     check_url(repository.url)
+    if repository.key_file and not repository.cert_file:
+        raise UsageError("--key-file needs --cert-file, the certificate that the key belongs to")
+    if any(repository.tls) and not repository.url.startswith("https:"):
+        raise UsageError(f"{repository.url}: certificates are for https alone")
+    repository.tls.context(home=True)
+    if repository.everywhere and not repository.username:
+        raise UsageError("--pass-credentials needs --username")
 
 
 def check_url(url: str) -> str:
@@ -107,9 +114,6 @@ def _save(book: Book | None, stored: dict[str, dict[str, Any]], path: str = "") 
         write(file, json.dumps(stored, indent=2) + "\n")
     if book is None:
         return Book(path)
-    items = []
-    for one in sorted(book.repositories.values(), key=lambda one: one.name):
-        item = {("caFile" if key == "ca_file" else key): value for key, value in one._asdict().items() if value}
-        items.append(item)
+    items = [one.as_data() for one in sorted(book.repositories.values(), key=lambda one: one.name)]
     write(path, HEADER + json.dumps({"apiVersion": "v1", "repositories": items}, indent=2, ensure_ascii=False) + "\n")
     return book

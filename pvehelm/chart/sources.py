@@ -193,16 +193,27 @@ def _checked(archive: Archive, repository: Repository) -> Archive:
 
 def _download(fetcher: Fetcher, url: str, entry: Entry, keys: Sequence[str], sidecars: bool) -> Archive:
     data = archives.cached(entry.digest)
-    if data is None:
-        data = fetcher.get(url, limit=MAX_ARCHIVE).body
-    archive = opened(data, url=url, name=entry.name, version=entry.version, digest=entry.digest)
+    expectation = {"name": entry.name, "version": entry.version, "digest": entry.digest}
+    archive = _package(fetcher, url, **expectation) if data is None else opened(data, url=url, **expectation)
     if keys or sidecars:
         suffixes = (*signing.SUFFIXES, provenance.SUFFIX) if sidecars else signing.SUFFIXES
         archive.sidecars.update(_sidecars(fetcher, url, suffixes))
     if keys:
-        signing.verify(data, signatures(archive), keys, name=url)
-    archives.keep(data)
+        signing.verify(archive.data, signatures(archive), keys, name=url)
+    archives.keep(archive.data)
     return archive
+
+
+def _package(fetcher: Fetcher, url: str, **expectation: str) -> Archive:
+    """The package at an address, if it is as expected (as ``archives.opened`` has it)."""
+    answer = fetcher.get(url, limit=MAX_ARCHIVE, lasting=True)
+    try:
+        return opened(answer.body, url=url, **expectation)
+    except InvalidError:
+        if not answer.resumed:
+            raise
+    # What was left here and what came now need not belong together, whatever the server says.
+    return opened(fetcher.get(url, limit=MAX_ARCHIVE).body, url=url, **expectation)
 
 
 def _sidecars(fetcher: Fetcher, url: str, suffixes: Sequence[str]) -> dict[str, bytes]:
@@ -265,8 +276,7 @@ def fetch_url(book: Book, url: str, *, sidecars: bool = False) -> Archive:
     """The package at a web address, with the credentials and keys of the repository that it belongs to, if any."""
     repository = owner_of(book, url)
     with book.fetcher(repository) as fetcher:
-        data = fetcher.get(url, limit=MAX_ARCHIVE).body
-        archive = opened(data, url=url)
+        archive = _package(fetcher, url)
         if repository.keys or sidecars:
             archive.sidecars.update(_sidecars(fetcher, url, (*signing.SUFFIXES, provenance.SUFFIX)))
     return _checked(archive, repository)

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,6 +59,10 @@ class Web:
     #: What files are once an answer has broken off.
     then: dict[str, bytes] = field(default_factory=dict)
     writable: bool = False
+    #: Until when an answer that is cut stands still before it breaks off.
+    until: threading.Event | None = None
+    #: Whether those who asked showed a certificate.
+    certified: list[bool] = field(default_factory=list)
 
     def put(self, *packages: bytes) -> None:
         """Serve packages and the index of them."""
@@ -88,6 +93,8 @@ class _WebHandler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _note(self) -> bool:
+        if isinstance(self.connection, ssl.SSLSocket):
+            self.web.certified.append(bool(self.connection.getpeercert()))
         self.web.seen.append((self.command, self.path, {k.lower(): v for k, v in self.headers.items()}))
         if self.web.login and self.headers.get("Authorization") != self.web.login:
             self._answer(401, {}, b"")
@@ -111,6 +118,9 @@ class _WebHandler(BaseHTTPRequestHandler):
             return
         headers = {"ETag": etag}
         status, begin = 200, re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        if begin and self.headers.get("If-Range") == etag and int(begin.group(1)) >= len(body):
+            self._answer(416, {"Content-Range": f"bytes */{len(body)}"}, b"")
+            return
         if begin and self.headers.get("If-Range") == etag:
             first = max(int(begin.group(1)) - web.shift, 0)
             headers["Content-Range"] = f"bytes {first}-{len(body) - 1}/{len(body)}"
@@ -123,6 +133,8 @@ class _WebHandler(BaseHTTPRequestHandler):
             web.files |= web.then
             self.wfile.write(body[: web.cuts.pop(0)])
             self.wfile.flush()
+            if web.until is not None:
+                web.until.wait(60)
             self.close_connection = True
             return
         self._answer(status, headers, body)
@@ -229,9 +241,11 @@ class _HubHandler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def _running(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+def _running(handler: type[BaseHTTPRequestHandler], tls: ssl.SSLContext | None = None) -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
@@ -243,10 +257,10 @@ def _running(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
 
 
 @contextmanager
-def web_server() -> Iterator[Web]:
+def web_server(tls: ssl.SSLContext | None = None) -> Iterator[Web]:
     web = Web("")
-    with _running(type("Handler", (_WebHandler,), {"web": web})) as host:
-        web.url = f"http://{host}"
+    with _running(type("Handler", (_WebHandler,), {"web": web}), tls) as host:
+        web.url = f"http{'s' if tls else ''}://{host}"
         yield web
 
 

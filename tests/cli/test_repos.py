@@ -48,6 +48,7 @@ def test_from_adding_to_installing(lab: Lab, web: Web) -> None:
     assert lab.run("search", "repo", "we").out.split("\n")[1].split() == ["lab/web", "1.1.0", "3"]
     found = lab.run("search", "repo", "web", "-l", "-o", "json").json
     assert [row["version"] for row in found] == ["1.1.0", "1.0.0"]
+    assert lab.run("search", "repo", "--max-col-width", "4").out.split("\n")[1].split() == ["lab/", "1.1.", "3"]
     found = lab.run("search", "repo", "--devel", "-o", "json").json
     assert [row["version"] for row in found] == ["2.0.0-rc.1"]
     assert lab.run("search", "repo", "nothing").out == "No results found\n"
@@ -104,6 +105,17 @@ def test_repositories_that_need_a_login(lab: Lab, web: Web, tmp_path: Path, monk
     assert [path.name for path in tmp_path.rglob("*") if path.is_file() and b"hunter2" in path.read_bytes()] == [
         "repository-credentials.json"
     ]
+
+
+def test_how_a_server_is_met(lab: Lab, web: Web, tmp_path: Path) -> None:
+    web.put(packed("web", "1.0.0", FILES))
+    assert "--cert-file" in lab.run("repo", "add", "lab", web.url, "--key-file", "x.pem", code=64).err
+    assert "https alone" in lab.run("repo", "add", "lab", web.url, "--insecure-skip-tls-verify", code=64).err
+    assert "--username" in lab.run("repo", "add", "lab", web.url, "--pass-credentials", code=64).err
+    (tmp_path / "x.pem").write_text("no")
+    told = lab.run("repo", "add", "lab", "https://127.0.0.1:1", "--cert-file", "x.pem", code=1).err
+    assert "cannot be used as certificate" in told
+    assert lab.run("repo", "list", "-o", "json").json == []
 
 
 def test_adding_twice(lab: Lab, web: Web) -> None:
@@ -213,6 +225,14 @@ def test_indexes(lab: Lab, tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in site.rglob("*") if path.is_file()}
     lab.run("repo", "index", "site", "--url", "https://charts.example.org", "--merge", "old.yaml")
     assert {path: path.read_bytes() for path in site.rglob("*") if path.is_file()} == before
+    # As JSON, which it stays until an index is made without.
+    lab.run("repo", "index", "site", "--merge", "old.yaml", "--json")
+    whole = json.loads((site / "index.yaml").read_text())
+    assert [one["version"] for one in whole["entries"]["web"]] == ["1.0.0", "0.9.0"]
+    (tmp_path / "web-1.1.0.tgz").write_bytes(packed("web", "1.1.0", FILES))
+    lab.run("push", "web-1.1.0.tgz", "site")
+    assert json.loads((site / "index.yaml").read_text())["entries"]["web"][0]["version"] == "1.1.0"
+    (site / "web-1.1.0.tgz").unlink()
     (site / "web-1.0.0.tgz").unlink()
     lab.run("repo", "index", "site")
     assert not (site / "sparse/charts/web.json.gz").exists()

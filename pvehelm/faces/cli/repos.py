@@ -87,7 +87,17 @@ def add(
     username: Username = "",
     password_ref: Secret = "",
     password_stdin: Stdin = False,
+    pass_credentials: Annotated[
+        bool, typer.Option("--pass-credentials", help="The login is also for other hosts that its index names.")
+    ] = False,
     ca_file: Annotated[str, typer.Option("--ca-file", help="The CA that signed its certificate.", metavar="PATH")] = "",
+    cert_file: Annotated[
+        str, typer.Option("--cert-file", help="The certificate to show it, for it alone.", metavar="PATH")
+    ] = "",
+    key_file: Annotated[str, typer.Option("--key-file", help="The key of that certificate.", metavar="PATH")] = "",
+    insecure: Annotated[
+        bool, typer.Option("--insecure-skip-tls-verify", help="Take any certificate: anybody can be this server.")
+    ] = False,
     key: Keys = [],
     force_update: Annotated[bool, typer.Option("--force-update", help="Replace one of that name.")] = False,
 ) -> None:
@@ -97,8 +107,9 @@ def add(
     if "://" not in url and Path(url).is_dir():
         url = Path(url).resolve().as_uri()
     password = _password(username, password_ref, password_stdin)
-    place = str(Path(ca_file).resolve()) if ca_file else ""
-    wanted = Repository(name, url, username, password_ref, place, _keys(key))
+    ca, cert, secret = (str(Path(place).resolve()) if place else "" for place in (ca_file, cert_file, key_file))
+    keys = _keys(key)
+    wanted = Repository(name, url, username, password_ref, ca, keys, cert, secret, insecure, pass_credentials)
     made, prints = actions.repo_add(wanted, password=password, force=force_update)
     sys.stdout.write(f'"{made.name}" has been added to your repositories\n')
     if prints:
@@ -166,12 +177,14 @@ def index(
     url: Annotated[str, typer.Option("--url", help="The address it is served at.", metavar="URL")] = "",
     merge: Annotated[str, typer.Option("--merge", help="Another index whose versions stay.", metavar="FILE")] = "",
     key: Keys = [],
+    as_json: Annotated[bool, typer.Option("--json", help="Write index.yaml as JSON, which is read faster.")] = False,
 ) -> None:
     """Make a folder of packages a repository: index.yaml, a sparse index, a page. Unchanged packages stay so."""
     from pvehelm.chart.publishing import write_files
 
     text = read_text(merge) if merge else None
-    changed = write_files(Path(directory), actions.repo_index(Path(directory), url=url, merge=text, keys=_keys(key)))
+    made = actions.repo_index(Path(directory), url=url, merge=text, keys=_keys(key), as_json=as_json)
+    changed = write_files(Path(directory), made)
     sys.stdout.write(f"{len(changed)} files written\n" if changed else "nothing has changed\n")
 
 
@@ -193,6 +206,9 @@ def repo(
     devel: Annotated[bool, typer.Option("--devel", help="Prereleases too.")] = False,
     version: Annotated[str, typer.Option("--version", help="A version or a range.", metavar="VERSION")] = "",
     fail: Annotated[bool, typer.Option("--fail-on-no-result", help="Exit with 1 when nothing is found.")] = False,
+    widest: Annotated[
+        int, typer.Option("--max-col-width", help="Cut columns to so many characters (0: what fits).", min=0)
+    ] = 0,
 ) -> int:
     """Search the repositories for charts by name, description and keywords."""
     rows = actions.search(" ".join(words or []), regexp=regexp, every=versions, devel=devel, version=version)
@@ -200,7 +216,10 @@ def repo(
 
     def people() -> None:
         if rows:
-            cells = [(r["name"], r["version"], r["app_version"], r["description"]) for r in rows]
+            cells = [
+                [r[field][: widest or None] for field in ("name", "version", "app_version", "description")]
+                for r in rows
+            ]
             output.table(cells, heads, spare=("APP VERSION",), prose=("DESCRIPTION",))
         else:
             sys.stdout.write("No results found\n")
