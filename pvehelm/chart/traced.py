@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, NamedTuple
 
-from pvehelm.chart.flow import KEY_END, flowing, is_item
+from pvehelm.chart.flow import KEY_END, begun, flowing, is_item
 from pvehelm.chart.functions.common import Block, Text
 from pvehelm.chart.functions.strings import quote
 from pvehelm.chart.pattern import pattern
@@ -157,7 +157,9 @@ def _is_whole(out: list[str], parts: list[Any], index: int) -> bool:
     """Whether the expression at ``index`` is a key, or a key's or list item's value, that YAML would misread."""
     line, text = _line(out), parts[index][2]
     rest = next((parts[at][2] for at in range(index + 1, len(parts)) if parts[at][2]), "")
-    if _BEGIN.match(line) and KEY_END.match(rest):
+    if above := begun(islice(_lines_back(out), 1, None)):
+        whole = is_item(above + line, text, rest)
+    elif _BEGIN.match(line) and KEY_END.match(rest):
         whole = misread(text)
     elif _KEY.match(line):
         whole = misread(text) and _ends(parts, index + 1)
