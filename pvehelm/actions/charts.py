@@ -103,6 +103,7 @@ def rendered(
     lint: bool = False,
     foreign: bool = False,
     kubernetes: tuple[str, tuple[str, ...]] = ("", ()),
+    subchart_notes: bool = False,
 ) -> Rendered:
     """The chart rendered in a limited child process; resources without a namespace get the release's.
 
@@ -125,6 +126,7 @@ def rendered(
         watch=watch,
         strict=strict,
         lint=lint,
+        subchart_notes=subchart_notes,
         set_paths=[path for path, said in prepared.sources.items() if said.startswith("--set ")],
         # What is sealed came from the user, or is the chart's own default in the release's own store.
         user_values={"user": prepared.user, "sealed": [f"secret://release/{name}" for name in prepared.sealed]},
@@ -377,13 +379,17 @@ def documented(chart: Chart) -> str:
 
 @action("local")
 def show(chart: Chart, what: str = "all", *, jsonpath: str = "") -> str:
-    """Show a chart's definition, values or README; ``jsonpath`` picks from the values."""
+    """Show a chart's definition, values, README or crds/; ``jsonpath`` picks from the values."""
     if jsonpath:
         from pvehelm.chart.jsonpath import Template
 
         return Template(jsonpath).text(chart.values)
     texts = {name: chart.raw.get(name, b"").decode("utf-8-sig", "replace") for name in ("Chart.yaml", "README.md")}
     parts = {"chart": texts["Chart.yaml"], "values": chart.values_text, "readme": texts["README.md"]}
+    if what == "crds":
+        from pvehelm.chart.stream import crds
+
+        return "".join(f"---\n{one.text.rstrip()}\n" for one in crds(chart))
     if what != "all":
         return parts[what]
     return "---\n".join(text if text.endswith("\n") else text + "\n" for text in parts.values() if text)

@@ -25,10 +25,14 @@ def list_(
     selector: str = "",
     statuses: Sequence[str] = (),
     limit: int = 256,
+    offset: int = 0,
     reverse: bool = False,
     by_date: bool = False,
 ) -> list[Release]:
-    """List releases."""
+    """List releases that have one of ``statuses`` (``pending`` is any that is being worked on).
+
+    As with Helm, ``superseded`` alone lists every revision that was deployed before.
+    """
     releases = ctx.store.list(ctx.cluster, None if all_namespaces else ctx.namespace)
     if pattern:
         try:
@@ -39,12 +43,19 @@ def list_(
     if selector:
         test = parse_selector(selector)
         releases = [r for r in releases if test(r.current.labels)]
-    if statuses:
-        releases = [r for r in releases if str(r.current.status) in statuses]
+    if list(statuses) == [Status.superseded]:
+        releases = [r._replace(current=one, working="") for r in releases for one in _superseded(ctx, r.key)]
+    elif statuses:
+        pending = "pending" in statuses
+        releases = [r for r in releases if r.current.status in statuses or (pending and r.status.pending)]
     else:
         releases = [r for r in releases if r.current.status is not Status.uninstalled]
     releases.sort(key=lambda r: r.current.updated if by_date else (r.key.name, r.key.namespace), reverse=reverse)
-    return releases[:limit] if limit else releases
+    return releases[offset : offset + limit if limit else None]
+
+
+def _superseded(ctx: Context, key: ReleaseKey) -> list[Revision]:
+    return [one for one in ctx.store.revisions(key, limit=0) if one.status is Status.superseded]
 
 
 def parse_selector(text: str) -> Any:

@@ -66,6 +66,8 @@ class Request:
     allow_lookup: bool = False
     install_if_missing: bool = False
     reset_values: bool = False
+    # Whether the notes of subcharts are kept with the chart's own.
+    subchart_notes: bool = False
     # The user's own program, which sees references where there are secrets.
     post: PostRenderer | None = None
 
@@ -96,7 +98,15 @@ async def desired(
     lookup = Lookup(ctx, key, everything=request.allow_lookup)
     # Off the loop: templates may look things up, which is a conversation of its own with the server.
     made = await asyncio.to_thread(
-        rendered, prepared, info, ctx.release, ctx.kinds.names(), lookup, keeper, strict=request.strict
+        rendered,
+        prepared,
+        info,
+        ctx.release,
+        ctx.kinds.names(),
+        lookup,
+        keeper,
+        strict=request.strict,
+        subchart_notes=request.subchart_notes,
     )
     resources = conceal(placed(made.resources, ctx.kinds, key.namespace), keeper.secret)
     resources, sealed = seal(resources, ctx.kinds, ctx.store.hmac)

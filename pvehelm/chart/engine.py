@@ -64,24 +64,24 @@ class Engine:
 
     # Rendering
 
-    def render(self) -> dict[str, Any]:
-        """Every file and the notes: ``files`` {name: text}, ``lines`` {name: [place of each line]}, ``notes``."""
+    def render(self, subchart_notes: bool = False) -> dict[str, Any]:
+        """Every file: ``files`` {name: text}, ``lines`` {name: [place of each line]}; and ``notes`` {name: text}."""
         templates = self._compile_all()
         files: dict[str, str] = {}
         lines: dict[str, list[Place | None]] = {}
-        notes = ""
+        notes: dict[str, str] = {}
         for name in sorted(templates, key=self._order):
             scope, path = self.scope_of[name], name[len(self.scope_of[name].prefix) + 1 :]
             if path.rpartition("/")[2].startswith("_") or scope.chart.is_library:
                 continue
             is_notes = path == _NOTES
-            if is_notes and scope.depth:
+            if is_notes and scope.depth and not subchart_notes:
                 continue
             found = self._file(templates[name], scope, scalars=not path.endswith((".txt", ".md")))
             if found is None:
                 continue
             if is_notes:
-                notes = str(found)
+                notes[name] = str(found)
             else:
                 files[name] = str(found)
                 lines[name] = found.lines()

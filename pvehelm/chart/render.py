@@ -59,10 +59,12 @@ def render(
     lint: bool = False,
     set_paths: Collection[Path_] = (),
     foreign: bool = True,
+    subchart_notes: bool = False,
 ) -> Rendered:
     """Renders ``chart`` with ``values``, which are coalesced already.
 
-    Documents of other programs (Kubernetes') are let be; without ``foreign`` they are problems.
+    Documents of other programs (Kubernetes') are let be; without ``foreign`` they are problems. With
+    ``subchart_notes`` the notes of subcharts come after the chart's own.
 
     In charts of Helm's own syntax ``strict`` makes missing values errors, and ``lint`` lets ``fail`` and ``required``
     pass, as with Helm; whole numbers at ``set_paths`` are int64 there, as those of ``--set``, all others float64.
@@ -81,7 +83,18 @@ def render(
     if problems:
         raise InvalidError(f"{chart.path or chart.name}: the chart refers to secrets of its own", problems)
     answered = (lookup is not None, keep is not None)
-    job = _Job(hidden, release, capabilities, tokens, watch, tuple(set_paths), answered, strict=strict, lint=lint)
+    job = _Job(
+        hidden,
+        release,
+        capabilities,
+        tokens,
+        watch,
+        tuple(set_paths),
+        answered,
+        strict=strict,
+        lint=lint,
+        subchart_notes=subchart_notes,
+    )
 
     def answer(question: Any) -> Any:
         if question[0] == "lookup":
@@ -138,6 +151,7 @@ class _Job:
     answered: tuple[bool, bool]
     strict: bool
     lint: bool
+    subchart_notes: bool
 
 
 class _Rendering:
@@ -185,11 +199,15 @@ class _Rendering:
             usage.forget()
         files: dict[str, str] = {}
         output: dict[str, Any] = {"lines": {}, "notes": "", "problems": [], "codes": {}}
+        notes: dict[str, str] = {}
         for _, _, engine in made:
-            done = engine.render()
+            done = engine.render(job.subchart_notes)
             files.update(done["files"])
             output["lines"].update(done["lines"])
-            output["notes"] = output["notes"] or done["notes"]
+            notes.update(done["notes"])
+        # The chart's own first, as it is the least deep.
+        texts = [notes[name] for name in sorted(notes, key=lambda name: (name.count("/"), name))]
+        output["notes"] = "\n".join(filter(None, texts))
         for dialect, key, engine in made:
             output["problems"] += [
                 [problem.where, job.tokens.shown(problem.what), job.tokens.shown(problem.hint)]

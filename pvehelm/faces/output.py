@@ -203,7 +203,7 @@ def release_row(release: Release, revision: Revision) -> dict[str, Any]:
     }
 
 
-def release_text(release: Release, revision: Revision, stream: TextIO | None = None) -> None:
+def release_text(release: Release, revision: Revision, stream: TextIO | None = None, *, notes: bool = True) -> None:
     """The block that install, upgrade and status end with."""
     stream = stream or sys.stdout
     row = release_row(release, revision)
@@ -213,7 +213,7 @@ def release_text(release: Release, revision: Revision, stream: TextIO | None = N
     if revision.chart_name:
         stream.write(f"CHART: {chart_label(revision)}\n")
     stream.write(f"DESCRIPTION: {printable(revision.description)}\n")
-    if revision.notes.strip():
+    if notes and revision.notes.strip():
         stream.write(notes_text(release, revision))
 
 

@@ -244,3 +244,21 @@ def test_what_create_makes_passes_everything(lab: Lab, engine: str) -> None:
     lab.run("install", "web", "shop")
     assert "Succeeded" in lab.run("test", "web").out
     assert lab.run("diff", "web", "--detailed-exitcode").code == 0
+
+
+def test_lint_of_subcharts_by_themselves(lab: Lab, tmp_path: Path) -> None:
+    from tests.chart.data import write
+    from tests.chart.servers import packed
+
+    base = "apiVersion: v2\nversion: 1.0.0\ntype: library\n"
+    deep = {"Chart.yaml": base + "name: deep\n", "charts/z.tgz": packed("z")}
+    files: dict[str, str | bytes] = {f"charts/deep/{path}": text for path, text in deep.items()}
+    write(tmp_path / "top", {"Chart.yaml": base + "name: top\n", **files})
+    told = lab.run("lint", "top", "--with-subcharts").out
+    assert [line.split()[-1] for line in told.splitlines() if line.startswith("==>")] == [
+        "top",
+        "top/charts/deep",
+        "top/charts/deep/charts/z.tgz",
+    ]
+    assert "3 chart(s) linted" in told
+    assert "1 chart(s) linted" in lab.run("lint", "top").out

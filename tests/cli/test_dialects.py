@@ -34,6 +34,8 @@ def test_the_life_of_a_release_of_both(lab: Lab, tmp_path: Path, monkeypatch: py
     installed = lab.run("install", "r", "./top", *flags).out
     assert "top top sees False" in installed or "top top sees false" in installed
     assert "mid notes" not in installed
+    both = lab.run("upgrade", "r", "./top", *flags, "--render-subchart-notes", "--set", "middle.cpu=4").out
+    assert both.index("top top sees") < both.index("mid notes")
     lab.run("plan", "upgrade", "r", "./top", "--detailed-exitcode", code=0)
     said = lab.run("upgrade", "r", "./top", "--set", "middle.cpu=5", "--dry-run").out
     assert "~ VirtualMachine/mid" in said

@@ -78,6 +78,24 @@ def test_files_of_several_documents(lab: Lab, tmp_path: Path) -> None:
     assert (tmp_path / "out/web/templates/all.yaml").read_text().count("---\n") == 2
 
 
+def test_names_that_are_made(lab: Lab, tmp_path: Path) -> None:
+    write(tmp_path / "web", FILES)
+    template = '{{ "Web" | lower }}-{{ add 1 2 }}'
+    assert "name: web-3" in lab.run("template", "web", "--engine", "gotpl", "--name-template", template).out
+    assert "name: web-1" in lab.run("template", "web", "--engine", "gotpl", "-g").out
+    lab.run("template", "rel", "web", "--engine", "gotpl", "--release-name", "--output-dir", "out")
+    assert (tmp_path / "out/rel/web/templates/job.yaml").is_file()
+    for wrong in ("{{ nope }}", "{{ if }}", '{{ fail "x" }}', '{{ index "a" 5 }}'):
+        told = lab.run("template", "web", "--engine", "gotpl", "--name-template", wrong, code=64).err
+        assert "--name-template:" in told
+    assert "a release name and a chart" in lab.run("template", "a", "web", "--name-template", "x", code=64).err
+
+
+def test_crds_are_shown(lab: Lab, tmp_path: Path) -> None:
+    write(tmp_path / "web", FILES)
+    assert lab.run("show", "crds", "web").out == "---\nkind: CustomResourceDefinition\n"
+
+
 def test_is_refused_where_it_would_be_installed(lab: Lab, tmp_path: Path) -> None:
     write(tmp_path / "web", FILES)
     for command in (("install", "rel", "web"), ("install", "rel", "web", "--dry-run=client"), ("lint", "web")):

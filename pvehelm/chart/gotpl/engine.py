@@ -272,11 +272,11 @@ class Engine:
             return {}
         return {name: _guarding(tokens, name, function) for name, function in FUNCTIONS.items()}
 
-    def render(self) -> dict[str, Any]:
-        """Every file and the notes: ``files`` {name: text}, ``lines`` {name: marks of ``Places``}, ``notes``."""
+    def render(self, subchart_notes: bool = False) -> dict[str, Any]:
+        """Every file: ``files`` {name: text}, ``lines`` {name: marks of ``Places``}; and ``notes`` {name: text}."""
         files: dict[str, str] = {}
         lines: dict[str, list[int]] = {}
-        notes = ""
+        notes: dict[str, str] = {}
         for error in self.templates.errors.values():
             self.trouble.parse_error(error)
         for name in self.order if not self.templates.errors else ():
@@ -290,8 +290,8 @@ class Engine:
                 continue
             text = _text(pieces)
             if name[len(scope.prefix) + 1 :] == _NOTES:
-                if not scope.depth:
-                    notes = text
+                if subchart_notes or not scope.depth:
+                    notes[name] = text
                 continue
             files[name] = text
             lines[name] = _positions(pieces)

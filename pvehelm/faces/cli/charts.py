@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from time import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +16,7 @@ from pvehelm.errors import Problem, PvehelmError, UsageError
 from pvehelm.faces import output
 from pvehelm.faces.cli import options as o
 from pvehelm.faces.cli.command import SOURCE, Session, command, write_file
+from pvehelm.faces.cli.naming import GenerateName, NameTemplate, named
 from pvehelm.faces.cli.postrender import post_renderer
 from pvehelm.faces.cli.values import Unused, tell_unused
 
@@ -47,6 +49,11 @@ def template(
     output_dir: Annotated[
         str, typer.Option("--output-dir", help="Write files instead of printing.", metavar="DIR")
     ] = "",
+    release_name: Annotated[
+        bool, typer.Option("--release-name", help="In --output-dir, a folder of the release's name.")
+    ] = False,
+    generate_name: GenerateName = False,
+    name_template: NameTemplate = "",
     is_upgrade: Annotated[bool, typer.Option("--is-upgrade", help="Set Release.IsUpgrade.")] = False,
     include_crds: Annotated[bool, typer.Option("--include-crds", help="Print the files under crds/ as well.")] = False,
     no_hooks: Annotated[bool, typer.Option("--no-hooks", help="Print no hooks.")] = False,
@@ -66,13 +73,15 @@ def template(
 
     What is for Kubernetes is printed as it is.
     """
-    if len(names) > 2:
+    wanted = generate_name or bool(name_template)
+    if len(names) > 2 or (len(names) == 2 and wanted):
         raise UsageError("template takes a release name and a chart")
     chart, flags = o.load_chart(names[-1], session), o.value_flags()
+    name = named(chart.metadata.name, name_template, time()) if wanted else ["release-name", *names[:-1]][-1]
     made = actions.template(
         chart,
         flags,
-        name=names[0] if len(names) == 2 else "release-name",
+        name=name,
         namespace=session.namespace or "default",
         pve_version=pve_version,
         is_upgrade=is_upgrade,
@@ -99,7 +108,7 @@ def template(
         path, _, body = part.partition("\n")
         bodies.setdefault(path, []).append(body)
     for path, parts in bodies.items():
-        target = Path(output_dir, path)
+        target = Path(output_dir, name if release_name else "", path)
         write_file(target, "---\n".join(parts))
         sys.stdout.write(f"wrote {target}\n")
     tell_foreign(made.foreign)
@@ -138,6 +147,9 @@ def lint(
     pve_version: PveVersion = "",
     unused: Unused = False,
     ci: Annotated[bool, typer.Option("--ci", help="Check again with each values file in the chart's ci/.")] = False,
+    subcharts: Annotated[
+        bool, typer.Option("--with-subcharts", help="The charts in charts/ by themselves as well.")
+    ] = False,
     how: Annotated[str, typer.Option("-o", "--output", help="table, json, yaml or sarif.", metavar="FORMAT")] = "table",
 ) -> int:
     """Check charts: metadata, values, schema, templates, manifests.
@@ -149,11 +161,14 @@ def lint(
     flags = o.value_flags()
     failed, rows = 0, []
     everything: list[Finding] = []
-    for path in paths:
+    charts = [(path, flags) for path in paths]
+    if subcharts:
+        charts = [one for path in paths for one in ((path, flags), *((below, []) for below in _below(path)))]
+    for path, given in charts:
         findings, passed = _linted(
             path,
             session,
-            flags,
+            given,
             strict=strict,
             pve_version=pve_version,
             skip_schema=skip_schema,
@@ -183,8 +198,17 @@ def lint(
     elif how != "table":
         output.emit_data(rows, how)
     else:
-        sys.stdout.write(f"\n{len(paths)} chart(s) linted, {failed} chart(s) failed\n")
+        sys.stdout.write(f"\n{len(charts)} chart(s) linted, {failed} chart(s) failed\n")
     return 1 if failed else 0
+
+
+def _below(path: str) -> list[str]:
+    """The charts in the ``charts/`` of a folder, and in theirs."""
+    found = []
+    for place in sorted(Path(path, "charts").glob("*")):
+        if place.suffix == ".tgz" or (place / "Chart.yaml").is_file():
+            found += [str(place), *_below(str(place))]
+    return found
 
 
 def _linted(
@@ -305,6 +329,7 @@ for _what, _help in (
     ("all", "Definition, values and README."),
     ("chart", "The definition, Chart.yaml."),
     ("readme", "The README."),
+    ("crds", "The files under crds/, which are for Kubernetes."),
 ):
     _show(_what, _help)
 

@@ -31,16 +31,11 @@ _INSTEAD = (
         "--replace KIND/NAME makes one object anew; fields of others are left alone",
     ),
     ("all", "list shows every status; --deployed, --failed and --uninstalled choose"),
-    ("pending superseded", "list shows each release once; `pvehelm history NAME` has all revisions"),
-    ("offset", "-f/--filter and -l/--selector choose, --max says how many"),
     ("cleanup-on-fail", "--rollback-on-failure brings the last deployed revision back"),
     ("disable-openapi-validation", "manifests are always checked against the schema of Proxmox VE"),
     ("enable-dns", "templates do not ask the network"),
-    ("hide-notes", "-o json prints data alone"),
     ("hide-secret", "secrets are never shown"),
     ("keyring", "keys belong to a repository: `pvehelm repo add --key`; `pvehelm verify` checks a package by itself"),
-    ("name-template", "give the release a name, or --generate-name"),
-    ("render-subchart-notes", "notes are those of the chart itself"),
     ("server-side", "only owned fields are written, whoever wrote the others"),
     ("skip-crds", "crds/ are for Kubernetes and never installed"),
     ("validate", "`pvehelm install NAME CHART --dry-run` checks against the cluster"),
@@ -49,7 +44,6 @@ _INSTEAD = (
         "packages are verified as soon as their repository names its keys; `pvehelm verify` checks one by itself",
     ),
     ("wait-for-jobs", "hooks are always waited for"),
-    ("with-subcharts", "subcharts are rendered and checked with their chart"),
 )
 
 

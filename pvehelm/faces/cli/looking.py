@@ -34,17 +34,21 @@ def list_(
     uninstalled: Annotated[
         bool, typer.Option("--uninstalled", help="Uninstalled releases whose history was kept.")
     ] = False,
+    pending: Annotated[bool, typer.Option("--pending", help="Releases that are being worked on now.")] = False,
+    superseded: Annotated[bool, typer.Option("--superseded", help="Alone: every earlier revision.")] = False,
     short: Annotated[bool, typer.Option("-q", "--short", help="Names only.")] = False,
     no_headers: Annotated[bool, typer.Option("--no-headers", help="No header line.")] = False,
     reverse: Annotated[bool, typer.Option("-r", "--reverse", help="Reverse the order.")] = False,
     by_date: Annotated[bool, typer.Option("-d", "--date", help="Sort by date.")] = False,
     limit: Annotated[int, typer.Option("-m", "--max", help="At most so many (0: all).", min=0)] = 256,
+    offset: Annotated[int, typer.Option("--offset", help="Begin after so many.", min=0)] = 0,
     outdated: Annotated[
         bool, typer.Option("--outdated", help="Only those whose chart has a newer version in the cached indexes.")
     ] = False,
 ) -> None:
     """List releases."""
     chosen = {"failed": failed, "deployed": deployed, "uninstalled": uninstalled}
+    chosen |= {"pending": pending, "superseded": superseded}
     releases = actions.list_(
         session.context,
         all_namespaces=all_namespaces,
@@ -52,6 +56,7 @@ def list_(
         selector=selector,
         statuses=[name for name, on in chosen.items() if on],
         limit=limit,
+        offset=offset,
         reverse=reverse,
         by_date=by_date,
     )

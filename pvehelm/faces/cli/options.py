@@ -116,6 +116,11 @@ PostRendererArgs = Annotated[
     Strings, typer.Option("--post-renderer-args", help="An argument for it; repeatable.", metavar="ARG")
 ]
 
+HideNotes = Annotated[bool, typer.Option("--hide-notes", help="Do not print the chart's notes.")]
+SubchartNotes = Annotated[
+    bool, typer.Option("--render-subchart-notes", help="The notes of subcharts as well, after the chart's own.")
+]
+
 # The flags that a command takes by naming them, with their defaults; ``session.given`` has what was said.
 SHARED: dict[str, tuple[Any, Any]] = {
     "values": (Values, []),
@@ -141,6 +146,8 @@ SHARED: dict[str, tuple[Any, Any]] = {
     "atomic": (Atomic, False),
     "description": (Description, ""),
     "labels": (Labels, []),
+    "hide_notes": (HideNotes, False),
+    "subchart_notes": (SubchartNotes, False),
     "create_namespace": (CreateNamespace, False),
     "take_ownership": (TakeOwnership, []),
     "allow_destroy": (AllowDestroy, []),
@@ -170,6 +177,7 @@ POST = ("post_renderer", "post_renderer_args")
 CHART = (
     *(*SOURCE, *VALUES, *POST, *ALLOWING),
     *("description", "labels", "create_namespace", "target", "atomic", "no_hooks"),
+    *("hide_notes", "subchart_notes"),
 )
 BACKUP = ("backup", "backup_storage")
 UPGRADE = (
@@ -388,7 +396,10 @@ def request(session: Session, name: str, chart: Chart) -> Request:
     given = session.given
     if given.get("reset_values") and (given.get("reuse_values") or given.get("reset_then_reuse")):
         raise UsageError("--reset-values and --reuse-values contradict each other")
-    plain = ("description", "skip_schema", "strict", "allow_lookup", "install_if_missing", "reset_values")
+    plain = (
+        *("description", "skip_schema", "strict", "allow_lookup", "install_if_missing", "reset_values"),
+        "subchart_notes",
+    )
     return Request(
         name,
         chart,

@@ -15,6 +15,7 @@ from pvehelm.faces import output
 from pvehelm.faces.cli import options as o
 from pvehelm.faces.cli import releases as verbs
 from pvehelm.faces.cli.command import Session, command, read_text
+from pvehelm.faces.cli.naming import GenerateName, NameTemplate
 
 if TYPE_CHECKING:
     from pvehelm.release.desire import Options
@@ -79,12 +80,17 @@ async def manifests(
 
 @app.command()
 @command("namespace", "context", "output", *PLAN, *o.CHART, *o.BOUND)
-async def install(session: Session, names: verbs.Names, generate_name: verbs.GenerateName = False) -> int:
+async def install(
+    session: Session,
+    names: verbs.Names,
+    generate_name: GenerateName = False,
+    name_template: NameTemplate = "",
+) -> int:
     """What an install would do.
 
     pvehelm plan install web ./charts/web-app --out web.plan.json
     """
-    request = verbs.install_request(session, names, generate_name)
+    request = verbs.install_request(session, names, generate_name, name_template)
     ctx = session.context
     opts = actions.planning(ctx, request.name, o.options(session, ctx))
     return _planned(session, request.name, await releases.install(ctx, request, opts), opts)

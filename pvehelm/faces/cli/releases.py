@@ -14,6 +14,7 @@ from pvehelm.faces import output
 from pvehelm.faces.cli import complete
 from pvehelm.faces.cli import options as o
 from pvehelm.faces.cli.command import SOURCE, Session, command
+from pvehelm.faces.cli.naming import GenerateName, NameTemplate, named
 
 if TYPE_CHECKING:
     from pvehelm.release.pipeline import Result
@@ -45,7 +46,7 @@ def finish(session: Session, result: Result, *, dry: bool) -> None:
     output.show(
         session.output,
         output.release_row(release, current) | {"changed": True},
-        lambda: output.release_text(release, current),
+        lambda: output.release_text(release, current, notes=not session.given.get("hide_notes")),
     )
 
 
@@ -58,19 +59,20 @@ def _blocked(result: Result) -> int:
 
 
 Names = Annotated[list[str], typer.Argument(help="The release's name and the chart.", metavar="[RELEASE] CHART")]
-GenerateName = Annotated[bool, typer.Option("-g", "--generate-name", help="Make a name from the chart's.")]
 Target = Annotated[int, typer.Argument(help="The revision to restore; the one before when left out.")]
 
 
-def install_request(session: Session, names: list[str], generate_name: bool) -> actions.Request:
+def install_request(
+    session: Session, names: list[str], generate_name: bool, name_template: str = ""
+) -> actions.Request:
     """What ``[RELEASE] CHART`` asks for. Raises UsageError."""
-    if len(names) > 2 or (len(names) == 2 and generate_name) or (len(names) == 1 and not generate_name):
+    if len(names) > 2 or (len(names) == 2) == bool(generate_name or name_template):
         raise UsageError(
             "install takes a release name and a chart",
             hint="pvehelm install NAME CHART, or: pvehelm install --generate-name CHART",
         )
     chart = o.load_chart(names[-1], session)
-    name = actions.generated_name(chart.metadata.name, session.context.clock()) if generate_name else names[0]
+    name = named(chart.metadata.name, name_template, session.context.clock()) if len(names) == 1 else names[0]
     return o.request(session, name, chart)
 
 
@@ -79,13 +81,14 @@ async def install(
     session: Session,
     names: Names,
     generate_name: GenerateName = False,
+    name_template: NameTemplate = "",
 ) -> int | None:
     """Install a chart as a release.
 
     pvehelm install web ./charts/web-app -f values.yaml --set replicas=3
     """
     mode = o.dry_mode(session)
-    request = install_request(session, names, generate_name)
+    request = install_request(session, names, generate_name, name_template)
     ctx = session.watch()
     if mode == "client":
         return _client_side(session, request)
