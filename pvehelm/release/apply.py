@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pvehelm.api.guests import GuestKind
 from pvehelm.api.kind import Step, get_leaf, placeholders
 from pvehelm.api.task import Task, is_upid
-from pvehelm.errors import ApiError, PvehelmError, RefusedError, StoppedError, TaskError, UnseenError
+from pvehelm.errors import ApiError, FencedError, PvehelmError, RefusedError, StoppedError, TaskError, UnseenError
 from pvehelm.release.commits import is_locked, retaken
 from pvehelm.release.creation import MOVED, TAKEN, Creation
 from pvehelm.release.event import Emit, Event
@@ -33,6 +33,7 @@ from pvehelm.release.slots import Slots
 
 if TYPE_CHECKING:
     from pvehelm.api.client import Client
+    from pvehelm.release.commons import Commons
     from pvehelm.release.context import Context
 
 # So many lines of a failed task's log are kept.
@@ -78,6 +79,7 @@ class Applier:
         parallel: int = PARALLEL,
         perform: Callable[[Change, Applier], Awaitable[None]] | None = None,
         ledger: Ledger | None = None,
+        common: Commons | None = None,
     ) -> None:
         self.plan = plan
         self.perform = perform
@@ -97,6 +99,9 @@ class Applier:
         self.owned: dict[str, Owned] = dict(inventory.entries)
         self._slots = Slots({"all": parallel, "node": PER_NODE, "source": PER_SOURCE})
         self._ledger = ledger or Ledger(ctx.store)
+        self._common = common
+        # The last outcome of each object that was handed in without being waited for.
+        self._unheard: dict[str, tuple[asyncio.Future[None], Callable[[], None]]] = {}
         self.numbers = Numbers(client)
         self._sequence = 0
 
@@ -150,6 +155,8 @@ class Applier:
                 self.outcome.skipped[change.ref] = "interrupted"
                 self.tell("change-skipped", change.ref, str(error))
             except Exception as error:
+                if isinstance(error, FencedError):
+                    await self._otherwise(change)
                 # A defect of ours in one kind must not tear the others from the middle of their work.
                 known = error if isinstance(error, PvehelmError) else PvehelmError(f"{type(error).__name__}: {error}")
                 self.outcome.failed[change.ref] = self.secrets.redact_error(known)
@@ -163,7 +170,7 @@ class Applier:
         locked = all(need in self.outcome.done for need in change.needs if need.endswith("-lock"))
         for step in change.otherwise if locked else ():
             try:
-                await self.step(change, step, final=True)
+                await self.step(change, step, final=True, giving_back=True)
             except PvehelmError as error:
                 self.tell("note", change.ref, self.secrets.redact(str(error)))
 
@@ -236,10 +243,24 @@ class Applier:
 
     # -- one step ----------------------------------------------------------------------------------------------
 
-    async def step(self, change: Change, step: Step, *, final: bool, more: bool = False, claim: int = 0) -> bool:
+    async def step(
+        self,
+        change: Change,
+        step: Step,
+        *,
+        final: bool,
+        more: bool = False,
+        claim: int = 0,
+        giving_back: bool = False,
+    ) -> bool:
         """``claim`` is a VMID to reserve together with the intent; False when it belongs to somebody else already.
-        Where ``more`` is to be written of this change, that it went well is, at the latest, durable with that."""
+        Where ``more`` is to be written of this change, that it went well is, at the latest, durable with that.
+        ``giving_back`` a lock needs no lease: its token says whose it is."""
         owned = self.complete(change) if final else self._partly(change, step)
+        if owned is not None and step.creates and self.kinds(change.kind).signed in step.params:
+            # The signature is ours to take away again, should the step that does so never come.
+            signed = self.kinds(change.kind).signed
+            owned = replace(owned, fields={**owned.fields, signed: step.params[signed]})
         intent = {
             **step.as_dict(),
             "path": self.keys.fill(step.path),
@@ -252,11 +273,14 @@ class Applier:
         sequence = self._sequence
 
         def begin() -> int:
+            if self._common is not None and not giving_back:
+                self._common.check(intent["path"])
             if claim and not self.store.reserve(self.key.cluster, claim, self.key, change.ref):
                 return 0
             return self._begin(sequence, change.ref, str(change.op), intent)
 
         entry = await self._ledger.write(begin)
+        self._unheard.pop(change.ref, None)
         if not entry:
             return False
         self.tell("step", change.ref, step.note or f"{step.method} {step.path}")
@@ -286,7 +310,9 @@ class Applier:
             owned = None
         went_well = partial(self.store.outcome, entry, self.lease, ok=True, owned=owned, forget=forget)
         written = self._ledger.write(went_well, soon=not more)
-        if not more:
+        if more:
+            self._unheard[change.ref] = (written, went_well)
+        else:
             await written
         if owned is not None:
             self.owned[change.ref] = owned
@@ -310,6 +336,7 @@ class Applier:
             self.store.outcome(entry, self.lease, ok=True, owned=owned, forget=change.ref if forget else None)
 
         await self._ledger.write(record)
+        self._unheard.pop(change.ref, None)
 
     async def _call(self, change: Change, step: Step, entry: int) -> Any:
         path = self.keys.fill(step.path)
@@ -403,6 +430,11 @@ class Applier:
         return self._begin(self._sequence, ref, op, intent)
 
     def _begin(self, sequence: int, ref: str, op: str, intent: Mapping[str, Any]) -> int:
+        if ref in self._unheard:
+            written, again = self._unheard[ref]
+            if written.done() and written.exception() is not None:
+                # Nothing later shall be known of the object than what was written of it so far.
+                again()
         return self.store.begin(self.key, self.lease, self.revision, sequence, ref, op, intent)
 
     def tell(self, kind: str, ref: str, message: str) -> None:

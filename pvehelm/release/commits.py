@@ -41,6 +41,8 @@ DUE = "due"
 Get = Callable[..., Awaitable[Any]]
 # Seconds between looks whether a lock that may be somebody's is given back.
 _LOOKS = (1.0, 2.0, 4.0, 8.0)
+# What a server says of a lock whose token it was not given: somebody has it.
+_LOCKED = re.compile(r"invalid lock token", re.IGNORECASE)
 _PLUG = re.compile(r"net\d+(\.bridge)?")
 
 
@@ -223,7 +225,9 @@ def _commit(ref: str, group: Group, after: Sequence[str], secret: str, *, locks:
     method, _, path = group.call.partition(" ")
     params = {"lock-token": f"${{secret://release/{secret}}}"} if locks else {}
     token = f"secret://release/{secret}"
-    step = Step(method, path, params, note="apply what waits", keep={"=": token} if locks else {})
+    # Said although the schema calls it the default: the server keeps the lock unless it is asked.
+    sent = {**params, "release-lock": 1} if locks else {}
+    step = Step(method, path, sent, note="apply what waits", keep={"=": token} if locks else {})
     undo = [Step("DELETE", group.lock, dict(params), note="release the lock", keep={f"={DUE}": token})] if locks else []
     return _change(ref, "makes the changes count", [step], after, undo)
 
@@ -243,8 +247,8 @@ def _locked(step: Step, secret: str) -> Step:
 
 
 def is_locked(error: ApiError) -> bool:
-    """Whether a lock was not given because somebody has it."""
-    return error.status == 500
+    """Whether a lock was not given because somebody has it; of anything else a 500 tells as well."""
+    return error.status == 500 and _LOCKED.search(str(error)) is not None
 
 
 async def retaken(client: Client, path: str, params: Mapping[str, Any]) -> str:

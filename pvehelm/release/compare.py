@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from pvehelm.api.kind import Kind, Live, Wanted, get_leaf, leaves
-from pvehelm.errors import Problem
+from pvehelm.errors import Problem, PvehelmError
 from pvehelm.release.change import FieldChange
 from pvehelm.release.inventory import Owned
 from pvehelm.release.secrets import REDACTED, has_secret, secret_key
@@ -47,10 +47,12 @@ class Desired:
 
 @dataclass
 class Observed:
-    """What was read for a plan. ``live`` and ``contexts`` by ref; ``old`` are objects under a key now left behind."""
+    """What was read for a plan. ``live`` and ``contexts`` by ref; ``old`` are objects under a key now left behind;
+    ``unread`` what could not be read, where only a part of the release is planned for."""
 
     live: dict[str, Live | None] = field(default_factory=dict)
     old: dict[str, Live | None] = field(default_factory=dict)
+    unread: dict[str, PvehelmError] = field(default_factory=dict)
     contexts: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     problems: dict[str, list[Problem]] = field(default_factory=dict)
     # Refs of objects that another release owns, with that release's name.

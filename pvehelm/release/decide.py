@@ -80,6 +80,7 @@ async def decide(
         replaced=allowed.replace,
         taken=allowed.owns,
         checked=True,
+        partly=bool(allowed.targets),
     )
     observed.owners = _other_owners(ctx, key, desired, inventory, observed)
     made = plan(

@@ -12,7 +12,7 @@ from pvehelm.api import guests as listed
 from pvehelm.api.guests import GuestKind
 from pvehelm.api.kind import Kind, Live, leaves
 from pvehelm.chart.manifest import Resource
-from pvehelm.errors import ApiError, InvalidError, Problem, PvehelmError
+from pvehelm.errors import ApiError, InvalidError, Problem, PvehelmError, TransportError
 from pvehelm.release.compare import Desired, Observed
 from pvehelm.release.graph import image_volume
 from pvehelm.release.inventory import GUEST_KINDS, Inventory, Owned
@@ -120,14 +120,17 @@ async def gather(
     replaced: Iterable[str] = (),
     taken: Callable[[str], bool] = lambda ref: False,
     checked: bool = False,
+    partly: bool = False,
 ) -> tuple[list[Desired], Observed]:
     """The desired resources lowered and what the server has of them and of everything the inventory owns.
 
-    ``checked`` resources were validated already.
+    ``checked`` resources were validated already. ``partly``: not all of it will count, so that what can't be read
+    (its node is away) is only noted.
 
     Guests come first: what refers to them needs to know which of them exist. Raises InvalidError with all problems.
     """
     observed = Observed()
+    unread = observed.unread if partly else None
     numbers: dict[str, str] = {}
     desired: list[Desired] = []
     problems: list[Problem] = []
@@ -145,7 +148,7 @@ async def gather(
     if problems:
         raise InvalidError("the manifests are not valid", problems)
     bound = [_bound(one, inventory) for one in lowered if one]
-    for one, live in zip(bound, await _read_all(bound, reader), strict=True):
+    for one, live in zip(bound, await _read_all(bound, reader, unread), strict=True):
         owned = inventory.get(one.ref)
         if owned is not None and live is not None and not taken(one.ref) and _is_stranger(one.kind, owned, live):
             # Ours is gone and its VMID was given to another guest, which is none of our business.
@@ -159,7 +162,7 @@ async def gather(
     if problems:
         raise InvalidError("the manifests are not valid", problems)
     other = [one for one in others if one]
-    for one, live in zip(other, await _read_all(other, reader), strict=True):
+    for one, live in zip(other, await _read_all(other, reader, unread), strict=True):
         observed.live[one.ref] = live
         desired.append(one)
     by_ref = {one.ref: one for one in desired}
@@ -167,7 +170,7 @@ async def gather(
     desired.sort(key=lambda one: order[one.ref])
     _refuse_doubles(desired)
     observed.renamed = _renamed(by_ref, inventory)
-    await _left_behind(by_ref, inventory, observed, kinds, reader)
+    await _left_behind(by_ref, inventory, observed, kinds, reader, unread)
     await _prepare(desired, observed, reader, inventory, frozenset(replaced))
     _hash_secrets(desired, observed, secrets)
     return desired, observed
@@ -272,8 +275,24 @@ def _unbound(one: Desired, lowered: Iterable[Desired | None]) -> Desired:
     return next(before for before in lowered if before and before.ref == one.ref)
 
 
-async def _read_all(desired: Sequence[Desired], reader: Reader) -> list[Live | None]:
-    return list(await asyncio.gather(*(_read(one.kind, one.wanted.key, reader) for one in desired)))
+async def _read_all(
+    desired: Sequence[Desired], reader: Reader, unread: dict[str, PvehelmError] | None
+) -> list[Live | None]:
+    reads = ((one.ref, _read(one.kind, one.wanted.key, reader)) for one in desired)
+    return list(await asyncio.gather(*(_noted(ref, read, unread) for ref, read in reads)))
+
+
+def _noted(ref: str, read: Awaitable[Live | None], unread: dict[str, PvehelmError] | None) -> Awaitable[Live | None]:
+    """What ``read`` gives; where ``unread`` takes note of what can't be read, nothing instead."""
+
+    async def noting(unread: dict[str, PvehelmError]) -> Live | None:
+        try:
+            return await read
+        except (ApiError, TransportError) as error:
+            unread[ref] = error
+            return None
+
+    return read if unread is None else noting(unread)
 
 
 def _read(kind: Kind, key: Mapping[str, Any], reader: Reader) -> Awaitable[Live | None]:
@@ -303,6 +322,7 @@ async def _left_behind(
     observed: Observed,
     kinds: Callable[[str], Kind],
     reader: Reader,
+    unread: dict[str, PvehelmError] | None,
 ) -> None:
     """What the inventory owns beside the desired: resources no longer wanted, and keys that changed."""
 
@@ -318,7 +338,8 @@ async def _left_behind(
             owned.kind in GUEST_KINDS and wanted.wanted.key.get("vmid") not in (None, owned.identifier.get("vmid"))
         ):
             left.append((owned, observed.old))
-    found = await asyncio.gather(*(_read(kinds(owned.kind), owned.identifier, reader) for owned, _ in left))
+    reads = ((owned.ref, _read(kinds(owned.kind), owned.identifier, reader)) for owned, _ in left)
+    found = await asyncio.gather(*(_noted(ref, read, unread) for ref, read in reads))
     for (owned, where), live in zip(left, found, strict=True):
         where[owned.ref] = live
 
@@ -347,6 +368,8 @@ async def _prepare(
 
     def made_anew(item: Desired) -> bool:
         live = observed.live.get(item.ref)
+        if item.ref in observed.unread:
+            return False
         return live is None or item.ref in replaced or item.ref in observed.old or _is_other(item, live)
 
     await asyncio.gather(*(one(item) for item in desired if made_anew(item)))

@@ -8,8 +8,8 @@ Whatever ends a run after its first write, the revision it began says so: done, 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
@@ -17,7 +17,7 @@ from pvehelm.errors import LeaseHeldError, Problem, PvehelmError, RefusedError, 
 from pvehelm.release import disks, hooks
 from pvehelm.release.apply import Applier, Outcome
 from pvehelm.release.commits import KIND as COMMIT
-from pvehelm.release.commons import shared
+from pvehelm.release.commons import Commons, shared
 from pvehelm.release.context import Context
 from pvehelm.release.decide import Decision, check, decide
 from pvehelm.release.desire import Desire, Options, back_to, begun, described, last_deployed, same_input
@@ -109,7 +109,7 @@ class Run:
         self.uid = options.uid
         self.pin = pin
         # What keeps others from changing what releases share, while this run may do so.
-        self.common: ExitStack | None = None
+        self.common: Commons | None = None
         # The revision that this run has begun, and what was owned before.
         self.revision: Revision | None = None
         self.before = Inventory()
@@ -117,11 +117,8 @@ class Run:
 
     async def go(self) -> Result:
         """The run from its beginning; whoever else changes what releases share waits meanwhile."""
-        async with shared(self.ctx, self.key, self.desire) as self.common:
-            try:
-                return await self._go()
-            finally:
-                self.common = None
+        async with self._alone(self.desire):
+            return await self._go()
 
     async def _go(self) -> Result:
         ctx, key, desire, options = self.ctx, self.key, self.desire, self.options
@@ -227,7 +224,17 @@ class Run:
                 ctx.store.put_owned(key, replace(entries[old], ref=new, name=new.partition("/")[2]), lease=lease)
         runner = Runner(ctx, key, lease, revision, self.options)
         client = await ctx.connect()
-        applier = Applier(ctx, client, made, key=key, revision=revision, lease=lease, stop=ctx.stop, perform=runner)
+        applier = Applier(
+            ctx,
+            client,
+            made,
+            key=key,
+            revision=revision,
+            lease=lease,
+            stop=ctx.stop,
+            perform=runner,
+            common=self.common,
+        )
         self.events = applier.outcome.events
         ctx.applying = key.name
         try:
@@ -356,6 +363,14 @@ class Run:
         self._keep(Status.deployed if outcome.ok else Status.failed, described(back))
         return outcome
 
-    def _alone(self, back: Desire) -> AbstractAsyncContextManager[object]:
-        """Nobody else changes what releases share while ``back`` is made so."""
-        return nullcontext() if self.common is not None else shared(self.ctx, self.key, back)
+    @asynccontextmanager
+    async def _alone(self, desire: Desire) -> AsyncIterator[None]:
+        """Nobody else changes what releases share while the release is made as desired."""
+        if self.common is not None:
+            yield
+            return
+        async with shared(self.ctx, self.key, desire) as self.common:
+            try:
+                yield
+            finally:
+                self.common = None

@@ -36,6 +36,10 @@ __all__ = [
 ]
 
 
+# Of what only those plans leave alone that are about something else.
+UNREAD = "it can't be read"
+
+
 class Planner:
     """One plan being made."""
 
@@ -64,14 +68,14 @@ class Planner:
         self.notes: list[str] = []
         # VMIDs whose guest is made anew by this plan.
         self.leaving: set[str] = set()
-        # VMIDs of this release's guests: owned ones, and those that its manifests ask for.
-        self.own = {str(owned.identifier["vmid"]) for owned in self.inventory if owned.kind in GUEST_KINDS}
         # VMIDs under which there is nothing of ours any more: no guest, or somebody else's.
         self.lost = {
             str(owned.identifier.get("vmid"))
             for owned in self.inventory
             if owned.kind in GUEST_KINDS and self._is_lost(owned)
         }
+        # VMIDs of this release's guests: those it has, and those that its manifests ask for.
+        self.own = {str(o.identifier["vmid"]) for o in self.inventory if o.kind in GUEST_KINDS} - self.lost
 
     def plan(
         self, action: str, release: str, namespace: str, desired: Sequence[Desired], *, keep: bool = False
@@ -117,9 +121,16 @@ class Planner:
                 chosen.add(ref)
                 todo.extend(by_ref[ref].needs)
                 todo += [ref.removesuffix(AWAY)] if ref.endswith(AWAY) else []
+        for ref in sorted(chosen & self.observed.unread.keys()):
+            error = self.observed.unread[ref]
+            self.problems.append(Problem(by_ref[ref].where or ref, f"{ref} can't be read: {error}", error.hint))
+        beside = sorted(self.observed.unread.keys() - chosen)
+        self.notes += [f"not read, and no part of this: {ref}: {self.observed.unread[ref]}" for ref in beside]
         return [change for change in sequence if change.ref in chosen]
 
     def _is_lost(self, owned: Owned) -> bool:
+        if owned.ref in self.observed.unread:
+            return False
         old = self.observed.old.get(owned.ref)
         if old is not None:
             return unmarked(owned, old)
@@ -133,6 +144,8 @@ class Planner:
         live = self.observed.live.get(ref)
         owned = self.inventory.entries.get(ref)
         self._privileges(one)
+        if ref in self.observed.unread:
+            return self._keep(one, owned, live, UNREAD)
         if ref in self.observed.owners:
             which = self.observed.owners[ref]
             self.refusals.append(
@@ -361,6 +374,8 @@ class Planner:
         needs = tuple(owned.metadata.get("after", ()))
         lifecycle = owned.metadata.get("lifecycle")
         base: dict[str, Any] = {"ref": owned.ref, "kind": owned.kind, "needs": needs, "key": dict(owned.identifier)}
+        if owned.ref in self.observed.unread:
+            return Change(op=Op.keep, reason=UNREAD, **base)
         if live is None:
             return Change(op=Op.forget, reason="gone from the server", **base)
         base["key"] = dict(live.key)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pvehelm.errors import ApiError
 from pvehelm.release.commits import retaken
 from pvehelm.release.context import Context
 from tests.release.lab import Lab, with_context
@@ -26,6 +27,27 @@ def test_a_token_that_somebody_else_made_since_is_left_alone(lab: Lab, spec: str
     refused = lab.run("upgrade", "web", chart, "-i", *ALL, code=3)
     assert "--take-ownership Token/joe@pve!ci" in refused.err
     assert lab.api.as_token("joe@pve!ci", theirs).get("/version").status == 200
+
+
+# Whenever it was killed after the secret was kept: before that was written down, before and after the next intent.
+MOMENTS = [("put_secret", "after", 1), ("begin", "before", 3), ("begin", "after", 3)]
+
+
+@pytest.mark.parametrize("spec", TOKENS)
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_token_does_not_keep_its_signature(lab: Lab, spec: str, moment: tuple[str, str, int]) -> None:
+    chart = lab.chart(USER + TOKEN.replace("SPEC", spec))
+    assert lab.killed(*moment, "install", "web", chart, *ALL)
+    (row,) = lab.api.ok("GET", "/access/users/joe@pve/token")
+    assert row["comment"].startswith("pvehelm release=")
+    with lab.store() as store:
+        secret = store.get_secret(lab.key("web"), "ci")
+    lab.run("upgrade", "web", chart, "-i", *ALL)
+    (row,) = lab.api.ok("GET", "/access/users/joe@pve/token")
+    assert row.get("comment", "") == ("CI" if "comment" in spec else "")
+    # The one that was told once is the one that works.
+    assert lab.api.as_token("joe@pve!ci", secret).get("/version").status == 200
+    lab.settled("web", *ALL, chart=chart)
 
 
 @pytest.mark.parametrize("spec", TOKENS)
@@ -82,3 +104,15 @@ def test_a_lock_of_somebody_else_is_waited_for(lab: Lab) -> None:
 
 def test_a_lock_that_nobody_gives_back_was_ours(lab: Lab) -> None:
     assert len(lock(lab, given_back=False)[1]) == 4
+
+
+def test_a_lock_is_not_forced_for_another_trouble_of_the_server(lab: Lab) -> None:
+    theirs = lab.api.ok("POST", "/cluster/sdn/lock")
+    lab.fault("POST /cluster/sdn/lock", status=500, message="unable to write '/etc/pve/sdn/.lock' - no quorum")
+
+    async def work(ctx: Context) -> Any:
+        return await retaken(await ctx.connect(), "/cluster/sdn/lock", {})
+
+    with pytest.raises(ApiError, match="no quorum"):
+        with_context(work)
+    assert lab.state.value("sdn-lock", "") == theirs

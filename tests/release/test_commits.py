@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from pvehelm.actions.releases import Request, upgrade
+from pvehelm.actions.releases import Request, install, upgrade
 from pvehelm.chart.chart import load
 from pvehelm.chart.values import ValueFlag
+from pvehelm.errors import PvehelmError
 from pvehelm.release import commons
 from pvehelm.release.bystanders import interfaces_of
 from pvehelm.release.context import Context
@@ -255,6 +256,51 @@ def test_who_changes_nothing_of_it_gives_it_back_before_the_rest(lab: Lab) -> No
 
     assert not held("memory=128")
     assert held("mtu=1450")
+
+
+@pytest.mark.parametrize(
+    ("manifest", "scope", "first", "last"),
+    [
+        (NET, "sdn/networks", "VNet/blue", "reloadnetworkall"),
+        (NET, "sdn/networks", "Commit/cluster-sdn", "reloadnetworkall"),
+        (BRIDGE, "network/pve-node1", "Network/lan", "srvreload"),
+        (BRIDGE, "network/pve-node1", "Commit/nodes-pve-node1-network", "srvreload"),
+    ],
+)
+def test_who_slept_while_somebody_else_took_over_applies_nothing(
+    lab: Lab, manifest: str, scope: str, first: str, last: str
+) -> None:
+    chart = lab.chart(manifest, values=VALUES + "text: one\niface: vmbr7\n")
+    key = ReleaseKey(lab.state.cluster_id, "", scope)
+
+    async def work(ctx: Context) -> None:
+        def emit(event: Any) -> None:
+            if (event.type, event.ref) == ("change-started", first):
+                ctx.store.unlock(key.scope)
+
+        ctx.emit = emit
+        allowed = Allowed(privileged=frozenset(["all"]))
+        await install(ctx, Request("net", load(chart)), Options(allowed=allowed))
+
+    with pytest.raises(PvehelmError) as caught:
+        with_context(work)
+    fenced = [problem for problem in caught.value.problems if "was taken over" in problem.what]
+    assert first in [problem.where for problem in fenced]
+    assert scope.partition("/")[0] in fenced[0].what
+    assert tasks(lab, last) == 0
+    assert lab.state.value("sdn-lock", "") == ""
+    # Who comes next has all of it to do.
+    lab.run("upgrade", "net", chart, *GO)
+    assert tasks(lab, last) == 1
+    lab.settled("net", *GO)
+
+
+def test_the_lock_of_networks_is_given_back_only_where_that_is_asked_for(lab: Lab) -> None:
+    token = lab.api.ok("POST", "/cluster/sdn/lock")
+    lab.api.ok("PUT", "/cluster/sdn", **{"lock-token": token})
+    assert lab.state.value("sdn-lock", "") == token
+    lab.api.ok("PUT", "/cluster/sdn", **{"lock-token": token, "release-lock": 1})
+    assert lab.state.value("sdn-lock", "") == ""
 
 
 TAKEN = """

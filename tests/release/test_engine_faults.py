@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.release.charts import SCALED
+from tests.release.charts import MIXED, SCALED
 from tests.release.lab import Lab, load_cases
 
 CASES = load_cases("release/cases/faults.yaml")
@@ -264,3 +264,32 @@ def test_a_task_of_a_node_that_left_the_cluster_is_not_waited_for(lab: Lab) -> N
     assert lab.vmid("web", "VirtualMachine/web-1")
     with lab.store() as store:
         assert store.open_entries(lab.key("web")) == []
+
+
+def test_a_part_is_changed_while_the_rest_can_not_be_read(lab: Lab) -> None:
+    """--target reads what it is about; what is on a node that is off is said to be unread, and left alone."""
+    pool = "---\nkind: Pool\nmetadata: { name: p }\nspec: { comment: {{ Values.memory | default(512) }} }\n"
+    chart = lab.chart(MIXED + pool)
+    lab.run("install", "web", chart)
+    before = lab.inventory("web")
+    off(lab, "pve-node2")
+    more = ("--set", "memory=768", "--set", "size=6G")
+    assert "595" in lab.run("upgrade", "web", chart, *more, code=1).err
+    told = lab.run("upgrade", "web", chart, *more, "--target", "VirtualMachine/web-vm")
+    assert "not read, and no part of this: Container/web-ct: " in told.text
+    assert lab.config(lab.vmid("web", "VirtualMachine/web-vm"))["memory"] == "768"
+    after = lab.inventory("web")
+    changed = {one.ref for one in after if one != before.get(one.ref)}
+    assert changed == {"VirtualMachine/web-vm"}
+    assert len(after) == len(before)
+    # What is on that node can't be chosen, nor what needs it.
+    refused = lab.run("upgrade", "web", chart, *more, "--target", "Container/web-ct", code=1)
+    assert "Container/web-ct can't be read: " in refused.err
+    # Neither is it forgotten when it is no longer wanted.
+    less = lab.chart(MIXED.replace("kind: Container", "kind: Pool") + pool, name="less")
+    lab.run("upgrade", "web", less, *more, "--target", "Pool/p", code=None)
+    assert "Container/web-ct" in lab.inventory("web")
+    off(lab, "pve-node2", "online")
+    lab.run("upgrade", "web", chart, *more)
+    lab.settled("web", *more, chart=chart)
+    lab.sound("web")

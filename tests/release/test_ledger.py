@@ -8,11 +8,17 @@ from typing import Any
 
 import pytest
 
-from pvehelm.errors import FencedError, NotFoundError
+from pvehelm.actions.releases import Request, install
+from pvehelm.chart.chart import load
+from pvehelm.errors import FencedError, NotFoundError, PvehelmError, StoreError
 from pvehelm.release import ledger as ledger_module
+from pvehelm.release.context import Context
+from pvehelm.release.desire import Options
 from pvehelm.release.ledger import Ledger
 from pvehelm.release.release import ReleaseKey
 from pvehelm.release.store import Store, open_store
+from tests.release.charts import VM
+from tests.release.lab import Lab, with_context
 
 KEY = ReleaseKey("cluster", "default", "web")
 
@@ -142,3 +148,37 @@ def test_what_can_wait_does_so_for_a_moment_or_until_it_is_asked_for(store: Stor
 
     asyncio.run(write())
     assert len(store.open_entries(KEY)) == 2
+
+
+@pytest.mark.parametrize("times", [2, 3, 1000])
+def test_what_was_written_without_waiting_and_failed_is_written_before_anything_later(lab: Lab, times: int) -> None:
+    """An outcome that nobody waited for and that could not be written: left open, recovering it would undo in the
+    inventory what came after it."""
+    chart = lab.chart(VM)
+    failed: list[int] = []
+
+    async def work(ctx: Context) -> None:
+        real = ctx.store.outcome
+
+        def outcome(entry: int, *given: Any, **more: Any) -> None:
+            # That of the creation, with others and by itself; then once more with the next intent.
+            if entry == min([entry, *failed]) and len(failed) < times:
+                failed.append(entry)
+                raise StoreError("no room")
+            real(entry, *given, **more)
+
+        ctx.store.outcome = outcome  # type: ignore[method-assign]
+        await install(ctx, Request("web", load(chart)), Options())
+
+    if times == 2:
+        with_context(work)
+        with lab.store() as store:
+            assert store.open_entries(lab.key("web")) == []
+            assert [entry.ok for entry in store.entries(lab.key("web"), 1)] == [True] * 4
+    else:
+        with pytest.raises(PvehelmError, match="no room"):
+            with_context(work)
+    lab.run("upgrade", "web", chart, "--install")
+    lab.settled("web", chart=chart)
+    lab.sound("web")
+    assert lab.inventory("web").entries["VirtualMachine/vm"].fields["memory"] == "1024"

@@ -17,11 +17,11 @@ from pvehelm.simulator.tasks import TaskLog
 _ZONE = "dns dnszone ipam mtu nodes reversedns"
 
 
-def guard(call: Call) -> None:
+def guard(call: Call, doing: str = "") -> None:
     """500 while the configuration is locked and the call does not carry the lock's token."""
     held = call.state.value("sdn-lock", "")
     if held and call.str("lock-token") != held:
-        call.fail("the SDN configuration is locked, and the call has not the lock's token")
+        call.fail(f"{doing}: invalid lock token provided!" if doing else "invalid lock token provided!")
 
 
 def _section(name: str, key: str, noun: str, table: Mapping[str, tuple[str, str]], **more: Any) -> Section:
@@ -383,7 +383,7 @@ def zones_on_node(call: Call) -> Any:
 
 @handler("PUT", "/cluster/sdn")
 def apply(call: Call) -> str:
-    guard(call)
+    guard(call, "could not commit SDN config")
     _release(call)
 
     def work(log: TaskLog) -> None:
@@ -399,13 +399,14 @@ def apply(call: Call) -> str:
 
 
 def _release(call: Call) -> None:
-    if call.bool("release-lock", True):
+    # What the schema gives as the default is none: the server does it only where it is asked to.
+    if call.str("lock-token") and call.bool("release-lock"):
         call.state.set_value("sdn-lock", "")
 
 
 @handler("POST", "/cluster/sdn/rollback")
 def rollback(call: Call) -> None:
-    guard(call)
+    guard(call, "could not rollback SDN configuration")
     running = call.state.value("sdn-running", {})
     for part, section in _APPLIED.items():
         documents = call.state.collection(section.collection)
@@ -419,11 +420,10 @@ def rollback(call: Call) -> None:
 def lock(call: Call) -> str:
     import uuid
 
-    if call.state.value("sdn-lock", ""):
-        call.fail("the SDN configuration is already locked")
+    guard(call, "could not acquire lock for SDN config")
     waits = any(row.get("state") for section in _APPLIED.values() for row in pending_rows(call, section))
     if waits and not call.bool("allow-pending"):
-        call.fail("the SDN configuration has changes that wait to be applied")
+        call.fail("could not acquire lock for SDN config: configuration has pending changes")
     token = str(uuid.uuid4())
     call.state.set_value("sdn-lock", token)
     return token
@@ -432,5 +432,5 @@ def lock(call: Call) -> str:
 @handler("DELETE", "/cluster/sdn/lock")
 def unlock(call: Call) -> None:
     if not call.bool("force"):
-        guard(call)
+        guard(call, "could not release lock")
     call.state.set_value("sdn-lock", "")
