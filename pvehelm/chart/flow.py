@@ -30,7 +30,7 @@ def flowing(text: str) -> bool:
 
 
 def begun(above: Iterable[str]) -> str:
-    """The lines of the collection that goes on after ``above``, lines from the last to the first; "" where none does."""
+    """The lines of the collection that goes on after ``above`` (lines, the last first); "" where none does."""
     found: list[str] = []
     size = 0
     below = ""

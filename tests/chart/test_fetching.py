@@ -229,7 +229,7 @@ def test_an_unchecked_server_is_the_repository_alone(ours: Certificate, theirs: 
         with Fetcher(web.url, tls=Tls(unchecked=True)) as fetcher:
             assert fetcher.get(f"{web.url}/a", limit=10).body == b"x"
             for url in (f"{web.url}/moved", f"{b.url}/b"):
-                with pytest.raises(TransportError, match="(?i)certificate"):
+                with pytest.raises(TransportError, match=r"(?i)certificate"):
                     fetcher.get(url, limit=10)
 
 
