@@ -41,6 +41,7 @@ MODULES = (
     "removal",
     "creating",
     "guests",
+    "waiting",
     "tasks",
     "access",
     "importing",

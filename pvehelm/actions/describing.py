@@ -10,6 +10,7 @@ from pvehelm.actions import action
 from pvehelm.errors import ApiError, PvehelmError
 
 if TYPE_CHECKING:
+    from pvehelm.actions.objects import Query
     from pvehelm.api.client import Client
     from pvehelm.release.context import Context
     from pvehelm.release.objects import Object
@@ -18,19 +19,18 @@ TASKS = 10
 
 
 @action("read")
-async def describe(
-    ctx: Context, words: Sequence[str], *, selector: str = "", all_namespaces: bool = False, scope: str = ""
-) -> list[dict[str, Any]]:
+async def describe(ctx: Context, words: Sequence[str], query: Query | None = None) -> list[dict[str, Any]]:
     """Objects with their configuration in a manifest's terms, what waits, their release, and of guests the state,
     snapshots, high availability, firewall and newest tasks. What could not be read is under ``unread``: why.
 
     One request for each of those and guest, all at once.
     """
+    from dataclasses import replace
+
     from pvehelm.actions.objects import Query, get
 
-    query = Query(selector=selector, all_namespaces=all_namespaces, scope=scope, full=True)
     client = await ctx.connect()
-    made = await get(ctx, words, query)
+    made = await get(ctx, words, replace(query or Query(), full=True))
     silent = made.silent
     return list(await asyncio.gather(*(_described(ctx, client, one, silent.get(one.ref, "")) for one in made.objects)))
 

@@ -72,6 +72,11 @@ class Drift:
     decision: Decision | None = field(default=None, repr=False, compare=False)
     unread: PvehelmError | None = None
 
+    @property
+    def waiting(self) -> bool:
+        """Whether something counts at the next start of a guest only, which is no drift."""
+        return self.decision is not None and any(change.pending for change in self.decision.plan.changes)
+
     def as_dict(self) -> dict[str, Any]:
         return {
             "release": self.key.name,

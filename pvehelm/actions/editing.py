@@ -38,26 +38,31 @@ class Draft:
 
 @action("write", "edit-begin", reads=lambda *_, **__: True)
 async def draft(
-    ctx: Context, words: Sequence[str], *, allow_owned: bool = False, all_namespaces: bool = False
+    ctx: Context,
+    words: Sequence[str],
+    *,
+    allow_owned: bool = False,
+    all_namespaces: bool = False,
+    resources: Sequence[Resource] = (),
 ) -> Draft:
-    """The manifest of one object to change: its set's, or what the server has.
+    """The manifest of one object to change: its set's, or what the server has. It is named, or the one of manifests.
 
     Raises RefusedError for what a chart's release owns, naming it, unless ``allow_owned``.
     """
-    from pvehelm.actions.objects import Query, get
+    from pvehelm.actions.objects import Query, get, wished
     from pvehelm.api.raising import manifest
     from pvehelm.chart.manifest import parse
     from pvehelm.chart.yaml import dump
     from pvehelm.release import sets
     from pvehelm.release.direct import settle_all
-    from pvehelm.release.objects import one_each, wishes
+    from pvehelm.release.objects import one_each
 
     await ctx.connect()
-    query = Query(full=True, all_namespaces=all_namespaces, scope="")
+    query = Query(full=True, all_namespaces=all_namespaces, resources=resources)
     made = await get(ctx, words, query)
     if await settle_all(ctx, {one.ref for one in made.objects}):
         made = await get(ctx, words, query)
-    one_each(wishes(ctx.kinds, words), made.objects)
+    one_each(wished(ctx, words, query), made.objects)
     if len(made.objects) != 1:
         raise UsageError(f"edit takes one object, not {len(made.objects)}", hint="pvehelm edit vm/web")
     one = made.objects[0]

@@ -1,17 +1,17 @@
-"""Guests by name: power, migration, clones, what they use, waiting for them."""
+"""Guests by name: power, migration, clones, what they use."""
 
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pvehelm.actions import action
-from pvehelm.errors import InvalidError, NotFoundError, PvehelmError, RefusedError, UsageError
+from pvehelm.errors import InvalidError, NotFoundError, RefusedError, UsageError
 
 if TYPE_CHECKING:
+    from pvehelm.chart.manifest import Resource
     from pvehelm.release.change import Change
     from pvehelm.release.context import Context
     from pvehelm.release.direct import Report, Settled
@@ -23,13 +23,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Choice:
-    """Which guests: by name (``web``, ``vm/web``, ``vm web db``), number, selector, or all of a kind."""
+    """Which guests: by name (``web``, ``vm/web``, ``vm web db``), number, selector, all of a kind, or those of the
+    manifests ``resources``, whose other objects do not count."""
 
     words: Sequence[str] = ()
     vmids: Sequence[int] = ()
     selector: str = ""
     everything: bool = False
     all_namespaces: bool = False
+    resources: Sequence[Resource] = ()
 
 
 async def chosen(ctx: Context, choice: Choice, reader: Reader) -> list[Object]:
@@ -41,6 +43,14 @@ async def chosen(ctx: Context, choice: Choice, reader: Reader) -> list[Object]:
     words = list(choice.words)
     namespace = None if choice.all_namespaces else ctx.namespace
     bulk = bool(choice.selector) or choice.everything
+    if choice.resources:
+        if bulk or words or choice.vmids:
+            raise UsageError("guests are named or chosen, or those of manifests", hint="-f alone")
+        of_files = objects.of_manifests(ctx.kinds, choice.resources, ctx.namespace)
+        of_files = [wish for wish in of_files if wish.kind.name in objects.GUESTS]
+        if not of_files:
+            raise UsageError("there is no guest in these manifests")
+        return objects.one_each(of_files, (await objects.catalogue(ctx, of_files, reader)).objects)
     if bulk and (len(words) > 1 or (words and not objects.is_kind(ctx.kinds, words[0].split(",")[0]))):
         raise UsageError("names and -l or --all can't be combined", hint="give a kind alone: vms -l app=web")
     if not bulk and not choice.vmids and (not words or (len(words) == 1 and objects.is_kind(ctx.kinds, words[0]))):
@@ -363,79 +373,3 @@ def _usage(one: Object) -> Usage:
         uptime=uptime,
         vmid=one.vmid,
     )
-
-
-@action("read", "wait")
-async def wait_for(
-    ctx: Context,
-    words: Sequence[str],
-    condition: str,
-    *,
-    timeout: float = 30.0,
-    interval: float = 1.0,
-    selector: str = "",
-    all_namespaces: bool = False,
-) -> list[str]:
-    """Wait until objects are as ``condition`` says: ``status=running``, ``delete``, ``create``, ``FIELD=VALUE`` or
-    ``jsonpath=PATH=VALUE``. The refs of what came to be so.
-
-    Raises PvehelmError after ``timeout`` seconds, naming what is not so yet, and UsageError.
-    """
-    from pvehelm.actions.objects import Query, document, get
-
-    test = condition_test(condition)
-    query = Query(selector, full=True, all_namespaces=all_namespaces)
-    client = await ctx.connect()
-    named = " ".join(words)
-    named_ones = len(words) > 1 or any("/" in word for word in words)
-    met: dict[str, None] = {}
-    left: list[str] = []
-    try:
-        async with asyncio.timeout(timeout):
-            while True:
-                try:
-                    objects = (await get(ctx, words, query)).objects
-                except NotFoundError:
-                    if condition == "delete":
-                        return list(met) or [named]
-                    if condition != "create":
-                        raise
-                    objects = []
-                # Of all of a kind, templates are no guests that anybody waits for.
-                objects = [one for one in objects if named_ones or not one.found.row.get("template")]
-                left = [one.ref for one in objects if not test(document(one))]
-                met |= {one.ref: None for one in objects if one.ref not in left or condition == "delete"}
-                if (condition == "delete" and not objects) or (objects and not left):
-                    return list(met) or [named]
-                await client.sleep(interval)
-    except TimeoutError:
-        raise PvehelmError(
-            f"not {condition} after {timeout:g} s: {', '.join(left) or named}", hint="--timeout waits longer"
-        ) from None
-
-
-def condition_test(condition: str) -> Any:
-    """Whether a document is as a condition of ``--for`` says. Raises UsageError."""
-    from pvehelm.actions.objects import field_test
-    from pvehelm.chart.jsonpath import path, printed
-
-    if condition == "delete":
-        return lambda document: False
-    if condition == "create":
-        return lambda document: True
-    head, _, rest = condition.partition("=")
-    if head == "jsonpath":
-        found = re.fullmatch(r"(\{.*\}|'\{.*\}'|[^={}]+)(?:==?(.*))?", rest, re.DOTALL)
-        if not found:
-            raise UsageError(f"--for {condition!r}: expected jsonpath={{.path}}=VALUE")
-        find, wanted = path(found[1].strip("'")), found[2]
-        if wanted is None:
-            return lambda document: bool(find(document))
-        wanted = wanted.strip("'\"")
-        return lambda document: any(printed(value) == wanted for value in find(document))
-    if "=" not in condition:
-        raise UsageError(
-            f"--for {condition!r} is no condition",
-            hint="status=running, delete, create, FIELD=VALUE or jsonpath={.path}=VALUE",
-        )
-    return field_test(condition)

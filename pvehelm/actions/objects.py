@@ -11,8 +11,9 @@ from pvehelm.actions import action
 from pvehelm.errors import UsageError
 
 if TYPE_CHECKING:
+    from pvehelm.chart.manifest import Resource
     from pvehelm.release.context import Context
-    from pvehelm.release.objects import Catalogue, Object
+    from pvehelm.release.objects import Catalogue, Object, Wish
 
 # What changes all the time and is no event.
 VOLATILE = frozenset(
@@ -25,13 +26,15 @@ VOLATILE = frozenset(
 @dataclass(frozen=True)
 class Query:
     """Which objects. ``selector`` and ``field_selector`` as kubectl has them; ``scope`` of kinds that have one;
-    ``full`` reads each object, where else its list's row will do."""
+    ``full`` reads each object, where else its list's row will do; ``resources`` are manifests whose objects are meant,
+    instead of words."""
 
     selector: str = ""
     field_selector: str = ""
     all_namespaces: bool = False
     scope: str = ""
     full: bool = False
+    resources: Sequence[Resource] = ()
 
 
 @action("read", "get")
@@ -46,8 +49,8 @@ async def get(ctx: Context, words: Sequence[str], query: Query | None = None) ->
     reader = Reader(client)
     by_labels, by_fields = label_test(query.selector), field_test(query.field_selector)
     namespace = None if query.all_namespaces else ctx.namespace
-    wanted = objects.wishes(ctx.kinds, words)
-    made = await objects.catalogue(ctx, wanted, reader, scope=query.scope, namespace=namespace)
+    wanted = wished(ctx, words, query)
+    made = await objects.catalogue(ctx, wanted, reader, scope=_scope(query, wanted), namespace=namespace)
     made.objects = [one for one in made.objects if by_labels(one.labels)]
     # They are only counted, so what cannot be told without reading them is left out.
     read = not _asks_to_read(query.field_selector, made.objects)
@@ -58,6 +61,24 @@ async def get(ctx: Context, words: Sequence[str], query: Query | None = None) ->
         made.objects = await objects.read(made.objects, reader, made.silent if several else None)
     made.objects = [one for one in made.objects if by_fields(_placed(one))]
     return made
+
+
+def wished(ctx: Context, words: Sequence[str], query: Query) -> list[Wish]:
+    """What is asked for, by words or by manifests. Raises UsageError, NotFoundError."""
+    from pvehelm.release import objects
+
+    if not query.resources:
+        return objects.wishes(ctx.kinds, words)
+    found = objects.of_manifests(ctx.kinds, query.resources, ctx.namespace)
+    if not found:
+        raise UsageError("there are hooks alone in these manifests", hint="they are done and are not there to be seen")
+    return found
+
+
+def _scope(query: Query, wanted: Sequence[Wish]) -> str:
+    """The scope that is asked for; that of manifests may be any."""
+    scoped = query.resources and any(getattr(wish.kind, "scoped", False) for wish in wanted)
+    return query.scope or ("all" if scoped else "")
 
 
 def _asks_to_read(field_selector: str, objects: Sequence[Object]) -> bool:
@@ -78,9 +99,9 @@ def _placed(one: Object) -> dict[str, Any]:
 @action("read", "get-watch")
 async def watch(
     ctx: Context, words: Sequence[str], query: Query | None = None, *, interval: float = 2.0, first: bool = True
-) -> AsyncIterator[tuple[str, Object]]:
-    """Objects as they are (unless not ``first``), then every change: (``ADDED``, ``MODIFIED`` or ``DELETED``, object).
-    Asked every ``interval`` seconds, for the server tells nothing by itself."""
+) -> AsyncIterator[list[tuple[str, Object]]]:
+    """Objects as they are (unless not ``first``), then whenever there are changes all of them: (``ADDED``, ``MODIFIED``
+    or ``DELETED``, object). Asked every ``interval`` seconds, for the server tells nothing by itself."""
     known: dict[str, tuple[Any, Object]] = {}
     from pvehelm.errors import NotFoundError
 
@@ -92,15 +113,16 @@ async def watch(
             # What is named may come to be, and go away.
             found = []
         now = {f"{one.found.ref} {sorted(one.found.key.items(), key=str)}": one for one in found}
+        changes: list[tuple[str, Object]] = []
         for name, one in now.items():
             state = lasting(document(one))
             before = known.get(name)
             if before is None or before[0] != state:
                 known[name] = (state, one)
-                if told:
-                    yield ("ADDED" if before is None else "MODIFIED"), one
-        for name in [name for name in known if name not in now]:
-            yield "DELETED", known.pop(name)[1]
+                changes.append(("ADDED" if before is None else "MODIFIED", one))
+        changes += [("DELETED", known.pop(name)[1]) for name in [name for name in known if name not in now]]
+        if changes and told:
+            yield changes
         told = True
         await asyncio.sleep(interval)
 

@@ -155,19 +155,16 @@ async def _found(ctx: Context, target: Target) -> tuple[list[Object], list[Probl
     client = await ctx.connect()
     reader = Reader(client)
     here = None if target.all_namespaces else ctx.namespace
-    wanted: list[tuple[objects.Wish, str | None]]
     if target.words:
-        wanted = [(wish, here) for wish in objects.wishes(ctx.kinds, target.words)]
-        if not target.bulk and not all(wish.names for wish, _ in wanted):
+        wanted = objects.wishes(ctx.kinds, target.words)
+        if not target.bulk and not all(wish.names for wish in wanted):
             raise UsageError("which of them?", hint="delete vm NAME, -l SELECTOR, or --all")
     else:
-        wanted = [
-            (objects.Wish(ctx.kinds.get(one.kind), (one.name,), one.kind), one.namespace or ctx.namespace)
-            for one in target.resources
-        ]
+        wanted = objects.of_manifests(ctx.kinds, target.resources, ctx.namespace)
     found: list[Object] = []
     missing: list[Problem] = []
-    for wish, namespace in wanted:
+    for wish in wanted:
+        namespace = wish.namespace or here
         scope = target.scope or ("all" if wish.names and getattr(wish.kind, "scoped", False) else "")
         try:
             found += (await objects.catalogue(ctx, [wish], reader, scope=scope, namespace=namespace)).objects
@@ -177,7 +174,7 @@ async def _found(ctx: Context, target: Target) -> tuple[list[Object], list[Probl
             if not lost:
                 missing += error.problems or (Problem(f"{wish.kind.name}/{wish.names[0]}", str(error), error.hint),)
     test = label_test(target.selector)
-    return objects.one_each([wish for wish, _ in wanted], [one for one in found if test(one.labels)]), missing
+    return objects.one_each(wanted, [one for one in found if test(one.labels)]), missing
 
 
 def _only_in_a_set(ctx: Context, wish: Wish, namespace: str) -> list[Object]:

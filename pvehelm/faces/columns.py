@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from itertools import groupby
+from itertools import groupby, zip_longest
 from typing import TYPE_CHECKING, Any
 
 from pvehelm.errors import UsageError
@@ -90,16 +90,16 @@ FORMS: dict[str, Callable[[Any], str]] = {"size": size, "time": span, "when": mo
 class Columns:
     """What ``get`` prints for people: a table of each kind, in the order they came."""
 
-    def __init__(
-        self, *, wide: bool, namespaces: bool, labels: bool, header: bool, kinds: int, chosen: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, *, wide: bool, namespaces: bool, labels: bool, header: bool, chosen: Sequence[str] = ()) -> None:
         """``labels``: all of them as one column; ``chosen``: these, each as one."""
         self.wide = wide
         self.chosen = chosen
         self.namespaces = namespaces
         self.labels = labels
         self.header = header
-        self.kinds = kinds
+        self._kinds: set[str] = set()
+        self._heads: list[str] = []
+        self._widths: dict[tuple[str, ...], list[int]] = {}
 
     def heads(self, one: Object) -> list[str]:
         columns = self._columns(one)
@@ -110,7 +110,7 @@ class Columns:
     def row(self, one: Object) -> list[str]:
         values = values_of(one)
         first = [one.namespace] if self._spaced(one) else []
-        name = one.ref if self.kinds > 1 else one.name
+        name = one.ref if len(self._kinds) > 1 else one.name
         owner = one.owner.name if one.owner else ""
         labels = ",".join(f"{k}={v}" if v else k for k, v in sorted(one.labels.items()) if k != "release")
         chosen = [str(one.labels.get(name, "")) for name in self.chosen]
@@ -119,20 +119,42 @@ class Columns:
 
     def write(self, objects: Sequence[Object]) -> None:
         """Tables, one for neighbours of the same columns."""
+        self._kinds |= {one.kind.name for one in objects}
         for index, (_, group) in enumerate(groupby(objects, key=lambda one: (self._columns(one), self._spaced(one)))):
             rows = list(group)
             if index:
                 sys.stdout.write("\n")
             self.table([self.row(one) for one in rows], rows[0], header=self.header)
 
+    def more(self, objects: Sequence[Object], events: Sequence[str] = ()) -> None:
+        """Rows below those before; ``events`` are a first column."""
+        self._kinds |= {one.kind.name for one in objects}
+        first = ["EVENT"] if events else []
+        told = list(zip_longest(objects, events))
+        for _, group in groupby(told, key=lambda pair: self.heads(pair[0])):
+            rows = list(group)
+            one = rows[0][0]
+            heads = [*first, *self.heads(one)]
+            cells = [[*([event] if events else []), *self.row(each)] for each, event in rows]
+            least = self._widths.get(tuple(heads), ())
+            fresh = self.header and heads != self._heads
+            self._widths[tuple(heads)] = self.table(cells, one, header=fresh, least=least, first=first)
+            self._heads = heads
+
     def table(
-        self, rows: Sequence[Sequence[str]], one: Object, *, header: bool, least: Sequence[int] = ()
+        self,
+        rows: Sequence[Sequence[str]],
+        one: Object,
+        *,
+        header: bool,
+        least: Sequence[int] = (),
+        first: Sequence[str] = (),
     ) -> list[int]:
         """Rows of objects like ``one``; where there is no room, the kind's last columns give way first."""
         own = [column.partition("=")[0] for column in self._columns(one)]
         return output.table(
             rows,
-            self.heads(one),
+            [*first, *self.heads(one)],
             header=header,
             least=least,
             spare=own[:0:-1],
@@ -150,15 +172,35 @@ class Columns:
         return self.namespaces and one.kind.namespaced
 
 
-def custom(documents: Sequence[Mapping[str, Any]], spec: str, *, header: bool) -> None:
-    """``-o custom-columns=NAME:.metadata.name,NODE:.spec.node``. Raises UsageError."""
-    from pvehelm.chart.jsonpath import path, printed
+class Custom:
+    """``-o custom-columns=NAME:.metadata.name,NODE:.spec.node``; from a ``file`` the heads are its first line and the
+    paths its second."""
 
-    parts = [part.partition(":") for part in spec.split(",") if part]
-    if not parts or not all(head and finder for head, _, finder in parts):
-        raise UsageError(
-            f"-o custom-columns={spec}: expected HEAD:PATH,...", hint="for example NAME:.metadata.name,NODE:.spec.node"
-        )
-    finders = [path(finder) for _, _, finder in parts]
-    rows = [[",".join(map(printed, find(one))) or NOTHING for find in finders] for one in documents]
-    output.table(rows, [head for head, _, _ in parts], header=header)
+    def __init__(self, spec: str, *, file: bool, header: bool) -> None:
+        """Raises UsageError for what names no columns, PvehelmError for a file that can't be read."""
+        from pvehelm.chart.jsonpath import path
+
+        if file:
+            from pvehelm.faces.templates import read
+
+            lines = [line.split() for line in read(spec).splitlines() if line.strip()]
+            pairs = list(zip(*lines, strict=True)) if len(lines) == 2 and len(lines[0]) == len(lines[1]) else []
+            what = f"-o custom-columns-file={spec}: expected a line of heads and a line of as many paths"
+        else:
+            split = [part.partition(":") for part in spec.split(",") if part]
+            pairs = [(head, finder) for head, _, finder in split] if all(head and f for head, _, f in split) else []
+            what = f"-o custom-columns={spec}: expected HEAD:PATH,..."
+        if not pairs:
+            raise UsageError(what, hint="for example NAME:.metadata.name,NODE:.spec.node")
+        self.heads = [head for head, _ in pairs]
+        self.finders = [path(finder) for _, finder in pairs]
+        self.header = header
+        self._widths: list[int] = []
+
+    def write(self, documents: Sequence[Mapping[str, Any]]) -> None:
+        """Rows, below those before."""
+        from pvehelm.chart.jsonpath import printed
+
+        rows = [[",".join(map(printed, find(one))) or NOTHING for find in self.finders] for one in documents]
+        self._widths = output.table(rows, self.heads, header=self.header, least=self._widths)
+        self.header = False

@@ -54,9 +54,13 @@ def printable(text: str) -> str:
 
 
 def emit_data(data: Any, how: str, stream: TextIO | None = None) -> None:
-    """``data`` as JSON or YAML."""
+    """``data`` as JSON or YAML, or as a template (``jsonpath=...``) prints it."""
     stream = stream or sys.stdout
-    if how == "json":
+    if "=" in how:
+        from pvehelm.faces.templates import template
+
+        stream.write(template(how)(json.loads(json.dumps(data, default=str))))
+    elif how == "json":
         stream.write(json.dumps(data, indent=2 if stream.isatty() else None, default=str, ensure_ascii=False) + "\n")
     else:
         from pvehelm.chart.yaml import dump
@@ -115,9 +119,11 @@ def table(
     return widths
 
 
-def show(how: str, data: Any, rows: Callable[[], object]) -> None:
-    """``data`` for programs, ``rows`` for people."""
-    if how in ("json", "yaml"):
+def show(how: str, data: Any, rows: Callable[[], object], *, names: Iterable[str] = ()) -> None:
+    """``data`` for programs, ``rows`` for people; ``names`` are all that ``-o name`` prints."""
+    if how == "name":
+        sys.stdout.writelines(f"{name}\n" for name in names)
+    elif how in ("json", "yaml") or "=" in how:
         emit_data(data, how)
     else:
         rows()
@@ -361,7 +367,7 @@ class Progress:
 
     def __init__(self, how: str = "table", stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stderr
-        self.how = how
+        self.events = how in ("json", "yaml")
         self.live = self.stream.isatty() and how == "table" and os.environ.get("TERM") != "dumb"
         self.running: dict[str, str] = {}
         self.drawn = 0
@@ -370,7 +376,7 @@ class Progress:
         self.on = colours_wanted(self.stream)
 
     def __call__(self, event: Event) -> None:
-        if self.how != "table":
+        if self.events:
             self.stream.write(json.dumps(event.as_dict(), default=str) + "\n")
             return
         if event.type == "plan":

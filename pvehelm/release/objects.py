@@ -19,6 +19,7 @@ from pvehelm.release.live import Reader
 from pvehelm.release.release import ReleaseKey
 
 if TYPE_CHECKING:
+    from pvehelm.chart.manifest import Resource
     from pvehelm.release.inventory import Owned
 
 GUEST_WORDS = frozenset(("guest", "guests"))
@@ -77,11 +78,13 @@ class Object:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """A kind, and the names that are meant of it; none is all of them. ``word`` is how the kind was called."""
+    """A kind, and the names that are meant of it; none is all of them. ``word`` is how the kind was called,
+    ``namespace`` the one that is meant, if not that of the whole question."""
 
     kind: Kind
     names: tuple[str, ...] = ()
     word: str = ""
+    namespace: str = ""
 
 
 @dataclass
@@ -133,6 +136,18 @@ def wishes(kinds: Kinds, words: Sequence[str]) -> list[Wish]:
     return [Wish(kind, names, word) for word in named for kind in kinds_of(kinds, word)]
 
 
+def of_manifests(kinds: Kinds, resources: Sequence[Resource], namespace: str) -> list[Wish]:
+    """The objects that manifests are about; ``namespace`` is that of those that name none. Hooks are left out.
+
+    Raises NotFoundError for a kind that there is not."""
+    found = [(kinds.get(one.kind), one) for one in resources]
+    return [
+        Wish(kind, (one.name,), one.kind, (one.namespace or namespace) if kind.namespaced else "")
+        for kind, one in found
+        if not kind.hook_only
+    ]
+
+
 def _plain_name(kinds: Kinds, named: Sequence[str], word: str) -> str:
     """``vm vm/web`` says twice what is meant once."""
     head, slash, rest = word.partition("/")
@@ -162,16 +177,18 @@ async def catalogue(
     named_words = {wish.word for wish in wanted if wish.names}
     for wish in wanted:
         listed = by_kind[wish.kind.name]
-        everywhere = namespace is None or not wish.kind.namespaced
-        here = [one for one in listed if everywhere or one.namespace == namespace]
+        within = wish.namespace or namespace
+        everywhere = within is None or not wish.kind.namespaced
+        here = [one for one in listed if everywhere or one.namespace == within]
         if not wish.names:
             made.objects += here
-            made.elsewhere += [] if everywhere else [one for one in listed if one.namespace != namespace]
+            made.elsewhere += [] if everywhere else [one for one in listed if one.namespace != within]
             continue
         for name in wish.names:
             matched = _matching(listed, here, name)
             made.objects += matched
-            alike = [w for w in wanted if w.word == wish.word and name in w.names]
+            same = (wish.word, wish.namespace)
+            alike = [w for w in wanted if (w.word, w.namespace) == same and name in w.names]
             if not matched and not any(
                 _matching(by_kind[w.kind.name], by_kind[w.kind.name], name) for w in alike if w is not wish
             ):
@@ -245,19 +262,20 @@ async def guests(
 def one_each(wanted: Iterable[Wish], objects: Iterable[Object]) -> list[Object]:
     """The objects, each once. Raises InvalidError for every name that several of them have."""
     unique = {f"{one.found.ref} {sorted(one.found.key.items(), key=str)}": one for one in objects}
-    named: dict[tuple[str, str], list[Object]] = {}
+    named: dict[tuple[str, str, str], list[Object]] = {}
     for one in unique.values():
-        for word, name in {
-            (wish.word, name)
+        for meant in {
+            (wish.word, wish.namespace, name)
             for wish in wanted
             for name in wish.names
             if wish.kind is one.kind and name in one.names and not (one.vmid and name.isdigit())
+            if wish.namespace in ("", one.namespace)
         }:
-            named.setdefault((word, name), []).append(one)
+            named.setdefault(meant, []).append(one)
     problems = [
-        Problem(name, f"several objects have this name: {', '.join(map(_told, meant))}", _apart(name, meant))
-        for (_, name), meant in named.items()
-        if len(meant) > 1
+        Problem(name, f"several objects have this name: {', '.join(map(_told, alike))}", _apart(name, alike))
+        for (_, _, name), alike in named.items()
+        if len(alike) > 1
     ]
     if problems:
         raise InvalidError("a name is not clear", problems)

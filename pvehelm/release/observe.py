@@ -28,11 +28,14 @@ async def observe(client: Client, kind: Kind, owned: Owned) -> dict[str, Any] | 
     """The document of an owned object; None where it is not there (or is not ours any more)."""
     reader = Reader(client)
     live = await kind.read(owned.identifier, reader)
-    if live is None or is_strange(owned, live):
-        return None
+    return None if live is None or is_strange(owned, live) else await seen(client, owned.kind, live, reader)
+
+
+async def seen(client: Client, kind: str, live: Live, reader: Reader) -> dict[str, Any]:
+    """The document of an object that was read, whoever it belongs to."""
     document: dict[str, Any] = {"config": dict(live.fields), "status": {}}
-    if owned.kind in GUEST_KINDS:
-        document["status"] = await _guest(client, owned.kind, live, reader)
+    if kind in GUEST_KINDS:
+        document["status"] = await _guest(client, kind, live, reader)
     return document
 
 

@@ -56,12 +56,19 @@ async def missing(client: Client, kind: Kind, owned: Owned, wanted: Mapping[str,
     document = await observe(client, kind, owned)
     if document is None:
         return ["it is not there"]
+    return await lacking(client, owned.kind, document, wanted, sid=str(owned.identifier.get("sid") or ""))
+
+
+async def lacking(
+    client: Client, kind: str, document: Mapping[str, Any], wanted: Mapping[str, Any], *, sid: str = ""
+) -> list[str]:
+    """What an object that was looked at (``release.observe``) still lacks, in words; ``sid`` is an HA resource's."""
     lacks: list[str] = []
     state = wanted.get("state")
-    if owned.kind in GUEST_KINDS and state:
-        lacks += _guest(owned.kind, document, str(state))
-    elif owned.kind == "HAResource" and state in ("started", "stopped"):
-        lacks += await _service(client, str(owned.identifier.get("sid") or ""), str(state))
+    if kind in GUEST_KINDS and state:
+        lacks += _guest(kind, document, str(state))
+    elif kind == "HAResource" and state in ("started", "stopped"):
+        lacks += await _service(client, sid, str(state))
     for text in wanted.get("conditions") or ():
         test = condition.parse(text)
         if not test.holds(document):

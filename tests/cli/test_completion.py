@@ -75,7 +75,7 @@ ask() {{
     printf '%s ' "${{COMPREPLY[@]}}"; echo
 }}
 ask 'pvehelm stat' 'pvehelm stat'
-ask 'pvehelm list --output=j' 'pvehelm list --output = j'
+ask 'pvehelm list --output=y' 'pvehelm list --output = y'
 ask 'pvehelm apply -f pool' 'pvehelm apply -f pool'
 ask "pvehelm status 'we" "pvehelm status 'we"
 """
@@ -90,7 +90,7 @@ def test_bash(shop: Lab, tmp_path: Path) -> None:
     text = BASH.format(script=SCRIPTS["bash"], program=program)
     environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     run = subprocess.run(["bash", "-c", text], capture_output=True, text=True, env=environ, cwd=tmp_path, check=False)
-    assert [line.split() for line in run.stdout.splitlines()] == [["status"], ["json"], ["pool.yaml"], ["web"]], run
+    assert [line.split() for line in run.stdout.splitlines()] == [["status"], ["yaml"], ["pool.yaml"], ["web"]], run
 
 
 @pytest.mark.parametrize(("shell", "flag"), [("bash", "-n"), ("zsh", "-n"), ("fish", "--no-execute")])

@@ -11,7 +11,7 @@ import pytest
 
 from tests.release.lab import Lab, load_cases
 
-CASES = [case for name in ("sets", "objects", "guests") for case in load_cases(f"cli/cases/{name}.yaml")]
+CASES = [case for name in ("sets", "objects", "guests", "habits") for case in load_cases(f"cli/cases/{name}.yaml")]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from pvehelm.actions import access, guests, objects
+from pvehelm.actions import access, objects
 from pvehelm.actions.objects import Query, document
+from pvehelm.actions.waiting import wait_for
 from pvehelm.api.kind import leaves
 from pvehelm.api.listing import listing
 from pvehelm.api.raising import manifest
@@ -124,8 +125,7 @@ def test_a_watch_tells_changes(lab: Lab) -> None:
 
     async def work(ctx: Context) -> list[tuple[str, str]]:
         told: list[tuple[str, str]] = []
-        events = objects.watch(ctx, ["vm/one"], interval=0.01)
-        async for event, one in events:
+        async for ((event, one),) in objects.watch(ctx, ["vm/one"], interval=0.01):
             told.append((event, document(one)["status"].get("status", "")))
             if len(told) == 1:
                 lab.api.ok("POST", "/nodes/pve-node1/qemu/300/status/start")
@@ -174,7 +174,7 @@ def test_waiting_sees_what_happens(lab: Lab) -> None:
     lab.api.ok("POST", "/nodes/pve-node1/qemu", vmid=300, name="late")
 
     async def work(ctx: Context) -> list[str]:
-        waiting = asyncio.create_task(guests.wait_for(ctx, ["vm/late"], "status=running", timeout=20, interval=0.01))
+        waiting = asyncio.create_task(wait_for(ctx, ["vm/late"], "status=running", timeout=20, interval=0.01))
         await asyncio.sleep(0.05)
         assert not waiting.done()
         lab.api.ok("POST", "/nodes/pve-node1/qemu/300/status/start")

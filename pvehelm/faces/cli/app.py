@@ -128,9 +128,10 @@ class Lazy(TyperGroup):
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
             from pvehelm.chart.suggest import suggest
             from pvehelm.errors import UsageError
+            from pvehelm.faces.cli.elsewhere import instead
 
             meant = suggest(args[0], self.list_commands(ctx))
-            hint = f"did you mean {meant}?" if meant else "pvehelm --help lists the commands"
+            hint = instead(args) or (f"did you mean {meant}?" if meant else "pvehelm --help lists the commands")
             raise UsageError(f"there is no command {args[0]!r}", hint=hint)
         return super().resolve_command(ctx, args)
 
@@ -143,11 +144,13 @@ class Lazy(TyperGroup):
 @cache
 def load(name: str, module: str, attribute: str, help_: str) -> Any:
     """The click command of one entry of COMMANDS."""
+    from pvehelm.faces.cli.switches import Verb, adopt
+
     found = getattr(import_module(f"pvehelm.faces.cli.{module}"), attribute)
     if isinstance(found, typer.Typer):
-        return typer.main.get_command(found)
+        return typer.main.get_command(adopt(found))
     single = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=HELP)
-    single.command(name=name)(found)
+    single.command(name=name, cls=Verb)(found)
     made = typer.main.get_command(single)
     made.name = name
     return made

@@ -18,7 +18,7 @@ from pvehelm.faces import output
 from pvehelm.faces.cli import complete
 from pvehelm.faces.cli import options as o
 from pvehelm.faces.cli.command import Session, ask, command
-from pvehelm.faces.cli.manifests import Files, Recursive, read_files
+from pvehelm.faces.cli.manifests import Files, Recursive, named
 from pvehelm.faces.cli.objects import AllNamespaces, Scope, Selector, Words, full_scope
 
 if TYPE_CHECKING:
@@ -32,17 +32,24 @@ AllowOwned = Annotated[bool, typer.Option("--allow-owned", help="Even what a cha
 
 @command("namespace", "context", "output")
 async def describe(
-    session: Session, words: Words, selector: Selector = "", all_namespaces: AllNamespaces = False, scope: Scope = ""
+    session: Session,
+    words: Words = [],
+    files: Files = [],
+    recursive: Recursive = False,
+    selector: Selector = "",
+    all_namespaces: AllNamespaces = False,
+    scope: Scope = "",
 ) -> None:
     """Everything about objects: configuration, what waits, release, state, snapshots, firewall, tasks.
 
     pvehelm describe vm/web
     """
     from pvehelm.actions.describing import describe as described
+    from pvehelm.actions.objects import Query
 
-    found = await described(
-        session.context, words, selector=selector, all_namespaces=all_namespaces, scope=full_scope(scope)
-    )
+    resources = named(files, recursive, *words)
+    query = Query(selector, "", all_namespaces, full_scope(scope), resources=resources)
+    found = await described(session.context, words, query)
     data = found[0] if len(found) == 1 else found
 
     def people() -> None:
@@ -191,14 +198,20 @@ HEADER = """\
 
 @command("namespace", "context", "yes", "timeout", *o.ALLOWING)
 async def edit(
-    session: Session, words: Words, allow_owned: AllowOwned = False, all_namespaces: AllNamespaces = False
+    session: Session,
+    words: Words = [],
+    files: Files = [],
+    recursive: Recursive = False,
+    allow_owned: AllowOwned = False,
+    all_namespaces: AllNamespaces = False,
 ) -> int:
     """Change an object in the editor: $PVEHELM_EDITOR, $VISUAL or $EDITOR. The plan is shown before it is done.
 
     pvehelm edit vm/web
     """
+    resources = named(files, recursive, *words)
     ctx = session.watch()
-    begun = await editing.draft(ctx, words, allow_owned=allow_owned, all_namespaces=all_namespaces)
+    begun = await editing.draft(ctx, words, allow_owned=allow_owned, all_namespaces=all_namespaces, resources=resources)
     options = o.options(session, ctx)
     path = _kept_file(begun.text)
     note = HEADER
@@ -298,7 +311,7 @@ def _as_notes(error: PvehelmError) -> str:
 # -- delete ------------------------------------------------------------------------------------------------------
 
 
-@command("namespace", "context", "output", "yes", "dry_run", *o.UNINSTALL)
+@command("namespace", "context", "named", "yes", "dry_run", *o.UNINSTALL)
 async def delete(
     session: Session,
     words: Annotated[
@@ -327,7 +340,7 @@ async def delete(
     pvehelm delete vms -l app=web
     pvehelm delete -f web.yaml
     """
-    from pvehelm.actions import manifests, removal
+    from pvehelm.actions import removal
 
     if words and files:
         raise UsageError("delete takes names or -f, not both")
@@ -340,7 +353,7 @@ async def delete(
 
         result: int | None = await uninstall.function(session, names=words, ignore_not_found=ignore_not_found)
         return result
-    resources = manifests.read(read_files(files, recursive)) if files else []
+    resources = named(files, recursive)
     target = removal.Target(words, selector, resources, all_namespaces, full_scope(scope), everything=all_)
     mode = o.dry_mode(session)
     ctx = session.watch()
@@ -377,4 +390,4 @@ def _removed(session: Session, made: Removed, dry: bool) -> None:
         if not rows:
             sys.stderr.write("nothing to delete\n")
 
-    output.show(session.output, [plan.as_dict() for plan in made.plans] if dry else rows, people)
+    output.show(session.output, [plan.as_dict() for plan in made.plans] if dry else rows, people, names=made.done)

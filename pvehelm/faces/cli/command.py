@@ -19,8 +19,15 @@ if TYPE_CHECKING:
     from pvehelm.config import Config, ContextConfig
     from pvehelm.release.context import Context
 
+TEMPLATES = "jsonpath=TEMPLATE or go-template=TEMPLATE"
 Format = Annotated[
-    str, typer.Option("-o", "--output", help="Output format: table, wide, json or yaml.", metavar="FORMAT")
+    str, typer.Option("-o", "--output", help=f"Output format: table, wide, json, yaml, {TEMPLATES}.", metavar="FORMAT")
+]
+Named = Annotated[
+    str,
+    typer.Option(
+        "-o", "--output", help=f"Output format: table, wide, name, json, yaml, {TEMPLATES}.", metavar="FORMAT"
+    ),
 ]
 Namespace = Annotated[str, typer.Option("-n", "--namespace", help="Namespace (a resource pool).", metavar="NS")]
 ContextName = Annotated[str, typer.Option("--context", help="The context to use.", metavar="NAME")]
@@ -32,6 +39,8 @@ COMMON: dict[str, tuple[Any, Any]] = {
     "namespace": (Namespace, ""),
     "context": (ContextName, ""),
     "output": (Format, "table"),
+    # ... of commands that say what became of objects.
+    "named": (Named, "table"),
     "yes": (Yes, False),
     "version": (Version, ""),
     "repo": (Repo, ""),
@@ -193,12 +202,11 @@ class Command:
         session = Session(
             namespace=shared.pop("namespace", ""),
             context_name=shared.pop("context", ""),
-            output=shared.pop("output", "table"),
+            output=shared.pop("named", "") or shared.pop("output", "table"),
             yes=shared.pop("yes", False),
             given=shared,
         )
-        if session.output not in FORMATS:
-            raise UsageError(f"-o {session.output}: unknown format", hint=f"one of {', '.join(FORMATS)}")
+        _check_format(session.output, "named" in self.common)
         _nothing_empty()
         full = _full_tables(session)
         try:
@@ -210,6 +218,20 @@ class Command:
             full()
         if isinstance(result, int) and not isinstance(result, bool) and result:
             raise typer.Exit(result)
+
+
+def _check_format(how: str, named: bool) -> None:
+    """Raises UsageError for an ``-o`` that is none, before anything is done."""
+    if how in FORMATS or (named and how == "name"):
+        return
+    if "=" in how:
+        from pvehelm.faces.templates import FORMS, template
+
+        if how.partition("=")[0] in FORMS:
+            template(how)
+            return
+    known = (*FORMATS[:2], "name", *FORMATS[2:]) if named else FORMATS
+    raise UsageError(f"-o {how}: unknown format", hint=f"one of {', '.join(known)}, {TEMPLATES}")
 
 
 def _check_namespace(name: str) -> None:

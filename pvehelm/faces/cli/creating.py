@@ -62,7 +62,7 @@ Gateway = Annotated[str, typer.Option("--gateway", help="The gateway.")]
 Power = Annotated[bool, typer.Option("--start/--no-start", help="Whether it is started.")]
 More = Annotated[list[str], typer.Option("--set", help="Further fields: onboot=true,agent=true.", metavar="KEY=VALUE")]
 SetName = Annotated[str, typer.Option("--set-name", help="Put it into this set, instead of one of its own.")]
-CREATING = ("namespace", "context", "output", "yes", *(flag for flag in APPLYING if flag != "replace"))
+CREATING = ("namespace", "context", "named", "yes", *(flag for flag in APPLYING if flag != "replace"))
 
 
 # What both kinds of guests are made with.
@@ -147,7 +147,7 @@ async def _made(session: Session, guest: actions.Guest) -> int:
     resource = actions.manifest(guest)
     if mode == "client":
         data = resource.as_dict()
-        output.emit_data(data, "yaml" if session.output == "table" else session.output)
+        output.show(session.output, data, lambda: output.emit_data(data, "yaml"), names=[resource.ref])
         return 0
     ctx = session.watch()
     if not guest.node:

@@ -24,7 +24,7 @@ SPARE, PROSE = ("WHO", "RELEASE", "REPAIR"), ("OWNED", "LIVE")
 EFFECTS = {"live": "live", "reboot": "at next reboot", "recreate": "makes it again", "data_loss": "DESTROYS DATA"}
 
 
-@command("namespace", "context", "output", "yes", "detailed_exitcode", *o.ALLOWING, "timeout")
+@command("namespace", "context", "output", "yes", "detailed_exitcode", *o.ALLOWING, "timeout", "reboot")
 async def drift(
     session: Session,
     names: Annotated[
@@ -48,6 +48,8 @@ async def drift(
         raise UsageError("drift takes releases, or --all")
     if repair and accept:
         raise UsageError("--repair and --accept contradict each other")
+    if session.given["reboot"] != "never" and not repair:
+        raise UsageError("--reboot goes with --repair")
     if (chart or out) and not (accept and len(names) == 1):
         raise UsageError("--chart and --out go with --accept of one release")
     ctx = session.watch() if repair or accept else session.context
@@ -104,13 +106,14 @@ def _count(count: int, noun: str) -> str:
 async def _repair(session: Session, found: list[actions.Drift]) -> int:
     """Repair every drifted release; what fails with one is no reason to leave the others."""
     ctx, code = session.context, 0
+    restarts = session.given["reboot"] == "if-needed"
     rows: list[dict[str, Any]] = []
     for one in found:
         row: dict[str, Any] = {"release": one.key.name, "namespace": one.key.namespace, "repaired": False}
         rows.append(row)
         if one.unread:
             row["error"], code = str(one.unread), code or one.unread.exit_code
-        if not one.differences:
+        if not one.differences and not (restarts and one.waiting):
             continue
         try:
             result: Result = await actions.repair(ctx, one.key, o.options(session, ctx))

@@ -1,4 +1,4 @@
-"""start, stop, shutdown, reboot, reset, suspend, resume, migrate, clone, top, wait: guests by name."""
+"""start, stop, shutdown, reboot, reset, suspend, resume, migrate, clone, top, wait: guests by name or manifest."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from pvehelm.faces import output
 from pvehelm.faces.cli import complete
 from pvehelm.faces.cli import options as o
 from pvehelm.faces.cli.command import Session, command
-from pvehelm.faces.cli.objects import AllNamespaces, Words
+from pvehelm.faces.cli.manifests import Files, Recursive, named
+from pvehelm.faces.cli.objects import AllNamespaces, FieldSelector, Words
 
 if TYPE_CHECKING:
     from pvehelm.release.direct import Report
@@ -31,7 +32,7 @@ Selector = Annotated[str, typer.Option("-l", "--selector", help="Guests by label
 All = Annotated[bool, typer.Option("--all", help="Every guest of the namespace (of the kind, if one is named).")]
 Grace = Annotated[int, typer.Option("--grace", help="Seconds that a guest has to shut down.", min=1)]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until the guest is in its new state.")]
-POWER = ("namespace", "context", "output", "timeout")
+POWER = ("namespace", "context", "named", "timeout")
 
 
 # Which guests, beside their names.
@@ -41,13 +42,17 @@ CHOICE = {
     "all_": (All, False),
     "all_namespaces": (AllNamespaces, False),
 }
+FILES = {"files": (Files, []), "recursive": (Recursive, False)}
+CHOSEN = CHOICE | FILES
 GRACE = {"grace": (Grace, 60)}
 UNTIL = {"wait": (Wait, False)}
 
 
 def _choice(session: Session, words: list[str]) -> actions.Choice:
     given = session.given
-    return actions.Choice(tuple(words), *(given[name] for name in CHOICE))
+    vmids, selector, everything, everywhere = (given[name] for name in CHOICE)
+    resources = named(given["files"], given["recursive"], *words)
+    return actions.Choice(words, vmids, selector, everything, everywhere, resources)
 
 
 def _report(session: Session, report: Report, verb: str) -> None:
@@ -59,7 +64,7 @@ def _report(session: Session, report: Report, verb: str) -> None:
         if not rows:
             sys.stderr.write(f"no guest to {verb}\n")
 
-    output.show(session.output, rows, people)
+    output.show(session.output, rows, people, names=report.done)
 
 
 def _timeout(session: Session) -> float | None:
@@ -73,7 +78,7 @@ async def _power(session: Session, verb: str, guests: list[str], **options: Any)
     _report(session, report, verb)
 
 
-@command(*POWER, flags=CHOICE | UNTIL)
+@command(*POWER, flags=CHOSEN | UNTIL)
 async def start(session: Session, guests: Guests = []) -> None:
     """Start guests.
 
@@ -82,7 +87,7 @@ async def start(session: Session, guests: Guests = []) -> None:
     await _power(session, "start", guests)
 
 
-@command(*POWER, flags=CHOICE | UNTIL)
+@command(*POWER, flags=CHOSEN | UNTIL)
 async def stop(
     session: Session,
     guests: Guests = [],
@@ -95,7 +100,7 @@ async def stop(
     await _power(session, "stop", guests, **({"overrule-shutdown": 1} if overrule else {}))
 
 
-@command(*POWER, flags=CHOICE | GRACE | UNTIL)
+@command(*POWER, flags=CHOSEN | GRACE | UNTIL)
 async def shutdown(
     session: Session,
     guests: Guests = [],
@@ -108,7 +113,7 @@ async def shutdown(
     await _power(session, "shutdown", guests, timeout=session.given["grace"], forceStop=1 if force else None)
 
 
-@command(*POWER, flags=CHOICE | GRACE)
+@command(*POWER, flags=CHOSEN | GRACE)
 async def reboot(session: Session, guests: Guests = []) -> None:
     """Reboot guests in good order; what waits for a restart takes effect.
 
@@ -117,7 +122,7 @@ async def reboot(session: Session, guests: Guests = []) -> None:
     await _power(session, "reboot", guests, timeout=session.given["grace"])
 
 
-@command(*POWER, flags=CHOICE)
+@command(*POWER, flags=CHOSEN)
 async def reset(session: Session, guests: Guests = []) -> None:
     """Reset virtual machines, as if the button were pressed.
 
@@ -126,7 +131,7 @@ async def reset(session: Session, guests: Guests = []) -> None:
     await _power(session, "reset", guests)
 
 
-@command(*POWER, flags=CHOICE)
+@command(*POWER, flags=CHOSEN)
 async def suspend(
     session: Session,
     guests: Guests = [],
@@ -142,7 +147,7 @@ async def suspend(
     await _power(session, "suspend", guests, **({"todisk": 1, "statestorage": storage or None} if to_disk else {}))
 
 
-@command(*POWER, flags=CHOICE | UNTIL)
+@command(*POWER, flags=CHOSEN | UNTIL)
 async def resume(session: Session, guests: Guests = []) -> None:
     """Let paused guests go on.
 
@@ -151,7 +156,7 @@ async def resume(session: Session, guests: Guests = []) -> None:
     await _power(session, "resume", guests)
 
 
-@command(*POWER, flags=CHOICE)
+@command(*POWER, flags=CHOSEN)
 async def migrate(
     session: Session,
     guests: Guests = [],
@@ -218,7 +223,7 @@ async def clone(
     ref = f"{source.kind.name}/{name}"
     row = {"source": source.ref, "name": name, "vmid": number, "tasks": report.tasks.get(ref, [])}
     people = f"{ref} cloned from {source.ref}, VMID {number}\n"
-    output.show(session.output, row, lambda: _say(people))
+    output.show(session.output, row, lambda: _say(people), names=[ref])
 
 
 def _say(text: str) -> None:
@@ -274,41 +279,48 @@ async def top(
     )
 
 
-@command("namespace", "context", "output")
+@command("namespace", "context", "named")
 async def wait(
     session: Session,
-    words: Words,
+    words: Words = [],
     for_: Annotated[
         str,
         typer.Option(
             "--for",
-            help="status=running, delete, create, FIELD=VALUE or jsonpath={.path}=VALUE.",
+            help="status=running, ready, delete, create, FIELD=VALUE or jsonpath={.path}=VALUE.",
             metavar="CONDITION",
         ),
     ] = "",
+    files: Files = [],
+    recursive: Recursive = False,
     timeout: Annotated[str, typer.Option("--timeout", help="Give up after this time.", metavar="TIME")] = "30s",
     interval: Annotated[float, typer.Option("--interval", help="Seconds between looks.", min=0.05)] = 1.0,
     selector: Annotated[str, typer.Option("-l", "--selector", help="Those with these labels: app=web.")] = "",
+    field_selector: FieldSelector = "",
     everything: Annotated[bool, typer.Option("--all", help="Every object of the kind, as without a name.")] = False,
     all_namespaces: AllNamespaces = False,
 ) -> None:
-    """Wait until objects are as a condition says.
+    """Wait until objects are as a condition says; ready ones run, their agents answer, their addresses are known.
 
-    pvehelm wait vm/web --for status=running --timeout 2m
+    pvehelm wait vm/web --for ready --timeout 2m
     """
+    from pvehelm.actions.objects import Query
+    from pvehelm.actions.waiting import wait_for
+
     if not for_:
-        raise UsageError("wait for what?", hint="--for status=running")
-    if everything and (len(words) > 1 or "/" in words[0]):
+        raise UsageError("wait for what?", hint="--for status=running, or --for ready")
+    if everything and (len(words) > 1 or any("/" in word for word in words)):
         raise UsageError("names and --all can't be combined", hint="give a kind alone: vms --all")
     limit = o.seconds(timeout)
-    refs = await actions.wait_for(
+    resources = named(files, recursive, *words)
+    refs = await wait_for(
         session.context,
         words,
-        for_.removeprefix("condition="),
+        for_,
         timeout=30.0 if limit is None else limit,
         interval=interval,
-        selector=selector,
-        all_namespaces=all_namespaces,
+        query=Query(selector, field_selector, all_namespaces, resources=resources),
     )
     rows = [{"ref": ref, "condition": for_} for ref in refs]
-    output.show(session.output, rows, lambda: _say("".join(f"{ref} condition met\n" for ref in refs)))
+    people = "".join(f"{ref} condition met\n" for ref in refs)
+    output.show(session.output, rows, lambda: _say(people), names=refs)

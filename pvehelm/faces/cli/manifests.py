@@ -51,6 +51,13 @@ def read_files(paths: Sequence[str], recursive: bool) -> list[actions.File]:
     return [_read(p) for path in paths for p in ([path] if _is_address(path) else _files(path, recursive))]
 
 
+def named(files: Sequence[str], recursive: bool, *words: str) -> list[Resource]:
+    """The manifests of ``-f``, none without it. Raises UsageError where objects are named besides."""
+    if files and words:
+        raise UsageError("names and -f can't be combined", hint="-f alone means the objects of its manifests")
+    return actions.read(read_files(files, recursive)) if files else []
+
+
 def _is_address(path: str) -> bool:
     return path.startswith(("http://", "https://"))
 
@@ -92,7 +99,7 @@ def name_of(paths: Sequence[str], given: str) -> str:
     return actions.set_name([path if path == "-" or _is_address(path) else os.path.abspath(path) for path in paths])
 
 
-@command("namespace", "context", "output", "yes", *APPLYING)
+@command("namespace", "context", "named", "yes", *APPLYING)
 async def apply(
     session: Session,
     files: Files = [],
@@ -122,8 +129,10 @@ async def apply(
 def _client_side(session: Session, texts: Sequence[actions.File]) -> int:
     resources = actions.validate(texts)
     rows = [resource.as_dict() for resource in resources]
+    data = rows[0] if len(rows) == 1 else {"apiVersion": "v1", "kind": "List", "items": rows}
     people = (f"{resource.ref} valid (client dry run)\n" for resource in resources)
-    output.show(session.output, rows, lambda: sys.stdout.writelines(people))
+    names = [resource.ref for resource in resources]
+    output.show(session.output, data, lambda: sys.stdout.writelines(people), names=names)
     return 0
 
 
@@ -155,12 +164,13 @@ def applied(session: Session, result: Result, resources: Sequence[Resource]) -> 
         "changed": result.changed,
         "objects": [{"ref": ref, "result": word} for ref, word in words.items()],
     }
-    output.show(session.output, row, people)
+    output.show(session.output, row, people, names=words)
 
 
 def planned(session: Session, result: Result) -> int:
     """Print a plan of manifests; 1 where it can't be done, 3 where it is refused."""
-    output.show(session.output, result.plan.as_dict(), lambda: output.dry_text(result.plan))
+    names = [change.ref for change in result.plan.changes if change.kind != "Commit"]
+    output.show(session.output, result.plan.as_dict(), lambda: output.dry_text(result.plan), names=names)
     return 1 if result.plan.problems else 3 if result.plan.refusals else 0
 
 

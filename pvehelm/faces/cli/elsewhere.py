@@ -1,0 +1,71 @@
+"""Commands of kubectl's and Helm's that are called otherwise here, or that have no meaning here: for who types one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+_CONTEXTS = {
+    "get-contexts": "list",
+    "get-clusters": "list",
+    "get-users": "list",
+    "view": "list",
+    "use-context": "use",
+    "use": "use",
+    "current-context": "list",
+    "set-context": "add",
+    "set-cluster": "add",
+    "set-credentials": "add",
+    "delete-context": "remove",
+    "delete-cluster": "remove",
+}
+_CONTEXT_HELP = "`pvehelm context list|use|add|remove`"
+_PATCH = "`pvehelm patch vm/NAME -p '{\"spec\": {...}}'` changes fields, `pvehelm edit` opens the manifest"
+_LIVE = "`pvehelm apply -f FILE` changes what is there in place; `--replace KIND/NAME` makes it anew"
+_EXEC = (
+    "a hook of kind GuestExec runs a command in a guest; by hand: `pvehelm api post /nodes/NODE/qemu/VMID/agent/exec "
+    "command=...`"
+)
+_NODES = "a node's guests go elsewhere by `pvehelm migrate vms --all --to NODE`; HA has a maintenance mode of its own"
+_INSTEAD: dict[str, str] = {
+    "config": f"contexts: {_CONTEXT_HELP}",
+    "cluster-info": "`pvehelm context test` asks the server who it is; `pvehelm get nodes`",
+    "api-versions": "there is one, proxmox.io/v1; `pvehelm api-resources` lists its kinds",
+    "run": "`pvehelm create vm NAME --template TEMPLATE`, or `create ct`",
+    "replace": _LIVE,
+    "set": _PATCH,
+    "scale": "replicas are a chart's value: `pvehelm upgrade RELEASE --set replicas=N`; one guest: shutdown, start",
+    "autoscale": "nothing scales by itself here; replicas are a chart's value",
+    "expose": "services are Kubernetes'; a guest has addresses of its own: `pvehelm describe vm/NAME`",
+    "exec": _EXEC,
+    "attach": _EXEC,
+    "debug": _EXEC,
+    "cp": _EXEC,
+    "port-forward": "a guest has an address of its own: `pvehelm describe vm/NAME`",
+    "proxy": "`pvehelm api get PATH` calls the API; `pvehelm simulator serve` serves a simulated one",
+    "drain": _NODES,
+    "cordon": _NODES,
+    "uncordon": _NODES,
+    "taint": _NODES,
+    "events": "`pvehelm tasks list` (--guest, --errors, --since), `pvehelm status RELEASE --events`",
+    "kustomize": "a chart has values, and --post-renderer; sets of files: `pvehelm apply -f FOLDER -R`",
+    "plugin": "there are no plugins; `--post-renderer` runs a program of yours",
+    "options": "`pvehelm COMMAND --help` lists every flag",
+    "certificate": "certificates of nodes are kinds: `pvehelm explain ACMECertificate`",
+    "ps": "`pvehelm get guests`",
+}
+_ROLLOUT = {
+    "undo": "`pvehelm rollback RELEASE [REVISION]`",
+    "history": "`pvehelm history RELEASE`",
+    "status": "`pvehelm status RELEASE`, or `pvehelm wait vm/NAME --for ready`",
+    "restart": "`pvehelm reboot vm/NAME`, or `pvehelm upgrade RELEASE --reboot if-needed`",
+}
+
+
+def instead(words: Sequence[str]) -> str:
+    """What to do instead of a command that there is not; "" for what is none of theirs."""
+    verb, then = words[0], words[1] if len(words) > 1 else ""
+    if verb == "config" and then in _CONTEXTS:
+        return f"`pvehelm context {_CONTEXTS[then]}`"
+    if verb == "rollout":
+        return _ROLLOUT.get(then, "; ".join(_ROLLOUT.values()))
+    return _INSTEAD.get(verb, "")

@@ -1,0 +1,63 @@
+"""Switches with a value, as who comes from kubectl or Helm may write them: ``--wait=true``, ``--atomic=false``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+from typer.core import TyperCommand
+
+from pvehelm.errors import UsageError
+
+TRUTHS = {
+    **dict.fromkeys(("1", "t", "T", "true", "True", "TRUE"), True),
+    **dict.fromkeys(("0", "f", "F", "false", "False", "FALSE"), False),
+}
+
+
+class Verb(TyperCommand):
+    """A command whose switches take a value, too."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, plain(self.params, args))
+
+
+def adopt(group: typer.Typer) -> typer.Typer:
+    """The same group, its commands and those below being such verbs."""
+    for command in group.registered_commands:
+        if command.cls in (None, TyperCommand):
+            command.cls = Verb
+    for inner in group.registered_groups:
+        if inner.typer_instance is not None:
+            adopt(inner.typer_instance)
+    return group
+
+
+def plain(params: Sequence[Any], args: Sequence[str]) -> list[str]:
+    """Arguments with ``--wait`` for ``--wait=true``, and for ``--wait=false`` what says the contrary, if anything does.
+
+    Raises UsageError for a value that is neither.
+    """
+    switches: dict[str, Any] = {}
+    takers: set[str] = set()
+    for param in params:
+        if param.param_type_name == "option":
+            names = (*param.opts, *param.secondary_opts)
+            if param.is_flag:
+                switches |= dict.fromkeys(names, param)
+            else:
+                takers |= set(names)
+    end = args.index("--") if "--" in args else len(args)
+    found: list[str] = []
+    for before, word in zip(("", *args), args[:end], strict=False):
+        name, equals, text = word.partition("=")
+        switch = switches.get(name) if equals and before not in takers else None
+        if switch is None:
+            found.append(word)
+            continue
+        if text not in TRUTHS:
+            raise UsageError(f"{word}: {name} is on or off", hint=f"{name}, {name}=true or {name}=false")
+        contrary = switch.secondary_opts if name in switch.opts else switch.opts
+        found += [name] if TRUTHS[text] else contrary[:1]
+    return [*found, *args[end:]]
