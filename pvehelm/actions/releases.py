@@ -206,7 +206,8 @@ async def upgrade(ctx: Context, request: Request, options: Options | None = None
 async def rollback(
     ctx: Context, name: str, revision: int | None = None, options: Options | None = None, *, description: str = ""
 ) -> Result:
-    """Roll a release back to an earlier revision (the one before the deployed one when none is named)."""
+    """Roll a release back to an earlier revision; when none is named, the one before the deployed one. Repairs are no
+    versions: they count as the revision that they put right."""
     from pvehelm.release.desire import Options, back_to
     from pvehelm.release.pipeline import run
 
@@ -231,11 +232,16 @@ def _target(ctx: Context, key: ReleaseKey, release: Release, revision: int | Non
                 hint=f"pvehelm uninstall {key.name} removes the release",
             )
         return found
-    usable = [r for r in ctx.store.revisions(key) if r.status in (Status.superseded, Status.deployed)]
-    earlier = [r for r in usable if r.number < release.current.number]
-    if not earlier:
-        raise NotFoundError(f"release {key.name!r} has no earlier revision to go back to")
-    return ctx.store.revision(key, earlier[-1].number)
+    usable = [r.number for r in ctx.store.revisions(key) if r.status in (Status.superseded, Status.deployed)]
+    current = release.current
+    while True:
+        earlier = [number for number in usable if number < current.number]
+        if not earlier:
+            raise NotFoundError(f"release {key.name!r} has no earlier revision to go back to")
+        found = ctx.store.revision(key, earlier[-1])
+        if (current.plan or {}).get("action") != "repair":
+            return found
+        current = found
 
 
 @action("destroy")

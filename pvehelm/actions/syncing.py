@@ -110,7 +110,8 @@ async def _went_back(ctx: Context, key: ReleaseKey, one: Sync) -> str:
 
 
 def _about(commit: str, text: str) -> str:
-    return f"commit {commit[:12]}: {_plain(text)}" if commit else _plain(text)
+    named = not commit or f"commit {commit[:12]}" in text
+    return _plain(text) if named else f"commit {commit[:12]}: {_plain(text)}"
 
 
 def _plain(text: str) -> str:

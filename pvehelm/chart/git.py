@@ -146,7 +146,7 @@ def _follows(repo: git.Repo, address: Address, commit: str, before: str) -> None
     except CommandError:
         what = f"commit {commit[:12]} does not come after {before[:12]}, which was applied last"
         hint = "the branch was rewound: push a commit on top, or allow it (allowRewind: true)"
-        raise InvalidError(f"{address}: {what}", [Problem(f"commit {commit[:12]}", what)], hint=hint) from None
+        raise InvalidError(f"{address}: {what}", hint=hint) from None
 
 
 PGP = "-----BEGIN PGP PUBLIC KEY BLOCK-----"
@@ -174,8 +174,8 @@ def _verify(repo: git.Repo, address: Address, signers: Sequence[str]) -> None:
                 signed = "NO_PUBKEY" in told or "No principal" in told or "Good" in told
                 what = "it is signed by somebody else" if signed else "it is not signed, or not rightly"
                 raise InvalidError(
-                    f"{address}: commit {address.ref[:12]} is not signed by an allowed signer",
-                    [Problem(f"commit {address.ref[:12]}", what)],
+                    f"{address.url}: commit {address.ref[:12]} is not signed by an allowed signer",
+                    [Problem("", what)],
                     hint="sign it (git commit -S) with a key of the signers, or add the signer's key to them",
                 ) from None
 

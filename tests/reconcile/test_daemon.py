@@ -162,7 +162,7 @@ def test_the_port_is_taken(lab: Lab, tmp_path: Path) -> None:
     with running("-f", written(lab)) as daemon:
         port = daemon.result("started")["port"]
         result = lab.run("reconcile", "--listen", f"127.0.0.1:{port}", code=1)
-    assert f"can't listen at 127.0.0.1:{port}" in result.err
+    assert f"can't listen at 127.0.0.1:{port}: Address already in use\n" in result.err
 
 
 def test_without_its_store_it_says_so(lab: Lab, web: int) -> None:

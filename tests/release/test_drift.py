@@ -75,6 +75,18 @@ def test_repair_sets_it_back(lab: Lab, case: dict[str, Any]) -> None:
     lab.sound("web")
 
 
+def test_going_back_from_a_repair_is_going_back_from_what_it_repaired(lab: Lab) -> None:
+    chart = lab.chart(VM, values=VALUES)
+    lab.run("install", "web", chart)
+    lab.run("upgrade", "web", chart, "--set", "memory=2048")
+    for memory in (999, 998):
+        lab.set(lab.vmid("web", REF), memory=memory)
+        lab.run("drift", "web", "--repair")
+    lab.run("rollback", "web")
+    assert lab.history("web")[-1]["description"] == "Rollback to 1"
+    assert int(lab.config(lab.vmid("web", REF))["memory"]) == 1024
+
+
 @pytest.mark.parametrize("with_chart", [True, False], ids=["with the chart", "without it"])
 @pytest.mark.parametrize("case", [c for c in CASES if c["rows"]], ids=[c["name"] for c in CASES if c["rows"]])
 def test_accept_makes_it_the_desired_state(lab: Lab, case: dict[str, Any], with_chart: bool) -> None:

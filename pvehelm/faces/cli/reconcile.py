@@ -241,7 +241,7 @@ def status(
                 one.state.result or "not looked at",
                 output.when(one.state.checked) or "-",
                 _commit(one.sync),
-                output.printable(one.sync.message if one.sync and one.sync.bad else one.state.message),
+                output.printable(_trouble(one.sync) or one.state.message),
             )
             for one in found
         ]
@@ -261,6 +261,11 @@ def _commit(sync: State | None) -> str:
     if sync is None:
         return ""
     return (sync.commit[:12] or "none") + (f" (bad: {sync.bad[:12]})" if sync.bad else "")
+
+
+def _trouble(sync: State | None) -> str:
+    """What is wrong with the repository that a release follows."""
+    return sync.message if sync is not None and sync.result and sync.result not in actions.GOOD else ""
 
 
 # -- policies --------------------------------------------------------------------------------------------------------

@@ -136,7 +136,7 @@ class Daemon:
         state, news = remember(self.ctx, state, outcome, policy, self._pace())
         self.memory.set_synced(key, state)
         labels = {"namespace": key.namespace, "sync": sync.name}
-        self.metrics.set("pvehelm_sync_bad", float(bool(state.bad)), **labels)
+        self.metrics.set("pvehelm_sync_bad", float(outcome.broken), **labels)
         # What the look at the release says is enough where the commit is no news.
         self._tell(outcome, news, quiet=outcome.result == "in-sync")
         return outcome

@@ -24,7 +24,7 @@ METRICS = {
     "pvehelm_release_failures": Metric("gauge", "Looks at a release in a row that failed or were refused."),
     "pvehelm_release_checked_timestamp_seconds": Metric("gauge", "When a release was looked at last."),
     "pvehelm_sync_commit_info": Metric("gauge", "The commit that a sync has applied, as a label."),
-    "pvehelm_sync_bad": Metric("gauge", "1 where the newest commit of a sync could not be applied."),
+    "pvehelm_sync_bad": Metric("gauge", "1 where the newest commit of a sync could not be had or applied."),
     "pvehelm_webhooks_total": Metric("counter", "Webhooks, by event and by whether they arrived."),
     "pvehelm_loop_timestamp_seconds": Metric("gauge", "When the reconciler last looked what is due."),
 }

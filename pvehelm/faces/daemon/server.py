@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -28,7 +29,8 @@ class Server:
         try:
             self._server = await asyncio.start_server(self._answer, host, port, limit=LARGEST)
         except OSError as error:
-            why = error.strerror or str(error)
+            # asyncio puts the address into the text once more.
+            why = os.strerror(error.errno) if (error.errno or 0) > 0 else str(error)
             hint = "--listen HOST:PORT chooses another address, --listen off none"
             raise PvehelmError(f"can't listen at {host}:{port}: {why}", hint=hint) from None
         return int(self._server.sockets[0].getsockname()[1])
