@@ -23,6 +23,10 @@ VOLATILE = frozenset(
 )
 
 
+# The word for every object of a namespace.
+ALL = "all"
+
+
 @dataclass(frozen=True)
 class Query:
     """Which objects. ``selector`` and ``field_selector`` as kubectl has them; ``scope`` of kinds that have one;
@@ -51,6 +55,10 @@ async def get(ctx: Context, words: Sequence[str], query: Query | None = None) ->
     namespace = None if query.all_namespaces else ctx.namespace
     wanted = wished(ctx, words, query)
     made = await objects.catalogue(ctx, wanted, reader, scope=_scope(query, wanted), namespace=namespace)
+    if list(words) == [ALL]:
+        owners = [one.owner.namespace if one.owner is not None else "" for one in made.objects]
+        pairs = zip(made.objects, owners, strict=True)
+        made.objects = [one for one, owner in pairs if one.vmid or (owner and namespace in (None, owner))]
     made.objects = [one for one in made.objects if by_labels(one.labels)]
     # They are only counted, so what cannot be told without reading them is left out.
     read = not _asks_to_read(query.field_selector, made.objects)
@@ -67,6 +75,8 @@ def wished(ctx: Context, words: Sequence[str], query: Query) -> list[Wish]:
     """What is asked for, by words or by manifests. Raises UsageError, NotFoundError."""
     from pvehelm.release import objects
 
+    if list(words) == [ALL]:
+        return everything(ctx, None if query.all_namespaces else ctx.namespace)
     if not query.resources:
         return objects.wishes(ctx.kinds, words)
     found = objects.of_manifests(ctx.kinds, query.resources, ctx.namespace)
@@ -75,9 +85,19 @@ def wished(ctx: Context, words: Sequence[str], query: Query) -> list[Wish]:
     return found
 
 
+def everything(ctx: Context, namespace: str | None) -> list[Wish]:
+    """``get all``: the guests of a namespace, and the kinds of whatever its releases own."""
+    from pvehelm.release.objects import GUESTS, Wish
+
+    owned = {owned.kind for key, owned in ctx.store.owned(ctx.cluster) if namespace in (None, key.namespace)}
+    names = [*GUESTS, *sorted(name for name in owned if name not in GUESTS and name in ctx.kinds)]
+    return [Wish(ctx.kinds.get(name), (), ALL) for name in names]
+
+
 def _scope(query: Query, wanted: Sequence[Wish]) -> str:
-    """The scope that is asked for; that of manifests may be any."""
-    scoped = query.resources and any(getattr(wish.kind, "scoped", False) for wish in wanted)
+    """The scope that is asked for; that of manifests, and of everything, may be any."""
+    open_ = query.resources or any(wish.word == ALL for wish in wanted)
+    scoped = open_ and any(getattr(wish.kind, "scoped", False) for wish in wanted)
     return query.scope or ("all" if scoped else "")
 
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pvehelm.errors import Problem, PvehelmError, UsageError
+from pvehelm.errors import PvehelmError, UsageError
 
 Printer = Callable[[Any], str]
 FORMS = ("jsonpath", "jsonpath-file", "jsonpath-as-json", "go-template", "go-template-file")
 
 
-@cache
 def template(how: str) -> Printer:
     """The printer of ``FORM=TEMPLATE``. Raises UsageError for one that is none, PvehelmError for a file that can't be
     read."""
@@ -24,7 +22,9 @@ def template(how: str) -> Printer:
     if form.endswith("-file"):
         form, source = form.removesuffix("-file"), read(source)
     if form == "go-template":
-        return _go(source)
+        from pvehelm.chart.gotpl.alone import printer
+
+        return printer(source, "-o go-template")
     if form == "jsonpath-as-json":
         from pvehelm.chart.jsonpath import path
 
@@ -43,33 +43,3 @@ def read(path: str) -> str:
         raise PvehelmError(f"can't read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise PvehelmError(f"can't read {path}: it is not UTF-8 text") from None
-
-
-def _go(source: str) -> Printer:
-    """A template in Go's language, with the functions of Helm's charts."""
-    from pvehelm.chart.gotpl.engine import Templates
-    from pvehelm.chart.gotpl.runtime import Run, deep
-    from pvehelm.chart.gotpl.trouble import Trouble
-
-    name = "go-template"
-    templates = Templates({name: source})
-    trouble = Trouble(templates, [])
-    for error in templates.errors.values():
-        trouble.parse_error(error)
-    if trouble.problems:
-        raise UsageError("-o go-template: that is no template of Go's", trouble.problems)
-    code, _ = templates.main(name)
-
-    def text(data: Any) -> str:
-        pieces: list[str] = []
-        run = Run(templates.prepare, templates.read_text, lambda question: None)
-        try:
-            with deep():
-                code(run, data, pieces.append)
-        except (Exception, RecursionError) as error:
-            trouble.explain(error, name)
-            problems = trouble.problems or [Problem(name, str(error))]
-            raise PvehelmError("-o go-template: the template failed", problems) from None
-        return "".join(map(str, pieces))
-
-    return text

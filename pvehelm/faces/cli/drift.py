@@ -15,6 +15,7 @@ from pvehelm.faces.cli import options as o
 from pvehelm.faces.cli.command import Session, command
 
 if TYPE_CHECKING:
+    from pvehelm.release.desire import Options
     from pvehelm.release.pipeline import Result
 
 CHANGES = 2
@@ -55,9 +56,10 @@ async def drift(
     ctx = session.watch() if repair or accept else session.context
     if accept:
         return await _accept(session, names, everything, chart, out)
+    options = o.options(session, ctx)
     found = await actions.drift(ctx, names, everything=everything)
     if repair:
-        return await _repair(session, found)
+        return await _repair(session, found, options)
     output.show(session.output, [one.as_dict() for one in found], lambda: _table(found))
     if any(one.unread for one in found):
         return 1
@@ -103,20 +105,19 @@ def _count(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-async def _repair(session: Session, found: list[actions.Drift]) -> int:
+async def _repair(session: Session, found: list[actions.Drift], options: Options) -> int:
     """Repair every drifted release; what fails with one is no reason to leave the others."""
     ctx, code = session.context, 0
-    restarts = session.given["reboot"] == "if-needed"
     rows: list[dict[str, Any]] = []
     for one in found:
         row: dict[str, Any] = {"release": one.key.name, "namespace": one.key.namespace, "repaired": False}
         rows.append(row)
         if one.unread:
             row["error"], code = str(one.unread), code or one.unread.exit_code
-        if not one.differences and not (restarts and one.waiting):
+        if not one.differences and not (options.reboot == "if-needed" and one.waiting):
             continue
         try:
-            result: Result = await actions.repair(ctx, one.key, o.options(session, ctx))
+            result: Result = await actions.repair(ctx, one.key, options)
         except PvehelmError as error:
             if len(found) == 1:
                 raise

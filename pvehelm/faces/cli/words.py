@@ -43,6 +43,24 @@ class FirstWord(TyperGroup):
 class Get(FirstWord):
     other = ("KIND", "objects", "get", "Objects of a kind.")
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        # ``get all`` is about a release, and without one about everything of the namespace, as kubectl's is.
+        if args[:1] == ["all"] and not ctx.resilient_parsing and self._names_none(ctx, args[1:]):
+            args = [self.other[0], *args]
+        return super().parse_args(ctx, args)
+
+    def _names_none(self, ctx: Any, args: list[str]) -> bool:
+        from typer._click.exceptions import UsageError
+
+        from pvehelm.faces.cli.switches import plain
+
+        objects = self.get_command(ctx, self.other[0])
+        try:
+            given, _, _ = objects.make_parser(ctx).parse_args(plain(objects.params, args))
+        except UsageError:
+            return False
+        return not given.get("words") and not set(args) & set(ctx.help_option_names)
+
     def first_words(self, ctx: Any, incomplete: str) -> list[str]:
         from pvehelm.faces.cli.complete import objects
 
