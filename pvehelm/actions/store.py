@@ -124,6 +124,7 @@ async def _unmarked(ctx: Context) -> tuple[int, list[Problem]]:
     from pvehelm.release.inventory import GUEST_KINDS
     from pvehelm.release.live import Reader
     from pvehelm.release.observe import is_strange
+    from pvehelm.release.rebuild import ahead, marked
 
     guests = [(key, owned) for key, owned in ctx.store.owned(ctx.cluster) if owned.kind in GUEST_KINDS]
     if not guests:
@@ -143,7 +144,13 @@ async def _unmarked(ctx: Context) -> tuple[int, list[Problem]]:
         return None
 
     found = await asyncio.gather(*(one(key, owned) for key, owned in guests))
-    return len(guests), [problem for problem in found if problem]
+    problems = [problem for problem in found if problem]
+    there = await marked(ctx, reader, partly=True)
+    for key in sorted({key for key, _ in guests}):
+        for late in ahead(there, ctx.store.uid(key), ctx.store.inventory(key)):
+            what = f"guest {late.vmid} carries its mark, and the store does not know: is it an old copy?"
+            problems.append(Problem(f"release {key}: {late.ref}", what, f"pvehelm store rebuild {key.name} CHART"))
+    return len(guests), problems
 
 
 @action("write")

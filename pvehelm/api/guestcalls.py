@@ -348,7 +348,8 @@ class GuestCalls(GuestKind):
                     Problem(
                         "",
                         f"a guest named {wanted.name!r} (VMID {row['vmid']}) is there already, not of this release",
-                        f"rename one, or take it over: --take-ownership {wanted.ref} and spec.vmid: {row['vmid']}",
+                        f"rename one, or take it over: --take-ownership {wanted.ref} and spec.vmid: {row['vmid']}; "
+                        "`pvehelm store rebuild` shows whether it is of this release, and the store an old copy",
                     )
                 )
         if node in nodes:

@@ -24,7 +24,7 @@ from pvehelm.release.plan import Desired, Observed, Op, Plan, plan
 from pvehelm.release.release import ReleaseKey
 from pvehelm.release.secrets import Secrets, has_secret, texts
 from pvehelm.release.unseen import unseen
-from pvehelm.release.validity import require_no_problems
+from pvehelm.release.validity import require_known, require_no_problems
 
 if TYPE_CHECKING:
     from pvehelm.api.client import Client
@@ -139,6 +139,7 @@ async def _begun(ctx: Context, key: ReleaseKey, reader: Reader) -> Inventory:
     """What the release owns, and is being asked for."""
     if key not in reader.owned:
         reader.owned[key] = ctx.store.inventory(key)
+        require_known(ctx, key, {owned.ref: owned.kind for owned in reader.owned[key]})
         await begin(reader.owned[key], ctx.kinds.get, reader)
     return reader.owned[key]
 

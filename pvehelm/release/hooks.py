@@ -116,6 +116,11 @@ def problems(resources: Sequence[Resource], kinds: Kinds) -> Iterator[Problem]:
         if kind.hook_only and hook is None:
             what = f"{resource.ref}: {resource.kind} is something that is done, so it has to be a hook"
             yield Problem(str(resource.where(("kind",))), what, "add hook: post-install, for example, to metadata")
+        if hook is not None and kind.commit:
+            what = f"{resource.ref}: a {kind.name} only counts once its group is applied, which no hook does"
+            yield Problem(
+                str(resource.where(("metadata",))), what, "leave the hook out: it is there before what needs it"
+            )
         if hook is None or not kind.hook_only:
             continue
         if resource.kind == "Backup" and AFTER_CREATION in hook.policies:

@@ -1,4 +1,5 @@
 """A lost store made again: what a release owns, from the marks on its guests and a manifest that says what they were.
+A store that is an older copy learns of the guests that were made since.
 
 Nothing on the server is changed. What the marks and the manifest do not say is not guessed but told.
 """
@@ -11,11 +12,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pvehelm.api.kind import Live
-from pvehelm.errors import InvalidError, NotFoundError, Problem, RefusedError
+from pvehelm.errors import ApiError, InvalidError, NotFoundError, Problem, RefusedError, TransportError
 from pvehelm.release.context import Context
 from pvehelm.release.decide import decide
 from pvehelm.release.desire import Desire, Options, begun
-from pvehelm.release.inventory import GUEST_KINDS, Owned
+from pvehelm.release.inventory import GUEST_KINDS, Inventory, Owned
 from pvehelm.release.live import Reader
 from pvehelm.release.release import Release, ReleaseKey, Status
 from pvehelm.release.secrets import references
@@ -52,15 +53,21 @@ class Rebuilt:
     unknown: list[Problem] = field(default_factory=list)
 
 
-async def marked(ctx: Context) -> list[Marked]:
-    """Every guest of the cluster that carries a mark, by release, resource and VMID. One request for each guest."""
-    reader = Reader(await ctx.connect())
+async def marked(ctx: Context, reader: Reader | None = None, *, partly: bool = False) -> list[Marked]:
+    """Every guest of the cluster that carries a mark, by release, resource and VMID. One request for each guest;
+    ``partly`` leaves out those that can't be read."""
+    reader = reader or Reader(await ctx.connect())
     slots = asyncio.Semaphore(PARALLEL)
 
     async def one(row: Any) -> Marked | None:
         kind = ctx.kinds.get(FLAVOURS[row["type"]])
-        async with slots:
-            live = await kind.read({"vmid": int(row["vmid"]), "node": row["node"]}, reader)
+        try:
+            async with slots:
+                live = await kind.read({"vmid": int(row["vmid"]), "node": row["node"]}, reader)
+        except (ApiError, TransportError):
+            if not partly:
+                raise
+            live = None
         mark = live.extra.get("mark") if live is not None else None
         if live is None or mark is None:
             return None
@@ -73,21 +80,27 @@ async def marked(ctx: Context) -> list[Marked]:
     return sorted((one for one in found if one), key=lambda one: (one.uid, one.ref, one.vmid))
 
 
+def ahead(found: Sequence[Marked], uid: str, inventory: Inventory) -> list[Marked]:
+    """The release's guests that its records do not have: made, or made anew, after the store was copied."""
+    known = {(owned.ref, str(owned.identifier.get("vmid"))) for owned in inventory}
+    return [one for one in found if one.uid == uid and one.genuine and (one.ref, str(one.vmid)) not in known]
+
+
 async def rebuild(ctx: Context, key: ReleaseKey, desire: Desire, options: Options, *, uid: str = "") -> Rebuilt:
     """Write down what a release owns: the guests with the mark ``uid`` (else that of the release in the store, else the
     one mark that the desire's guests carry), with the fields that the desire gives them, and as a deployed revision the
-    desire itself.
+    desire itself. Where the store has some of it, what it has is kept and the rest is added.
 
-    Raises RefusedError where the store has the release with objects in it, NotFoundError without a marked guest.
+    Raises RefusedError where the store has all of it, NotFoundError without a marked guest.
     """
     store = ctx.store
-    known = store.find(key)
-    if known is not None and len(store.inventory(key)):
+    known, had = store.find(key), store.inventory(key)
+    found = await marked(ctx)
+    if known is not None and len(had) and not ahead(found, uid or store.uid(key), had):
         raise RefusedError(
             f"the store knows what release {key} owns; there is nothing to rebuild",
             hint=f"pvehelm drift {key.name} compares it with the server",
         )
-    found = await marked(ctx)
     uid = uid or (store.uid(key) if known is not None else "") or _uid_of(ctx, key, desire, found)
     other = store.db.row("SELECT namespace, name FROM releases WHERE uid = ?", (uid,))
     if other is not None and (other["namespace"], other["name"]) != (key.namespace, key.name):
@@ -105,6 +118,7 @@ async def rebuild(ctx: Context, key: ReleaseKey, desire: Desire, options: Option
             "several guests carry the same mark",
             [Problem(ref, ", ".join(str(o.vmid) for o in found if o.ref == ref)) for ref in sorted(twice)],
         )
+    mine = {one.ref: one for one in ahead(list(mine.values()), uid, had)}
     if not mine:
         raise NotFoundError(f"no guest carries the mark of release {key}", hint="`pvehelm store rebuild` lists marks")
     with store.hold(key.scope, purpose="rebuild") as lease:
@@ -126,7 +140,7 @@ async def rebuild(ctx: Context, key: ReleaseKey, desire: Desire, options: Option
             # What was there before is not known: what is no longer wanted is unset, not set back.
             store.put_owned(key, replace(change.owned, found={}, created=True), lease=lease)
         numbers = {str(one.vmid) for one in mine.values()}
-        for ref in (wanted.ref for wanted in decision.desired if wanted.ref not in mine):
+        for ref in (wanted.ref for wanted in decision.desired if wanted.ref not in mine and wanted.ref not in had):
             live = decision.observed.live.get(ref)
             owned = changes[ref].owned if ref in changes else None
             if live is None:

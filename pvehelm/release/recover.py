@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 from pvehelm.api.kind import Kind, Live, Step
 from pvehelm.api.power import task_types
 from pvehelm.api.task import UPID, Task
-from pvehelm.errors import ApiError, NotFoundError, PvehelmError, TaskError, TransportError
+from pvehelm.errors import ApiError, PvehelmError, TaskError, TransportError
 from pvehelm.release import handover
 from pvehelm.release.change import Op
+from pvehelm.release.commits import KIND as COMMIT
 from pvehelm.release.commits import give_back
 from pvehelm.release.context import Context
 from pvehelm.release.event import Event
@@ -29,6 +30,7 @@ from pvehelm.release.lease import Lease
 from pvehelm.release.live import Reader
 from pvehelm.release.release import ReleaseKey
 from pvehelm.release.silence import arrived, blind, is_made, is_stranger, running, shows, unclear
+from pvehelm.release.validity import require_known
 
 if TYPE_CHECKING:
     from pvehelm.api.client import Client
@@ -75,7 +77,7 @@ async def _recover(ctx: Context, key: ReleaseKey, lease: Lease, entry: Entry) ->
         note = await handover.recover(ctx, key, lease, entry)
         ctx.emit(Event("note", entry.ref, f"interrupted earlier: it {note}"))
         return
-    kind = _kind(ctx, intent)
+    kind = _kind(ctx, key, entry)
     if kind is None:
         ctx.store.outcome(entry.id, lease, ok=False, error="interrupted")
         return
@@ -152,13 +154,13 @@ async def _removed(client: Client, path: str) -> bool:
     return True
 
 
-def _kind(ctx: Context, intent: Mapping[str, Any]) -> Kind | None:
-    if not intent.get("kind"):
+def _kind(ctx: Context, key: ReleaseKey, entry: Entry) -> Kind | None:
+    """The kind of the object that an entry is about, if it is about one. Raises InvalidError for an unknown one."""
+    name = str(entry.intent.get("kind") or "")
+    if name in ("", COMMIT):
         return None
-    try:
-        return ctx.kinds.get(str(intent["kind"]))
-    except NotFoundError:
-        return None
+    require_known(ctx, key, {entry.ref: name})
+    return ctx.kinds.get(name)
 
 
 def _step(intent: Mapping[str, Any]) -> Step:

@@ -400,9 +400,19 @@ def _clean(text: str) -> str:
 
 
 def _summary(row: Any) -> Revision:
+    try:
+        status = Status(row["status"])
+    except ValueError:
+        from pvehelm import __version__
+
+        raise StoreError(
+            f"revision {row['number']} of {row['chart_name'] or 'a set'} is {row['status']!r}, which pvehelm "
+            f"{__version__} does not know: pvehelm {row['pvehelm_version']} wrote it",
+            hint="upgrade pvehelm; `pvehelm store verify` says which release it is",
+        ) from None
     return Revision(
         number=row["number"],
-        status=Status(row["status"]),
+        status=status,
         chart_name=row["chart_name"],
         chart_version=row["chart_version"],
         app_version=row["app_version"],

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from pvehelm.api.kinds import Kinds
 from pvehelm.chart.manifest import Resource
 from pvehelm.chart.suggest import suggest
-from pvehelm.errors import InvalidError, Problem
+from pvehelm.errors import InvalidError, NotFoundError, Problem
 from pvehelm.release import hooks
+
+if TYPE_CHECKING:
+    from pvehelm.release.context import Context
+    from pvehelm.release.release import ReleaseKey
 
 
 def require_valid(kinds: Kinds, resources: Sequence[Resource]) -> None:
@@ -41,3 +45,21 @@ def told(resource: Resource, path: Sequence[str | int], problem: Problem) -> Pro
     named = len(path) < 2 or str(path[-1]) in problem.what
     label = "" if named else ".".join(map(str, path)) + ": "
     return Problem(str(resource.where(path)), f"{resource.ref}: {label}{problem.what}", problem.hint)
+
+
+def require_known(ctx: Context, key: ReleaseKey, kinds: Mapping[str, str]) -> None:
+    """Raise InvalidError where the store's records of a release are about a kind (by ref) that this pvehelm does not
+    know, or this server has not: whoever went on would forget what the one that wrote them has made."""
+    from pvehelm import __version__
+
+    found = []
+    for ref, kind in kinds.items():
+        try:
+            ctx.kinds.get(kind)
+        except NotFoundError as error:
+            found.append(Problem(ref, str(error), error.hint))
+    if found:
+        release = ctx.store.find(key, bodies=False)
+        wrote = release.current.pvehelm_version if release else ""
+        by = f"pvehelm {wrote} made its last revision, and this is {__version__}" if wrote != __version__ else ""
+        raise InvalidError(f"release {key} has what can't be looked at here", found, hint=by)

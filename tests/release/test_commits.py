@@ -340,3 +340,9 @@ DIFFERENCES = [
 @pytest.mark.parametrize(("text", "names"), DIFFERENCES)
 def test_interfaces_of_a_difference(text: str, names: list[str]) -> None:
     assert interfaces_of(text) == names
+
+
+def test_what_only_counts_once_it_is_applied_is_no_hook(lab: Lab) -> None:
+    text = "kind: Zone\nmetadata: { name: z1, hook: pre-install }\nspec: { type: simple }\n"
+    told = lab.run("install", "net", lab.chart(text), *GO, code=1).err
+    assert "a Zone only counts once its group is applied, which no hook does" in told
