@@ -201,7 +201,13 @@ class PostgresDatabase(Database):
                 row_factory=_row_factory,
                 client_encoding="utf8",
             )
-            return found
+        # Asked of nobody: servers say it at the beginning.
+        encoding = found.info.parameter_status("server_encoding")
+        if encoding not in (None, "UTF8", "SQL_ASCII"):
+            found.close()
+            hint = "make it anew: createdb -E UTF8 -T template0 NAME"
+            raise StoreError(f"release store {self.path}: the database is in {encoding}, not in UTF8", hint=hint)
+        return found
 
     def _reconnect(self) -> None:
         """A new connection in place of the broken one, as soon as the server gives one again."""

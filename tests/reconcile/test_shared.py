@@ -15,6 +15,7 @@ from pvehelm.release.context import Context
 from pvehelm.release.policy import Policy
 from pvehelm.release.release import ReleaseKey
 from pvehelm.release.store import Store, open_store
+from tests.postgres import database
 from tests.reconcile.daemons import Daemon, running, until
 from tests.reconcile.repository import Repository
 from tests.release.charts import SCALED
@@ -115,6 +116,15 @@ def _open(team: Team, name: str) -> bool:
 
 async def _nowhere() -> Client:
     raise AssertionError
+
+
+def test_a_database_made_in_no_language_at_all(lab: Lab, postgres_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with database(postgres_server, "SQL_ASCII") as url:
+        monkeypatch.setenv("PVEHELM_STORE", url)
+        lab.run("install", "web", lab.chart(SCALED), "--set", "replicas=1")
+        with running("--policy", "observe", "--interval", "1s", "--listen", "off") as daemon:
+            assert daemon.result("in-sync", "failed")["result"] == "in-sync"
+            assert daemon.stop(signal.SIGTERM) == 0
 
 
 def test_the_queue_keeps_nothing_of_a_declaration(lab: Lab) -> None:

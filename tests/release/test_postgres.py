@@ -17,7 +17,7 @@ from pvehelm.errors import InvalidError, StoreError
 from pvehelm.release.postgres import IDLE, PostgresDatabase, translate
 from pvehelm.release.release import Revision
 from pvehelm.release.store import Store, open_store
-from tests.postgres import Server, available, throw_away
+from tests.postgres import Server, available, database, throw_away
 from tests.release.conftest import WEB
 from tests.release.lab import Lab
 from tests.release.workers import line, running
@@ -171,6 +171,18 @@ def test_texts_that_postgresql_cannot_hold(store: Store) -> None:
     store.outcome(entry, lease, ok=False, error="nul \0 and half \udc80 a character")
     (found,) = store.entries(WEB, 1)
     assert (found.intent, found.error) == ({"x": "a\0b"}, "nul  and half ? a character")
+
+
+@pytest.mark.parametrize(("encoding", "good"), [("SQL_ASCII", True), ("LATIN1", False)])
+def test_databases_in_other_encodings(postgres_server: str, encoding: str, good: bool) -> None:
+    with database(postgres_server, encoding) as url:
+        if good:
+            with open_store(url) as made:
+                made.put_revision(WEB, Revision(1, description="\u2603"))
+                assert made.get(WEB).current.description == "\u2603"
+        else:
+            with pytest.raises(StoreError, match="the database is in LATIN1, not in UTF8"):
+                open_store(url)
 
 
 def test_names_sort_by_their_bytes(store: Store) -> None:

@@ -75,7 +75,9 @@ class Shared:
             raise PvehelmError(
                 "several workers on one store need procrastinate, which is not there", hint=hint
             ) from None
-        connector = procrastinate.PsycopgConnector(conninfo=self.url, min_size=1, max_size=4)
+        connector = procrastinate.PsycopgConnector(
+            conninfo=self.url, min_size=1, max_size=4, kwargs={"client_encoding": "utf8"}
+        )
         app = procrastinate.App(connector=connector)
         async with app.open_async():
             with self.daemon.ctx.store.hold("queue:setup", purpose="setup", wait=SETUP):
