@@ -105,7 +105,7 @@ class Client:
 
     ``base_url``: ``https://HOST:8006``, or just ``HOST`` (8006 is meant), ``HOST:PORT``. ``hosts``: more nodes of the
     cluster, taken in turn when one cannot be connected to. ``transport``: what moves the bytes (the client closes it).
-    ``sleep``, ``clock`` (seconds since the epoch) and ``rng`` are there to be replaced in tests.
+    ``sleep``, ``clock`` (seconds; nobody sets it) and ``rng`` are there to be replaced in tests.
 
     Every call raises ApiError (AuthError for 401), TransportError or InvalidError. When ``maybe_executed`` is true of
     the error of a write, look for the task or the object, then decide.
@@ -124,7 +124,7 @@ class Client:
         retries: Retries | None = None,
         hosts: Sequence[str] = (),
         sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
     ) -> None:
         self._bases = [normal_base(url) for url in (base_url, *hosts)]

@@ -24,8 +24,8 @@ BODY_LIMIT = 512 * 1024
 """Bytes of a request body that a node accepts."""
 LINE_LIMIT = 8 * 1024
 """Bytes of a request line that a node accepts."""
-PASSING = frozenset({502, 503, 504, 595, 596, 597, 599})
-"""Statuses that say something about the way to the node, not about the call."""
+PASSING = frozenset(range(502, 600))
+"""Statuses that say something about the way to the node, not about the call: of its own proxy, or of one in between."""
 
 _IN_QUERY = frozenset({"GET", "DELETE"})
 _METHODS = frozenset({"GET", "POST", "PUT", "DELETE"})
@@ -203,6 +203,13 @@ def interpret_answer(status: int, reason: str, headers: Mapping[str, str], body:
         where = headers.get("location", "elsewhere")
         hint = "redirects are not followed: credentials would go along; name the final address"
         raise ApiError(status, f"the server points to {where}", hint=hint)
+    if status == 500 and body.lstrip().startswith(b"<"):
+        # A node says 500 without pages: something in between failed, and what became of the call it does not know.
+        raise ForeignAnswerError(
+            f"the answer (500 {reason.strip()}, {len(body)} bytes) is a page, not one of the Proxmox VE API",
+            sent=True,
+            hint="is there a proxy in front of the node? Its log says what went wrong",
+        )
     message, errors = _complaint(status, reason, document, body)
     if status == 401:
         raise AuthError(status, message, errors)

@@ -295,9 +295,12 @@ class Applier:
             self.outcome.events.append({"ref": change.ref, "step": step.note, "ok": False, "error": text})
             raise
         if step.method and step.keep:
-            for name, reference in step.keep.items():
-                kept = name[1:] if name[:1] == "=" else data[name] if isinstance(data, Mapping) else data
-                self.store.put_secret(self.key, reference.removeprefix("secret://release/"), str(kept))
+            with self.store.transaction():
+                # Whoever took over may have kept another one under that name.
+                self.store.check(self.lease)
+                for name, reference in step.keep.items():
+                    kept = name[1:] if name[:1] == "=" else data[name] if isinstance(data, Mapping) else data
+                    self.store.put_secret(self.key, reference.removeprefix("secret://release/"), str(kept))
         forget = (
             change.ref
             if (step.deletes and change.op is not Op.recreate) or (change.op is Op.forget and final)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pvehelm.api.scopes import fill
-from pvehelm.errors import LeaseHeldError, NotFoundError
+from pvehelm.errors import FencedError, LeaseHeldError, NotFoundError
 from pvehelm.release.commits import KIND as COMMIT
 from pvehelm.release.commits import due
 from pvehelm.release.release import ReleaseKey
@@ -44,6 +44,16 @@ class Commons:
         for under, lease in self.leases.items():
             if path == under or path.startswith(f"{under}/"):
                 lease.check()
+
+    @property
+    def lost(self) -> bool:
+        """Whether somebody else has one of them by now."""
+        try:
+            for lease in self.leases.values():
+                lease.check()
+        except FencedError:
+            return True
+        return False
 
     def close(self) -> None:
         """Give them all back."""

@@ -314,7 +314,9 @@ class Journal(Leases):
             self.db.execute(sql, (new.namespace, new.name, release))
             # What is noted about the release by its name goes along; what was about another one of that name is old.
             old = f":{key.cluster}/{key}"
-            for row in self.db.rows("SELECT name FROM meta WHERE name LIKE ?", (f"%{old}",)):
+            for row in self.db.rows("SELECT name FROM meta"):
+                if not row["name"].endswith(old):
+                    continue
                 name = f"{row['name'].removesuffix(old)}:{new.cluster}/{new}"
                 self.db.execute("DELETE FROM meta WHERE name = ?", (name,))
                 self.db.execute("UPDATE meta SET name = ? WHERE name = ?", (name, row["name"]))

@@ -86,6 +86,7 @@ class Leases:
             try:
                 return self._acquire(scope, purpose, ttl)
             except LeaseHeldError:
+                self._shorten(scope)
                 left = deadline - time.monotonic()
                 if left <= 0:
                     raise
@@ -121,6 +122,13 @@ class Leases:
                 (scope, fence, *me, purpose, ttl, ttl),
             )
             return self._lease(self._row(scope))
+
+    def _shorten(self, scope: str) -> None:
+        """A lease that lasts longer than leases do is of a time before the clock was set back: it counts from now on.
+        A holder that lives renews it anyway."""
+        late = f"scope = ? AND held = 1 AND expires > {self.db.NOW} + ttl"
+        if self.db.value(f"SELECT 1 FROM leases WHERE {late}", (scope,)):
+            self.db.execute(f"UPDATE leases SET expires = {self.db.NOW} + ttl WHERE {late}", (scope,))
 
     def renew(self, lease: Lease) -> None:
         """Let the lease last its whole ttl again. Raises FencedError if it was taken over."""

@@ -366,7 +366,7 @@ class Run:
     @asynccontextmanager
     async def _alone(self, desire: Desire) -> AsyncIterator[None]:
         """Nobody else changes what releases share while the release is made as desired."""
-        if self.common is not None:
+        if self.common is not None and not self.common.lost:
             yield
             return
         async with shared(self.ctx, self.key, desire) as self.common:

@@ -331,6 +331,8 @@ def test_a_page_instead_of_an_answer_is_not_asked_for_again() -> None:
         (TransportError("x", sent=False), False),
         (ApiError(596, ""), True),
         (ApiError(599, ""), True),
+        (ApiError(524, ""), True),
+        (ApiError(501, ""), False),
         (ApiError(500, "got timeout"), False),
         (ApiError(500, "boom"), False),
         (ApiError(400, "x"), False),

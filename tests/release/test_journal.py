@@ -212,3 +212,17 @@ def test_processes_get_their_own_numbers(store: Store, url: str) -> None:
     releases = store.list("c1", "default")
     assert [(one.status, one.current.number, one.deployed) for one in releases] == [(Status.deployed, 3, 3)] * size
     assert store.db.value("SELECT count(*) FROM blobs WHERE size = 5") == 1  # the one chart
+
+
+def test_what_is_noted_of_another_release_stays_with_it(store: Store) -> None:
+    """Underscores mean themselves in names."""
+    one, other, new = (
+        ReleaseKey("c1", namespace, name) for namespace, name in (("a_b", "w"), ("aXb", "w"), ("a_b", "n"))
+    )
+    for key in (one, other):
+        store.ensure(key)
+        store.set_meta(f"synced:c1/{key}", str(key))
+    with store.hold(one.scope) as lease:
+        store.rename(one, new, leases=[lease])
+    noted = {name: value for name, value in store.meta().items() if name.startswith("synced:")}
+    assert noted == {"synced:c1/a_b/n": "a_b/w", "synced:c1/aXb/w": "aXb/w"}

@@ -75,6 +75,23 @@ def test_slept_but_nobody_came(store: Store) -> None:
     assert store.holder(SCOPE) == lease
 
 
+def test_a_clock_that_was_set_back_makes_no_lease_last_longer(store: Store) -> None:
+    """Whoever had it is gone with its machine; what it wrote down was an hour later."""
+    lease = store.acquire(SCOPE, ttl=0.3)
+    elsewhere(store, lease)
+    store.db.execute("UPDATE leases SET expires = expires + 3600 WHERE scope = ?", (SCOPE,))
+    assert store.acquire(SCOPE, wait=30).fence == lease.fence + 1
+
+
+def test_a_clock_that_was_set_back_takes_nothing_from_who_lives(store: Store) -> None:
+    with store.hold(SCOPE, ttl=0.4) as lease:
+        elsewhere(store, lease)
+        store.db.execute("UPDATE leases SET expires = expires + 3600 WHERE scope = ?", (SCOPE,))
+        with pytest.raises(LeaseHeldError):
+            store.acquire(SCOPE, wait=1.2)
+        lease.check()
+
+
 def test_keep_renews(store: Store) -> None:
     with store.hold(SCOPE, ttl=0.4) as lease:
         elsewhere(store, lease)
