@@ -121,6 +121,15 @@ def _plain_step(kind: Kind, method: str, verb: str, name: str) -> Step:
     return Step(operation.method, path, params, note=f"{verb} {kind.name}")
 
 
+@action("read")
+async def whoami(ctx: Context) -> Mapping[str, Any]:
+    """Who the server takes the credentials for, and where: ``user context cluster version``."""
+    client = await ctx.connect()
+    # Whoever is known may ask for this, with the least that there is.
+    await client.get("/access/permissions")
+    return {"user": client.auth.identity, "context": ctx.name, "cluster": ctx.cluster, "version": ctx.release}
+
+
 @action("read", "permissions")
 async def permissions(ctx: Context) -> Mapping[str, Mapping[str, int]]:
     """Every path with the privileges that the credentials have there: 1 where they spread to what is below."""

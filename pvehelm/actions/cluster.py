@@ -13,13 +13,18 @@ if TYPE_CHECKING:
 
 @action("local")
 def explain(path: str, *, release: str = "") -> Mapping[str, Any]:
-    """What a kind, or a field of it (``vm.net0.bridge``), is."""
+    """What a kind, or a field of it (``vm.net0.bridge``, ``vm.spec``, ``vm.metadata.lifecycle``), is."""
+    from pvehelm.api.editor import metadata
     from pvehelm.api.kinds import Kinds
     from pvehelm.api.kinds import explain as explained
     from pvehelm.api.schema import Schema
+    from pvehelm.release.kindwords import kind_of
 
     name, _, field = path.partition(".")
-    return explained(Kinds.load(Schema.load(release)).get(name), field or None)
+    kind = kind_of(Kinds.load(Schema.load(release)), name)
+    if field.partition(".")[0] == "metadata":
+        return {"kind": kind.name, **metadata(field.partition(".")[2])}
+    return explained(kind, None if field == "spec" else field or None)
 
 
 @action("local")

@@ -52,7 +52,8 @@ async def wait_for(
     met: dict[str, None] = {}
     left: dict[str, str] = {}
     try:
-        async with asyncio.timeout(timeout):
+        # No time at all is one look.
+        async with asyncio.timeout(timeout or None):
             while True:
                 try:
                     objects = (await get(ctx, words, query)).objects
@@ -73,6 +74,8 @@ async def wait_for(
                 met |= {one.ref: None for one in objects if one.ref not in left or condition == "delete"}
                 if (condition == "delete" and not objects) or (objects and not left):
                     return list(met) or [named]
+                if not timeout:
+                    raise TimeoutError
                 await client.sleep(interval)
     except TimeoutError:
         problems = [Problem(ref, lacks) for ref, lacks in left.items() if lacks]

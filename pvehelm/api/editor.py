@@ -14,7 +14,8 @@ from typing import Any
 from pvehelm.api import formats, values
 from pvehelm.api.kind import Field, Kind
 from pvehelm.api.kinds import Kinds
-from pvehelm.api.schema import Facts
+from pvehelm.api.schema import Facts, suggest
+from pvehelm.errors import NotFoundError
 
 DIALECT = "http://json-schema.org/draft-07/schema#"
 Document = dict[str, Any]
@@ -41,6 +42,26 @@ _METADATA: Document = {
         "readyWhen": {"type": "array", "items": {"type": "string"}},
     },
 }
+
+
+def metadata(path: str = "") -> Document:
+    """What manifests may say of an object beside its spec, for ``explain``: all of it, or one key.
+
+    Raises NotFoundError for a key that there is not."""
+    keys: Document = _METADATA["properties"]
+    if not path:
+        return {"path": "metadata", "type": "map", "fields": [_explained(*pair) for pair in keys.items()]}
+    if path not in keys:
+        raise NotFoundError(f"metadata has no key {path!r}", hint=suggest(path, keys))
+    return {**_explained(path, keys[path]), "path": f"metadata.{path}", "fields": []}
+
+
+def _explained(name: str, facts: Document) -> Document:
+    types = facts.get("type", "string")
+    words = {"object": "map", "array": "list"}
+    said = [str(words.get(one, one)) for one in (types if isinstance(types, list) else [types])]
+    row = {"name": name, "type": " or ".join(said), "required": name in _METADATA["required"]}
+    return row | ({"enum": facts["enum"]} if "enum" in facts else {})
 
 
 def documents(kinds: Kinds) -> dict[str, Document]:

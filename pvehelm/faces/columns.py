@@ -90,13 +90,24 @@ FORMS: dict[str, Callable[[Any], str]] = {"size": size, "time": span, "when": mo
 class Columns:
     """What ``get`` prints for people: a table of each kind, in the order they came."""
 
-    def __init__(self, *, wide: bool, namespaces: bool, labels: bool, header: bool, chosen: Sequence[str] = ()) -> None:
-        """``labels``: all of them as one column; ``chosen``: these, each as one."""
+    def __init__(
+        self,
+        *,
+        wide: bool,
+        namespaces: bool,
+        labels: bool,
+        header: bool,
+        chosen: Sequence[str] = (),
+        kinds: bool = False,
+    ) -> None:
+        """``labels``: all of them as one column; ``chosen``: these, each as one; ``kinds``: before every name, as where
+        several stand together."""
         self.wide = wide
         self.chosen = chosen
         self.namespaces = namespaces
         self.labels = labels
         self.header = header
+        self.kinds = kinds
         self._kinds: set[str] = set()
         self._heads: list[str] = []
         self._widths: dict[tuple[str, ...], list[int]] = {}
@@ -110,7 +121,7 @@ class Columns:
     def row(self, one: Object) -> list[str]:
         values = values_of(one)
         first = [one.namespace] if self._spaced(one) else []
-        name = one.ref if len(self._kinds) > 1 else one.name
+        name = one.ref if self.kinds or len(self._kinds) > 1 else one.name
         owner = one.owner.name if one.owner else ""
         labels = ",".join(f"{k}={v}" if v else k for k, v in sorted(one.labels.items()) if k != "release")
         chosen = [str(one.labels.get(name, "")) for name in self.chosen]

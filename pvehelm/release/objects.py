@@ -15,6 +15,7 @@ from pvehelm.api.nodes import NODE, WORDS
 from pvehelm.chart.suggest import suggest
 from pvehelm.errors import ApiError, InvalidError, NotFoundError, Problem, UsageError
 from pvehelm.release.context import Context
+from pvehelm.release.kindwords import kind_of, plain
 from pvehelm.release.live import Reader
 from pvehelm.release.release import ReleaseKey
 
@@ -100,12 +101,12 @@ class Catalogue:
 
 def kinds_of(kinds: Kinds, word: str) -> list[Kind]:
     """The kinds that a word names: ``vms``, ``guests``, ``nodes``. Raises NotFoundError with a suggestion."""
-    lowered = word.lower()
+    lowered = plain(word).lower()
     if lowered in GUEST_WORDS:
         return [kinds.get(name) for name in GUESTS]
     if lowered in WORDS:
         return [NODE]
-    found = kinds.get(word)
+    found = kind_of(kinds, word)
     if found.hook_only:
         raise UsageError(
             f"{found.name} is done by a hook and is not there to be seen", hint="pvehelm get hooks RELEASE"
@@ -114,14 +115,15 @@ def kinds_of(kinds: Kinds, word: str) -> list[Kind]:
 
 
 def is_kind(kinds: Kinds, word: str) -> bool:
-    return word.lower() in (GUEST_WORDS | WORDS) or word in kinds
+    word = plain(word)
+    return word.lower() in GUEST_WORDS | WORDS or word in kinds
 
 
 def wishes(kinds: Kinds, words: Sequence[str]) -> list[Wish]:
     """``vms``, ``vms,cts``, ``vm web db``, ``vm/web ct/db``: kinds and names. Raises UsageError, NotFoundError."""
     if not words:
         raise UsageError("which kind?", hint="for example vms, vm/web or pools; pvehelm api-resources lists the kinds")
-    if any("/" in word and is_kind(kinds, word.partition("/")[0]) for word in words[:1]):
+    if any("/" in word and not word.startswith("/") for word in words[:1]):
         found: dict[str, list[str]] = {}
         for word in words:
             kind, slash, name = word.partition("/")

@@ -1,4 +1,4 @@
-"""auth can-i: what the credentials may do."""
+"""auth can-i, auth whoami: what the credentials may do, and whose they are."""
 
 from __future__ import annotations
 
@@ -56,6 +56,14 @@ async def can_i(
         row = {"allowed": answer.allowed, "missing": answer.missing}
         output.show(session.output, row, lambda: _told(answer))
     return 0 if answer.allowed else 1
+
+
+@app.command()
+@command("context", "output")
+async def whoami(session: Session) -> None:
+    """Who the server takes the credentials for."""
+    found = await actions.whoami(session.context)
+    output.show(session.output, found, lambda: output.table(list(found.items()), ("ATTRIBUTE", "VALUE")))
 
 
 def _told(answer: actions.Answer) -> None:

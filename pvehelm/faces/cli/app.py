@@ -293,14 +293,18 @@ class Unheard(TextIOWrapper):
 
 
 def _hint(error: Any) -> str:
-    """For an unknown flag: what does the work of Helm's; values of a chart are no flags."""
+    """For an unknown flag or word: what does the work of Helm's or kubectl's; values of a chart are no flags."""
+    from pvehelm.faces.cli.elsewhere import extra, flag
     from pvehelm.faces.cli.helmflags import instead
 
     command = getattr(getattr(error, "ctx", None), "command", None)
     takes = {name for param in getattr(command, "params", ()) for name in param.opts}
     name = str(getattr(error, "option_name", "")).lstrip("-")
     verb = str(getattr(getattr(error, "ctx", None), "command_path", "")).partition(" ")[2]
-    if known := instead(verb, name):
+    said = str(getattr(error, "message", ""))
+    if said.startswith("Got unexpected extra"):
+        return extra(verb, said.rpartition("(")[2].split()[0].rstrip(")"), files="--filename" in takes)
+    if known := instead(verb, name) or flag(verb, name):
         return known
     return f"a value of the chart is set with --set {name}=..." if len(name) > 1 and "--values" in takes else ""
 

@@ -27,9 +27,15 @@ def explain(
         ),
     ],
     pve_version: PveVersion = "",
+    recursive: Annotated[bool, typer.Option("--recursive", help="Every field with all of its keys.")] = False,
 ) -> None:
     """Explain a kind or one of its fields: types, bounds, and when a change takes effect."""
     data = actions.explain(path, release=pve_version)
+    if recursive:
+        below = [row["name"] for row in data["fields"] if row.get("keys")]
+        keys = {name: actions.explain(f"{path}.{name}", release=pve_version)["fields"] for name in below}
+        rows = [{**row, "fields": keys[row["name"]]} if row["name"] in keys else row for row in data["fields"]]
+        data = {**data, "fields": rows}
     output.show(session.output, data, lambda: _explained(data))
 
 
@@ -53,10 +59,15 @@ def _explained(data: Mapping[str, Any]) -> None:
             write(f"ASKS:     --allow-privileged, by some values: {', '.join(data['privileged_fields'])}\n")
         if data.get("root_only"):
             write(f"ROOT:     only root@pam may set {', '.join(data['root_only'])}\n")
-    rows = [(f"  {row['name']}", _type(row), _traits(row), _bounds(row)) for row in data.get("fields", ())]
+    told = [(indent, row) for one in data.get("fields", ()) for indent, row in _with_keys(one)]
+    rows = [(f"{indent}{row['name']}", _type(row), _traits(row), _bounds(row)) for indent, row in told]
     if rows:
         write("\nFIELDS:\n")
         output.table(rows, ("  NAME", "TYPE", "EFFECT", "VALUES"), prose=("EFFECT", "VALUES"))
+
+
+def _with_keys(row: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    return [("  ", row), *(("    ", key) for key in row.get("fields", ()))]
 
 
 def _type(row: Mapping[str, Any]) -> str:
@@ -89,10 +100,21 @@ def _bounds(row: Mapping[str, Any]) -> str:
     return "; ".join(parts)
 
 
-@command("output")
-def api_resources(session: Session, pve_version: PveVersion = "") -> None:
+@command("named")
+def api_resources(
+    session: Session,
+    pve_version: PveVersion = "",
+    namespaced: Annotated[
+        bool | None, typer.Option("--namespaced/--no-namespaced", help="Only those that are in namespaces, or are not.")
+    ] = None,
+    sort_by: Annotated[str, typer.Option("--sort-by", help="name; left out: guests first.", metavar="name")] = "",
+    no_headers: Annotated[bool, typer.Option("--no-headers", help="No header line.")] = False,
+) -> None:
     """List the kinds that manifests may have."""
-    rows = actions.api_resources(release=pve_version)
+    if sort_by not in ("", "name"):
+        raise UsageError(f"--sort-by {sort_by}: name")
+    rows = [row for row in actions.api_resources(release=pve_version) if namespaced in (None, row["namespaced"])]
+    rows = sorted(rows, key=lambda row: str(row["name"])) if sort_by else rows
     heads = ("NAME", "SHORT", "NAMESPACED", "PRIVILEGED", "EVIDENCE")
     output.show(
         session.output,
@@ -107,8 +129,10 @@ def api_resources(session: Session, pve_version: PveVersion = "") -> None:
                 for r in rows
             ],
             heads,
+            header=not no_headers,
             spare=("EVIDENCE", "PRIVILEGED", "NAMESPACED"),
         ),
+        names=[str(row["name"]) for row in rows],
     )
 
 

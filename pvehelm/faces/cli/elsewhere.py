@@ -1,4 +1,4 @@
-"""Commands of kubectl's and Helm's that are called otherwise here, or that have no meaning here: for who types one."""
+"""Commands and flags of kubectl's that are called otherwise here, or have no meaning here: for who types one."""
 
 from __future__ import annotations
 
@@ -69,3 +69,50 @@ def instead(words: Sequence[str]) -> str:
     if verb == "rollout":
         return _ROLLOUT.get(then, "; ".join(_ROLLOUT.values()))
     return _INSTEAD.get(verb, "")
+
+
+_TASKS = "tasks are always waited for; Ctrl-C leaves what runs to `pvehelm recover`"
+_FLAGS = (
+    ("delete", "wait now", _TASKS),
+    ("delete", "force grace-period", "a guest that runs is stopped at once; `pvehelm shutdown NAME` first is gentler"),
+    ("delete", "cascade", "what belongs together is a release: `pvehelm uninstall NAME`; `--purge` for jobs and HA"),
+    ("apply create", "k kustomize", "a chart has values, and --post-renderer; folders of files: -f FOLDER -R"),
+    ("apply", "force", "--replace KIND/NAME makes one object anew"),
+    ("apply", "l selector", "--prune removes what the set has and the files do not; --target KIND/NAME chooses"),
+    ("apply", "prune-allowlist all", "a set knows what is its own: --prune takes nothing else"),
+    ("apply create edit", "server-side force-conflicts field-manager", "only owned fields are written"),
+    ("apply create edit delete", "record", "history keeps every revision, --description says what for"),
+    ("apply create", "validate", "manifests are always checked; `pvehelm validate -f FILE` needs no server"),
+    ("create", "f filename", "`pvehelm apply -f FILE` makes what is not there; again, it changes what differs"),
+    ("edit", "o output", "`pvehelm get KIND/NAME -o yaml` prints the manifest that edit opens"),
+    ("get delete describe", "raw", "`pvehelm api get PATH`"),
+    ("get describe", "chunk-size server-print subresource show-managed-fields", "lists come whole, by few requests"),
+    ("logs", "since since-time timestamps prefix", "`pvehelm tasks list --since 1h`, then `pvehelm tasks log UPID`"),
+    (
+        "logs",
+        "p previous",
+        "`pvehelm tasks list --guest NAME` lists earlier tasks, `tasks log UPID` prints one",
+    ),
+    ("logs", "c container all-containers l selector", "one task at a time: `pvehelm tasks list` has them all"),
+    ("version", "client short", "`pvehelm version`; the server's is in `pvehelm context test`"),
+    ("auth", "A all-namespaces", "-n NAMESPACE asks about one; without, about guests of none"),
+    ("", "kubeconfig cluster user token server as as-group", "--context names the Proxmox host; `pvehelm context add`"),
+    ("", "request-timeout", "--timeout bounds a whole command"),
+)
+
+
+def flag(command: str, name: str) -> str:
+    """What to do instead of giving a command this flag; "" for what is none of kubectl's."""
+    verb = command.partition(" ")[0]
+    return next(
+        (what for verbs, names, what in _FLAGS if name in names.split() and verb in (verbs.split() or [verb])), ""
+    )
+
+
+def extra(command: str, word: str, *, files: bool) -> str:
+    """What to do instead of giving a command this word, where ``files`` says that it takes -f."""
+    if files and word.endswith((".yaml", ".yml", ".json")):
+        return f"manifests are named with -f {word}"
+    if command.startswith("create"):
+        return "create vm, create ct, or create NAME for a chart; `pvehelm apply -f FILE` makes everything else"
+    return ""

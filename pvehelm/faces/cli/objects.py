@@ -49,6 +49,7 @@ async def get(
     scope: Scope = "",
     sort_by: Annotated[str, typer.Option("--sort-by", help="By a field: .status.cpu.", metavar="PATH")] = "",
     show_labels: Annotated[bool, typer.Option("--show-labels", help="Labels and tags as a column.")] = False,
+    show_kind: Annotated[bool, typer.Option("--show-kind", help="The kind before every name.")] = False,
     no_headers: Annotated[bool, typer.Option("--no-headers", help="No header line.")] = False,
     ignore_not_found: Annotated[bool, typer.Option("--ignore-not-found", help="A missing object is no error.")] = False,
     label_columns: Annotated[
@@ -76,6 +77,7 @@ async def get(
         labels=show_labels,
         chosen=[name for text in label_columns for name in text.split(",") if name],
         header=not no_headers,
+        kinds=show_kind,
     )
     # One object that was named is itself, several are a list.
     single = len(resources) == 1 or len(words) == 2 or (len(words) == 1 and "/" in words[0])
