@@ -43,12 +43,13 @@ def verify_audit(ctx: Context) -> tuple[int, str, Problem | None]:
 
 
 @action("read")
-def export_store(ctx: Context, names: Sequence[str] = ()) -> bytes:
-    """A copy of releases, or of the whole store, as one file. Secrets in it stay sealed. Raises NotFoundError."""
-    from pvehelm.release.copies import write
+def export_store(ctx: Context, names: Sequence[str] = ()) -> tuple[bytes, list[str]]:
+    """A copy of releases, or of the whole store, as one file, and the digests of what in it is damaged. Secrets stay
+    sealed. Raises NotFoundError."""
+    from pvehelm.release.copies import damaged, write
 
     keys = [ctx.store.get(ctx.key(name), bodies=False).key for name in names] or None
-    return write(ctx.store, keys, by=ctx.user, made=ctx.clock())
+    return write(ctx.store, keys, by=ctx.user, made=ctx.clock()), damaged(ctx.store, keys)
 
 
 @action("write")

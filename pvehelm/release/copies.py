@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from pvehelm.errors import InvalidError, LeaseHeldError, Problem, RefusedError, StoreError
+from pvehelm.release.health import is_whole
 from pvehelm.release.lease import shown
 from pvehelm.release.release import ReleaseKey
 from pvehelm.release.store import CONTENTS, Store
@@ -128,9 +129,12 @@ def load(store: Store, copy: Iterable[Row], *, replace: bool = False) -> Copied:
                     store.db.execute(*_insert(table, row))
             elif table in TABLES:
                 sql, values = _insert(table, row)
+                # What is damaged here comes back with a copy that has it whole.
+                whole = table == "blobs" and is_whole(row)
                 # Of what is noted about releases the copy's counts, where its releases do.
                 noted = replace and table == "meta" and ":" in row["name"]
                 other = "(name) DO UPDATE SET value = excluded.value" if noted else "DO NOTHING"
+                other = "(digest) DO UPDATE SET size = excluded.size, data = excluded.data" if whole else other
                 store.db.execute(f"{sql} ON CONFLICT {other}", values)
             else:
                 raise InvalidError(f"the copy has a table {table!r} that this pvehelm does not know", hint=NEWER)
@@ -275,6 +279,12 @@ def write(store: Store, keys: Collection[ReleaseKey] | None, *, by: str, made: f
             lines.append(json.dumps([table, {name: _to_json(value) for name, value in row.items()}]))
     text = "\n".join(lines) + "\n"
     return gzip.compress(f"{text}{json.dumps({'rows': len(lines) - 1, 'digest': _digest(text)})}\n".encode(), 6)
+
+
+def damaged(store: Store, keys: Collection[ReleaseKey] | None) -> list[str]:
+    """The digests of what a copy of these releases has that is not whole."""
+    with store.db.transaction(write=False):
+        return [row["digest"] for table, row in rows(store, keys) if table == "blobs" and not is_whole(row)]
 
 
 def parse(data: bytes) -> tuple[dict[str, Any], list[Row]]:

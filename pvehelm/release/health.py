@@ -51,16 +51,19 @@ def _contents(store: Store) -> Iterator[Problem]:
     }
     known = [str(row["digest"]) for row in store.db.rows("SELECT digest FROM blobs ORDER BY digest")]
     for digest in known:
-        row = store.db.row("SELECT size, data FROM blobs WHERE digest = ?", (digest,))
-        try:
-            data = zlib.decompress(row["data"])
-            whole = len(data) == row["size"] and digest == f"sha256:{hashlib.sha256(data).hexdigest()}"
-        except (zlib.error, TypeError):
-            whole = False
-        if not whole:
+        if not is_whole(store.db.row("SELECT * FROM blobs WHERE digest = ?", (digest,))):
             yield Problem(users.get(digest, "content"), f"content {digest} is damaged", BACKUP)
     for digest in sorted(users.keys() - set(known)):
         yield Problem(users[digest], f"content {digest} is missing", BACKUP)
+
+
+def is_whole(row: Any) -> bool:
+    """Whether a row of contents has what its digest names."""
+    try:
+        data = zlib.decompress(row["data"])
+    except (zlib.error, TypeError):
+        return False
+    return bool(len(data) == row["size"] and row["digest"] == f"sha256:{hashlib.sha256(data).hexdigest()}")
 
 
 def _revisions(store: Store) -> Iterator[Problem]:

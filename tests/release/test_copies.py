@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pvehelm.errors import InvalidError, LeaseHeldError, PvehelmError, RefusedError, StoreError
-from pvehelm.release.copies import chosen, load, move, parse, rows, write
+from pvehelm.release.copies import chosen, damaged, load, move, parse, rows, write
 from pvehelm.release.health import collect, problems
 from pvehelm.release.inventory import Owned
 from pvehelm.release.policy import Memory, Mode, Policy, State
@@ -20,6 +20,7 @@ from pvehelm.release.release import ReleaseKey, Revision, Status
 from pvehelm.release.store import Store, open_store
 from tests.release.conftest import WEB
 from tests.release.history import restate
+from tests.release.lab import Lab
 
 OTHER = ReleaseKey("c1", "prod", "db")
 
@@ -261,6 +262,27 @@ def test_another_key_is_said(full: Store, tmp_path: Path) -> None:
         with pytest.raises(StoreError, match="is not here"):
             target.put_secret(WEB, "more", "x")
         assert sum("secret://release/password" in p.where for p in problems(target)) == 2
+
+
+def test_a_copy_mends_what_is_damaged_here_and_not_the_other_way_round(full: Store) -> None:
+    good = write(full, None, by="me", made=0.0)
+    full.db.execute("UPDATE blobs SET data = ? WHERE size = 7", (b"rot",))
+    bad = write(full, None, by="me", made=0.0)
+    assert set(damaged(full, [WEB])) <= set(damaged(full, None)) != set()
+    load(full, parse(good)[1], replace=True)
+    assert (list(problems(full)), damaged(full, None)) == ([], [])
+    load(full, parse(bad)[1], replace=True)
+    assert list(problems(full)) == []
+
+
+def test_a_damaged_copy_is_said(lab: Lab) -> None:
+    lab.run("apply", "-f", "-", "--set-name", "set", stdin="kind: Pool\nmetadata: { name: p }\n")
+    with lab.store() as store:
+        store.db.execute("UPDATE blobs SET data = ?", (b"rot",))
+    copy = lab.folder / "copy.gz"
+    said = lab.run("store", "export", "--out", str(copy), code=1).err
+    assert "the copy is damaged where the store is" in said
+    assert copy.exists()
 
 
 # -- health ----------------------------------------------------------------------------------------------------

@@ -187,7 +187,7 @@ def _logger(session: Session, once: bool) -> Any:
         if session.output == "json" and not once:
             sys.stdout.write(json.dumps({"at": output.rfc3339(now), "log": text, **facts}, default=str) + "\n")
             sys.stdout.flush()
-        elif not once:
+        elif not once or facts.get("result") in ("stopping", "interrupted"):
             sys.stderr.write(f"{'' if plain else output.when(now) + ' '}{output.printable(text)}\n")
             sys.stderr.flush()
 

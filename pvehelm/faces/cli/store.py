@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pvehelm.actions import store as actions
-from pvehelm.errors import PvehelmError, RefusedError, UsageError
+from pvehelm.errors import PvehelmError, RefusedError, StoreError, UsageError
 from pvehelm.faces import output
 from pvehelm.faces.cli import complete
 from pvehelm.faces.cli import options as o
@@ -113,15 +113,18 @@ def export(
 
     Secrets in it stay sealed: to read them where it is imported, bring the key, too (PVEHELM_KEY or secrets.key).
     """
-    data = actions.export_store(session.context, names)
+    data, damaged = actions.export_store(session.context, names)
     if out == "-":
         sys.stdout.buffer.write(data)
-        return
-    from pvehelm.faces.cli.plans import write_private_bytes
+    else:
+        from pvehelm.faces.cli.plans import write_private_bytes
 
-    write_private_bytes(out, data)
-    what = ", ".join(names) or "the whole store"
-    sys.stdout.write(f"{what} is in {out} ({len(data):,} bytes). Secrets in it are sealed: keep their key elsewhere.\n")
+        write_private_bytes(out, data)
+        what, size = ", ".join(names) or "the whole store", f"{len(data):,} bytes"
+        sys.stdout.write(f"{what} is in {out} ({size}). Secrets in it are sealed: keep their key elsewhere.\n")
+    if damaged:
+        hint = "`pvehelm store verify` shows whose; `pvehelm store import --replace` of an older copy brings them back"
+        raise StoreError(f"the copy is damaged where the store is: {len(damaged)} contents", hint=hint)
 
 
 @app.command("import")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -75,6 +76,9 @@ class Shared:
             raise PvehelmError(
                 "several workers on one store need procrastinate, which is not there", hint=hint
             ) from None
+        # What they would print by themselves when the server is away is told in our own words.
+        for name in ("psycopg.pool", "procrastinate"):
+            logging.getLogger(name).addHandler(logging.NullHandler())
         connector = procrastinate.PsycopgConnector(
             conninfo=self.url, min_size=1, max_size=4, kwargs={"client_encoding": "utf8"}
         )
