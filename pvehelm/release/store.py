@@ -237,7 +237,8 @@ class Store(SealedSecrets, Trail):
     def prune(self, key: ReleaseKey, history_max: int, *, lease: Lease | None = None) -> builtins.list[int]:
         """Drop the oldest revisions until ``history_max`` are left (0: no limit); their numbers.
 
-        The deployed one and the newest are never dropped. What was journalled for a dropped revision goes with it,
+        Repairs go first, since they repeat another revision: a reconciler that tries for hours leaves the history as it
+        was. The deployed one and the newest are never dropped. What was journalled for a dropped revision goes with it,
         except intents without an outcome.
         """
         if history_max <= 0:
@@ -246,9 +247,12 @@ class Store(SealedSecrets, Trail):
             if lease is not None:
                 self.check(lease)
             release = self.id_of(key)
-            rows = self.db.rows("SELECT number, status FROM revisions WHERE release_id = ? ORDER BY number", (release,))
-            spare = [row["number"] for row in rows[:-1] if row["status"] != Status.deployed]
-            gone = spare[: max(0, len(rows) - history_max)]
+            sql = "SELECT number, status, plan FROM revisions WHERE release_id = ? ORDER BY number"
+            rows = self.db.rows(sql, (release,))
+            spare = [row for row in rows[:-1] if row["status"] != Status.deployed]
+            if len(rows) > history_max:
+                spare.sort(key=lambda row: not self._is_repair(row["plan"]))
+            gone = [row["number"] for row in spare[: max(0, len(rows) - history_max)]]
             left: builtins.list[str | None] = []
             for number in gone:
                 left += self._contents("release_id = ? AND number = ?", (release, number))
@@ -258,6 +262,14 @@ class Store(SealedSecrets, Trail):
                 )
             self._collect(left)
         return gone
+
+    def _is_repair(self, plan: str | None) -> bool:
+        """Whether a revision's plan was one of setting back; only its beginning is read."""
+        packed = self.db.value("SELECT data FROM blobs WHERE digest = ?", (plan,))
+        try:
+            return zlib.decompressobj().decompress(packed, 64).startswith(b'{"action":"repair"')
+        except (zlib.error, TypeError):
+            return False
 
     def _supersede(self, release: int, number: int, status: Status) -> None:
         if status in (Status.deployed, Status.uninstalled):

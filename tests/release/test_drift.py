@@ -82,8 +82,9 @@ def test_going_back_from_a_repair_is_going_back_from_what_it_repaired(lab: Lab) 
     for memory in (999, 998):
         lab.set(lab.vmid("web", REF), memory=memory)
         lab.run("drift", "web", "--repair")
-    lab.run("rollback", "web")
+    lab.run("rollback", "web", "--history-max", "3")
     assert lab.history("web")[-1]["description"] == "Rollback to 1"
+    assert [row["revision"] for row in lab.history("web")] == [1, 2, 5], "repairs are forgotten first"
     assert int(lab.config(lab.vmid("web", REF))["memory"]) == 1024
 
 

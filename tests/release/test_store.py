@@ -186,6 +186,21 @@ def test_prune_never_drops_the_deployed_one(store: Store) -> None:
     assert [one.number for one in store.revisions(WEB)] == [1, 6]
 
 
+def test_prune_drops_repairs_first(store: Store) -> None:
+    def put(number: int, action: str, status: Status = Status.deployed) -> None:
+        store.put_revision(WEB, Revision(number, status, plan={"action": action, "changes": ["x" * 1000]}))
+
+    for number in (1, 2, 3):
+        put(number, "upgrade")
+    for number in (4, 5, 6):
+        put(number, "repair", Status.failed)
+    put(7, "repair")
+    put(8, "upgrade")
+    assert store.prune(WEB, 5) == [4, 5, 6]
+    assert store.prune(WEB, 3) == [7, 1]
+    assert [one.number for one in store.revisions(WEB)] == [2, 3, 8]
+
+
 def test_prune_takes_the_journal_along_but_no_open_intent(store: Store) -> None:
     with store.hold(WEB.scope) as lease:
         for number in (1, 2, 3):
