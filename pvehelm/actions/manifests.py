@@ -42,6 +42,10 @@ def read(files: Sequence[File]) -> list[Resource]:
             problems.append(Problem(file.name, what, "read them, save them, and apply the file"))
     if problems:
         raise InvalidError("the manifests are not valid", problems)
+    return _some(found, files)
+
+
+def _some(found: list[Resource], files: Sequence[File]) -> list[Resource]:
     if not found:
         raise UsageError(f"there are no manifests in {', '.join(file.name for file in files)}")
     return found
@@ -67,7 +71,8 @@ def set_name(names: Sequence[str]) -> str:
 
 @action("local")
 def validate(files: Sequence[File], *, pve_version: str = "") -> list[Resource]:
-    """Check manifests offline, against the schema of a Proxmox VE version. Raises InvalidError with every problem."""
+    """Check manifests offline, against the schema of a Proxmox VE version. Raises InvalidError with every problem,
+    UsageError where there are none."""
     from pvehelm.api.kinds import Kinds
     from pvehelm.api.schema import Schema
     from pvehelm.chart.manifest import check_unique, parse
@@ -85,7 +90,7 @@ def validate(files: Sequence[File], *, pve_version: str = "") -> list[Resource]:
         require_valid(kinds, found)
     if problems:
         raise InvalidError("the manifests are not valid", problems)
-    return found
+    return _some(found, files)
 
 
 @contextmanager

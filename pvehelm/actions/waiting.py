@@ -102,7 +102,9 @@ def condition_test(condition: str) -> Callable[[Mapping[str, Any]], bool]:
         return lambda document: False
     if condition == "create":
         return lambda document: True
-    head, _, rest = condition.partition("=")
+    head, equals, rest = condition.partition("=")
+    if head.lower() in ("delete", "create", "ready") and equals:
+        raise UsageError(f"--for {condition!r}: {head} takes no value", hint=HINT)
     if head == "jsonpath":
         found = re.fullmatch(r"(\{.*\}|'\{.*\}'|[^={}]+)(?:==?(.*))?", rest, re.DOTALL)
         if not found:

@@ -316,19 +316,25 @@ class _Reader:
 
 
 def _json(text: str) -> list[Document]:
-    """JSON that YAML's reader does not take (tabs, for one), without positions; empty when it is no JSON."""
+    """JSON that YAML's reader does not take (tabs, for one, or documents one after another), each with the place of
+    its beginning; empty when it is no JSON."""
     import json
 
     from pvehelm.chart.yaml import Marks
 
-    if text.lstrip()[:1] not in ("{", "["):
-        return []
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError):
-        return []
-    start = Mark(text[: len(text) - len(text.lstrip())].count("\n") + 1, 1)
-    return [Document(data, Marks(start, None), start)]
+    decoder, found, at = json.JSONDecoder(), [], 0
+    while rest := text[at:].lstrip():
+        at = len(text) - len(rest)
+        if rest[0] not in "{[":
+            return []
+        try:
+            data, at_end = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            return []
+        start = Mark(text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at))
+        found.append(Document(data, Marks(start, None), start))
+        at = at_end
+    return found
 
 
 def _moved(error: InvalidError, file: str, line_of: Callable[[int], Source] | None) -> InvalidError:

@@ -143,11 +143,12 @@ def of_manifests(kinds: Kinds, resources: Sequence[Resource], namespace: str) ->
 
     Raises NotFoundError for a kind that there is not."""
     found = [(kinds.get(one.kind), one) for one in resources]
-    return [
+    wanted = [
         Wish(kind, (one.name,), one.kind, (one.namespace or namespace) if kind.namespaced else "")
         for kind, one in found
         if not kind.hook_only
     ]
+    return list(dict.fromkeys(wanted))
 
 
 def _plain_name(kinds: Kinds, named: Sequence[str], word: str) -> str:
@@ -250,6 +251,8 @@ async def guests(
     else:
         for name in names:
             word, slash, rest = name.partition("/")
+            if slash and not rest:
+                raise UsageError(f"{name!r}: a name is expected", hint="for example vm/web")
             if slash and is_kind(ctx.kinds, word):
                 wanted += [Wish(kind, (rest,), word) for kind in kinds_of(ctx.kinds, word)]
             else:
