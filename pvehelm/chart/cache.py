@@ -7,6 +7,7 @@ cut or changed are ignored, and so is a directory that others may write to.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import importlib.util
 import os
@@ -40,17 +41,24 @@ def directory() -> Path | None:
 
 def key(sources: Mapping[str, str], dialect: str = "jinja2") -> str:
     """The name of the entry for templates of a dialect: their names and texts, and what compiles them."""
+    found = hashlib.sha256(_compiler(dialect))
+    for name in sorted(sources):
+        for text in (name, sources[name]):
+            data = text.encode("utf-8", "surrogatepass")
+            found.update(len(data).to_bytes(8, "big") + data)
+    return found.hexdigest()
+
+
+@functools.cache
+def _compiler(dialect: str) -> bytes:
+    """What compiles templates of a dialect, in a digest."""
     found = hashlib.sha256(f"{dialect} {__version__}\0".encode() + importlib.util.MAGIC_NUMBER)
     # A newer release compiles differently; its version alone would not tell while it is being developed.
     with contextlib.suppress(OSError):
         for file in dialects.sources(dialect):
             with open(file, "rb") as source:
                 found.update(hashlib.sha256(source.read()).digest())
-    for name in sorted(sources):
-        for text in (name, sources[name]):
-            data = text.encode("utf-8", "surrogatepass")
-            found.update(len(data).to_bytes(8, "big") + data)
-    return found.hexdigest()
+    return found.digest()
 
 
 def load(place: Path | None, name: str) -> bytes:

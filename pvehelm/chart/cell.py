@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 import json
 import os
 import signal
@@ -16,14 +17,28 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 #: Asks the parent for something; called in the child with JSON-able data.
 Ask = Callable[[Any], Any]
-#: What a child answers: JSON-able data, and texts by name that are too long to be worth a way through JSON.
-Answer = tuple[Any, Mapping[str, str]]
+
+
+class Answer(NamedTuple):
+    """What a child answers: JSON-able data, and texts by name that are too long to be worth a way through JSON.
+
+    ``later`` makes what is sent when the answer is out and nobody waits any more.
+    """
+
+    data: Any
+    texts: Mapping[str, str] = {}
+    later: Callable[[], bytes] | None = None
+
+
 #: What a child does, told what is asked for and how to ask its parent.
 Work = Callable[[Any, Ask], Answer]
+
+#: Imports what some work needs; told whether there is time to try it out as well.
+Ready = Callable[[bool], None]
 
 HEAD = struct.Struct("!Q")
 _STACK = 128 * 1024 * 1024
@@ -50,16 +65,21 @@ def live(begin: Callable[[], tuple[Limits, Callable[[], Work]]], read: int, writ
 
     ``begin`` does what needs files, and says what the limits are and what makes the work within them.
     """
+
+    def whole() -> None:
+        limits, make = begin()
+        _confine(limits, max(read, write))
+        _jobs(make(), limits, read, write)
+
     code = 1
     try:
-        _detach(read, write)
+        detach(read, write)
+        os.environ.clear()
         # Templates are made of many small things that stay. What is there already is not looked through for garbage:
         # it would have to be copied for that.
         gc.freeze()
         gc.set_threshold(50_000)
-        limits, make = begin()
-        _confine(limits, max(read, write))
-        _on_large_stack(lambda: _jobs(make(), limits, read, write), limits)
+        _on_large_stack(whole)
         code = 0
     except MemoryError:
         pass
@@ -88,11 +108,10 @@ def receive(descriptor: int) -> bytes:
 
 
 def _send(descriptor: int, *message: bytes, then: Iterable[bytes] = ()) -> None:
-    """A message, whole or in parts, and what comes after it."""
-    for part in (HEAD.pack(sum(map(len, message))), *message, *then):
-        view = memoryview(part)
-        while view:
-            view = view[os.write(descriptor, view) :]
+    """A message, whole or in parts, and what comes after it; at once, for every write wakes the parent."""
+    view = memoryview(b"".join((HEAD.pack(sum(map(len, message))), *message, *then)))
+    while view:
+        view = view[os.write(descriptor, view) :]
 
 
 def _jobs(work: Work, limits: Limits, read: int, write: int) -> None:
@@ -115,18 +134,20 @@ def _jobs(work: Work, limits: Limits, read: int, write: int) -> None:
         soft = int(spent()[0] + 0.9) + limits.cpu_seconds
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_CPU, (soft if hard < 0 else min(soft, hard), hard))
-        data, texts = work(job, ask)
+        data, texts, later = work(job, ask)
         body = json.dumps(data).encode()
         bodies = {name: text.encode("utf-8", "surrogatepass") for name, text in texts.items()}
         # Another job shall have the whole of the limits again.
         seconds, memory = spent()
         more = seconds < limits.cpu_seconds * (_LIVES - 2) and memory - before < limits.memory // 8
         sizes = {name: len(text) for name, text in bodies.items()}
-        tail = f", {json.dumps(more)}, {json.dumps(sizes)}]".encode()
+        tail = f", {json.dumps(more)}, {json.dumps(sizes)}, {json.dumps(later is not None)}]".encode()
         _send(write, b'["done", ', body, tail, then=bodies.values())
+        if later is not None:
+            _send(write, later())
 
 
-def _on_large_stack(work: Callable[[], None], limits: Limits) -> None:
+def _on_large_stack(work: Callable[[], None]) -> None:
     """``work`` in a thread whose stack holds deep recursion, so that it ends in an error and not in a crash."""
     raised: list[BaseException] = []
 
@@ -136,13 +157,11 @@ def _on_large_stack(work: Callable[[], None], limits: Limits) -> None:
         except BaseException as error:
             raised.append(error)
 
-    sys.setrecursionlimit(limits.include_depth * 20 + 5000)
-    threading.stack_size(min(_STACK, limits.memory // 2))
+    threading.stack_size(_STACK)
     thread = threading.Thread(target=body)
     try:
         thread.start()
     except RuntimeError:  # no room for that stack
-        sys.setrecursionlimit(1000)
         work()
         return
     thread.join()
@@ -150,8 +169,8 @@ def _on_large_stack(work: Callable[[], None], limits: Limits) -> None:
         raise raised[0]
 
 
-def _detach(read: int, write: int) -> None:
-    """Lets go of the terminal, of signals and of all descriptors but two."""
+def detach(*kept: int) -> None:
+    """Lets go of the terminal, of signals and of all descriptors but those."""
     import resource
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGXCPU, signal.SIGXFSZ, signal.SIGPIPE):
@@ -161,21 +180,22 @@ def _detach(read: int, write: int) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
-    low, high = sorted((read, write))
-    os.closerange(3, low)
-    os.closerange(low + 1, high)
-    os.closerange(high + 1, _most_descriptors(resource))
+    borders = [2, *sorted(kept), _most_descriptors(resource)]
+    for before, after in itertools.pairwise(borders):
+        os.closerange(before + 1, after)
 
 
 def _confine(limits: Limits, highest: int) -> None:
-    """The limits and no environment; ``highest`` is the highest descriptor that stays open."""
+    """The limits; ``highest`` is the highest descriptor that stays open."""
     import resource
 
-    os.environ.clear()
+    if threading.current_thread() is not threading.main_thread():
+        sys.setrecursionlimit(limits.include_depth * 20 + 5000)
     # A module that is imported after all must not be written anywhere.
     sys.dont_write_bytecode = True
     for name, value in (
-        (resource.RLIMIT_AS, _address_space() + limits.memory),
+        # The stack is mapped already; at most half of the memory is for it.
+        (resource.RLIMIT_AS, _address_space() + limits.memory - min(_STACK, limits.memory // 2)),
         (resource.RLIMIT_CPU, limits.cpu_seconds * _LIVES),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
@@ -196,7 +216,7 @@ def _most_descriptors(resource: Any) -> int:
 def _address_space() -> int:
     """What this process has mapped already: the limit counts that too."""
     try:
-        with open("/proc/self/statm", encoding="ascii") as file:
-            return int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        with open("/proc/self/statm", "rb", buffering=0) as file:
+            return int(file.read(100).split()[0]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError):
         return 1024 * 1024 * 1024

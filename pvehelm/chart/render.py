@@ -9,8 +9,8 @@ How functions and filters take their arguments (``functions``): called as functi
 
 from __future__ import annotations
 
-import base64
 import functools
+import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -103,9 +103,11 @@ def render(
 
     sources = _sources(tree)
     if sandbox:
-        output, files = _sandboxed(chart, sources, job, limits, answer)
+        output, files, _ = _sandboxed(chart, sources, job, limits, answer)
     else:
-        output, files = _trusted(chart, limits)(job, answer)
+        output, files, later = _trusted(chart, limits)(job, answer)
+        if later is not None:
+            later()
     from pvehelm.chart import printed
 
     texts = {name: text for found in sources.values() for name, text in found.items()}
@@ -167,8 +169,8 @@ class _Rendering:
         # As it is sent to a child: what only this process needs of the chart stays here.
         return _Rendering, (_bare(self.chart), self.limits, self.first)
 
-    def __call__(self, job: _Job, asked: Ask) -> tuple[dict[str, Any], dict[str, str]]:
-        """What was made besides the files, and the files by name."""
+    def __call__(self, job: _Job, asked: Ask) -> Answer:
+        """What was made besides the files, and the files by name; later the compiled code, where there is new."""
         from pvehelm.chart.dependencies import enabled
 
         def ask(question: Any) -> Any:
@@ -198,7 +200,7 @@ class _Rendering:
         if usage is not None:
             usage.forget()
         files: dict[str, str] = {}
-        output: dict[str, Any] = {"lines": {}, "notes": "", "problems": [], "codes": {}}
+        output: dict[str, Any] = {"lines": {}, "notes": "", "problems": []}
         notes: dict[str, str] = {}
         for _, _, engine in made:
             done = engine.render(job.subchart_notes)
@@ -208,17 +210,22 @@ class _Rendering:
         # The chart's own first, as it is the least deep.
         texts = [notes[name] for name in sorted(notes, key=lambda name: (name.count("/"), name))]
         output["notes"] = "\n".join(filter(None, texts))
-        for dialect, key, engine in made:
+        for *_, engine in made:
             output["problems"] += [
                 [problem.where, job.tokens.shown(problem.what), job.tokens.shown(problem.hint)]
                 for problem in engine.trouble.problems
             ]
-            if packed := engine.packed():
-                self.codes[key] = packed
-                output["codes"][dialect] = base64.b64encode(packed).decode()
         output["used"] = usage.as_data() if usage is not None else None
         output["references"] = job.tokens.references
-        return output, files
+
+        def later() -> bytes:
+            codes = {}
+            for dialect, key, engine in made:
+                if packed := engine.packed():
+                    self.codes[key] = codes[dialect] = packed
+            return _together(codes)
+
+        return Answer(output, files, later if any(engine.compiled for *_, engine in made) else None)
 
 
 def _engine(dialect: str, found: list[Scope], job: _Job, limits: Limits, ask: Ask, codes: bytes) -> Any:
@@ -257,12 +264,37 @@ def _sandboxed(chart: Chart, sources: Mapping[str, Any], job: _Job, limits: Limi
         return _Rendering(chart, limits, {dialect: cache.load(place, entry(dialect)) for dialect in sources})
 
     name = f"{job.release.namespace}/{job.release.name}"
-    ready = functools.partial(preload, *sources)
-    output, files = serve(make, job, limits, answer=answer, of=chart, name=name, ready=ready, meanwhile=_reader)
-    for dialect, codes in output["codes"].items():
-        if dialect in sources:
-            cache.save(place, entry(dialect), base64.b64decode(codes))
-    return output, files
+    ready = functools.partial(preload, tuple(sources))
+
+    def keep(later: bytes) -> None:
+        for dialect, codes in _apart(later).items():
+            if dialect in sources:
+                cache.save(place, entry(dialect), codes)
+
+    return serve(make, job, limits, answer=answer, of=chart, name=name, ready=ready, meanwhile=_reader, keep=keep)
+
+
+def _together(codes: Mapping[str, bytes]) -> bytes:
+    """Code by dialect as one text of bytes: the sizes as JSON, and after a line's end the code."""
+    return (
+        json.dumps({dialect: len(code) for dialect, code in codes.items()}).encode() + b"\n" + b"".join(codes.values())
+    )
+
+
+def _apart(data: bytes) -> dict[str, bytes]:
+    """What ``_together`` put together; nothing where it is something else, for a child can say what it likes."""
+    head, _, rest = data.partition(b"\n")
+    try:
+        sizes = json.loads(head)
+    except ValueError:
+        return {}
+    found, at = {}, 0
+    for dialect, size in sizes.items() if isinstance(sizes, dict) else ():
+        if type(size) is not int or size < 0:
+            return {}
+        found[dialect] = rest[at : at + size]
+        at += size
+    return found
 
 
 def _trusted(chart: Chart, limits: Limits) -> _Rendering:
@@ -307,14 +339,13 @@ def _scopes(dialects: set[str], tree: Chart, job: _Job, usage: Usage | None) -> 
     return found
 
 
-def preload(*dialects: str) -> None:
-    """Imports what rendering charts of ``dialects`` always needs."""
-    import json
+def preload(dialects: Collection[str], rehearse: bool) -> None:
+    """Imports what rendering charts of ``dialects`` always needs; to ``rehearse`` is to render a small one as well."""
     import pickle
 
     from pvehelm.chart import dependencies, emitter, kubernetes
 
-    assert all((json, pickle, dependencies, emitter, kubernetes))
+    assert all((pickle, dependencies, emitter, kubernetes))
     if GOTPL in dialects:
         import pvehelm.chart.gotpl.engine
         import pvehelm.chart.gotpl.objects  # noqa: F401
@@ -322,6 +353,31 @@ def preload(*dialects: str) -> None:
         from pvehelm.chart import engine
 
         assert engine
+    if rehearse:
+        _rehearse(dialects)
+
+
+def _rehearse(dialects: Collection[str]) -> None:
+    import pickle
+
+    from pvehelm.chart import rehearsal
+
+    job = _Job(
+        rehearsal.VALUES,
+        ReleaseInfo("release", "space"),
+        Capabilities(),
+        secrets.Tokens(),
+        watch=False,
+        set_paths=(),
+        answered=(False, False),
+        strict=False,
+        lint=False,
+        subchart_notes=False,
+    )
+    for dialect in dialects:
+        work = _Rendering(rehearsal.chart(dialect), DEFAULT)
+        work, job = pickle.loads(pickle.dumps((work, job), pickle.HIGHEST_PROTOCOL))
+        json.dumps(work(job, lambda question: None).data).encode()
 
 
 def _reader() -> None:

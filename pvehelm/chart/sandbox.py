@@ -1,6 +1,6 @@
 """The sandbox: work on untrusted templates done in a child process with hard limits.
 
-The child is a fork of this process, or one that was started early (``spare``), with its own bounds on address space,
+The child is a fork of this process, or one that was started before (``spare``), with its own bounds on address space,
 processor time, files and output (``cell``); it has no open descriptors but two pipes, no environment variables, and
 everything it says comes back as JSON (``worker``), so that even a child taken over by a template can do no more than
 answer wrongly. While it works it may ask its parent questions (``lookup``). It may stay for the next rendering of the
@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pvehelm.chart import spare
-from pvehelm.chart.cell import DEFAULT, Answer, Ask, Limits, Work, live
+from pvehelm.chart.cell import DEFAULT, Answer, Ask, Limits, Ready, Work, live
 from pvehelm.chart.worker import Worker, forked
 
 __all__ = ["DEFAULT", "Answer", "Ask", "Limits", "Work", "dismiss", "run", "serve"]
@@ -29,7 +29,7 @@ def run(work: Callable[[Ask], Any], limits: Limits = DEFAULT, *, answer: Ask | N
     ``answer`` replies in this process to what the child asks. Raises InvalidError naming the limit that was hit; an
     exception of ``answer`` is raised here and ends the child.
     """
-    return serve(lambda: lambda _, ask: (work(ask), {}), None, limits, answer=answer)[0]
+    return serve(lambda: lambda _, ask: Answer(work(ask)), None, limits, answer=answer).data
 
 
 def serve(
@@ -40,8 +40,9 @@ def serve(
     answer: Ask | None = None,
     of: object = None,
     name: str = "",
-    ready: Callable[[], None] | None = None,
+    ready: Ready | None = None,
     meanwhile: Callable[[], None] | None = None,
+    keep: Callable[[bytes], None] | None = None,
 ) -> Answer:
     """As ``run``, what ``make()(job, ask)`` answers.
 
@@ -50,29 +51,38 @@ def serve(
     not see another's jobs, should a template have taken the child over, has another name.
 
     ``ready`` imports what the work needs, before the limits. Who gives it has work that can be pickled, and so a child
-    that was started early (``spare``) may do it. ``meanwhile`` is done in this process while the child works.
+    that was started before (``spare``) may do it. ``meanwhile`` is done in this process while the child works. What an
+    answer has for ``later`` goes to ``keep``, when there is time or at the end of the child.
     """
     if not hasattr(os, "fork") or sys.platform == "win32":
         return make()(job, answer or _nothing)
     worker = (_rested(of, name, limits) if of is not None else None) or _worker(make(), limits, ready)
+
+    def aside() -> None:
+        if meanwhile is not None:
+            meanwhile()
+        _tidy()
+
     try:
-        result = worker.do(job, answer or _nothing, meanwhile)
+        data, texts = worker.do(job, answer or _nothing, aside, keep)
     except BaseException:
         worker.close()
         raise
     if of is not None and worker.more:
-        _rest(of, name, limits, worker)
+        with _lock:
+            _resting.append((of, name, limits, worker))
     else:
+        worker.collect()
         worker.close()
-    return result
+    return Answer(data, texts)
 
 
-def _worker(work: Work, limits: Limits, ready: Callable[[], None] | None) -> Worker:
+def _worker(work: Work, limits: Limits, ready: Ready | None) -> Worker:
     if ready is not None:
         if early := spare.take(work, limits, ready):
             return early
         # Here, for all children to come.
-        ready()
+        ready(False)
     return Worker(forked(lambda read, write: live(lambda: (limits, lambda: work), read, write)), limits)
 
 
@@ -80,7 +90,7 @@ def _nothing(_: Any) -> Any:
     return None
 
 
-#: Children that wait for another job of their object, the latest last; so many at most.
+#: Children that wait for another job of their object, the latest last. When another one works, so many are left.
 _resting: list[tuple[object, str, Limits, Worker]] = []
 _MOST_RESTING = 4
 _lock = threading.Lock()
@@ -93,29 +103,30 @@ def _rested(of: object, name: str, limits: Limits) -> Worker | None:
         if index is None:
             return None
         worker = _resting.pop(index)[3]
-    if worker.alive():
+    worker.collect()
+    if worker.silent():
         return worker
     worker.close()
     return None
 
 
-def _rest(of: object, name: str, limits: Limits, worker: Worker) -> None:
+def _tidy(most: int = _MOST_RESTING) -> None:
+    """Hears what resting children still have to say, and ends all but the latest."""
     with _lock:
-        _resting.append((of, name, limits, worker))
-        leaving = _resting[:-_MOST_RESTING]
-        del _resting[:-_MOST_RESTING]
-    for *_, one in leaving:
-        one.close()
+        leaving = [worker for *_, worker in _resting[: max(0, len(_resting) - most)]]
+        del _resting[: len(leaving)]
+        for *_, worker in _resting:
+            if worker.keep is not None and not worker.silent():
+                worker.collect()
+    for worker in leaving:
+        worker.collect()
+        worker.close()
 
 
 def dismiss() -> None:
     """Ends the children that wait for jobs."""
+    _tidy(0)
     spare.dismiss()
-    with _lock:
-        leaving = [worker for *_, worker in _resting]
-        _resting.clear()
-    for one in leaving:
-        one.close()
 
 
 def _forget() -> None:
@@ -123,7 +134,7 @@ def _forget() -> None:
     global _lock
     _lock = threading.Lock()
     for *_, worker in _resting:
-        worker.abandon()
+        worker.child.abandon()
     _resting.clear()
 
 

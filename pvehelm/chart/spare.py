@@ -1,76 +1,118 @@
-"""The spare: a child that is started before its work is known, while this process is small and has one thread.
+"""The spare: a child that is started before its work is known, and is ready when that comes.
 
-It imports what rendering needs while this process reads the chart (two processors, two halves of the way), and then
-waits; ``sandbox.serve`` takes it for its first work. Its memory holds nothing of what this process learns later.
-Started by hand where it is known that a chart will be rendered soon: there is one, and none takes its place.
+A program that knows that it will render a chart soon starts one while it is small and has one thread: it imports what
+rendering needs while this process reads the chart (two processors, two halves of the way), and its memory holds nothing
+of what this process learns later. A process that needs a second child will need more of them: from then on there is a
+``nursery``, which has one waiting at all times.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import os
 import sys
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
-    from pvehelm.chart.cell import Limits, Work
-    from pvehelm.chart.worker import Worker
+    from pvehelm.chart.cell import Limits, Ready, Work
+    from pvehelm.chart.nursery import Nursery
+    from pvehelm.chart.worker import Child, Worker
 
-_waiting: list[Worker] = []
+
+class _Spares:
+    """What this process has of them."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        #: The one started by hand.
+        self.waiting: list[Child] = []
+        self.nursery: Nursery | None = None
+        #: Whether this process has needed a child before.
+        self.needed = False
+
+
+_mine = _Spares()
 
 
 def start(*dialects: str) -> None:
-    """Starts the spare child, which gets ready for charts of ``dialects`` (``render``), or of any.
+    """Starts a spare child, which gets ready for charts of ``dialects`` (``render``), or of any.
 
     Does nothing where there is one already, where a process cannot be forked, and where other threads run.
     """
-    if _waiting or not hasattr(os, "fork") or sys.platform == "win32" or len(sys._current_frames()) > 1:
+    if _mine.waiting or not hasattr(os, "fork") or sys.platform == "win32" or len(sys._current_frames()) > 1:
         return
     # What both processes need is imported once, before there are two of them.
     from pvehelm.chart import render
-    from pvehelm.chart.cell import DEFAULT
-    from pvehelm.chart.worker import Worker, forked
-
-    assert render
+    from pvehelm.chart.worker import forked
 
     def main(read: int, write: int) -> NoReturn:
-        _wait(dialects, read, write)
+        _wait(functools.partial(render.preload, dialects, False), read, write)
 
     # Without it everything works as well, only later.
     with contextlib.suppress(OSError):
-        _waiting.append(Worker(forked(main), DEFAULT))
+        _mine.waiting.append(forked(main))
 
 
-def take(work: Work, limits: Limits, ready: Callable[[], None]) -> Worker | None:
-    """The spare child for ``work``, which is sent to it as a pickle after it has done ``ready()``; None without one."""
+def take(work: Work, limits: Limits, ready: Ready) -> Worker | None:
+    """A spare child for ``work``, which is sent to it as a pickle after it has got ``ready``; None without one."""
     import pickle
 
-    if not _waiting:
+    from pvehelm.chart.worker import Worker
+
+    prepared = pickle.dumps(ready)
+    child = _child(prepared)
+    if child is None:
         return None
-    opening = [pickle.dumps((limits, ready)), pickle.dumps(work)]
-    try:
-        worker = _waiting.pop()
-    except IndexError:  # another thread was quicker
-        return None
-    if not worker.alive():
+    worker = Worker(child, limits, pickle.dumps((limits, prepared)), pickle.dumps(work, pickle.HIGHEST_PROTOCOL))
+    if not worker.silent():
         worker.close()
         return None
-    worker.limits, worker.opening = limits, opening
     return worker
 
 
+def _child(ready: bytes) -> Child | None:
+    with _mine.lock:
+        first, _mine.needed = not _mine.needed, True
+        if _mine.waiting:
+            return _mine.waiting.pop()
+        if first:
+            return None
+        try:
+            if _mine.nursery is None:
+                from pvehelm.chart.nursery import Nursery
+
+                _mine.nursery = Nursery(_nursed, ready)
+            return _mine.nursery.take(ready)
+        except OSError:
+            leaving, _mine.nursery = _mine.nursery, None
+    if leaving is not None:
+        leaving.close()
+    return None
+
+
 def dismiss() -> None:
-    """Ends the spare child, if it still waits."""
-    while _waiting:
-        _waiting.pop().close()
+    """Ends the spare children that still wait, and the nursery."""
+    global _mine
+    mine, _mine = _mine, _Spares()
+    for child in mine.waiting:
+        child.abandon()
+        child.end()
+    if mine.nursery is not None:
+        mine.nursery.close()
 
 
 def _forget() -> None:
-    """In another child of this process: the spare is not its own."""
-    while _waiting:
-        _waiting.pop().abandon()
+    """In another child of this process: the spares are not its own."""
+    global _mine
+    mine, _mine = _mine, _Spares()
+    for child in mine.waiting:
+        child.abandon()
+    if mine.nursery is not None:
+        mine.nursery.abandon()
 
 
 atexit.register(dismiss)
@@ -78,17 +120,23 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
 
 
-def _wait(dialects: tuple[str, ...], read: int, write: int) -> NoReturn:
+def _nursed(prepare: Callable[[], None], read: int, write: int) -> NoReturn:
+    """The life of a spare of the nursery, which has less time the sooner it is needed."""
+    from pvehelm.chart.worker import ready
+
+    _wait(lambda: None if ready(read, 0) else prepare(), read, write)
+
+
+def _wait(prepare: Callable[[], None], read: int, write: int) -> NoReturn:
+    """The life of a spare: it prepares itself and waits for its work."""
     from pvehelm.chart import cell
 
     def begin() -> tuple[Limits, Callable[[], Work]]:
         import pickle
 
-        from pvehelm.chart.render import preload
-
-        preload(*dialects)
-        limits, ready = pickle.loads(cell.receive(read))
-        ready()
+        prepare()
+        limits, imports = pickle.loads(cell.receive(read))
+        pickle.loads(imports)(False)
         return limits, lambda: pickle.loads(cell.receive(read))
 
     cell.live(begin, read, write)

@@ -12,48 +12,92 @@ import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from pvehelm.chart.cell import HEAD, Answer, Ask, Limits
+from pvehelm.chart.cell import HEAD, Ask, Limits
 from pvehelm.errors import InvalidError, Problem
 
 #: Seconds that a child which says no more has to end.
 _FAREWELL = 10.0
+#: Seconds for what it has to say after an answer.
+_AFTERWARDS = 2.0
+#: So much is read at once, if it is there.
+_PART = 1 << 16
 _HINT = "untrusted charts render within fixed limits; look for a loop, a repeat or an include that never ends"
 
 
-def forked(main: Callable[[int, int], NoReturn]) -> tuple[int, int, int]:
-    """A child that does ``main(read, write)``: its process id, and where to read from it and write to it."""
-    down_read, write_end = _pipe()
-    read_end, up_write = _pipe()
+class Child:
+    """A child process of this one: its process id, and where to read from it and write to it."""
+
+    def __init__(self, pid: int, read_end: int, write_end: int) -> None:
+        self.pid, self.read_end, self.write_end = pid, read_end, write_end
+
+    def status(self) -> int | None:
+        """How it ended (``os.waitpid``), if that is known; one that has closed its pipe and goes on is ended."""
+        return ended(self.pid, _FAREWELL)
+
+    def end(self) -> None:
+        """Kills it."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self.pid, 0)
+
+    def abandon(self) -> None:
+        """Lets go of it: it is another process's, or at its end."""
+        for descriptor in (self.read_end, self.write_end):
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+
+
+def ended(pid: int, seconds: float) -> int:
+    """How a child of this process ended; after some seconds it is killed."""
+    until = time.monotonic() + seconds
+    while True:
+        found, status = os.waitpid(pid, os.WNOHANG)
+        if found:
+            return status
+        if time.monotonic() > until:
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(0.002)
+
+
+def forked(main: Callable[[int, int], NoReturn]) -> Child:
+    """A child that does ``main(read, write)``."""
+    down_read, write_end = above(*os.pipe())
+    read_end, up_write = above(*os.pipe())
     for pipe in (read_end, write_end):
         _widened(pipe)
-    with warnings.catch_warnings():
-        # The child touches only what is already imported and no lock of another thread.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        try:
-            pid = os.fork()
-        except OSError:
-            for descriptor in (down_read, up_write, read_end, write_end):
-                os.close(descriptor)
-            raise
+        # Then a read takes what there is, and a write as much as there is room for.
+        os.set_blocking(pipe, False)
+    try:
+        pid = fork()
+    except OSError:
+        for descriptor in (down_read, up_write, read_end, write_end):
+            os.close(descriptor)
+        raise
     if pid == 0:
         main(down_read, up_write)
     os.close(down_read)
     os.close(up_write)
-    # Then a write takes as much as there is room for.
-    os.set_blocking(write_end, False)
-    return pid, read_end, write_end
+    return Child(pid, read_end, write_end)
 
 
-def _pipe() -> tuple[int, int]:
-    """A pipe beyond the standard streams, which may be closed here and are nothing in the child."""
+def fork() -> int:
+    """As ``os.fork``."""
+    with warnings.catch_warnings():
+        # The child touches only what is already imported and no lock of another thread.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
+def above(*descriptors: int) -> list[int]:
+    """These descriptors beyond the standard streams, which may be closed here and are nothing in the child."""
     import fcntl
 
-    ends = os.pipe()
-    read, write = (fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 3) if end < 3 else end for end in ends)
-    for end in ends:
-        if end < 3:
-            os.close(end)
-    return read, write
+    found = [fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, 3) if one < 3 else one for one in descriptors]
+    for one in descriptors:
+        if one < 3:
+            os.close(one)
+    return found
 
 
 def _widened(pipe: int) -> None:
@@ -65,31 +109,42 @@ def _widened(pipe: int) -> None:
 
 
 class Worker:
-    """A child process that answers jobs within ``limits``."""
+    """A child process that answers jobs within ``limits``; ``opening`` is what it is told before its first job."""
 
-    def __init__(self, child: tuple[int, int, int], limits: Limits) -> None:
-        self.pid, self.read_end, self.write_end = child
-        self.limits = limits
-        #: What it is told before its first job.
-        self.opening: list[bytes] = []
-        self.status: int | None = None
+    def __init__(self, child: Child, limits: Limits, *opening: bytes) -> None:
+        self.child, self.limits = child, limits
+        self.opening = [*opening]
+        self.dead = False
         #: Whether it can be given another job.
         self.more = True
+        #: Takes what it still has to say of its last job.
+        self.keep: Callable[[bytes], None] | None = None
+        self._heard = bytearray()
 
-    def alive(self) -> bool:
-        # One that rests has nothing to say: what can be read is its end.
-        return not _ready(self.read_end, 0)
+    @property
+    def pid(self) -> int:
+        return self.child.pid
 
-    def do(self, job: Any, answer: Ask, meanwhile: Callable[[], None] | None = None) -> Answer:
-        """The answer to a job; ``meanwhile()`` is done while the child works on it.
+    def silent(self) -> bool:
+        """Whether it says nothing now. One that rests has nothing to say: what can be read is its end."""
+        return not self._heard and not ready(self.child.read_end, 0)
 
-        Raises InvalidError naming the limit that was hit.
+    def do(
+        self,
+        job: Any,
+        answer: Ask,
+        meanwhile: Callable[[], None] | None = None,
+        keep: Callable[[bytes], None] | None = None,
+    ) -> tuple[Any, dict[str, str]]:
+        """The answer to a job, data and texts; ``meanwhile()`` is done while the child works on it.
+
+        What the child has to say later goes to ``keep`` in ``collect``. Raises InvalidError naming the limit that was
+        hit.
         """
         import pickle
 
         self.deadline = time.monotonic() + self.limits.wall_seconds
-        for message in (*self.opening, pickle.dumps(job)):
-            self._tell(message)
+        self._tell(*self.opening, pickle.dumps(job, pickle.HIGHEST_PROTOCOL))
         self.opening.clear()
         if meanwhile is not None:
             meanwhile()
@@ -99,38 +154,50 @@ class Worker:
                 self._failed()
             kind, body, *more = said
             if kind == "done":
-                return body, self._texts(*more)
+                return body, self._texts(keep, *more)
             if kind == "limit":
                 raise _exceeded(str(body))
             if kind != "ask":
                 raise _unreadable()
             started = time.monotonic()
             reply = json.dumps(answer(body), default=str).encode()
+            if started > self.deadline:
+                self._late()
             # What the parent needs to find an answer is not the template's time.
             self.deadline += time.monotonic() - started
             self._tell(reply)
 
-    def _tell(self, body: bytes) -> None:
-        view = memoryview(HEAD.pack(len(body)) + body)
+    def collect(self) -> None:
+        """Hands over what the child has to say of its last job beside the answer; it may say nothing."""
+        keep, self.keep = self.keep, None
+        if keep is None:
+            return
+        self.deadline = time.monotonic() + _AFTERWARDS
+        with contextlib.suppress(InvalidError):
+            body = self._body()
+            if body:
+                keep(body)
+
+    def _tell(self, *bodies: bytes) -> None:
+        view = memoryview(b"".join(part for body in bodies for part in (HEAD.pack(len(body)), body)))
         # Why a child is not there any more is seen when its answer is read.
         with contextlib.suppress(BrokenPipeError):
             while view:
-                self._wait(write=True)
-                view = view[os.write(self.write_end, view) :]
+                try:
+                    view = view[os.write(self.child.write_end, view) :]
+                except BlockingIOError:
+                    self._wait(write=True)
 
     def _wait(self, *, write: bool = False) -> None:
         left = self.deadline - time.monotonic()
-        if left <= 0 or not _ready(self.write_end if write else self.read_end, left, write=write):
-            raise _exceeded(f"the time limit of {self.limits.wall_seconds:g} s")
+        if left <= 0 or not ready(self.child.write_end if write else self.child.read_end, left, write=write):
+            self._late()
+
+    def _late(self) -> NoReturn:
+        raise _exceeded(f"the time limit of {self.limits.wall_seconds:g} s")
 
     def _message(self) -> list[Any] | None:
-        head = self._exactly(HEAD.size)
-        if head is None:
-            return None
-        size = HEAD.unpack(head)[0]
-        if size > self._most():
-            raise _exceeded(f"the output limit of {_mib(self.limits.output)}")
-        body = self._exactly(size)
+        body = self._body()
         if body is None:
             return None
         try:
@@ -141,12 +208,13 @@ class Worker:
             raise _unreadable()
         return content
 
-    def _texts(self, more: Any = False, sizes: Any = None) -> dict[str, str]:
+    def _texts(
+        self, keep: Callable[[bytes], None] | None, more: Any = False, sizes: Any = None, later: Any = False
+    ) -> dict[str, str]:
         self.more = more is True
         if not isinstance(sizes, dict) or not all(type(size) is int and size >= 0 for size in sizes.values()):
             raise _unreadable()
-        if sum(sizes.values()) > self._most():
-            raise _exceeded(f"the output limit of {_mib(self.limits.output)}")
+        self._check(sum(sizes.values()))
         found = {}
         for name, size in sizes.items():
             body = self._exactly(size)
@@ -156,27 +224,45 @@ class Worker:
                 found[name] = body.decode("utf-8", "surrogatepass")
             except ValueError:
                 raise _unreadable() from None
+        self.keep = keep if later is True else None
         return found
 
-    def _most(self) -> int:
+    def _check(self, size: int) -> None:
         # JSON of the output, its line map and the problems: several times the text itself.
-        return self.limits.output * 8 + 1024 * 1024
+        if size > self.limits.output * 8 + 1024 * 1024:
+            raise _exceeded(f"the output limit of {_mib(self.limits.output)}")
+
+    def _body(self) -> bytes | None:
+        """The next message; None where the child has ended."""
+        head = self._exactly(HEAD.size)
+        if head is None:
+            return None
+        size = HEAD.unpack(head)[0]
+        self._check(size)
+        return self._exactly(size)
 
     def _exactly(self, size: int) -> bytes | None:
-        parts, missing = [], size
-        while missing:
-            self._wait()
-            part = os.read(self.read_end, min(missing, 1 << 20))
+        heard = self._heard
+        while len(heard) < size:
+            try:
+                part = os.read(self.child.read_end, max(_PART, min(size - len(heard), 1 << 20)))
+            except BlockingIOError:
+                self._wait()
+                continue
             if not part:
                 return None
-            parts.append(part)
-            missing -= len(part)
-        return b"".join(parts)
+            heard += part
+        found = bytes(memoryview(heard)[:size])
+        del heard[:size]
+        return found
 
     def _failed(self) -> NoReturn:
-        self.status = self._ended()
-        if os.WIFSIGNALED(self.status):
-            number = os.WTERMSIG(self.status)
+        self.dead = True
+        status = self.child.status()
+        if status is None:
+            raise _exceeded("a limit of the process")
+        if os.WIFSIGNALED(status):
+            number = os.WTERMSIG(status)
             if number in (signal.SIGXCPU, signal.SIGKILL):
                 raise _exceeded(f"the processor limit of {self.limits.cpu_seconds} s")
             if number == signal.SIGXFSZ:
@@ -184,35 +270,15 @@ class Worker:
             raise _exceeded(f"a limit of the process (it died of {signal.Signals(number).name})")
         raise _exceeded(f"the memory limit of {_mib(self.limits.memory)}")
 
-    def _ended(self) -> int:
-        """How the child ended; one that has closed its pipe and goes on is ended."""
-        until = time.monotonic() + _FAREWELL
-        while True:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                return status
-            if time.monotonic() > until:
-                os.kill(self.pid, signal.SIGKILL)
-            time.sleep(0.002)
-
-    def abandon(self) -> None:
-        """Lets go of a child that is another process's."""
-        for descriptor in (self.read_end, self.write_end):
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
-
     def close(self) -> None:
         """Ends the child."""
-        os.close(self.read_end)
-        os.close(self.write_end)
-        if self.status is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(self.pid, 0)
+        self.child.abandon()
+        if not self.dead:
+            self.child.end()
 
 
-def _ready(descriptor: int, seconds: float, *, write: bool = False) -> bool:
+def ready(descriptor: int, seconds: float, *, write: bool = False) -> bool:
+    """Whether a descriptor can be read (or written) within some seconds; one that was closed can be read."""
     # Unlike select, it takes descriptors from 1024 on.
     asked = select.poll()
     asked.register(descriptor, select.POLLOUT if write else select.POLLIN)

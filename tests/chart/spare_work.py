@@ -7,16 +7,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pvehelm.chart.sandbox import Ask
+from pvehelm.chart.sandbox import Answer, Ask
 
 
-def ready() -> None:
+def ready(rehearse: bool) -> None:
     pass
 
 
 class Work:
-    def __call__(self, job: Any, ask: Ask) -> tuple[Any, dict[str, str]]:
-        return getattr(self, job)(), {}
+    def __call__(self, job: Any, ask: Ask) -> Answer:
+        return Answer(getattr(self, job)())
 
     def who(self) -> int:
         return os.getpid()

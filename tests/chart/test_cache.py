@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 
-from pvehelm.chart import cache
+from pvehelm.chart import cache, sandbox
 from pvehelm.chart.chart import Chart
-from pvehelm.chart.render import Rendered
+from pvehelm.chart.render import Rendered, _apart, _together
 from pvehelm.chart.sandbox import dismiss
 from pvehelm.errors import InvalidError
 from tests.chart.test_render import VM, chart_of, rendered
@@ -25,6 +26,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PVEHELM_CACHE", str(tmp_path / "cache"))
     place = cache.directory()
     assert place is not None
+    dismiss()  # of other tests
     return place
 
 
@@ -45,23 +47,44 @@ def test_the_second_rendering_is_the_same(home: Path, tmp_path: Path) -> None:
 def test_spoilt_entries_are_ignored_and_replaced(home: Path, tmp_path: Path) -> None:
     chart = chart_of(tmp_path, CASE)
     good = rendered(chart, CASE)
+    dismiss()
     (entry,) = home.iterdir()
     whole = entry.read_bytes()
     for spoilt in (b"", whole[:100], whole[:-1] + b"\0", b"\0" * 64):
         entry.write_bytes(spoilt)
-        dismiss()
         assert rendered(chart, CASE) == good
+        dismiss()
         assert entry.read_bytes() == whole
 
 
 def test_what_loads_but_is_no_code_is_ignored(home: Path, tmp_path: Path) -> None:
     chart = chart_of(tmp_path, CASE)
     good = rendered(chart, CASE)
+    dismiss()
     (entry,) = home.iterdir()
     for body in (b"N", b"not marshal", b"i\x01\x00\x00\x00"):
         cache.save(home, entry.stem, body)
-        dismiss()
         assert rendered(chart, CASE) == good
+        dismiss()
+
+
+def test_it_is_kept_while_another_chart_is_rendered(home: Path, tmp_path: Path) -> None:
+    one = chart_of(tmp_path, CASE)
+    other = chart_of(tmp_path, {**CASE, "files": {"vm.yaml": VM % ("y", "2")}})
+    rendered(one, CASE)
+    (child,) = sandbox._resting
+    while child[3].silent():
+        time.sleep(0.001)
+    rendered(other, CASE)
+    assert len(list(home.iterdir())) == 1
+    dismiss()
+    assert len(list(home.iterdir())) == 2
+
+
+@pytest.mark.parametrize("later", [b"", b"\n", b"[]\n", b'{"jinja2": -1}\n', b'{"jinja2": "x"}\n', b"{}", b"\xff"])
+def test_what_a_child_says_in_the_end_is_taken_for_nothing_else(later: bytes) -> None:
+    assert _apart(later) == {}
+    assert _apart(_together({"jinja2": b"a\n", "gotpl": b"bc"})) == {"jinja2": b"a\n", "gotpl": b"bc"}
 
 
 def test_errors_keep_their_places(home: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import yaml
 from pvehelm.chart.chart import Chart, load
 from pvehelm.chart.dependencies import coalesce
 from pvehelm.chart.render import Capabilities, ReleaseInfo, render
-from pvehelm.chart.sandbox import Ask, Limits, dismiss, run, serve
+from pvehelm.chart.sandbox import Answer, Ask, Limits, dismiss, run, serve
 from pvehelm.errors import InvalidError
 from tests.chart.data import CASES, write
 
@@ -57,14 +57,14 @@ class Counter:
     def __init__(self) -> None:
         self.jobs = 0
 
-    def __call__(self, job: Any, ask: Ask) -> tuple[Any, dict[str, str]]:
+    def __call__(self, job: Any, ask: Ask) -> Answer:
         self.jobs += 1
-        return [self.jobs, os.getpid(), job(ask) if callable(job) else job], {"long": "ä\ud800" * 5}
+        return Answer([self.jobs, os.getpid(), job(ask) if callable(job) else job], {"long": "ä\ud800" * 5})
 
 
 def test_a_child_stays_for_more_jobs_of_the_same_object() -> None:
     mine, other = object(), object()
-    (first, pid, job), texts = serve(Counter, {"a": 1}, SMALL, of=mine)
+    (first, pid, job), texts, _ = serve(Counter, {"a": 1}, SMALL, of=mine)
     assert (first, job, texts) == (1, {"a": 1}, {"long": "ä\ud800" * 5})
     assert pid != os.getpid()
     assert serve(Counter, 2, SMALL, of=mine)[0] == [2, pid, 2]
@@ -104,7 +104,7 @@ def test_after_a_limit_there_is_another_child_and_each_job_has_all_of_the_time()
 
 def test_a_child_that_died_in_its_sleep_is_replaced() -> None:
     mine = object()
-    _, pid, _ = serve(Counter, None, SMALL, of=mine)[0]
+    _, pid, _ = serve(Counter, None, SMALL, of=mine).data
     os.kill(pid, signal.SIGKILL)
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     assert serve(Counter, None, SMALL, of=mine)[0][0] == 1

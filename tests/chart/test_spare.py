@@ -23,7 +23,7 @@ import json, os, sys
 from pvehelm.chart import spare, sandbox
 from pvehelm.errors import InvalidError
 spare.start({dialects})
-(worker,) = spare._waiting
+(worker,) = spare._mine.waiting
 from tests.chart.spare_work import Work, ready
 LIMITS = sandbox.Limits(memory=256 << 20, cpu_seconds=1, wall_seconds=60, output=1 << 20)
 def serve(what, of=None):
@@ -88,7 +88,7 @@ def test_it_leaves_work_that_cannot_be_sent_and_what_others_forked() -> None:
     forked, taken = process("""
 forked = sandbox.run(lambda ask: os.getpid())
 if not (pid := os.fork()):
-    os._exit(bool(spare._waiting))
+    os._exit(bool(spare._mine.waiting))
 assert not os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 print(json.dumps([forked != worker.pid, serve("who") == worker.pid]))
 """)
@@ -104,10 +104,165 @@ end = threading.Event()
 thread = threading.Thread(target=end.wait)
 thread.start()
 spare.start("jinja2")
-print(len(spare._waiting))
+print(len(spare._mine.waiting))
 end.set()
 """
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout == b"0\n"
+
+
+#: From the second child on they come from the nursery.
+SECOND = """\
+first = serve("who", mine := object())
+def parent(pid):
+    return int(open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[1])
+"""
+
+
+def test_from_the_second_on_children_come_from_a_nursery() -> None:
+    early, here, again, others, parents, nursery = process(
+        SECOND
+        + """
+others = [serve("who", of := object()) for _ in range(3)]
+print(json.dumps([first, worker.pid, serve("who", of) == others[-1], others,
+    [one.child.nursery.pid for *_, one in sandbox._resting[-3:]], spare._mine.nursery.pid]))
+"""
+    )
+    assert early == here
+    assert again
+    assert len({early, *others}) == 4
+    assert parents == [nursery] * 3
+
+
+@pytest.mark.parametrize(("what", "told"), [("hungry", "memory limit"), ("busy", "processor limit"), ("file", "file")])
+def test_limits_hold_in_the_nursery_too(what: str, told: str, tmp_path: Path) -> None:
+    failed, inside = process(
+        SECOND + f"""print(json.dumps([serve({what!r}), serve("inside")]))""",
+        cwd=tmp_path,
+    )
+    assert told in failed
+    assert inside["environment"] == {}
+    assert len(inside["descriptors"]) <= 6
+    assert not any(path.stat().st_size for path in tmp_path.iterdir())
+
+
+def test_the_nursery_learns_what_is_asked_for() -> None:
+    first, second = process(
+        SECOND
+        + """
+serve("who")
+from functools import partial
+from pvehelm.chart.render import preload
+def loaded():
+    found = sandbox.serve(Work, "loaded", LIMITS, ready=partial(preload, ("gotpl",)))[0]
+    return [one for one in found if one in ("pvehelm.chart.gotpl.engine", "pvehelm.chart.rehearsal")]
+print(json.dumps([loaded(), loaded()]))
+"""
+    )
+    # The first was waiting already when it was asked for.
+    assert first == ["pvehelm.chart.gotpl.engine"]
+    assert second == ["pvehelm.chart.gotpl.engine", "pvehelm.chart.rehearsal"]
+
+
+#: The waiting child of the nursery.
+WAITING = """\
+nursery = spare._mine.nursery
+while not nursery._born:
+    nursery._hear()
+(waiting,) = nursery._born
+"""
+
+
+def test_without_the_nursery_it_goes_on() -> None:
+    assert process(
+        SECOND
+        + """
+serve("who")
+nursery = spare._mine.nursery
+os.kill(nursery.pid, 9)
+os.waitid(os.P_PID, nursery.pid, os.WEXITED | os.WNOWAIT)
+print(json.dumps([*(serve("inside")["environment"] for _ in range(3)), spare._mine.nursery is not nursery]))
+"""
+    ) == [{}, {}, {}, True]
+
+
+def test_a_waiting_child_that_died_is_replaced() -> None:
+    assert process(
+        SECOND
+        + """
+serve("who")
+"""
+        + WAITING
+        + """
+os.kill(waiting.pid, 9)
+while open(f"/proc/{waiting.pid}/stat").read().rpartition(")")[2].split()[0] != "Z":
+    pass
+print(json.dumps([serve("inside")["environment"] for _ in range(3)]))
+"""
+    ) == [{}, {}, {}]
+
+
+def test_another_fork_has_a_nursery_of_its_own() -> None:
+    assert process(
+        SECOND
+        + """
+second = serve("who", mine2 := object())
+if not (pid := os.fork()):
+    os._exit(spare._mine.nursery is not None or len({serve("who"), serve("who"), second}) != 3)
+assert not os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+print(json.dumps(serve("who", mine2) == second))
+"""
+    )
+
+
+def test_nothing_of_it_is_left_open_or_running() -> None:
+    before, after, children = process("""
+before = len(os.listdir("/proc/self/fd"))
+for _ in range(6):
+    serve("who", object())
+serve("hungry")
+sandbox.dismiss()
+after = len(os.listdir("/proc/self/fd"))
+try:
+    os.waitpid(-1, os.WNOHANG)
+    children = True
+except ChildProcessError:
+    children = False
+print(json.dumps([before, after, children]))
+""")
+    # The early one's two pipes are gone.
+    assert after == before - 2
+    assert not children
+
+
+def test_threads_get_a_child_each() -> None:
+    found = process(
+        SECOND
+        + """
+from concurrent.futures import ThreadPoolExecutor
+with ThreadPoolExecutor(8) as pool:
+    print(json.dumps([*pool.map(lambda _: serve("who", object()), range(24))]))
+"""
+    )
+    assert len(set(found)) == 24
+
+
+@pytest.mark.parametrize("end", ["", "sys.exit(3)", "os._exit(0)", "os.kill(os.getpid(), 9)", "sandbox.dismiss()"])
+def test_nobody_leaves_the_nursery_behind(end: str) -> None:
+    script = (
+        BEGIN.format(dialects="")
+        + SECOND
+        + f"""
+two = [serve("who", object()), serve("who", other := object())]
+{WAITING}
+sys.stdout.write(json.dumps([worker.pid, *two, nursery.pid, waiting.pid])); sys.stdout.flush()
+{end}
+"""
+    )
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, cwd=ROOT, check=False).stdout
+    until = time.monotonic() + 60
+    while any(map(_lives, json.loads(said))):
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("end", ["", "sys.exit(3)", "os._exit(0)", "os.kill(os.getpid(), 9)", "sandbox.dismiss()"])
@@ -132,10 +287,13 @@ def _lives(pid: int) -> bool:
 
 
 def test_it_works_where_the_standard_streams_are_closed(tmp_path: Path) -> None:
-    script = BEGIN.format(dialects="") + 'open("said", "w").write(str(serve("who") == worker.pid))'
+    script = (
+        BEGIN.format(dialects="")
+        + 'said = [serve("who") == worker.pid for _ in "12"]; open("said", "w").write(f"{said[0]} {said[1]}")'
+    )
     command = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", script]
     subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": ROOT}, check=True)
-    assert (tmp_path / "said").read_text() == "True"
+    assert (tmp_path / "said").read_text() == "True False"
 
 
 def test_an_interrupt_is_its_parents() -> None:

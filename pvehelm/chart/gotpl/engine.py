@@ -338,6 +338,11 @@ class Engine:
         finally:
             self.kept.file = before
 
+    @property
+    def compiled(self) -> bool:
+        """Whether there is new code."""
+        return self.templates.changed
+
     def packed(self) -> bytes:
         """The compiled templates for the cache; nothing when there is nothing new."""
         return self.templates.pack()

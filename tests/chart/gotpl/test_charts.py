@@ -14,6 +14,7 @@ from pvehelm.chart.chart import Chart, load
 from pvehelm.chart.dependencies import coalesce
 from pvehelm.chart.dialects import engines, with_engine
 from pvehelm.chart.render import Capabilities, Limits, ReleaseInfo, Rendered, render
+from pvehelm.chart.sandbox import dismiss
 from pvehelm.chart.values import ValueFlag
 from pvehelm.errors import InvalidError
 from tests.chart.data import write
@@ -74,12 +75,15 @@ def test_the_second_rendering_comes_from_the_cache_and_is_the_same(
     }
     chart = chart_of(tmp_path, files)
     one = rendered(chart)
+    dismiss()
     (entry,) = (tmp_path / "cache" / "templates").iterdir()
     before = entry.stat().st_mtime_ns, entry.read_bytes()
     assert rendered(chart) == one
+    dismiss()
     assert entry.read_bytes() == before[1]
     # What only other values reach is compiled then, and kept with the rest.
     assert rendered(chart, {"t": "{{ .Values.name | title }}"}) != one
+    dismiss()
     assert entry.read_bytes() != before[1]
     place = cache.directory()
     for body in (
@@ -91,6 +95,7 @@ def test_the_second_rendering_comes_from_the_cache_and_is_the_same(
     ):
         cache.save(place, entry.stem, body)
         assert rendered(chart) == one
+        dismiss()
 
 
 SUB = "apiVersion: v2\nname: sub\nversion: 1.0.0\n"
