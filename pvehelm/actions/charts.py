@@ -140,7 +140,12 @@ def _foreign_error(chart: Chart, made: Rendered) -> InvalidError:
     from pvehelm.chart.manifest import API_VERSION
 
     problems = [
-        Problem(str(one.source), f"{one.kind or 'a manifest'} of {one.api_version}, not of {API_VERSION}")
+        Problem(
+            str(one.source),
+            f"{one.kind or 'a manifest'} of {one.api_version}, not of {API_VERSION}"
+            if one.api_version
+            else "apiVersion and kind are missing",
+        )
         for one in made.foreign
     ]
     hint = "pvehelm template prints manifests of Kubernetes; helm or kubectl installs them"

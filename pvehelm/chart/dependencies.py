@@ -120,7 +120,7 @@ def _enabled(
     kept = [sub for sub, why in found if why is None or _counts(chart, why, seen, tags)]
     if any(map(_asks, kept)):
         # Below, nulls of the user must still be there: they remove the defaults of the subcharts' subcharts.
-        given = _whole(whole, copied(user), "", keep=True)
+        given = _whole(_without_null_subcharts(whole) if helm else whole, copied(user), "", keep=True)
         for index, sub in enumerate(kept):
             if _unasked(sub):
                 continue
@@ -139,14 +139,24 @@ def _enabled(
     return replace(chart, metadata=metadata, dependencies=tuple(kept), decided=True)
 
 
+def _without_null_subcharts(chart: Chart) -> Chart:
+    """The chart without a default of null where a subchart's values are, which to Helm is no mistake as yet."""
+    names = {sub.name for sub in chart.dependencies}
+    values = {key: value for key, value in chart.values.items() if value is not None or key not in names}
+    below = tuple(map(_without_null_subcharts, chart.dependencies))
+    return replace(chart, values=values, dependencies=below)
+
+
 def _asks(chart: Chart) -> bool:
     """Whether a chart of the tree names dependencies, so that values decide what there is."""
     return bool(chart.metadata.dependencies) or any(map(_asks, chart.dependencies))
 
 
 def _unasked(chart: Chart) -> bool:
-    """Whether Helm looks no further: a chart that names no dependencies has what lies in charts/, and all below it."""
-    return chart.metadata.engine == "gotpl" and not chart.metadata.dependencies
+    """Whether Helm looks no further: a chart that has no list of dependencies (an empty one is one) has what lies in
+    charts/, and all below it."""
+    said = chart.metadata.dependencies or chart.metadata.raw.get("dependencies") is not None
+    return chart.metadata.engine == "gotpl" and not said
 
 
 def _meant(need: Dependency, sub: Chart) -> bool:
@@ -194,20 +204,36 @@ def _imported(chart: Chart, given: Rules) -> Chart:
         return chart
     whole = _whole(chart, {}, "", keep=True)
     lifted: Values = {}
+    helm = chart.metadata.engine == "gotpl"
     for need in needs:
         for entry in need.import_values:
             child, parent = (f"exports.{entry}", ".") if isinstance(entry, str) else (entry["child"], entry["parent"])
             table = _at(whole.get(need.key), child)
             if isinstance(table, dict):
-                table = copied(table)
+                # What is empty is another map to Helm as well.
+                table = table if helm and table else copied(table)
                 for step in reversed([] if parent == "." else parent.split(".")):
                     table = {step: table}
+                if helm:
+                    _nulls_back(lifted, table)
                 _tables(lifted, table, keep=True)
+    lifted = copied(lifted)
     if given:
         # Lists that are joined must not meet the subcharts' defaults twice.
         whole = copied(chart.values)
     _tables(whole, lifted, keep=True, given=given)
     return replace(chart, values=whole)
+
+
+def _nulls_back(over: Values, base: Values) -> None:
+    """Helm's maps are one and the same before and after they are imported: of two that a parent imports to one place
+    the second has the nulls of the first from then on, in its own chart too."""
+    for key, value in over.items():
+        below = base.get(key)
+        if value is None:
+            base[key] = None
+        elif isinstance(value, dict) and isinstance(below, dict):
+            _nulls_back(value, below)
 
 
 # -- coalescing ------------------------------------------------------------------------------------------------------

@@ -140,7 +140,7 @@ class Resource:
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
-    """A document that is another program's, by its apiVersion: Kubernetes', for one."""
+    """A document that is another program's, by its apiVersion: Kubernetes', for one. "" where it says none."""
 
     api_version: str
     kind: str
@@ -156,12 +156,18 @@ def is_foreign(version: Any) -> bool:
 
 
 def parse(
-    text: str, *, file: str, line_of: Callable[[int], Source] | None = None, foreign: list[Foreign] | None = None
+    text: str,
+    *,
+    file: str,
+    line_of: Callable[[int], Source] | None = None,
+    foreign: list[Foreign] | None = None,
+    nameless: bool = False,
 ) -> list[Resource]:
     """Every resource of a YAML or JSON text; ``kind: List`` holds several, empty documents none.
 
     ``line_of`` maps a line of ``text`` to the place it was rendered from. Documents of other programs go to ``foreign``
-    where that is given. Raises InvalidError with all problems.
+    where that is given, and with ``nameless`` maps that say neither what they are nor for whom, too. Raises
+    InvalidError with all problems.
     """
     try:
         documents = load_all(text, file=file)
@@ -169,7 +175,7 @@ def parse(
         documents = _json(text)
         if not documents:
             raise _moved(error, file, line_of) from None
-    reader = _Reader(foreign)
+    reader = _Reader(foreign, nameless)
     for document in documents:
         reader.document(document.data, Sources(document, file, line_of))
     if reader.problems:
@@ -201,9 +207,10 @@ def to_text(resources: Iterable[Resource]) -> str:
 
 
 class _Reader:
-    def __init__(self, foreign: list[Foreign] | None) -> None:
+    def __init__(self, foreign: list[Foreign] | None, nameless: bool) -> None:
         self.found: list[Resource] = []
         self.foreign = foreign
+        self.nameless = nameless and foreign is not None
         self.problems: list[Problem] = []
 
     def bad(self, at: Source, what: str, hint: str = "") -> None:
@@ -218,6 +225,9 @@ class _Reader:
             self.items(data, at)
         elif self.foreign is not None and is_foreign(data.get("apiVersion")):
             self.foreign.append(Foreign(data["apiVersion"], str(data.get("kind", "")), at.nearest(("apiVersion",))))
+        elif data and self.nameless and not data.keys() & {"apiVersion", "kind"}:
+            assert self.foreign is not None
+            self.foreign.append(Foreign("", "", at.nearest(())))
         elif data:
             self.resource(data, at)
 

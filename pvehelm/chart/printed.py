@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -21,8 +21,12 @@ def resources(
     tokens: secrets.Tokens,
     problems: list[Problem],
     foreign: list[Foreign] | None,
+    helms: Collection[str] = (),
 ) -> list[Resource]:
-    """The resources of all files, with references back in place; what is wrong goes to ``problems``."""
+    """The resources of all files, with references back in place; what is wrong goes to ``problems``.
+
+    In files of Helm's own syntax (``helms``) a map without apiVersion and kind is another program's.
+    """
     found: list[Resource] = []
     if foreign is not None:
         foreign += _foreign(files)
@@ -36,7 +40,7 @@ def resources(
             return Source(*place) if place else Source(name, min(line, 1))
 
         try:
-            parsed = parse(text, file=name, line_of=line_of, foreign=foreign)
+            parsed = parse(text, file=name, line_of=line_of, foreign=foreign, nameless=name in helms)
         except InvalidError as error:
             problems += [_explained(problem, sources, tokens) for problem in error.problems]
             continue

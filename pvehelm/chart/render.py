@@ -118,7 +118,8 @@ def render(
     tokens.references[:] = output["references"]
     problems = [Problem(*problem) for problem in output["problems"]]
     others: list[Foreign] | None = [] if foreign else None
-    resources = printed.resources(files, output["lines"], texts, tokens, problems, others)
+    helms = sources.get(GOTPL, ())
+    resources = printed.resources(files, output["lines"], texts, tokens, problems, others, helms)
     if problems:
         # A loop makes the same mistake many times; it is told once.
         problems = sorted(dict.fromkeys(problems), key=_order)

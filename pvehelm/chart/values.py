@@ -23,6 +23,7 @@ from pvehelm.errors import InvalidError, Problem, UsageError
 __all__ = [
     "ValueFlag",
     "coalesce",
+    "doubles",
     "enabled",
     "for_chart",
     "from_flags",
@@ -108,6 +109,15 @@ def origins(flags: Sequence[ValueFlag]) -> dict[Path_, str]:
                 # Only the path: the flag's text may hold a secret.
                 out[path] = f"--{flag.kind} {dotted(path)}"
     return out
+
+
+def doubles(flags: Sequence[ValueFlag]) -> list[Problem]:
+    """Keys that files give twice where that is no mistake: read as Helm reads them, the last counts."""
+    found: list[Problem] = []
+    for flag in flags:
+        if flag.kind == "file" and flag.helms:
+            load_all(flag.content or "", file=flag.text, helms=found)
+    return found
 
 
 def recorded_origins(recorded: Mapping[str, Any]) -> dict[Path_, str]:

@@ -62,3 +62,19 @@ def test_strict(command: tuple[str, ...], lab: Lab, tmp_path: Path) -> None:
     result = lab.run(*command, chart(tmp_path), "--engine", "gotpl", "--strict", code=1)
     assert 'map has no entry for key "big"' in result.text
     assert "web/templates/NOTES.txt:1:" in result.text
+
+
+def test_documents_that_do_not_say_what_they_are(lab: Lab, tmp_path: Path) -> None:
+    files = {"Chart.yaml": "apiVersion: v2\nname: e\nversion: 1.0.0\n", "templates/a.yaml": "a: {{ .Values.a }}\n"}
+    path = str(write(tmp_path / "e", dict(files)))
+    (tmp_path / "twice.yaml").write_text("a: 1\nb: 0\na: 2\n")
+    printed = lab.run("template", "r", path, "--engine", "gotpl", "-f", "twice.yaml")
+    assert printed.out == "---\n# Source: e/templates/a.yaml\na: 2\n"
+    assert "1 manifest is not for Proxmox (no apiVersion)" in printed.err
+    assert "note: twice.yaml:3:1: key 'a' is given twice" in printed.err
+    assert "; the last counts" in printed.err
+    for command in ("install", "upgrade"):
+        refused = lab.run(command, "r", path, "-i" if command == "upgrade" else "-y", "--engine", "gotpl", code=1)
+        assert "e/templates/a.yaml:1:1: apiVersion and kind are missing" in refused.err
+    # In Jinja2 both are errors.
+    assert "given twice" in lab.run("template", "r", path, "-f", "twice.yaml", code=1).err

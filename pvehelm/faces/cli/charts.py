@@ -18,7 +18,7 @@ from pvehelm.faces.cli import options as o
 from pvehelm.faces.cli.command import SOURCE, Session, command, write_file
 from pvehelm.faces.cli.naming import GenerateName, NameTemplate, named
 from pvehelm.faces.cli.postrender import post_renderer
-from pvehelm.faces.cli.values import Unused, tell_unused
+from pvehelm.faces.cli.values import Unused, given, tell_unused
 
 if TYPE_CHECKING:
     from pvehelm.chart.manifest import Foreign
@@ -76,7 +76,8 @@ def template(
     wanted = generate_name or bool(name_template)
     if len(names) > 2 or (len(names) == 2 and wanted):
         raise UsageError("template takes a release name and a chart")
-    chart, flags = o.load_chart(names[-1], session), o.value_flags()
+    chart = o.load_chart(names[-1], session)
+    flags = given(chart)
     name = named(chart.metadata.name, name_template, time()) if wanted else ["release-name", *names[:-1]][-1]
     made = actions.template(
         chart,
@@ -125,7 +126,7 @@ def tell_placeholders(count: int) -> None:
 def tell_foreign(found: Sequence[Foreign]) -> None:
     """A note that some of what was printed is not for Proxmox."""
     if found:
-        versions = list(dict.fromkeys(one.api_version for one in found))
+        versions = list(dict.fromkeys(one.api_version or "no apiVersion" for one in found))
         shown = ", ".join(versions[:3]) + (", ..." if len(versions) > 3 else "")
         count = "1 manifest is" if len(found) == 1 else f"{len(found)} manifests are"
         sys.stderr.write(f"note: {count} not for Proxmox ({shown}): printed, but nothing that pvehelm installs\n")
@@ -164,11 +165,11 @@ def lint(
     charts = [(path, flags) for path in paths]
     if subcharts:
         charts = [one for path in paths for one in ((path, flags), *((below, []) for below in _below(path)))]
-    for path, given in charts:
+    for path, values_of in charts:
         findings, passed = _linted(
             path,
             session,
-            given,
+            values_of,
             strict=strict,
             pve_version=pve_version,
             skip_schema=skip_schema,

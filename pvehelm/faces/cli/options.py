@@ -392,6 +392,7 @@ def request(session: Session, name: str, chart: Chart) -> Request:
     """What install and upgrade are asked for by the flags. Raises UsageError for labels."""
     from pvehelm.actions.releases import Request, parse_labels
     from pvehelm.faces.cli.postrender import post_renderer
+    from pvehelm.faces.cli.values import given as values_for
 
     given = session.given
     if given.get("reset_values") and (given.get("reuse_values") or given.get("reset_then_reuse")):
@@ -403,7 +404,7 @@ def request(session: Session, name: str, chart: Chart) -> Request:
     return Request(
         name,
         chart,
-        value_flags(),
+        values_for(chart),
         session.origin,
         labels=parse_labels(given.get("labels", ())),
         post=post_renderer(session),

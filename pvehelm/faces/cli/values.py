@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pvehelm.actions import values as actions
-from pvehelm.errors import Problem
+from pvehelm.errors import Problem, PvehelmError
 from pvehelm.faces import output
 from pvehelm.faces.cli import options as o
 from pvehelm.faces.cli.command import SOURCE, Session, command
 
 if TYPE_CHECKING:
+    from pvehelm.chart.chart import Chart
     from pvehelm.chart.layers import Said
+    from pvehelm.chart.values import ValueFlag
 
 Explain = Annotated[
     str, typer.Option("--explain", help="Say who sets this value: a file's line, a flag, a chart.", metavar="PATH")
@@ -32,7 +34,8 @@ def values(session: Session, chart: o.ChartPath, explain: Explain = "") -> None:
 
     pvehelm values ./charts/web-app -f mine.yaml --set replicas=3 --explain replicas
     """
-    loaded, flags = o.load_chart(chart, session), o.value_flags()
+    loaded = o.load_chart(chart, session)
+    flags = given(loaded)
     if explain:
         said_table(session, actions.explain_values(loaded, explain, flags))
         return
@@ -49,6 +52,22 @@ def said_table(session: Session, said: Sequence[Said]) -> None:
 
 def _shown(value: Any) -> str:
     return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def given(chart: Chart) -> list[ValueFlag]:
+    """The value flags for a chart; what its files give twice, where that is no error (as in Helm), is told on stderr."""
+    flags = o.value_flags()
+    if chart.metadata.engine == "gotpl" and any(flag.kind == "file" for flag in flags):
+        from pvehelm.chart.values import doubles, for_chart
+
+        try:
+            found = doubles(for_chart(flags, chart))
+        except PvehelmError:
+            # Whoever reads them for their values says what is wrong.
+            found = []
+        for problem in found:
+            sys.stderr.write(f"note: {problem.where}: {problem.what}; the last counts\n")
+    return flags
 
 
 def tell_unused(found: Sequence[Problem]) -> None:
