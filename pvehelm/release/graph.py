@@ -47,7 +47,8 @@ def with_edges(changes: Mapping[str, Change], inventory: Inventory) -> list[Chan
     needs: dict[str, list[str]] = {ref: [] for ref in changes}
     for ref, change in changes.items():
         explicit = list(change.owned.metadata.get("needs", ())) if change.owned else []
-        inherited = inventory.entries[ref].metadata.get("after", ()) if ref in inventory.entries else ()
+        before = inventory.entries[ref].metadata if ref in inventory.entries else {}
+        inherited = (*before.get("after", ()), *before.get("needs", ()))
         if change.op in (Op.delete, Op.forget):
             # Whoever used it must have let go of it first: users are updated or deleted before it goes.
             for other in known([*change.needs, *explicit]):

@@ -326,14 +326,19 @@ class Run:
             outcome = await (self._restore(target) if target is not None else self._remove())
         except PvehelmError as error:
             problems = [*problems, Problem("undoing it", str(error), error.hint), *error.problems]
-            undone = False
+            outcome = Outcome(failed={"": error})
         else:
             problems = [*problems, *(Problem(f"undoing {ref}", str(e)) for ref, e in outcome.failed.items())]
-            undone = outcome.ok
-        if not undone:
-            raise PvehelmError(
-                f"{what}, and could not be undone", problems, hint=f"pvehelm recover {name}, or pvehelm rollback {name}"
-            )
+            problems += [Problem(f"undoing {ref}", f"not begun: {why}") for ref, why in outcome.skipped.items()]
+        if not outcome.ok:
+            hint = f"pvehelm recover {name} goes on with it"
+            if target is None:
+                hint = f"pvehelm uninstall {name} removes what is left"
+            elif self.revision is not None and self.revision.number == failed:
+                hint = f"pvehelm rollback {name} {target.number} tries it again"
+            if outcome.interrupted:
+                raise StoppedError(f"{what}, and undoing it was interrupted", problems, hint=hint)
+            raise PvehelmError(f"{what}, and could not be undone", problems, hint=hint)
         logs = f"pvehelm status {name} --logs --revision {failed}"
         raise PvehelmError(f"{what} and was undone", problems, hint=f"{logs} shows what the tasks said")
 
@@ -348,7 +353,8 @@ class Run:
             check(made.plan)
             outcome = await self._apply(made.plan, failed.number)
         self.events = [*failed.events, *self.events]
-        self._keep(Status.failed, failed.description + (" (undone)" if outcome.ok else " (undoing it failed)"))
+        how = "undone" if outcome.ok else "undoing it was interrupted" if outcome.interrupted else "undoing it failed"
+        self._keep(Status.failed, f"{failed.description} ({how})")
         return outcome
 
     async def _restore(self, target: Revision) -> Outcome:
@@ -360,7 +366,8 @@ class Run:
             self.revision = begun(self.ctx, self.ctx.store.find(self.key), back, made, self.options)
             self.revision = self.ctx.store.put_revision(self.key, self.revision, lease=self.lease)
             outcome = await self._apply(made, self.revision.number)
-        self._keep(Status.deployed if outcome.ok else Status.failed, described(back))
+        how = "" if outcome.ok else " (interrupted)" if outcome.interrupted else " (failed)"
+        self._keep(Status.deployed if outcome.ok else Status.failed, described(back) + how)
         return outcome
 
     @asynccontextmanager

@@ -371,7 +371,7 @@ class Planner:
         live = self.observed.live.get(owned.ref)
         if kind.always_there and self.lost & vmids(owned.identifier):
             live = None  # it was about a guest of ours that is gone
-        needs = tuple(owned.metadata.get("after", ()))
+        needs = (*owned.metadata.get("after", ()), *owned.metadata.get("needs", ()))
         lifecycle = owned.metadata.get("lifecycle")
         base: dict[str, Any] = {"ref": owned.ref, "kind": owned.kind, "needs": needs, "key": dict(owned.identifier)}
         if owned.ref in self.observed.unread:

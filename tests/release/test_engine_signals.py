@@ -114,3 +114,48 @@ def test_killed_at_any_moment(lab: Lab, seed: int) -> None:
     lab.run("uninstall", "web", "--yes")
     lab.sound()
     assert not lab.guests()
+
+
+CHAIN = """
+{% for name in ["a", "b", "c"][:Values.guests | default(1) | int] %}
+---
+kind: VirtualMachine
+metadata: { name: {{ name }}, needs: {{ ["VirtualMachine/b"] if name == "c" else [] }} }
+spec: { node: pve-node1, memory: 64, power: stopped }
+{% endfor %}
+{% if Values.pool | default(false) %}
+---
+kind: Pool
+metadata: { name: p, needs: [VirtualMachine/c] }
+spec: {}
+{% endif %}
+"""
+
+
+@pytest.mark.parametrize("verb", ["upgrade", "install"])
+def test_a_signal_while_a_failure_is_undone(lab: Lab, verb: str) -> None:
+    chart = lab.chart(CHAIN)
+    if verb == "upgrade":
+        lab.run("install", "web", chart)
+    lab.fault("POST /pools", status=500)
+    lab.fault("DELETE /nodes/*/qemu/*", delay=3)
+    process = lab.start(verb, "web", chart, "--set", "guests=3,pool=true", "--atomic")
+    wait_for(process, "VirtualMachine/c: delete ...")
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    lab.clear_faults()
+    assert process.returncode == 130, err
+    assert "failed, and undoing it was interrupted" in err
+    assert "undoing VirtualMachine/b: not begun: interrupted" in err
+    assert "interrupted)" in lab.history("web")[-1]["description"]
+    if verb == "upgrade":
+        assert "pvehelm recover web goes on with it" in err
+        lab.run("recover", "web", "--yes")
+        lab.settled("web", chart=chart)
+        lab.sound("web")
+        assert len(lab.guests()) == 1
+    else:
+        assert "pvehelm uninstall web removes what is left" in err
+        lab.run("uninstall", "web", "--yes")
+        assert not lab.guests()
+        lab.sound()
