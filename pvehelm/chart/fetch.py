@@ -8,6 +8,7 @@ ours, and the user's word that a server's certificate need not be checked.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -385,5 +386,5 @@ def _broken(error: Exception, url: str, size: int) -> TransportError:
 
 
 def _no_answer(error: Exception, method: str, url: str) -> TransportError:
-    what = str(error) or type(error).__name__
+    what = re.sub(r"^\[Errno -?\d+\] ", "", str(error)) or type(error).__name__
     return TransportError(what, sent=method != "GET", method=method, path=url, hint="is the address right?")

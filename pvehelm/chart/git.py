@@ -235,7 +235,10 @@ def _run(repo: git.Repo, address: Address, verb: str, *arguments: str) -> str:
         if "couldn't find remote ref" in told or "not our ref" in told:
             raise NotFoundError(f"{address}: there is no {address.ref or 'commit'}", hint=_NAMED) from None
         raise TransportError(
-            f"git {verb}: {reason}", sent=verb == "push", path=str(address), hint="does 'git clone' work with it?"
+            f"git {verb.replace('_', '-')}: {reason}",
+            sent=verb == "push",
+            path=str(address),
+            hint="does 'git clone' work with it?",
         ) from None
 
 

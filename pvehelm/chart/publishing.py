@@ -13,8 +13,10 @@ from pvehelm.chart.archives import Archive
 from pvehelm.chart.book import Book
 from pvehelm.chart.fetch import MAX_ARCHIVE
 from pvehelm.chart.page import page
+from pvehelm.chart.provenance import SUFFIX as PROVENANCE
 from pvehelm.chart.registry import open_registry, parse
 from pvehelm.chart.repositories import HOST
+from pvehelm.chart.signing import SUFFIXES
 from pvehelm.chart.sources import owner_of
 from pvehelm.chart.sparse import FOLDER, sparse
 from pvehelm.errors import NotFoundError, PvehelmError, RefusedError, UsageError
@@ -64,11 +66,15 @@ def write(place: Path, data: bytes) -> None:
         raise PvehelmError(f"{place} cannot be written: {error.strerror or error}") from None
 
 
-def to_folder(archive: Archive, folder: Path, *, url: str = "", force: bool = False) -> list[str]:
-    """Put a package into a folder and bring its index up to date; what was done, line by line."""
+def to_folder(archive: Archive, folder: Path, *, url: str = "", force: bool = False, name: str = "") -> list[str]:
+    """Put a package into a folder (which people know as ``name``) and bring its index up to date; what was done, line
+    by line."""
     place = folder / archive.filename
-    if place.is_file():
-        _may_replace(place.read_bytes(), archive, str(place), force)
+    if place.is_file() and (there := place.read_bytes()) != archive.data:
+        _may_replace(there, archive, f"{name or folder}/{archive.filename}", force)
+        # Signatures of what was there before.
+        for suffix in (PROVENANCE, *SUFFIXES):
+            place.with_name(place.name + suffix).unlink(missing_ok=True)
     write(place, archive.data)
     for suffix, data in archive.sidecars.items():
         write(place.with_name(place.name + suffix), data)
@@ -84,7 +90,9 @@ def to_branch(archive: Archive, address: git.Address, *, url: str = "", force: b
         raise UsageError(f"{address}: to publish, name the branch", hint="git+https://HOST/REPO.git@gh-pages#charts")
     title = f"{archive.chart.metadata.name} {archive.chart.version}"
     commit = git.publish(
-        address, f"Publish {title}", lambda folder: _quietly(to_folder(archive, folder, url=url, force=force))
+        address,
+        f"Publish {title}",
+        lambda folder: _quietly(to_folder(archive, folder, url=url, force=force, name=str(address))),
     )
     return [f"Pushed: {address}" + (f" ({commit[:12]})" if commit else ", where it was already"),
             f"Digest: sha256:{archive.sha256}"]  # fmt: skip

@@ -199,8 +199,20 @@ def test_publishing(lab: Lab, web: Web, hub: Hub, tmp_path: Path) -> None:
         lab.run("push", "changed.tgz", target, "--force")
     assert web.files["/charts/web-1.0.0.tgz"] == (tmp_path / "site/web-1.0.0.tgz").read_bytes()
     assert lab.run("show", "chart", f"oci://{hub.host}/charts/web").out.startswith("apiVersion: v2\nname: web\n")
+    # A signature of what was replaced would be a wrong one.
+    (tmp_path / "site/web-1.0.0.tgz.sig").write_text("of the one before")
+    lab.run("push", "changed.tgz", "site")
+    assert (tmp_path / "site/web-1.0.0.tgz.sig").exists()
+    lab.run("push", "web.tgz", "site", "--force")
+    assert not (tmp_path / "site/web-1.0.0.tgz.sig").exists()
     lab.run("repo", "add", "site", "site")
     assert len(lab.run("search", "repo", "-o", "json").json) == 1
+    subprocess.run(["git", "init", "--quiet", "--bare", tmp_path / "pages.git"], check=True)
+    branch = f"git+file://{tmp_path}/pages.git@pages"
+    lab.run("push", "web.tgz", branch)
+    assert f"{branch}/web-1.0.0.tgz is there already" in lab.run("push", "changed.tgz", branch, code=3).err
+    assert "git ls-remote: " in lab.run("push", "web.tgz", f"git+file://{tmp_path}/nothing.git@pages", code=1).err
+    assert "1/index.yaml: Connection refused" in lab.run("repo", "add", "down", "http://127.0.0.1:1/", code=1).err
     lab.run("push", "nothing.tgz", "site", code=1)
     lab.run("push", "web.tgz", "ftp://x/y", code=64)
     assert "Removed" in lab.run("registry", "logout", hub.host).out
