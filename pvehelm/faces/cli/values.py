@@ -55,7 +55,7 @@ def _shown(value: Any) -> str:
 
 
 def given(chart: Chart) -> list[ValueFlag]:
-    """The value flags for a chart; what its files give twice, where that is no error (as in Helm), is told on stderr."""
+    """The value flags for a chart; what its files give twice where that is no error, as in Helm, is told on stderr."""
     flags = o.value_flags()
     if chart.metadata.engine == "gotpl" and any(flag.kind == "file" for flag in flags):
         from pvehelm.chart.values import doubles, for_chart
