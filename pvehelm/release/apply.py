@@ -17,7 +17,7 @@ from pvehelm.api.guests import GuestKind
 from pvehelm.api.kind import Step, get_leaf, placeholders
 from pvehelm.api.task import Task, is_upid
 from pvehelm.errors import ApiError, FencedError, PvehelmError, RefusedError, StoppedError, TaskError, UnseenError
-from pvehelm.release.commits import is_locked, retaken
+from pvehelm.release.commits import HELD, is_locked, retaken
 from pvehelm.release.creation import MOVED, TAKEN, Creation
 from pvehelm.release.event import Emit, Event
 from pvehelm.release.identifiers import Identifiers, Numbers
@@ -355,6 +355,8 @@ class Applier:
                     await self._wait(change.ref, data)
                 return data
             except PvehelmError as error:
+                if "" in step.keep and isinstance(error, ApiError) and is_locked(error):
+                    error.hint = HELD
                 if asked and attempt < 2 and not unclear(error) and isinstance(error, ApiError):
                     # By the first try, perhaps, whose answer with the lock's token or the secret was lost.
                     if "" in step.keep and is_locked(error):

@@ -43,6 +43,10 @@ Get = Callable[..., Awaitable[Any]]
 _LOOKS = (1.0, 2.0, 4.0, 8.0)
 # What a server says of a lock whose token it was not given: somebody has it.
 _LOCKED = re.compile(r"invalid lock token", re.IGNORECASE)
+HELD = (
+    "somebody else has the lock of the virtual networks: try again once they are done; "
+    "`pvehelm api delete /cluster/sdn/lock force=1` takes it from whoever forgot it"
+)
 _PLUG = re.compile(r"net\d+(\.bridge)?")
 
 

@@ -346,3 +346,42 @@ def test_what_only_counts_once_it_is_applied_is_no_hook(lab: Lab) -> None:
     text = "kind: Zone\nmetadata: { name: z1, hook: pre-install }\nspec: { type: simple }\n"
     told = lab.run("install", "net", lab.chart(text), *GO, code=1).err
     assert "a Zone only counts once its group is applied, which no hook does" in told
+
+
+def test_who_has_the_lock_of_the_networks_is_waited_for_by_people(lab: Lab) -> None:
+    theirs = lab.api.ok("POST", "/cluster/sdn/lock")
+    chart = lab.chart(NET, values=VALUES)
+    told = lab.run("install", "net", chart, *GO, code=1).err
+    assert "invalid lock token" in told
+    assert "pvehelm api delete /cluster/sdn/lock force=1" in told
+    assert lab.state.value("sdn-lock", "") == theirs
+    assert "z1" not in lab.state.collection("sdn_zones")
+    lab.run("api", "delete", "/cluster/sdn/lock", "force=1")
+    lab.run("upgrade", "net", chart, *GO)
+    lab.settled("net", *GO)
+
+
+def test_what_was_lost_to_somebody_else_is_undone_when_they_are_done(lab: Lab) -> None:
+    chart = lab.chart(NET, values=VALUES)
+    lab.run("install", "net", chart, *GO)
+    scope = ReleaseKey(lab.state.cluster_id, "", "sdn/networks").scope
+    taken: list[str] = []
+
+    async def work(ctx: Context) -> None:
+        def emit(event: Any) -> None:
+            if (event.type, event.ref) == ("change-started", "Commit/cluster-sdn") and not taken:
+                taken.append(scope)
+                ctx.store.unlock(scope)
+
+        ctx.emit = emit
+        options = Options(allowed=Allowed(privileged=frozenset(["all"])), atomic=True)
+        await upgrade(ctx, Request("net", load(chart), flags=[ValueFlag("set", "mtu=1500")]), options)
+
+    with pytest.raises(PvehelmError, match="was undone"):
+        with_context(work)
+    assert taken
+    assert lab.state.value("sdn-lock", "") == ""
+    assert lab.state.value("sdn-running", {})["zones"]["z1"]["mtu"] == 1400
+    lab.settled("net", *GO)
+    with lab.store() as store:
+        assert store.holder(scope) is None
