@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pvehelm import __version__
@@ -23,8 +22,10 @@ Lookup = Callable[[str, str], Any]
 Keep = Callable[[Any], Any]
 
 
-@dataclass(frozen=True)
-class Prepared:
+_NOTHING: Mapping[str, Any] = {}
+
+
+class Prepared(NamedTuple):
     """A chart with the values it will see, and the user's part of them.
 
     Once :func:`without_secrets` is through with it, ``values`` hold references for what is sensitive, and ``record``
@@ -34,11 +35,15 @@ class Prepared:
     chart: Chart
     user: Mapping[str, Any]
     values: Mapping[str, Any]
-    sources: Mapping[tuple[str | int, ...], str] = field(default_factory=dict)
-    record: Mapping[str, Any] = field(default_factory=dict)
-    sealed: Mapping[str, str] = field(default_factory=dict, repr=False)
+    sources: Mapping[Any, str] = _NOTHING
+    record: Mapping[str, Any] = _NOTHING
+    sealed: Mapping[str, str] = _NOTHING
     # The user's changes to what is rendered (``chart.patches``).
-    patches: Mapping[str, Any] = field(default_factory=dict)
+    patches: Mapping[str, Any] = _NOTHING
+
+    def __repr__(self) -> str:
+        # Without what is secret.
+        return f"Prepared({self.chart!r})"
 
 
 def prepare(
@@ -78,7 +83,7 @@ def without_secrets(prepared: Prepared, named: Callable[[tuple[str | int, ...], 
     user, sealed = seal_values(prepared.user, sensitive_paths(chart, prepared.user), named)
     record, more = seal_values(prepared.values, paths, named)
     seen, _ = seal_values(prepared.values, paths, named, texts_only=True)
-    return replace(prepared, user=user, values=seen, record=record, sealed={**sealed, **more})
+    return prepared._replace(user=user, values=seen, record=record, sealed={**sealed, **more})
 
 
 def shown_values(prepared: Prepared) -> Prepared:
@@ -133,7 +138,7 @@ def rendered(
     )
     if made.foreign and not foreign:
         raise _foreign_error(prepared.chart, made)
-    return replace(made, resources=patches.apply(made.resources, prepared.patches)) if prepared.patches else made
+    return made._replace(resources=patches.apply(made.resources, prepared.patches)) if prepared.patches else made
 
 
 def _foreign_error(chart: Chart, made: Rendered) -> InvalidError:

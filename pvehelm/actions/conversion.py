@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pvehelm.actions import action
@@ -87,7 +87,7 @@ def _seen(chart: Chart, files: Mapping[str, bytes], path: str) -> Mapping[str, A
 def _jinja2(chart: Chart) -> Chart:
     """The chart as its values will be read once it is converted: with its nulls."""
     below = tuple(_jinja2(sub) for sub in chart.dependencies)
-    return replace(chart, metadata=replace(chart.metadata, engine="jinja2"), dependencies=below)
+    return chart._replace(metadata=chart.metadata._replace(engine="jinja2"), dependencies=below)
 
 
 def _proof(
@@ -126,7 +126,8 @@ def _rendered(chart: Chart, flags: list[Any], release: str, pve_version: str) ->
     prepared = shown_values(prepare(chart, flags))
     if chart.metadata.type == "library":
         # Nobody installs one, but what it holds can be rendered.
-        prepared = replace(prepared, chart=replace(chart, metadata=replace(chart.metadata, type="application")))
+        chart = chart._replace(metadata=chart.metadata._replace(type="application"))
+        prepared = prepared._replace(chart=chart)
     # Release.Service is the one thing that differs on purpose.
     info = ReleaseInfo(release, "default", service="Helm")
     kinds = Kinds.load(schema).names()

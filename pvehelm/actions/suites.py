@@ -181,9 +181,8 @@ class Bench:
         templates = {path: text for path, text in case.files.items() if path.startswith("templates/")}
         files = {path: text.encode() for path, text in case.files.items() if path not in templates}
         kind = "application" if templates else data.type
-        return replace(
-            self.chart,
-            metadata=replace(data, version=version, app_version=str(app), type=kind),
+        return self.chart._replace(
+            metadata=data._replace(version=version, app_version=str(app), type=kind),
             templates={**self.chart.templates, **templates},
             files={**self.chart.files, **files},
         )
@@ -261,7 +260,7 @@ class Bench:
             return None
         kept = {name: text for name, text in chart.templates.items() if name not in broken}
         try:
-            return self._rendered(replace(chart, templates=kept), case)
+            return self._rendered(chart._replace(templates=kept), case)
         except InvalidError:
             return None
 

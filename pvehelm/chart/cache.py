@@ -8,28 +8,34 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
-import importlib.util
 import os
 import stat
 from collections.abc import Mapping
-from pathlib import Path
 
 from pvehelm import __version__
 from pvehelm.chart import dialects
+
+try:
+    # hashlib would load OpenSSL, which takes longer than everything else here.
+    from _blake2 import blake2b
+except ImportError:
+    from hashlib import blake2b
 
 _KEEP = 200
 _DIGEST = 32
 
 
-def directory() -> Path | None:
+def directory() -> str | None:
     """Where entries are kept; None when there is no directory that is ours alone."""
     from pvehelm.dirs import cache_dir
 
-    place = Path(cache_dir()) / "templates"
+    place = os.path.join(cache_dir(), "templates")
     try:
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = place.lstat()
+        if not os.path.isdir(place):
+            os.makedirs(os.path.dirname(place), exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(place, 0o700)
+        found = os.lstat(place)
     except OSError:
         return None
     if not stat.S_ISDIR(found.st_mode):
@@ -41,7 +47,7 @@ def directory() -> Path | None:
 
 def key(sources: Mapping[str, str], dialect: str = "jinja2") -> str:
     """The name of the entry for templates of a dialect: their names and texts, and what compiles them."""
-    found = hashlib.sha256(_compiler(dialect))
+    found = blake2b(_compiler(dialect), digest_size=_DIGEST)
     for name in sorted(sources):
         for text in (name, sources[name]):
             data = text.encode("utf-8", "surrogatepass")
@@ -52,24 +58,27 @@ def key(sources: Mapping[str, str], dialect: str = "jinja2") -> str:
 @functools.cache
 def _compiler(dialect: str) -> bytes:
     """What compiles templates of a dialect, in a digest."""
-    found = hashlib.sha256(f"{dialect} {__version__}\0".encode() + importlib.util.MAGIC_NUMBER)
+    import importlib.util
+
+    found = blake2b(f"{dialect} {__version__}\0".encode() + importlib.util.MAGIC_NUMBER, digest_size=_DIGEST)
     # A newer release compiles differently; its version alone would not tell while it is being developed.
     with contextlib.suppress(OSError):
         for file in dialects.sources(dialect):
-            with open(file, "rb") as source:
-                found.update(hashlib.sha256(source.read()).digest())
+            about = os.stat(file)
+            found.update(f"{file}\0{about.st_size} {about.st_mtime_ns}\0".encode())
     return found.digest()
 
 
-def load(place: Path | None, name: str) -> bytes:
+def load(place: str | None, name: str) -> bytes:
     """The entry ``name``, or nothing."""
     if place is None:
         return b""
-    path = place / f"{name}.bin"
+    path = os.path.join(place, f"{name}.bin")
     try:
-        data = path.read_bytes()
+        with open(path, "rb") as file:
+            data = file.read()
         body = data[_DIGEST:]
-        if hashlib.sha256(body).digest() != data[:_DIGEST]:
+        if _seal(body) != data[:_DIGEST]:
             return b""
         os.utime(path)
     except OSError:
@@ -77,7 +86,7 @@ def load(place: Path | None, name: str) -> bytes:
     return body
 
 
-def save(place: Path | None, name: str, body: bytes) -> None:
+def save(place: str | None, name: str, body: bytes) -> None:
     """Stores an entry, whole or not at all; a cache that cannot be written is no error."""
     if place is None or not body:
         return
@@ -88,17 +97,22 @@ def save(place: Path | None, name: str, body: bytes) -> None:
         descriptor, temporary = tempfile.mkstemp(dir=place, prefix=".new-")
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.write(hashlib.sha256(body).digest() + body)
-            os.replace(temporary, place / f"{name}.bin")
+                file.write(_seal(body) + body)
+            os.replace(temporary, os.path.join(place, f"{name}.bin"))
         except BaseException:
             os.unlink(temporary)
             raise
         _prune(place)
 
 
-def _prune(place: Path) -> None:
-    entries = list(place.glob("*.bin"))
+def _seal(body: bytes) -> bytes:
+    return blake2b(body, digest_size=_DIGEST).digest()
+
+
+def _prune(place: str) -> None:
+    entries = [entry for entry in os.scandir(place) if entry.name.endswith(".bin")]
     if len(entries) > _KEEP:
-        entries.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in entries[_KEEP:]:
-        path.unlink(missing_ok=True)
+        entries.sort(key=lambda entry: entry.stat().st_mtime, reverse=True)
+    for entry in entries[_KEEP:]:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(entry.path)

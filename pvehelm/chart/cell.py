@@ -16,7 +16,6 @@ import struct
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn
 
 #: Asks the parent for something; called in the child with JSON-able data.
@@ -46,8 +45,7 @@ _STACK = 128 * 1024 * 1024
 _LIVES = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """Bounds of one rendering: bytes of memory and output, seconds of processor and wall-clock time."""
 
     memory: int = 1024 * 1024 * 1024

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
+import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from pvehelm.chart.files import Budget, alike, read_archive, read_directory
+from pvehelm.chart.files import MAX_TOTAL, Budget, alike, read_archive, read_directory
 from pvehelm.chart.metadata import Dependency, Maintainer, Metadata, read_requirements
 from pvehelm.chart.metadata import read as read_metadata
 from pvehelm.chart.pattern import pattern
@@ -21,9 +19,8 @@ __all__ = ["Chart", "Dependency", "Maintainer", "Metadata", "load", "load_archiv
 _NO_MARKS = Marks(Mark(1, 1), None)
 
 
-@dataclass(frozen=True)
-class Chart:
-    """A loaded chart. Nothing in it is changed after loading; make changed copies with ``dataclasses.replace``.
+class Chart(NamedTuple):
+    """A loaded chart. Nothing in it is changed after loading; make changed copies with ``_replace``.
 
     ``templates`` maps ``templates/vm.yaml`` to its text, ``files`` everything that templates may read, ``raw`` every
     packed file. ``dependencies`` are the charts in ``charts/`` as they lie there; values say which count (values.py).
@@ -33,12 +30,12 @@ class Chart:
     metadata: Metadata
     values: dict[str, Any]
     values_text: str
-    values_marks: Mapping[Path_, Mark] = field(repr=False)
+    values_marks: Mapping[Path_, Mark]
     schema: dict[str, Any] | None
-    schema_text: str = field(repr=False)
-    templates: Mapping[str, str] = field(repr=False)
-    files: Mapping[str, bytes] = field(repr=False)
-    raw: Mapping[str, bytes] = field(repr=False)
+    schema_text: str
+    templates: Mapping[str, str]
+    files: Mapping[str, bytes]
+    raw: Mapping[str, bytes]
     dependencies: tuple[Chart, ...]
     digest: str
     path: str
@@ -46,6 +43,9 @@ class Chart:
     alias: str = ""
     #: Whether values have decided which subcharts count (``dependencies.enabled``).
     decided: bool = False
+
+    def __repr__(self) -> str:
+        return f"Chart({self.name!r}, {self.version!r}, path={self.path!r})"
 
     @property
     def name(self) -> str:
@@ -67,23 +67,27 @@ class Chart:
 
 def load(path: str | os.PathLike[str]) -> Chart:
     """The chart in a directory or a ``.tgz``. Raises NotFoundError, or InvalidError with every problem."""
-    place = Path(path)
     shown = str(path)
-    if place.is_dir():
+    place = os.fspath(path) or "."
+    try:
+        mode = os.stat(place).st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        raise NotFoundError(f"there is no chart at {shown}", hint="give a chart's directory or its .tgz") from None
+    except OSError as error:
+        raise InvalidError(f"{shown} cannot be read", [Problem(shown, f"cannot be read: {error.strerror}")]) from error
+    if stat.S_ISDIR(mode):
         budget = Budget()
-        if not (place / "Chart.yaml").exists():
+        if not os.path.exists(os.path.join(place, "Chart.yaml")):
             raise InvalidError(f"{shown} is not a chart", [_missing(shown, place)])
         raw = read_directory(place, budget)
         return _finish(raw, shown.rstrip("/") or "/", budget)
-    if not place.exists():
-        raise NotFoundError(f"there is no chart at {shown}", hint="give a chart's directory or its .tgz")
-    if not place.is_file():
+    if not stat.S_ISREG(mode):
         raise InvalidError(f"{shown} is not a chart", [Problem(shown, "is neither a directory nor a file")])
-    if place.name == "Chart.yaml":
+    if os.path.basename(place) == "Chart.yaml":
         raise InvalidError(f"{shown} is not a chart", [Problem(shown, "give the directory that Chart.yaml is in")])
     try:
-        with place.open("rb") as file:
-            data = file.read(Budget.total + 1)
+        with open(place, "rb") as file:
+            data = file.read(MAX_TOTAL + 1)
     except OSError as error:
         raise InvalidError(f"{shown} cannot be read", [Problem(shown, f"cannot be read: {error.strerror}")]) from error
     return load_archive(data, name=shown)
@@ -115,14 +119,16 @@ def of_helm(chart: Chart) -> Chart:
     values, _, marks = build.values()
     if build.budget.problems or metadata is None:
         raise InvalidError(f"{chart.path} is not a valid chart", build.budget.problems)
-    return replace(chart, metadata=metadata, values=values, values_marks=marks)
+    return chart._replace(metadata=metadata, values=values, values_marks=marks)
 
 
 def digest_of(raw: Mapping[str, bytes]) -> str:
     """``sha256:<hex>`` over paths and contents: the same for a directory and for the package made of it."""
-    whole = hashlib.sha256()
+    from hashlib import sha256
+
+    whole = sha256()
     for path in sorted(raw):
-        whole.update(f"{hashlib.sha256(raw[path]).hexdigest()}  {path}\n".encode())
+        whole.update(f"{sha256(raw[path]).hexdigest()}  {path}\n".encode())
     return "sha256:" + whole.hexdigest()
 
 
@@ -170,7 +176,7 @@ def _of_helm(raw: Mapping[str, bytes], above: bool) -> bool:
     if said:
         return said[1] == b"gotpl"
     templates = [content for path, content in raw.items() if path.startswith("templates/")]
-    return (above or any(map(_GO.search, templates))) and not any(b"{%" in content for content in templates)
+    return not any(b"{%" in content for content in templates) and (above or any(map(_GO.search, templates)))
 
 
 _ENGINE = pattern(rb"""(?m)^(?:\{(?:.*?,)?[ \t]*)?["']?engine["']?[ \t]*:[ \t]*["']?(gotpl|jinja2)\b""")
@@ -226,7 +232,7 @@ class _Builder:
             )
             if old in self.raw:
                 needs, more = read_requirements(self.text(old), file=f"{self.path}/{old}", helms=self.helms)
-                metadata, warnings = replace(metadata, dependencies=needs or metadata.dependencies), warnings + more
+                metadata, warnings = metadata._replace(dependencies=needs or metadata.dependencies), warnings + more
             return metadata, warnings
         except InvalidError as error:
             self.budget.problems.extend(error.problems)
@@ -319,10 +325,10 @@ def _laid(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return out
 
 
-def _missing(path: str, place: Path | None) -> Problem:
+def _missing(path: str, place: str | None) -> Problem:
     hint = "a chart is a directory with a Chart.yaml; 'pvehelm create NAME' makes one"
     if place is not None:
-        near = sorted(entry.name for entry in place.iterdir() if entry.name.lower() in ("chart.yaml", "chart.yml"))
+        near = sorted(name for name in os.listdir(place) if name.lower() in ("chart.yaml", "chart.yml"))
         if near:
             hint = f"rename {near[0]} to Chart.yaml"
     return Problem(path, "Chart.yaml is missing", hint)

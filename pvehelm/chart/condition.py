@@ -11,8 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pvehelm.chart.pattern import pattern
 from pvehelm.errors import InvalidError
@@ -23,8 +22,7 @@ _TAIL = pattern(r"\s*(==|!=|<=|>=|<|>|contains\b|in\b)\s*(.*)\Z", re.DOTALL)
 _HINT = "for example status.state == running, config.memory >= 2048, config.tags contains web"
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(NamedTuple):
     """One condition; ``op`` is '' for a path alone and '!' for its negation."""
 
     text: str

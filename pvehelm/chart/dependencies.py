@@ -14,15 +14,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pvehelm.chart.chart import Chart, Dependency
-from pvehelm.chart.expression import Expression, filled, is_paths
-from pvehelm.chart.merging import Rules, joined, rules, settled, under
-from pvehelm.chart.versions import satisfies
+from pvehelm.chart.merging import joined, rules, settled, under
 from pvehelm.chart.yaml import copied
 from pvehelm.errors import InvalidError, Problem
+
+if TYPE_CHECKING:
+    from pvehelm.chart.chart import Chart, Dependency
+    from pvehelm.chart.merging import Rules
 
 Values = dict[str, Any]
 
@@ -81,6 +81,8 @@ def _find(chart: Chart, need: Dependency) -> Chart | None:
 
 def compatible(need: Dependency, sub: Chart) -> bool:
     """Whether a chart has a version that the dependency wants."""
+    from pvehelm.chart.versions import satisfies
+
     try:
         return not need.version or satisfies(need.version, sub.version)
     except ValueError:
@@ -109,8 +111,8 @@ def _enabled(
         if sub is None:
             lacking.append(need)
         else:
-            found.append((replace(sub, alias=need.alias), need))
-    whole = replace(chart, dependencies=tuple(sub for sub, _ in found))
+            found.append((sub._replace(alias=need.alias), need))
+    whole = chart._replace(dependencies=tuple(sub for sub, _ in found))
     if seen is None:
         seen = _whole(whole, copied(user), "", keep=False)
     # Tags are set at the top only; further down a chart's defaults may name more.
@@ -135,8 +137,8 @@ def _enabled(
                 (part if isinstance(part, dict) else {}) if helm else None,
             )
     names = {sub.name for sub in kept}
-    metadata = replace(chart.metadata, dependencies=tuple(need for need in needs if need.key in names))
-    return replace(chart, metadata=metadata, dependencies=tuple(kept), decided=True)
+    metadata = chart.metadata._replace(dependencies=tuple(need for need in needs if need.key in names))
+    return chart._replace(metadata=metadata, dependencies=tuple(kept), decided=True)
 
 
 def _without_null_subcharts(chart: Chart) -> Chart:
@@ -144,7 +146,7 @@ def _without_null_subcharts(chart: Chart) -> Chart:
     names = {sub.name for sub in chart.dependencies}
     values = {key: value for key, value in chart.values.items() if value is not None or key not in names}
     below = tuple(map(_without_null_subcharts, chart.dependencies))
-    return replace(chart, values=values, dependencies=below)
+    return chart._replace(values=values, dependencies=below)
 
 
 def _asks(chart: Chart) -> bool:
@@ -164,6 +166,8 @@ def _meant(need: Dependency, sub: Chart) -> bool:
 
 
 def _counts(chart: Chart, need: Dependency, values: Values, tags: Mapping[str, Any]) -> bool:
+    from pvehelm.chart.expression import Expression, is_paths
+
     if not is_paths(need.condition):
         try:
             return bool(Expression(need.condition).value(values))
@@ -196,7 +200,7 @@ def _imported(chart: Chart, given: Rules) -> Chart:
     if not chart.dependencies:
         return chart
     subs = tuple(_imported(sub, under(given, sub.name)) for sub in chart.dependencies)
-    chart = replace(chart, dependencies=subs)
+    chart = chart._replace(dependencies=subs)
     needs = chart.metadata.dependencies
     # Helm puts a subchart's defaults, nulls and all, into its parent's for every dependency, and that can be seen:
     # where the user gives the subchart something, nulls below its top level stay.
@@ -222,7 +226,7 @@ def _imported(chart: Chart, given: Rules) -> Chart:
         # Lists that are joined must not meet the subcharts' defaults twice.
         whole = copied(chart.values)
     _tables(whole, lifted, keep=True, given=given)
-    return replace(chart, values=whole)
+    return chart._replace(values=whole)
 
 
 def _nulls_back(over: Values, base: Values) -> None:
@@ -268,6 +272,8 @@ def _whole(
 
 def _hand_down(chart: Chart, name: str, wanted: Mapping[str, Any], values: Values, told: Any) -> None:
     """Put what ``values`` of a dependency say into the subchart's, where nobody above has told something else."""
+    from pvehelm.chart.expression import filled
+
     try:
         found = filled(copied(wanted), values)
     except InvalidError as error:

@@ -210,11 +210,6 @@ class Dialect(ImmutableSandboxedEnvironment):
                 return obj[name]
         elif isinstance(obj, Missing):
             return obj
-        elif isinstance(obj, datetime.datetime):
-            try:
-                return date_attribute(obj, name)
-            except AttributeError:
-                return self.missing(obj, name)
         for known, methods in _METHODS.items():
             if isinstance(obj, known):
                 allowed = methods | getattr(obj, "methods", frozenset())
@@ -226,6 +221,11 @@ class Dialect(ImmutableSandboxedEnvironment):
                 return getattr(obj, name)
         if obj is None or isinstance(obj, (bool, int, float)) or name.startswith("_"):
             return self.missing(obj, name)
+        if isinstance(obj, datetime.datetime):
+            try:
+                return date_attribute(obj, name)
+            except AttributeError:
+                return self.missing(obj, name)
         if type(obj).__module__.startswith("jinja2.") and not isinstance(obj, Macro):
             return super().getattr(obj, name)
         return self.missing(obj, name)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from pvehelm.chart.chart import Chart, of_helm
+if TYPE_CHECKING:
+    from pvehelm.chart.chart import Chart
 
 JINJA2, GOTPL = "jinja2", "gotpl"
 
@@ -39,11 +39,13 @@ def with_engine(chart: Chart, engine: str) -> Chart:
     """The chart as one of ``engine``, and so its subcharts, where they name none themselves."""
     if not engine:
         return chart
+    from pvehelm.chart.chart import of_helm
+
     if not named(chart):
         chart = of_helm(chart) if engine == GOTPL else chart
         data = chart.metadata
-        chart = replace(chart, metadata=replace(data, engine=engine, raw={**data.raw, "engine": engine}))
-    return replace(chart, dependencies=tuple(with_engine(sub, engine) for sub in chart.dependencies))
+        chart = chart._replace(metadata=data._replace(engine=engine, raw={**data.raw, "engine": engine}))
+    return chart._replace(dependencies=tuple(with_engine(sub, engine) for sub in chart.dependencies))
 
 
 def _has_tags(chart: Chart) -> bool:
@@ -70,6 +72,8 @@ def sources(dialect: str) -> list[str]:
     if dialect == GOTPL:
         # How functions take their arguments goes into the code as well.
         return _files(os.path.join(own, "gotpl"))
+    import importlib.util
+
     found = importlib.util.find_spec("jinja2")
     folders = (found and found.submodule_search_locations) or ()
     named = (os.path.join(own, f"{name}.py") for name in ("dialect", "generator", "traced"))

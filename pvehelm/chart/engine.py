@@ -64,7 +64,7 @@ class Engine:
 
     # Rendering
 
-    def render(self, subchart_notes: bool = False) -> dict[str, Any]:
+    def render(self, subchart_notes: bool = False, *, places: bool = True) -> dict[str, Any]:
         """Every file: ``files`` {name: text}, ``lines`` {name: [place of each line]}; and ``notes`` {name: text}."""
         templates = self._compile_all()
         files: dict[str, str] = {}
@@ -84,7 +84,8 @@ class Engine:
                 notes[name] = str(found)
             else:
                 files[name] = str(found)
-                lines[name] = found.lines()
+                if places:
+                    lines[name] = found.lines()
         return {"files": files, "lines": lines, "notes": notes}
 
     def packed(self) -> bytes:

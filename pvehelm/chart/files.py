@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from pvehelm.chart import ignore
@@ -45,14 +42,14 @@ def _odd(path: str) -> str:
     return ""
 
 
-@dataclass
 class Budget:
     """What one chart may still hold, counted over its subcharts' archives too."""
 
-    total: int = MAX_TOTAL
-    files: int = MAX_FILES
-    nested: int = 0
-    problems: list[Problem] = field(default_factory=list)
+    def __init__(self, total: int = MAX_TOTAL, files: int = MAX_FILES) -> None:
+        self.total = total
+        self.files = files
+        self.nested = 0
+        self.problems: list[Problem] = []
 
     @property
     def spent(self) -> bool:
@@ -74,35 +71,37 @@ class Budget:
         return not self.spent
 
 
-def read_directory(root: Path, budget: Budget) -> dict[str, bytes]:
+def read_directory(root: str | os.PathLike[str], budget: Budget) -> dict[str, bytes]:
     """The files below ``root`` that ``.helmignore`` leaves, by path relative to it, sorted."""
+    top = os.fspath(root)
     rules = None
-    listed = root / ".helmignore"
-    if listed.is_file() and not listed.is_symlink():
-        text = _bounded(listed, MAX_FILE).decode("utf-8", "replace")
+    listed = os.path.join(top, ".helmignore")
+    if os.path.isfile(listed) and not os.path.islink(listed):
+        text = _bounded(listed).decode("utf-8", "replace")
         try:
-            rules = ignore.parse(text, file=str(listed))
+            rules = ignore.parse(text, file=listed)
         except InvalidError as error:
             budget.problems.extend(error.problems)
-    walk = _Walk(root, Path(os.path.realpath(root)), ignore.with_defaults(rules), budget)
-    walk.folder(root, "", ())
+    walk = _Walk(top, ignore.with_defaults(rules), budget)
+    walk.folder(top, "", ())
     for path, what in _clashes(walk.found):
         walk.bad(path, what)
     return dict(sorted(walk.found.items()))
 
 
 class _Walk:
-    def __init__(self, root: Path, real: Path, rules: ignore.Rules, budget: Budget) -> None:
+    def __init__(self, root: str, rules: ignore.Rules, budget: Budget) -> None:
         self.root = root
-        self.real = real
+        self.real = os.path.realpath(root)
         self.rules = rules
         self.budget = budget
         self.found: dict[str, bytes] = {}
 
     def bad(self, path: str, what: str, hint: str = "") -> None:
-        self.budget.problems.append(Problem(_shown(str(self.root / path)), what, hint))
+        where = os.path.join(self.root, path).rstrip("/") or "/"
+        self.budget.problems.append(Problem(_shown(where), what, hint))
 
-    def folder(self, folder: Path, prefix: str, above: tuple[str, ...]) -> None:
+    def folder(self, folder: str, prefix: str, above: tuple[str, ...]) -> None:
         real = os.path.realpath(folder)
         if real in above:
             self.bad(prefix, "the link leads back to a folder that it is in", "remove it, or name it in .helmignore")
@@ -133,19 +132,18 @@ class _Walk:
             self.bad(path, odd)
             return
         if entry.is_symlink():
-            target = Path(os.path.realpath(entry.path))
-            if self.real != target and self.real not in target.parents:
+            target = os.path.realpath(entry.path)
+            if os.path.commonpath((self.real, target)) != self.real:
                 self.bad(path, "the link leads out of the chart", "copy the file in, or name it in .helmignore")
                 return
         if directory:
-            self.folder(Path(entry.path), f"{path}/", above)
+            self.folder(entry.path, f"{path}/", above)
             return
-        mode = entry.stat().st_mode
-        if not stat.S_ISREG(mode):
+        found = entry.stat()
+        if not stat.S_ISREG(found.st_mode):
             self.bad(path, "is no regular file", "remove it, or name it in .helmignore")
-        elif self.budget.take(str(self.root / path), entry.stat().st_size):
-            content = _bounded(Path(entry.path), MAX_FILE)
-            self.found[path] = content
+        elif self.budget.take(os.path.join(self.root, path), found.st_size):
+            self.found[path] = _bounded(entry.path, found.st_size)
 
 
 def _clashes(found: Mapping[str, bytes]) -> Iterator[tuple[str, str]]:
@@ -181,16 +179,20 @@ def _composed(path: str) -> str:
     return unicodedata.normalize("NFC", path)
 
 
-def _bounded(path: Path, limit: int) -> bytes:
+def _bounded(path: str, size: int = MAX_FILE) -> bytes:
     # The size was asked for a moment ago; a file that grows meanwhile must not be read without end.
-    with path.open("rb") as file:
-        return file.read(limit + 1)[:limit]
+    with open(path, "rb", buffering=0) as file:
+        content = file.read(min(size, MAX_FILE) + 1)
+        while content and len(content) < MAX_FILE and (more := file.read(MAX_FILE - len(content))):
+            content += more
+    return content[:MAX_FILE]
 
 
 def read_archive(data: bytes, *, name: str, budget: Budget) -> dict[str, bytes]:
     """The files of a packaged chart by path below its top folder, sorted. Problems go to the budget."""
     import io
     import tarfile
+    import zlib
 
     budget.nested += 1
     if budget.nested > MAX_NESTED:
@@ -300,6 +302,8 @@ def _member_path(member: object, found: dict[str, bytes], name: str, budget: Bud
 
 def gunzip(data: bytes, limit: int) -> bytes:
     """The decompressed bytes. Raises ValueError beyond ``limit`` bytes or a bomb's ratio, zlib.error for other data."""
+    import zlib
+
     if data[:2] != b"\x1f\x8b":
         raise ValueError("it is not compressed with gzip")
     out = bytearray()

@@ -10,18 +10,20 @@ import re
 from collections.abc import Iterable
 from itertools import islice
 
-_OPENING = re.compile(r"\s*(?:- +)*(?:(?:[\w./$@-][^:#\n\"'{\[]*|\"[^\"\n]*\"|'[^'\n]*')[ ]*:[ \t]+)?(?=[\[{])")
-_TOKEN = re.compile(
+from pvehelm.chart.pattern import pattern
+
+_OPENING = pattern(r"\s*(?:- +)*(?:(?:[\w./$@-][^:#\n\"'{\[]*|\"[^\"\n]*\"|'[^'\n]*')[ ]*:[ \t]+)?(?=[\[{])")
+_TOKEN = pattern(
     r"\"(?:[^\"\\]|\\.)*\"|'(?:[^']|'')*'|[\[\]{},]|:(?=\s|\Z)|\s+#[^\n]*\n?|\s+|[^\[\]{},:\s\"'#]+|.", re.DOTALL
 )
-_GOES_ON = re.compile(r"[\[{,]\s*(?:\s#.*)?\Z")
+_GOES_ON = pattern(r"[\[{,]\s*(?:\s#.*)?\Z")
 _LINES = 200
-KEY_END = re.compile(r"[ \t]*:(?:\s|\Z)")
-_END = re.compile(r"[ \t]*(?:[,\]}\n]|[ \t]#|\Z)")
+KEY_END = pattern(r"[ \t]*:(?:\s|\Z)")
+_END = pattern(r"[ \t]*(?:[,\]}\n]|[ \t]#|\Z)")
 
 #: What a plain text cannot hold inside a flow collection.
-_MARKS = re.compile(r"[\[\]{},]")
-_QUOTED = re.compile(r"(?s)\".*\"\Z|'.*'\Z")
+_MARKS = pattern(r"[\[\]{},]")
+_QUOTED = pattern(r"(?s)\".*\"\Z|'.*'\Z")
 
 
 def flowing(text: str) -> bool:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-_ACTION = re.compile(r"\{\{(-?)\s*(.*?)\s*(-?)\}\}", re.DOTALL)
-_COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)
+from pvehelm.chart.pattern import pattern
+
+_ACTION = pattern(r"\{\{(-?)\s*(.*?)\s*(-?)\}\}", re.DOTALL)
+_COMMENT = pattern(r"\{#.*?#\}", re.DOTALL)
 _WORDS = ("if", "range", "with", "end", "else", "define", "template", "block", "break", "continue")
-_CALL = re.compile(r"[A-Za-z_]\w*\s+(?:[.$\"'`(\d]|[A-Za-z_]\w*\b(?!\s*(?:if|else|in|is|and|or|not|~)\b))")
+_CALL = pattern(r"[A-Za-z_]\w*\s+(?:[.$\"'`(\d]|[A-Za-z_]\w*\b(?!\s*(?:if|else|in|is|and|or|not|~)\b))")
 
 
 def actions(source: str) -> Iterator[tuple[int, int, str, str]]:
@@ -83,7 +85,7 @@ def _loop(rest: str) -> str:
     return f"for {variables[0]} in {expression(over)}"
 
 
-_TOKEN = re.compile(r'\s*("(?:[^"\\]|\\.)*"|`[^`]*`|\(|\)|\||[^\s()|]+)')
+_TOKEN = pattern(r'\s*("(?:[^"\\]|\\.)*"|`[^`]*`|\(|\)|\||[^\s()|]+)')
 
 
 def expression(text: str) -> str:

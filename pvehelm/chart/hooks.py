@@ -7,8 +7,7 @@ removed; Helm's annotations (``helm.sh/hook`` and its companions) mean the same.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pvehelm.chart.suggest import suggest
 
@@ -27,8 +26,7 @@ _OLD = {"test-success": TEST}
 _SAYS = frozenset({*ANNOTATIONS.values(), "annotations"})
 
 
-@dataclass(frozen=True, slots=True)
-class Hook:
+class Hook(NamedTuple):
     """When a resource is run: its moments, its place among the others of one moment (low first), its policies."""
 
     events: tuple[str, ...]

@@ -9,22 +9,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pvehelm.errors import InvalidError, Problem
 
-DEFAULTS = "templates/.?*\n"
 
-
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     match: Callable[[str], bool]
     negate: bool
     directories: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(NamedTuple):
     """An ordered list of patterns; ``ignores`` answers for one path."""
 
     rules: tuple[Rule, ...]
@@ -60,8 +56,14 @@ def parse(text: str, *, file: str = ".helmignore") -> Rules:
 
 
 def with_defaults(rules: Rules | None = None) -> Rules:
-    """The rules with those that every chart has: dot files in ``templates/`` are no templates."""
-    return Rules((*(rules.rules if rules else ()), *parse(DEFAULTS).rules))
+    """The rules with the one that every chart has: dot files in ``templates/`` are no templates."""
+    return Rules((*(rules.rules if rules else ()), Rule(_is_hidden, False, False)))
+
+
+def _is_hidden(path: str) -> bool:
+    # The pattern templates/.?*
+    name = path.removeprefix("templates/")
+    return name != path and len(name) > 1 and name[0] == "." and "/" not in name
 
 
 def _rule(pattern: str) -> Rule:

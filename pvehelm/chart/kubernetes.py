@@ -27,8 +27,11 @@ API_VERSIONS = tuple(_VERSIONS.split())
 
 def kube_version(given: str = "") -> dict[str, Any]:
     """The parts of a version of Kubernetes, Helm's own unless one is ``given``: Version, GitVersion, Major, Minor."""
+    if not given or given == KUBE_VERSION:
+        major, minor, _ = KUBE_VERSION[1:].split(".")
+        return {"Version": KUBE_VERSION, "GitVersion": KUBE_VERSION, "Major": major, "Minor": minor}
     from pvehelm.chart.versions import parse
 
-    parsed = parse(given or KUBE_VERSION)
+    parsed = parse(given)
     version = f"v{parsed}"
     return {"Version": version, "GitVersion": version, "Major": str(parsed.major), "Minor": str(parsed.minor)}

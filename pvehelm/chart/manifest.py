@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from pvehelm.chart import condition, hooks
+from pvehelm.chart import hooks
 from pvehelm.chart.apiversion import API_VERSION as API_VERSION
 from pvehelm.chart.pattern import pattern
 from pvehelm.chart.suggest import suggest
@@ -51,8 +51,7 @@ _SHAPES: dict[str, tuple[type | tuple[type, ...], str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """A place in a file; lines and columns count from 1, 0 is unknown."""
 
     file: str
@@ -138,8 +137,7 @@ class Resource:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Foreign:
+class Foreign(NamedTuple):
     """A document that is another program's, by its apiVersion: Kubernetes', for one. "" where it says none."""
 
     api_version: str
@@ -319,6 +317,8 @@ class _Reader:
                     shown = repr(item) if isinstance(item, str) else _noun(item)
                     self.bad(at.nearest(("metadata", key, index)), f"metadata.{key} holds {shown}", f"give {wanted}")
                 elif key == "readyWhen":
+                    from pvehelm.chart import condition
+
                     try:
                         condition.parse(item)
                     except InvalidError as error:

@@ -12,12 +12,14 @@ A list that begins with ``null`` takes the lower one's place all the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pvehelm.chart.chart import Chart
 from pvehelm.chart.pattern import pattern
 from pvehelm.chart.yaml import Path_
 from pvehelm.errors import Problem
+
+if TYPE_CHECKING:
+    from pvehelm.chart.chart import Chart
 
 #: For a map's key what is below it; ``_HERE`` -> (strategy, key) for a list.
 Rules = Mapping[str, Any]

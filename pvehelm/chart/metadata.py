@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from pvehelm.chart.pattern import pattern
-from pvehelm.chart.suggest import suggest
-from pvehelm.chart.versions import parse
 from pvehelm.chart.yaml import Marks, Path_, load_all
 from pvehelm.errors import InvalidError, Problem
 
@@ -57,11 +54,11 @@ _DEPENDENCY = {
     "alias": _TEXT,
     "values": _VALUES,
 }
+_NOTHING: Mapping[str, Any] = {}
 _MAINTAINER = {"name": _TEXT, "email": _TEXT, "url": _TEXT}
 
 
-@dataclass(frozen=True)
-class Dependency:
+class Dependency(NamedTuple):
     """A chart that this one needs. ``import_values`` holds texts and maps of ``child`` and ``parent``; ``values`` what
     this chart gives it, with expressions over its own values (``expression.filled``)."""
 
@@ -72,7 +69,7 @@ class Dependency:
     tags: tuple[str, ...] = ()
     import_values: tuple[str | Mapping[str, str], ...] = ()
     alias: str = ""
-    values: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, Any] = _NOTHING
 
     @property
     def key(self) -> str:
@@ -80,15 +77,13 @@ class Dependency:
         return self.alias or self.name
 
 
-@dataclass(frozen=True)
-class Maintainer:
+class Maintainer(NamedTuple):
     name: str
     email: str = ""
     url: str = ""
 
 
-@dataclass(frozen=True)
-class Metadata:
+class Metadata(NamedTuple):
     """Chart.yaml. ``raw`` is the document as written, for those who print or index it."""
 
     name: str
@@ -105,11 +100,11 @@ class Metadata:
     icon: str = ""
     app_version: str = ""
     deprecated: bool = False
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = _NOTHING
     condition: str = ""
     tags: str = ""
     engine: str = "jinja2"
-    raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    raw: Mapping[str, Any] = _NOTHING
 
 
 def read(text: str, *, file: str, helms: list[Problem] | None = None) -> tuple[Metadata, tuple[Problem, ...]]:
@@ -168,6 +163,8 @@ class _Reader:
         out = {}
         for key, value in data.items():
             if key not in known:
+                from pvehelm.chart.suggest import suggest
+
                 meant = suggest(key, known)
                 hint = f"did you mean {meant!r}?" if meant else "it has no effect"
                 self.warnings.append(Problem(self.at((*path, key)), f"unknown field {key!r} in {noun}", hint))
@@ -238,6 +235,8 @@ class _Reader:
 
     def version(self, version: str) -> None:
         """A version that can be compared. What is none to semver.org but to Helm (v1.2) is lint's to tell."""
+        from pvehelm.chart.versions import parse
+
         try:
             parse(version or "0")
         except ValueError:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pvehelm.chart.apiversion import API_VERSION
-from pvehelm.chart.chart import Chart
 from pvehelm.chart.functions.common import Text, string
 
+if TYPE_CHECKING:
+    from pvehelm.chart.chart import Chart
 
-@dataclass(frozen=True, slots=True)
-class ReleaseInfo:
+
+class ReleaseInfo(NamedTuple):
     """What is being rendered for: ``Release`` in templates."""
 
     name: str
@@ -34,8 +33,7 @@ class ReleaseInfo:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Capabilities:
+class Capabilities(NamedTuple):
     """What the cluster and this program can do: ``Capabilities`` in templates.
 
     ``kube_version`` and ``api_versions`` (more of them) are for Kubernetes' charts, which ask Helm for them.
@@ -97,6 +95,8 @@ class FileSet(dict[str, bytes]):
         return toYaml(named) if named else Text("")
 
     def AsSecrets(self) -> Text:
+        import base64
+
         from pvehelm.chart.functions.encoding import toYaml
 
         named = {path.rpartition("/")[2]: base64.b64encode(content).decode() for path, content in self.items()}
@@ -125,8 +125,7 @@ def chart_object(chart: Chart, *, root: bool) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(NamedTuple):
     """One chart of the tree as it is rendered: where its templates are and what they see."""
 
     prefix: str

@@ -8,7 +8,6 @@ leaves the resource out. Templates and value schemas never see them; the history
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pvehelm.errors import InvalidError, Problem
@@ -38,6 +37,8 @@ def split(user: Mapping[str, Any]) -> tuple[dict[str, Any], Patches]:
 
 def apply(resources: Sequence[Resource], patches: Patches) -> tuple[Resource, ...]:
     """The resources as patched; patches of resources that are not there do nothing."""
+    from dataclasses import replace
+
     return tuple(
         replace(one, spec=merged(one.spec, patches[one.ref]["spec"])) if one.ref in patches else one
         for one in resources

@@ -251,7 +251,7 @@ def rebuild(chart: Chart, chosen: Sequence[Locked], sources: Sources, folder: Pa
         if locked.repository:
             out.append(_again(locked, sources, folder))
         else:
-            inside(chart, replace(need, version=locked.version))
+            inside(chart, need._replace(version=locked.version))
             out.append(Chosen(locked, None))
     return out
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import functools
 import os
 import sys
 import threading
@@ -45,12 +44,19 @@ def start(*dialects: str) -> None:
     """
     if _mine.waiting or not hasattr(os, "fork") or sys.platform == "win32" or len(sys._current_frames()) > 1:
         return
-    # What both processes need is imported once, before there are two of them.
-    from pvehelm.chart import render
     from pvehelm.chart.worker import forked
 
+    def prepare() -> None:
+        from pvehelm.chart.deferred import deferred
+
+        # Nobody else is here who could wonder at stand-ins.
+        with deferred():
+            from pvehelm.chart.rendering import preload
+
+            preload(dialects, False)
+
     def main(read: int, write: int) -> NoReturn:
-        _wait(functools.partial(render.preload, dialects, False), read, write)
+        _wait(prepare, read, write)
 
     # Without it everything works as well, only later.
     with contextlib.suppress(OSError):

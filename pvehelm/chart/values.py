@@ -9,8 +9,7 @@ are in the modules they come from: ``enabled`` (dependencies), ``validate`` and 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pvehelm.chart import strvals
 from pvehelm.chart.chart import Chart
@@ -37,8 +36,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class ValueFlag:
+class ValueFlag(NamedTuple):
     """One flag as given. ``text`` is what follows it; ``content`` what the face read from the file it names.
 
     For ``file`` the text is the file's name; for ``set-file`` it is ``KEY=PATH`` (``strvals.file_path`` gives PATH).
@@ -54,7 +52,7 @@ class ValueFlag:
 def for_chart(flags: Sequence[ValueFlag], chart: Chart) -> list[ValueFlag]:
     """The flags with their files to be read as the chart's dialect has it."""
     helms = chart.metadata.engine == "gotpl"
-    return [flag if flag.helms == helms else replace(flag, helms=helms) for flag in flags]
+    return [flag if flag.helms == helms else flag._replace(helms=helms) for flag in flags]
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

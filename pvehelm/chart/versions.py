@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pvehelm.chart.pattern import pattern
 
@@ -26,15 +25,17 @@ _RANGE = pattern(r"(\S+)\s+-\s+(\S+)")
 
 
 @functools.total_ordering
-@dataclass(frozen=True, slots=True, eq=False)
 class Version:
     """A semantic version; build metadata does not count in comparisons."""
 
-    major: int
-    minor: int
-    patch: int
-    prerelease: str = ""
-    metadata: str = ""
+    __slots__ = ("major", "metadata", "minor", "patch", "prerelease")
+
+    def __init__(self, major: int, minor: int, patch: int, prerelease: str = "", metadata: str = "") -> None:
+        self.major = major
+        self.minor = minor
+        self.patch = patch
+        self.prerelease = prerelease
+        self.metadata = metadata
 
     @property
     def order(self) -> tuple[Any, ...]:
@@ -53,6 +54,9 @@ class Version:
     def __hash__(self) -> int:
         return hash(self.order)
 
+    def __repr__(self) -> str:
+        return f"Version({str(self)!r})"
+
     def __str__(self) -> str:
         text = f"{self.major}.{self.minor}.{self.patch}"
         text += f"-{self.prerelease}" if self.prerelease else ""
@@ -62,6 +66,10 @@ class Version:
 @functools.lru_cache(maxsize=1024)
 def parse(text: str) -> Version:
     """A version, leniently: ``v1.2`` is 1.2.0. Raises ValueError."""
+    plain = text.split(".")
+    # Nearly all of them are three numbers.
+    if len(plain) == 3 and len(text) < 20 and text.isascii() and all(map(str.isdigit, plain)):
+        return Version(int(plain[0]), int(plain[1]), int(plain[2]))
     found = _VERSION.match(text.strip()) if len(text) <= 256 else None
     if not found:
         raise ValueError(f"{text!r} is no semantic version")
@@ -103,8 +111,7 @@ def satisfies(constraint: str, version: str | Version) -> bool:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Term:
+class _Term(NamedTuple):
     operator: str
     version: Version
     any_minor: bool

@@ -14,8 +14,7 @@ Reading gives plain data of JSON's shape with the position of every key, and fol
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pvehelm.errors import InvalidError, Problem
 
@@ -49,8 +48,7 @@ def copied(value: Any) -> Any:
 _SCALARS = frozenset((str, int, float, bool, type(None)))
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(NamedTuple):
     """A position in a text; line and column count from 1."""
 
     line: int
@@ -113,8 +111,7 @@ def _laid(tree: Any, over: Any) -> Any:
     return out
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(NamedTuple):
     """One document: its data, the position of every key and list item, and where it starts."""
 
     data: Any

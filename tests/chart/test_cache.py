@@ -10,7 +10,8 @@ import pytest
 
 from pvehelm.chart import cache, sandbox
 from pvehelm.chart.chart import Chart
-from pvehelm.chart.render import Rendered, _apart, _together
+from pvehelm.chart.render import Rendered, _apart
+from pvehelm.chart.rendering import _together
 from pvehelm.chart.sandbox import dismiss
 from pvehelm.errors import InvalidError
 from tests.chart.test_render import VM, chart_of, rendered
@@ -27,7 +28,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     place = cache.directory()
     assert place is not None
     dismiss()  # of other tests
-    return place
+    return Path(place)
 
 
 def both(chart: Chart) -> tuple[Rendered, Rendered]:
@@ -63,7 +64,7 @@ def test_what_loads_but_is_no_code_is_ignored(home: Path, tmp_path: Path) -> Non
     dismiss()
     (entry,) = home.iterdir()
     for body in (b"N", b"not marshal", b"i\x01\x00\x00\x00"):
-        cache.save(home, entry.stem, body)
+        cache.save(str(home), entry.stem, body)
         assert rendered(chart, CASE) == good
         dismiss()
 
@@ -117,7 +118,7 @@ def test_old_entries_go(home: Path) -> None:
         path = home / f"{number}.bin"
         path.write_bytes(b"")
         os.utime(path, (number, number))
-    cache.save(home, "new", b"x")
+    cache.save(str(home), "new", b"x")
     assert len(list(home.iterdir())) == 200
-    assert cache.load(home, "new") == b"x"
+    assert cache.load(str(home), "new") == b"x"
     assert not (home / "0.bin").exists()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from pvehelm.chart import render as rendering
 from pvehelm.chart.chart import Chart, load
 from pvehelm.chart.dependencies import coalesce
 from pvehelm.chart.manifest import to_text
@@ -205,6 +206,42 @@ def test_in_process_gives_the_same(tmp_path: Path) -> None:
     case = {"values": {"a": "yes"}, "files": {"vm.yaml": VM % ("x", "{{ Values.a }}")}}
     chart = chart_of(tmp_path, case)
     assert rendered(chart, case, sandbox=False) == rendered(chart, case)
+
+
+@pytest.mark.parametrize("engine", ["jinja2", "gotpl"])
+@pytest.mark.parametrize("sandbox", [True, False])
+def test_texts_are_those_of_the_resources(tmp_path: Path, engine: str, sandbox: bool) -> None:
+    files = {"vm.yaml": VM % ("x", "{{ ROOTValues.a }}"), "NOTES.txt": "{{ ROOTRelease.Name }} is up"}
+    files = {path: text.replace("ROOT", "." if engine == "gotpl" else "") for path, text in files.items()}
+    case = {"chart": {"engine": engine}, "values": {"a": "b"}, "files": files}
+    chart = chart_of(tmp_path, case)
+    whole = rendered(chart, case, sandbox=sandbox)
+    made = rendering.texts(chart, coalesce(chart, {}), RELEASE, CAPABILITIES, sandbox=sandbox)
+    assert (made.files, made.notes) == (whole.files, whole.notes)
+    assert "rel is up" in made.notes
+
+
+def test_texts_need_be_no_manifests(tmp_path: Path) -> None:
+    case = {"files": {"a.yaml": "{{ 'a: [' }} {{ Release.Name }}", "b.yaml": "kind: nothing\n"}}
+    chart = chart_of(tmp_path, case)
+    made = rendering.texts(chart, {}, RELEASE, CAPABILITIES)
+    assert made.files == {"web/templates/a.yaml": "a: [ rel", "web/templates/b.yaml": "kind: nothing\n"}
+    with pytest.raises(InvalidError):
+        rendered(chart, case)
+
+
+def test_problems_of_templates_are_those_of_texts(tmp_path: Path) -> None:
+    case = {"files": {"a.yaml": "a: {{ Values.nope }}\n", "b.yaml": "b: {{ fail('so') }}\n"}}
+    chart = chart_of(tmp_path, case)
+    with pytest.raises(InvalidError) as caught:
+        rendering.texts(chart, {}, RELEASE, CAPABILITIES)
+    with pytest.raises(InvalidError) as whole:
+        rendered(chart, case)
+    assert caught.value.problems == whole.value.problems
+    assert [problem.where.rpartition(":")[0] for problem in caught.value.problems] == [
+        "web/templates/a.yaml:1",
+        "web/templates/b.yaml:1",
+    ]
 
 
 def test_random_functions_change_with_each_rendering(tmp_path: Path) -> None:

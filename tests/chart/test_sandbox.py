@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +69,7 @@ def test_a_child_stays_for_more_jobs_of_the_same_object() -> None:
     assert serve(Counter, 2, SMALL, of=mine)[0] == [2, pid, 2]
     for others in (
         serve(Counter, 3, SMALL, of=other)[0],
-        serve(Counter, 3, replace(SMALL, output=1 << 16), of=mine)[0],
+        serve(Counter, 3, SMALL._replace(output=1 << 16), of=mine)[0],
     ):
         assert others[0] == 1
         assert others[1] != pid
@@ -93,7 +92,7 @@ def _busy(_: Ask) -> int:
 
 def test_after_a_limit_there_is_another_child_and_each_job_has_all_of_the_time() -> None:
     mine = object()
-    limits = replace(SMALL, wall_seconds=30)
+    limits = SMALL._replace(wall_seconds=30)
     pids = [serve(Counter, _busy, limits, of=mine)[0][:2] for _ in range(4)]
     assert [jobs for jobs, _ in pids] == [1, 2, 3, 4]
     with pytest.raises(InvalidError, match="memory limit"):
@@ -144,15 +143,15 @@ def test_processor_time() -> None:
         while True:
             pass
 
-    assert "processor limit of 1 s" in stopped(work, replace(SMALL, wall_seconds=120))
+    assert "processor limit of 1 s" in stopped(work, SMALL._replace(wall_seconds=120))
 
 
 def test_wall_clock() -> None:
-    assert "time limit of 0.3 s" in stopped(lambda _: time.sleep(600), replace(SMALL, wall_seconds=0.3))
+    assert "time limit of 0.3 s" in stopped(lambda _: time.sleep(600), SMALL._replace(wall_seconds=0.3))
 
 
 def test_the_parents_time_is_not_the_templates() -> None:
-    limits = replace(SMALL, wall_seconds=1.5)
+    limits = SMALL._replace(wall_seconds=1.5)
     assert run(lambda ask: ask(1), limits, answer=lambda _: time.sleep(1.7) or 5) == 5
 
 
@@ -199,7 +198,7 @@ def test_nothing_is_left_behind() -> None:
     before = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").is_dir() else 0
     for _ in range(3):
         run(lambda _: 1)
-        stopped(lambda _: time.sleep(9), replace(SMALL, wall_seconds=0.05))
+        stopped(lambda _: time.sleep(9), SMALL._replace(wall_seconds=0.05))
     if before:
         assert len(os.listdir("/proc/self/fd")) == before
     with pytest.raises(ChildProcessError):
@@ -223,7 +222,7 @@ def chart(tmp_path_factory: pytest.TempPathFactory) -> Chart:
 
 def attack(chart: Chart, template: str) -> list[str]:
     """The problems of rendering ``template``; fails when there are none."""
-    armed = replace(chart, templates={"templates/bomb.yaml": template})
+    armed = chart._replace(templates={"templates/bomb.yaml": template})
     with pytest.raises(InvalidError) as caught:
         render(armed, coalesce(armed, {}), ReleaseInfo("rel", "ns"), Capabilities(), limits=ATTACKS)
     return [str(problem) for problem in caught.value.problems]

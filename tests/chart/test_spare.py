@@ -151,7 +151,7 @@ def test_the_nursery_learns_what_is_asked_for() -> None:
         + """
 serve("who")
 from functools import partial
-from pvehelm.chart.render import preload
+from pvehelm.chart.rendering import preload
 def loaded():
     found = sandbox.serve(Work, "loaded", LIMITS, ready=partial(preload, ("gotpl",)))[0]
     return [one for one in found if one in ("pvehelm.chart.gotpl.engine", "pvehelm.chart.rehearsal")]
@@ -332,8 +332,7 @@ chart = load(Path({str(tmp_path / "web")!r}))
 def made(of=chart):
     found = render(of, coalesce(of, {{}}), ReleaseInfo("rel", "ns"), Capabilities())
     return [dict(found.files), [one.as_dict() for one in found.resources], [one.pid for *_, one in sandbox._resting]]
-from dataclasses import replace
-print(json.dumps([made(), made(), made(replace(chart)), worker.pid]))
+print(json.dumps([made(), made(), made(chart._replace()), worker.pid]))
 """
     early, again, other, pid = process(script, dialects, PVEHELM_CACHE=str(tmp_path / "cache"))
     assert early[2] == again[2] == [pid]

@@ -34,7 +34,7 @@ class Block(Text):
 
 def empty(value: Any) -> bool:
     """Helm's truth turned round: null, false, 0, "" and empty collections are empty."""
-    return not isinstance(value, datetime.datetime) and not value
+    return not value
 
 
 def number_text(value: int | float) -> str:
@@ -69,6 +69,8 @@ def text(value: Any) -> str:
             raise FunctionError("the number has too many digits to be printed") from None
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
+    if isinstance(value, (dict, list)):
+        return flow(value)
     if isinstance(value, datetime.date):
         return value.isoformat()
     return flow(value)
@@ -97,7 +99,7 @@ def plain(value: Any, depth: int = 0) -> Any:
         return {key if isinstance(key, str) else text(key): plain(item, depth + 1) for key, item in value.items()}
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
-    if isinstance(value, datetime.date):
+    if not isinstance(value, (list, tuple)) and isinstance(value, datetime.date):
         return value.isoformat()
     try:
         items = iter(value)

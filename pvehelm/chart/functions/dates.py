@@ -25,7 +25,6 @@ _MONTHS = [
     "December",
 ]
 _DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
-_ZERO = dt.datetime(1, 1, 1, tzinfo=dt.UTC)
 _LAYOUT = pattern(
     r"January|Jan|Monday|Mon|MST|2006|-07:00|-0700|-07|Z07:00|Z0700|002|01|02|03|04|05|06|15"
     r"|[.,]0+(?!\d)|[.,]9+(?!\d)|PM|pm|_2|1|2|3|4|5"
@@ -198,7 +197,7 @@ def toDate(layout: Any, value: Any) -> dt.datetime:
     try:
         return parse_date(string(layout), string(value))
     except FunctionError:
-        return _ZERO
+        return dt.datetime(1, 1, 1, tzinfo=dt.UTC)
 
 
 def mustToDate(layout: Any, value: Any) -> dt.datetime:

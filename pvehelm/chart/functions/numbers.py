@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import decimal
 import math
 import re
 from collections.abc import Callable
-from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Any
 
 from pvehelm.chart.functions.common import FunctionError, kind, text
@@ -100,16 +100,16 @@ def _divided(one: int, other: int) -> tuple[int, int]:
     return whole, one - whole * other
 
 
-def _decimal(value: Any) -> Decimal:
-    return Decimal(repr(float64(value)))
+def _decimal(value: Any) -> decimal.Decimal:
+    return decimal.Decimal(repr(float64(value)))
 
 
-def _floated(change: Callable[[Decimal, Decimal], Decimal], values: tuple[Any, ...]) -> float:
+def _floated(change: Callable[[decimal.Decimal, decimal.Decimal], decimal.Decimal], values: tuple[Any, ...]) -> float:
     result = _decimal(values[0])
     for value in values[1:]:
         try:
             result = change(result, _decimal(value))
-        except (InvalidOperation, ZeroDivisionError):
+        except (decimal.InvalidOperation, ZeroDivisionError):
             raise FunctionError("division by zero") from None
     return float(result)
 
@@ -163,9 +163,9 @@ def round_(value: Any, digits: Any = 0, at: Any = 0.5) -> float:
     places = min(max(_int(digits), -300), 300)
     try:
         number = _decimal(_finite(value))
-        number += ((Decimal("0.5") - _decimal(_finite(at))) * (-1 if number < 0 else 1)).scaleb(-places)
-        return float(number.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_UP))
-    except InvalidOperation:
+        number += ((decimal.Decimal("0.5") - _decimal(_finite(at))) * (-1 if number < 0 else 1)).scaleb(-places)
+        return float(number.quantize(decimal.Decimal(1).scaleb(-places), rounding=decimal.ROUND_HALF_UP))
+    except decimal.InvalidOperation:
         return _finite(value)
 
 

@@ -272,7 +272,7 @@ class Engine:
             return {}
         return {name: _guarding(tokens, name, function) for name, function in FUNCTIONS.items()}
 
-    def render(self, subchart_notes: bool = False) -> dict[str, Any]:
+    def render(self, subchart_notes: bool = False, *, places: bool = True) -> dict[str, Any]:
         """Every file: ``files`` {name: text}, ``lines`` {name: marks of ``Places``}; and ``notes`` {name: text}."""
         files: dict[str, str] = {}
         lines: dict[str, list[int]] = {}
@@ -294,7 +294,8 @@ class Engine:
                     notes[name] = text
                 continue
             files[name] = text
-            lines[name] = _positions(pieces)
+            if places:
+                lines[name] = _positions(pieces)
         return {"files": files, "lines": lines, "notes": notes}
 
     def _file(self, name: str, scope: Scope) -> list[str] | None:
