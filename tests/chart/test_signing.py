@@ -127,6 +127,18 @@ def test_minisign_as_others_make_it() -> None:
     assert signing.verify(b"test", {".minisig": signature.encode()}, [public], name="test").key_id
 
 
+def test_a_minisign_key_that_never_had_a_passphrase() -> None:
+    secret, public = _minisign()
+    head, body = secret.splitlines()
+    blob = base64.b64decode(body)
+    bare = base64.b64encode(blob[:38] + bytes(16) + blob[54:126] + bytes(32)).decode()
+    suffix, signature = signing.sign(DATA, f"{head}\n{bare}\n", name="x", passphrase=_none, file="key")
+    assert signing.verify(DATA, {suffix: signature}, [public], name="x").key_id
+    other = base64.b64encode(blob[:126] + b"x" * 32).decode()
+    with pytest.raises(InvalidError, match="key is damaged"):
+        signing.sign(DATA, f"{head}\n{other}\n", name="x", passphrase=_none, file="key")
+
+
 def test_passphrases_that_are_wrong() -> None:
     secret, _ = _minisign("right")
     with pytest.raises(InvalidError, match="passphrase is wrong"):
