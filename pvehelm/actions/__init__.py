@@ -38,6 +38,7 @@ MODULES = (
     "objects",
     "describing",
     "editing",
+    "patching",
     "removal",
     "creating",
     "guests",

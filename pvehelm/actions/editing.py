@@ -44,6 +44,7 @@ async def draft(
     allow_owned: bool = False,
     all_namespaces: bool = False,
     resources: Sequence[Resource] = (),
+    scope: str = "",
 ) -> Draft:
     """The manifest of one object to change: its set's, or what the server has. It is named, or the one of manifests.
 
@@ -58,7 +59,7 @@ async def draft(
     from pvehelm.release.objects import one_each
 
     await ctx.connect()
-    query = Query(full=True, all_namespaces=all_namespaces, resources=resources)
+    query = Query(full=True, all_namespaces=all_namespaces, scope=scope, resources=resources)
     made = await get(ctx, words, query)
     if await settle_all(ctx, {one.ref for one in made.objects}):
         made = await get(ctx, words, query)
@@ -88,9 +89,8 @@ async def draft(
 
 
 @action("read", "edit-plan")
-async def edited(ctx: Context, begun: Draft, text: str, options: Options) -> Plan:
-    """What a changed text would do. Raises InvalidError with every problem of it."""
-    after = changed(begun, text)
+async def edited(ctx: Context, begun: Draft, after: Resource, options: Options) -> Plan:
+    """What a changed manifest would do. Raises InvalidError with every problem of it."""
     if begun.set:
         from dataclasses import replace
 
@@ -104,13 +104,12 @@ async def edited(ctx: Context, begun: Draft, text: str, options: Options) -> Pla
 
 
 @action("write", "edit")
-async def edit(ctx: Context, begun: Draft, text: str, options: Options) -> Plan:
-    """Carry a changed text out: as the next revision of its set, or at once. The plan that was carried out."""
+async def edit(ctx: Context, begun: Draft, after: Resource, options: Options) -> Plan:
+    """Carry a changed manifest out: as the next revision of its set, or at once. The plan that was carried out."""
     from pvehelm.release import direct
     from pvehelm.release.change import Op
     from pvehelm.release.decide import check
 
-    after = changed(begun, text)
     if begun.set:
         from pvehelm.actions.manifests import apply
 
@@ -155,11 +154,11 @@ def _alone(kind: Kind, change: Change) -> Change:
     return replace(change, owned=None, steps=tuple(steps))
 
 
-def changed(begun: Draft, text: str) -> Resource:
+def changed(begun: Draft, text: str, file: str = "your text") -> Resource:
     """The one resource of a changed text. Raises InvalidError when it is not one, or another one."""
     from pvehelm.chart.manifest import parse
 
-    found = parse(text, file="your text")
+    found = parse(text, file=file)
     if len(found) != 1:
         raise InvalidError(f"one manifest is expected, not {len(found)}", hint="apply -f takes several")
     before, after = begun.resource, found[0]

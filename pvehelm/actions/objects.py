@@ -166,9 +166,9 @@ def document(one: Object) -> dict[str, Any]:
         if one.kind.namespaced and one.namespace != "default":
             metadata["namespace"] = one.namespace
         made = {"apiVersion": API_VERSION, "kind": one.kind.name, "metadata": metadata, "spec": {}}
-    labels = (one.owned.metadata.get("labels") or {}) if one.owned else {}
-    if labels:
-        made["metadata"]["labels"] = dict(labels)
+    for part in ("labels", "annotations"):
+        if one.owned and one.owned.metadata.get(part):
+            made["metadata"][part] = dict(one.owned.metadata[part])
     made["status"] = _status(one)
     return made
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pvehelm.actions.guests import condition_test
 from pvehelm.actions.objects import field_test, label_test, lasting
+from pvehelm.actions.waiting import condition_test
 from pvehelm.errors import UsageError
 
 DOCUMENT: dict[str, Any] = {

@@ -227,7 +227,8 @@ async def edit(
                 os.unlink(path)
                 return 0
             try:
-                plan = await editing.edited(ctx, begun, plain, options)
+                after = editing.changed(begun, plain)
+                plan = await editing.edited(ctx, begun, after, options)
                 if plan.problems or plan.refusals:
                     from pvehelm.release.decide import check
 
@@ -243,7 +244,7 @@ async def edit(
             sys.stderr.write(f"nothing was changed; the text is kept in {path}\n")
             return 3
         try:
-            await editing.edit(ctx, begun, plain, options)
+            await editing.edit(ctx, begun, after, options)
         except PvehelmError as error:
             error.hint = f"{error.hint}; the text is kept in {path}".removeprefix("; ")
             raise

@@ -1,0 +1,268 @@
+"""Changing objects by saying what shall be different: patches, labels, annotations. Each is an edit of its manifest."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pvehelm.actions import action
+from pvehelm.errors import InvalidError, UsageError
+
+if TYPE_CHECKING:
+    from pvehelm.actions.editing import Draft
+    from pvehelm.actions.objects import Query
+    from pvehelm.chart.manifest import Resource
+    from pvehelm.release.context import Context
+    from pvehelm.release.desire import Options
+    from pvehelm.release.plan import Plan
+    from pvehelm.release.release import ReleaseKey
+
+
+@dataclass
+class Patched:
+    """What became of the objects, or would (``{ref: word}``), and the plans that say what is called."""
+
+    done: dict[str, str] = field(default_factory=dict)
+    plans: list[Plan] = field(default_factory=list)
+
+
+@action("write", "patch-begin", reads=lambda *_, **__: True)
+async def drafts(ctx: Context, words: Sequence[str], query: Query, *, allow_owned: bool = False) -> list[Draft]:
+    """The manifests of objects to change, each its set's, or what the server has.
+
+    Raises NotFoundError, InvalidError for a name that several have, RefusedError for what a chart's release owns.
+    """
+    from dataclasses import replace
+
+    from pvehelm.actions import editing
+    from pvehelm.actions.objects import get, wished
+    from pvehelm.release.objects import PLACES, one_each
+
+    await ctx.connect()
+    made = await get(ctx, words, replace(query, full=True))
+    named = [wish for wish in wished(ctx, words, query) if wish.names]
+    found = one_each(named, made.objects)
+    begun = []
+    for one in found:
+        place = next((str(one.found.key[part]) for part in PLACES if one.found.key.get(part)), "")
+        name = str(one.vmid) if one.vmid else f"{place}/{one.name}" if place else one.name
+        ref = [f"{one.kind.name}/{name}"]
+        begun.append(await editing.draft(ctx, ref, allow_owned=allow_owned, all_namespaces=True, scope=query.scope))
+    return begun
+
+
+@action("write")
+async def patch(
+    ctx: Context, changes: Sequence[tuple[Draft, Resource]], options: Options, *, done: str, description: str
+) -> Patched:
+    """Carry changed manifests out: those of a set as its next revision, others at once. ``done`` is the word for it."""
+    from pvehelm.actions import editing
+    from pvehelm.actions.manifests import apply
+
+    made = Patched()
+    of_sets: dict[ReleaseKey, list[Resource]] = {}
+    for begun, after in changes:
+        made.done[after.ref] = "unchanged" if after == begun.resource else done
+        if begun.set and begun.object.owner is not None:
+            of_sets.setdefault(begun.object.owner, []).append(after)
+    for key, members in of_sets.items():
+        result = await apply(ctx, key.name, members, options, description=description, namespace=key.namespace)
+        made.plans.append(result.plan)
+    for begun, after in changes:
+        if not begun.set:
+            made.plans.append(await (editing.edited if options.dry_run else editing.edit)(ctx, begun, after, options))
+    return made
+
+
+def changed(begun: Draft, document: Mapping[str, Any]) -> Resource:
+    """The resource of a changed document. Raises InvalidError when it is another object, or no valid one."""
+    from pvehelm.actions import editing
+    from pvehelm.chart.yaml import dump
+
+    return editing.changed(begun, dump(dict(document), width=None), file=begun.resource.ref)
+
+
+# -- patches -----------------------------------------------------------------------------------------------------
+
+
+def merged(base: Any, over: Any) -> Any:
+    """A JSON merge patch (RFC 7386): maps are merged, null takes a key away, all else is replaced."""
+    if not isinstance(over, Mapping):
+        return over
+    made = dict(base) if isinstance(base, Mapping) else {}
+    for name, value in over.items():
+        if value is None:
+            made.pop(name, None)
+        else:
+            made[name] = merged(made.get(name), value)
+    return made
+
+
+def operated(base: Any, operations: Any) -> Any:
+    """A JSON patch (RFC 6902) with ``add remove replace test move copy``. Raises InvalidError naming the operation."""
+    from copy import deepcopy
+
+    if not isinstance(operations, list):
+        raise InvalidError(
+            "a JSON patch is a list of operations", hint='[{"op": "replace", "path": ..., "value": ...}]'
+        )
+    made = deepcopy(base)
+    for number, one in enumerate(operations):
+        where = f"operation {number + 1}"
+        if not isinstance(one, Mapping) or not isinstance(one.get("path"), str):
+            raise InvalidError(f"{where}: a map with op and path is expected")
+        what, at = one.get("op"), _pointer(one["path"], where)
+        if what in ("add", "replace", "test") and "value" not in one:
+            raise InvalidError(f"{where}: {what} needs a value")
+        if what == "test":
+            if _at(made, at, where) != one["value"]:
+                raise InvalidError(f"{where}: {one['path']} is {_at(made, at, where)!r}, not {one['value']!r}")
+        elif what in ("move", "copy"):
+            source = _pointer(str(one.get("from", "")), where)
+            value = deepcopy(_at(made, source, where))
+            made = _without(made, source, where) if what == "move" else made
+            made = _with(made, at, value, where, insert=True)
+        elif what == "remove":
+            made = _without(made, at, where)
+        elif what in ("add", "replace"):
+            _ = _at(made, at, where) if what == "replace" else None
+            made = _with(made, at, one["value"], where, insert=what == "add")
+        else:
+            raise InvalidError(f"{where}: {what!r} is none", hint="add, remove, replace, test, move or copy")
+    return made
+
+
+def _pointer(text: str, where: str) -> list[str]:
+    if text and not text.startswith("/"):
+        raise InvalidError(f"{where}: {text!r} is no path", hint="for example /spec/memory, /spec/tags/-")
+    return [part.replace("~1", "/").replace("~0", "~") for part in text.split("/")[1:]]
+
+
+def _step(value: Any, part: str, where: str) -> Any:
+    if isinstance(value, Mapping) and part in value:
+        return value[part]
+    if isinstance(value, list) and part.isdigit() and int(part) < len(value):
+        return value[int(part)]
+    raise InvalidError(f"{where}: there is no {part!r} there")
+
+
+def _at(value: Any, path: Sequence[str], where: str) -> Any:
+    for part in path:
+        value = _step(value, part, where)
+    return value
+
+
+def _without(value: Any, path: Sequence[str], where: str) -> Any:
+    if not path:
+        raise InvalidError(f"{where}: the whole manifest can't go")
+    holder = _at(value, path[:-1], where)
+    _step(holder, path[-1], where)
+    del holder[int(path[-1]) if isinstance(holder, list) else path[-1]]
+    return value
+
+
+def _with(value: Any, path: Sequence[str], new: Any, where: str, *, insert: bool) -> Any:
+    if not path:
+        return new
+    holder, last = _at(value, path[:-1], where), path[-1]
+    if isinstance(holder, list):
+        index = len(holder) if last == "-" else int(last) if last.isdigit() else -1
+        if not 0 <= index <= len(holder):
+            raise InvalidError(f"{where}: {last!r} is no place in a list of {len(holder)}")
+        holder[index : index + (not insert)] = [new]
+    elif isinstance(holder, dict):
+        holder[last] = new
+    else:
+        raise InvalidError(f"{where}: there is no place for {last!r}")
+    return value
+
+
+# -- labels and annotations --------------------------------------------------------------------------------------
+
+_KEY = re.compile(r"[A-Za-z0-9]([\w./-]*[A-Za-z0-9])?\Z")
+
+
+@dataclass(frozen=True)
+class Marking:
+    """What to write on objects: ``given`` keys with their texts, ``gone`` keys to take away; in the metadata's
+    ``part``, labels or annotations."""
+
+    part: str
+    given: Mapping[str, str]
+    gone: Sequence[str] = ()
+    overwrite: bool = False
+
+
+def is_marking(word: str) -> bool:
+    """Whether a word is ``KEY=VALUE`` or ``KEY-`` and no name."""
+    return "=" in word or (word.endswith("-") and "/" not in word.rpartition(".")[0])
+
+
+def marking(part: str, words: Sequence[str], *, overwrite: bool) -> Marking:
+    """What ``KEY=VALUE... KEY-...`` say. Raises UsageError for what is neither, or said twice."""
+    given: dict[str, str] = {}
+    gone: list[str] = []
+    for word in words:
+        key, equals, value = word.partition("=")
+        key = key if equals else word.removesuffix("-")
+        if not _KEY.match(key) or not is_marking(word):
+            raise UsageError(f"{word!r}: KEY=VALUE or KEY- is expected", hint="for example tier=front old-")
+        if key in given or key in gone:
+            raise UsageError(f"{key} is said twice")
+        if equals:
+            given[key] = value
+        else:
+            gone.append(key)
+    return Marking(part, given, gone, overwrite)
+
+
+def marked(begun: Draft, marks: Marking) -> Resource:
+    """The manifest with other labels or annotations; a guest's tags are labels without a text.
+
+    Raises InvalidError for a key that has another text already and shall not be overwritten, and where nobody would
+    keep them: they are not the server's, but a set's."""
+    document = begun.resource.as_dict()
+    before = dict(document["metadata"].get(marks.part) or {})
+    tags = _tags(document["spec"]) if marks.part == "labels" and begun.object.vmid else None
+    after = dict(before)
+    new_tags = list(tags or ())
+    for key in marks.gone:
+        if key in after:
+            del after[key]
+        elif key in new_tags:
+            new_tags.remove(key)
+    for key, value in marks.given.items():
+        if not value and tags is not None and key not in before:
+            new_tags += [] if key in new_tags else [key]
+        elif before.get(key, value) != value and not marks.overwrite:
+            raise InvalidError(
+                f"{begun.resource.ref} has {key}={before[key]} already", hint=f"--overwrite makes it {key}={value}"
+            )
+        else:
+            after[key] = value
+    if after != before and not begun.set:
+        raise InvalidError(
+            f"{begun.resource.ref} belongs to no set, and the server keeps no {marks.part}",
+            hint=("KEY= adds a tag; " if tags is not None else "")
+            + f"pvehelm adopt {begun.resource.ref} --release NAME takes it into a set",
+        )
+    document["metadata"] = {**document["metadata"], marks.part: after}
+    if not after:
+        del document["metadata"][marks.part]
+    if tags is not None and new_tags != tags:
+        document["spec"]["tags"] = new_tags
+    return changed(begun, document)
+
+
+def _tags(spec: Mapping[str, Any]) -> list[str]:
+    tags = spec.get("tags") or []
+    return [tag for tag in re.split(r"[;, ]+", tags) if tag] if isinstance(tags, str) else [str(tag) for tag in tags]
+
+
+def shown(begun: Draft, part: str) -> dict[str, str]:
+    """The labels (tags among them) or annotations of an object."""
+    found = begun.resource.metadata.get(part) or {}
+    tags = _tags(begun.resource.spec) if part == "labels" and begun.object.vmid else []
+    return {**dict.fromkeys(tags, ""), **{str(key): str(value) for key, value in found.items()}}
