@@ -120,12 +120,12 @@ def _placed(one: Object) -> dict[str, Any]:
 async def watch(
     ctx: Context, words: Sequence[str], query: Query | None = None, *, interval: float = 2.0, first: bool = True
 ) -> AsyncIterator[list[tuple[str, Object]]]:
-    """Objects as they are (unless not ``first``), then whenever there are changes all of them: (``ADDED``, ``MODIFIED``
-    or ``DELETED``, object). Asked every ``interval`` seconds, for the server tells nothing by itself."""
+    """Objects as they are (none if not ``first``), then whenever there are changes all of them: (``ADDED``,
+    ``MODIFIED`` or ``DELETED``, object). Asked every ``interval`` seconds, for the server tells nothing by itself."""
     known: dict[str, tuple[Any, Object]] = {}
     from pvehelm.errors import NotFoundError
 
-    told = first
+    begun = False
     while True:
         try:
             found = (await get(ctx, words, query)).objects
@@ -141,9 +141,9 @@ async def watch(
                 known[name] = (state, one)
                 changes.append(("ADDED" if before is None else "MODIFIED", one))
         changes += [("DELETED", known.pop(name)[1]) for name in [name for name in known if name not in now]]
-        if changes and told:
-            yield changes
-        told = True
+        if changes or not begun:
+            yield changes if begun or first else []
+        begun = True
         await asyncio.sleep(interval)
 
 

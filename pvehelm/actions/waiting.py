@@ -51,32 +51,34 @@ async def wait_for(
     every = not query.resources and len(words) < 2 and not any("/" in word for word in words)
     met: dict[str, None] = {}
     left: dict[str, str] = {}
+
+    async def so() -> bool:
+        try:
+            objects = (await get(ctx, words, query)).objects
+        except NotFoundError:
+            if condition not in ("delete", "create"):
+                raise
+            objects = []
+        # Of all of a kind, templates are no guests that anybody waits for.
+        objects = [one for one in objects if not every or not one.found.row.get("template")]
+        found = await asyncio.gather(*map(look, objects))
+        left.clear()
+        left.update(
+            (one.ref, "; ".join(lacks or ()))
+            for one, lacks in zip(objects, found, strict=True)
+            if lacks is None or lacks
+        )
+        met.update((one.ref, None) for one in objects if one.ref not in left or condition == "delete")
+        return not objects if condition == "delete" else bool(objects) and not left
+
     try:
-        # No time at all is one look.
-        async with asyncio.timeout(timeout or None):
-            while True:
-                try:
-                    objects = (await get(ctx, words, query)).objects
-                except NotFoundError:
-                    if condition == "delete":
-                        return list(met) or [named]
-                    if condition != "create":
-                        raise
-                    objects = []
-                # Of all of a kind, templates are no guests that anybody waits for.
-                objects = [one for one in objects if not every or not one.found.row.get("template")]
-                found = await asyncio.gather(*map(look, objects))
-                left = {
-                    one.ref: "; ".join(lacks or ())
-                    for one, lacks in zip(objects, found, strict=True)
-                    if lacks is None or lacks
-                }
-                met |= {one.ref: None for one in objects if one.ref not in left or condition == "delete"}
-                if (condition == "delete" and not objects) or (objects and not left):
-                    return list(met) or [named]
-                if not timeout:
-                    raise TimeoutError
+        # However little time there is, it is looked at once.
+        done = await so()
+        async with asyncio.timeout(timeout):
+            while not done:
                 await client.sleep(interval)
+                done = await so()
+        return list(met) or [named]
     except TimeoutError:
         problems = [Problem(ref, lacks) for ref, lacks in left.items() if lacks]
         whom = "" if problems else f": {', '.join(left) or named}"

@@ -149,9 +149,12 @@ async def _watched(
     """What changes, until the time is over or the user has seen enough; what is there at ``first``, too."""
     import asyncio
 
+    looks = aiter(actions.watch(session.context, words, query, interval=interval, first=first))
+    # However little time there is, the first look is taken.
+    printer.changes(await anext(looks))
     try:
         async with asyncio.timeout(limit):
-            async for changes in actions.watch(session.context, words, query, interval=interval, first=first):
+            async for changes in looks:
                 printer.changes(changes)
     except TimeoutError:
         return
