@@ -143,7 +143,9 @@ async def install(ctx: Context, request: Request, options: Options | None = None
     from pvehelm.release.desire import Options
     from pvehelm.release.pipeline import run
 
-    key = ctx.key(check_name(request.name))
+    name = check_name(request.name)
+    await ctx.connect_ahead()
+    key = ctx.key(name)
     before = ctx.store.find(key)
     if before is not None and _stands(ctx, key, before):
         raise RefusedError(
@@ -173,6 +175,7 @@ async def upgrade(ctx: Context, request: Request, options: Options | None = None
     from pvehelm.release.pipeline import run
 
     name = check_name(request.name)
+    await ctx.connect_ahead()
     key = ctx.key(name)
     await settled(ctx, key, options)
     before = ctx.store.find(key)

@@ -176,8 +176,9 @@ class Task:
 
     async def _ended(self, board: _Board, poll: Backoff, look: int) -> str | None:
         """The exit status, or None while it runs. ``look`` counts from 1."""
-        # A worker that was killed stays in the list as running, so now and then the task itself is asked.
-        if board.waiting > FEW and look % _ASK_ITSELF:
+        # Most tasks are short, and the list may leave out what has ended. A worker that was killed stays in it as
+        # running, so now and then the task itself is asked again.
+        if board.waiting > FEW and (look - 1) % _ASK_ITSELF:
             row = (await board.rows()).get(str(self.upid))
             # The list may leave out what has ended; and of what failed, the whole text is wanted.
             if row is not None and not row.get("endtime"):

@@ -80,6 +80,7 @@ class Applier:
         perform: Callable[[Change, Applier], Awaitable[None]] | None = None,
         ledger: Ledger | None = None,
         common: Commons | None = None,
+        numbers: Numbers | None = None,
     ) -> None:
         self.plan = plan
         self.perform = perform
@@ -102,7 +103,9 @@ class Applier:
         self._common = common
         # The last outcome of each object that was handed in without being waited for.
         self._unheard: dict[str, tuple[asyncio.Future[None], Callable[[], None]]] = {}
-        self.numbers = Numbers(client)
+        # How each change has ended, where that is handed in and not known to be durable yet.
+        self._last: dict[str, asyncio.Future[None]] = {}
+        self.numbers = numbers or Numbers(client)
         self._sequence = 0
 
     async def run(self) -> Outcome:
@@ -140,30 +143,29 @@ class Applier:
             self.tell("change-skipped", change.ref, why)
             return
         node, source = str(change.key.get("node")), self._source(change)
-        async with self._slots.hold(("all", ""), ("node", node), ("source", source)):
-            if self.stop.is_set():
-                self.outcome.interrupted = True
-                self.outcome.skipped[change.ref] = "interrupted"
-                self.tell("change-skipped", change.ref, "interrupted")
-                return
-            self.tell("change-started", change.ref, str(change.op))
-            try:
+        try:
+            async with self._slots.hold(("all", ""), ("node", node), ("source", source)):
+                if self.stop.is_set():
+                    raise StoppedError("interrupted")
+                self.tell("change-started", change.ref, str(change.op))
                 await self._change(change)
-            except StoppedError as error:
-                # What was waiting when the word came; nothing is wrong with it.
-                self.outcome.interrupted = True
-                self.outcome.skipped[change.ref] = "interrupted"
-                self.tell("change-skipped", change.ref, str(error))
-            except Exception as error:
-                if isinstance(error, FencedError):
-                    await self._otherwise(change)
-                # A defect of ours in one kind must not tear the others from the middle of their work.
-                known = error if isinstance(error, PvehelmError) else PvehelmError(f"{type(error).__name__}: {error}")
-                self.outcome.failed[change.ref] = self.secrets.redact_error(known)
-                self.tell("change-failed", change.ref, str(known))
-            else:
-                self.outcome.done.append(change.ref)
-                self.tell("change-done", change.ref, str(change.op))
+            # Whoever has the room now hands in what it begins with, to be written together with how this one ended.
+            await self._written(change.ref)
+        except StoppedError as error:
+            # What was waiting when the word came; nothing is wrong with it.
+            self.outcome.interrupted = True
+            self.outcome.skipped[change.ref] = "interrupted"
+            self.tell("change-skipped", change.ref, str(error))
+        except Exception as error:
+            if isinstance(error, FencedError):
+                await self._otherwise(change)
+            # A defect of ours in one kind must not tear the others from the middle of their work.
+            known = error if isinstance(error, PvehelmError) else PvehelmError(f"{type(error).__name__}: {error}")
+            self.outcome.failed[change.ref] = self.secrets.redact_error(known)
+            self.tell("change-failed", change.ref, str(known))
+        else:
+            self.outcome.done.append(change.ref)
+            self.tell("change-done", change.ref, str(change.op))
 
     async def _otherwise(self, change: Change) -> None:
         """What has to be done when a change can't be begun, as far as it can: a lock is given back."""
@@ -171,6 +173,7 @@ class Applier:
         for step in change.otherwise if locked else ():
             try:
                 await self.step(change, step, final=True, giving_back=True)
+                await self._written(change.ref)
             except PvehelmError as error:
                 self.tell("note", change.ref, self.secrets.redact(str(error)))
 
@@ -199,7 +202,7 @@ class Applier:
             await self._steps(change, await self._again(change))
             if not change.owned:
                 return
-            await self.record(change, "planned once more", owned=self.complete(change))
+            self.record(change, "planned once more", owned=self.complete(change))
 
     async def _again(self, change: Change) -> list[Step]:
         """The steps of an update on the object as it is now: what of the change is still to be done."""
@@ -227,7 +230,7 @@ class Applier:
                 final = last and change.op in (Op.update, Op.keep, Op.forget)
                 await self.step(change, step, final=final, more=not last)
         if change.op is Op.forget and not steps:
-            await self.record(change, "forget", forget=True)
+            self.record(change, "forget", forget=True)
 
     async def _check_same(self, change: Change, step: Step) -> None:
         """Raise RefusedError where a guest that loses data is not the one that was planned: while this plan was looked
@@ -254,7 +257,8 @@ class Applier:
         giving_back: bool = False,
     ) -> bool:
         """``claim`` is a VMID to reserve together with the intent; False when it belongs to somebody else already.
-        Where ``more`` is to be written of this change, that it went well is, at the latest, durable with that.
+        That it went well is durable with what is written of the change next, or with its end (``_written``), if there
+        is no ``more``.
         ``giving_back`` a lock needs no lease: its token says whose it is."""
         owned = self.complete(change) if final else self._partly(change, step)
         if owned is not None and step.creates and self.kinds(change.kind).signed in step.params:
@@ -316,7 +320,7 @@ class Applier:
         if more:
             self._unheard[change.ref] = (written, went_well)
         else:
-            await written
+            self._last[change.ref] = written
         if owned is not None:
             self.owned[change.ref] = owned
         self.outcome.events.append({"ref": change.ref, "step": step.note, "ok": True})
@@ -329,8 +333,8 @@ class Applier:
         lines = await Task(error.upid, self.client).last_lines(LOG_LINES) or list(error.log)
         return {"log": [self.secrets.redact(line) for line in lines]}
 
-    async def record(self, change: Change, note: str, *, owned: Owned | None = None, forget: bool = False) -> None:
-        """An outcome without a call."""
+    def record(self, change: Change, note: str, *, owned: Owned | None = None, forget: bool = False) -> None:
+        """An outcome without a call, as the last one of a change."""
         self._sequence += 1
         sequence = self._sequence
 
@@ -338,8 +342,13 @@ class Applier:
             entry = self._begin(sequence, change.ref, str(change.op), {"note": note})
             self.store.outcome(entry, self.lease, ok=True, owned=owned, forget=change.ref if forget else None)
 
-        await self._ledger.write(record)
-        self._unheard.pop(change.ref, None)
+        self._last[change.ref] = self._ledger.write(record)
+
+    async def _written(self, ref: str) -> None:
+        """Return when the end of a change is durable. Raises what writing it raised."""
+        if ref in self._last:
+            await self._last.pop(ref)
+            self._unheard.pop(ref, None)
 
     async def _call(self, change: Change, step: Step, entry: int) -> Any:
         path = self.keys.fill(step.path)

@@ -86,6 +86,7 @@ class Context:
         self.known_cluster = ""
         self._store: Store | None = None
         self._client: Client | None = None
+        self._connecting: asyncio.Future[None] | None = None
         self._kinds: Kinds | None = None
 
     @property
@@ -139,23 +140,54 @@ class Context:
     async def connect(self) -> Client:
         """The client, once; learns the server's version and with it the schema in use."""
         if self._client is None:
-            client = await self.dial()
+            import asyncio
+
+            await asyncio.shield(self._begun_to_connect())
+            assert self._client is not None
+        return self._client
+
+    async def connect_ahead(self) -> None:
+        """Begin to connect, and return: what needs no server is done meanwhile. ``connect`` waits for it and tells what
+        went wrong."""
+        import asyncio
+
+        self._begun_to_connect()
+        await asyncio.sleep(0)
+
+    def _begun_to_connect(self) -> asyncio.Future[None]:
+        from pvehelm.release.ahead import ahead
+
+        if self._connecting is None or self._connecting.done():
+            self._connecting = ahead(self._connect())
+        return self._connecting
+
+    async def _connect(self) -> None:
+        if self._client is not None:
+            return
+        client = await self.dial()
+        try:
             answer = await client.version()
             self.release = str(answer.get("version") or answer.get("release"))
             from pvehelm.api.schema import version_key
 
             if version_key(self.release) < (8,):
-                await client.aclose()
                 raise InvalidError(
                     f"Proxmox VE {self.release} is too old for releases",
                     hint="8.4 and 9.2 are supported; pvehelm api works with 7.4 too",
                 )
-            self._client = client
-            # Whoever asked before was told of another version's.
-            self._kinds = None
-        return self._client
+        except BaseException:
+            await client.aclose()
+            raise
+        self._client = client
+        # Whoever asked before was told of another version's.
+        self._kinds = None
 
     async def aclose(self) -> None:
+        if self._connecting is not None and not self._connecting.done():
+            import asyncio
+
+            self._connecting.cancel()
+            await asyncio.wait([self._connecting])
         if self._client is not None:
             await self._client.aclose()
             self._client = None

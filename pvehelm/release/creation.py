@@ -111,7 +111,7 @@ class Creation:
             last = index == len(steps) - 1
             await applier.step(change, step, final=last, more=not last)
         if not steps:
-            await applier.record(change, "settle", owned=applier.complete(change))
+            applier.record(change, "settle", owned=applier.complete(change))
 
     def _reader(self) -> Reader:
         """A reader for what was just created: where it is and that it is stopped need not be asked."""

@@ -63,6 +63,8 @@ async def decide(
     kinds = ctx.kinds
     reader = reader or Reader(client)
     everything = await _begun(ctx, key, reader)
+    if any(resource.kind in GUEST_KINDS for resource in desire.resources):
+        reader.ask("/cluster/resources")
     await _valid(kinds, desire.resources)
     plain, runs = hooks.of(desire, options)
     inventory = hooks.apart(everything, runs)

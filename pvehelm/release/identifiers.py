@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pvehelm.errors import PvehelmError
+from pvehelm.release.ahead import ahead
 
 if TYPE_CHECKING:
     from pvehelm.api.client import Client
@@ -50,18 +51,33 @@ class Numbers:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._asking = asyncio.Lock()
+        self._asked: asyncio.Future[None] | None = None
         self._next = 0
         self._used: set[int] = set()
 
+    def ahead(self) -> asyncio.Future[None]:
+        """Have the server asked, so that the first number is known by the time that it is wanted."""
+        if self._asked is None:
+            self._asked = ahead(self._ask())
+        return self._asked
+
+    async def _ask(self) -> None:
+        asked = self._client.get("/cluster/nextid"), self._client.get("/cluster/resources", {"type": "vm"})
+        number, rows = await asyncio.gather(*asked)
+        self._used = {int(row["vmid"]) for row in rows if row.get("vmid")}
+        self._next = int(number)
+
     async def free(self) -> int:
-        """The next one. Raises what the first request raises."""
-        async with self._asking:
-            if not self._next:
-                asked = self._client.get("/cluster/nextid"), self._client.get("/cluster/resources", {"type": "vm"})
-                number, rows = await asyncio.gather(*asked)
-                self._used = {int(row["vmid"]) for row in rows if row.get("vmid")}
-                self._next = int(number)
+        """The next one. Raises what the requests raise."""
+        while not self._next:
+            asked = self.ahead()
+            try:
+                await asyncio.shield(asked)
+            except PvehelmError:
+                # The first to hear of it is told; the others who wait ask once more.
+                if self._asked is asked:
+                    self._asked = None
+                    raise
         while self._next in self._used:
             self._next += 1
         self._next += 1

@@ -1,6 +1,6 @@
 """The ledger: what changes that run side by side have to write, a transaction for all of them.
 
-A database makes sure of one transaction as slowly as of twenty. What is handed in while the loop turns once is written
+A database makes sure of one transaction as slowly as of twenty. What is handed in while the loop turns twice is written
 together, with what could wait.
 """
 
@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from pvehelm.release.ahead import heard
 from pvehelm.release.store import Store
 
 T = TypeVar("T")
@@ -34,13 +35,17 @@ class Ledger:
         loop = asyncio.get_running_loop()
         if soon and not self._soon:
             self._cancel()
-            self._due, self._soon = loop.call_soon(self.flush), True
+            self._due, self._soon = loop.call_soon(self._turned), True
         elif self._due is None:
             self._due = loop.call_later(PATIENCE, self.flush)
         future: asyncio.Future[T] = loop.create_future()
-        future.add_done_callback(_seen)
+        future.add_done_callback(heard)
         self._waiting.append((work, future))
         return future
+
+    def _turned(self) -> None:
+        """The loop has turned once. In the next turn whoever goes on by what was handed in hands in something, too."""
+        self._due = asyncio.get_running_loop().call_soon(self.flush)
 
     def flush(self) -> None:
         """Write what waits now."""
@@ -70,9 +75,3 @@ class Ledger:
         for (_, future), result in zip(waiting, results, strict=True):
             if not future.done():
                 future.set_result(result)
-
-
-def _seen(future: asyncio.Future[Any]) -> None:
-    """Who waits is told of a failure; where nobody does, the next write fails as well."""
-    if not future.cancelled():
-        future.exception()

@@ -13,6 +13,7 @@ from pvehelm.api.guests import GuestKind
 from pvehelm.api.kind import Kind, Live, leaves
 from pvehelm.chart.manifest import Resource
 from pvehelm.errors import ApiError, InvalidError, Problem, PvehelmError, TransportError
+from pvehelm.release.ahead import ahead
 from pvehelm.release.compare import Desired, Observed
 from pvehelm.release.graph import image_volume
 from pvehelm.release.inventory import GUEST_KINDS, Inventory, Owned
@@ -30,11 +31,11 @@ class Reader:
 
     def __init__(self, client: Reads) -> None:
         self.client = client
-        self._asked: dict[str, asyncio.Task[Any]] = {}
+        self._asked: dict[str, asyncio.Future[Any]] = {}
         # What kinds worked out of an answer, by that answer's identity: it lives as long as the answer does.
         self.memo: dict[int, Any] = {}
         # Guests that are being read already, by kind and VMID.
-        self.early: dict[tuple[str, str], asyncio.Task[Live | None]] = {}
+        self.early: dict[tuple[str, str], asyncio.Future[Live | None]] = {}
         # What releases owned when that began.
         self.owned: dict[ReleaseKey, Inventory] = {}
 
@@ -43,21 +44,28 @@ class Reader:
         return len(self._asked)
 
     async def __call__(self, path: str, **params: Any) -> Any:
-        key = f"{path}?{sorted(params.items())}" if params else path
-        asked = self._asked.get(key)
-        if asked is None:
-            asked = self._asked[key] = asyncio.ensure_future(self.client.get(path, params or None))
-        elif asked.done():
+        asked = self.ask(path, **params)
+        if asked.done():
             return asked.result()
         answer = await asyncio.shield(asked)
         # Whoever waits for a connection goes first: what is made of an answer can wait, the network shall not.
         await asyncio.sleep(0)
         return answer
 
+    def ask(self, path: str, **params: Any) -> asyncio.Future[Any]:
+        """Ask for what will be needed, whether or not anybody waits for the answer."""
+        key = f"{path}?{sorted(params.items())}" if params else path
+        asked = self._asked.get(key)
+        if asked is None:
+            asked = self._asked[key] = ahead(self.client.get(path, params or None))
+        return asked
+
     def know(self, path: str, answer: Any) -> None:
         """Take ``answer`` for ``GET path`` instead of asking; what was begun to be read is read once more."""
         self.early.clear()
-        self._asked[path] = asyncio.ensure_future(_ready(answer))
+        known = asyncio.get_running_loop().create_future()
+        known.set_result(answer)
+        self._asked[path] = known
 
     def forget(self) -> None:
         self._asked.clear()
@@ -89,15 +97,8 @@ async def begin(inventory: Inventory, kinds: Callable[[str], Kind], reader: Read
     for owned in guests:
         key = (owned.kind, str(owned.identifier.get("vmid")))
         if key not in reader.early:
-            reader.early[key] = asyncio.ensure_future(kinds(owned.kind).read(owned.identifier, reader))
-            reader.early[key].add_done_callback(_seen)
+            reader.early[key] = ahead(kinds(owned.kind).read(owned.identifier, reader))
     await asyncio.sleep(0)
-
-
-def _seen(task: asyncio.Task[Any]) -> None:
-    """A failure nobody waits for any more needs no word: something else ended the plan."""
-    if not task.cancelled():
-        task.exception()
 
 
 # So many manifests are worked on before what the server has answered meanwhile is looked at.

@@ -13,17 +13,19 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
+from pvehelm.chart.manifest import Resource
 from pvehelm.errors import LeaseHeldError, Problem, PvehelmError, RefusedError, StoppedError
 from pvehelm.release import disks, hooks
 from pvehelm.release.apply import Applier, Outcome
 from pvehelm.release.commits import KIND as COMMIT
 from pvehelm.release.commons import Commons, shared
 from pvehelm.release.context import Context
-from pvehelm.release.decide import Decision, check, decide
+from pvehelm.release.decide import Decision, check, decide, look_ahead
 from pvehelm.release.desire import Desire, Options, back_to, begun, described, last_deployed, same_input
 from pvehelm.release.event import Event
 from pvehelm.release.hookrun import Runner
-from pvehelm.release.inventory import Inventory
+from pvehelm.release.identifiers import Numbers
+from pvehelm.release.inventory import GUEST_KINDS, Inventory
 from pvehelm.release.lease import Lease
 from pvehelm.release.live import Reader
 from pvehelm.release.namespaces import missing_namespaces
@@ -50,6 +52,11 @@ class Result:
     # What the plan was made from; None where nothing was decided.
     decision: Decision | None = None
     desire: Desire | None = None
+
+
+def _takes_a_number(resource: Resource, owned: Inventory) -> bool:
+    """Whether a resource is a guest that is new, as far as the store knows, and takes any VMID."""
+    return resource.kind in GUEST_KINDS and resource.ref not in owned and not resource.spec.get("vmid")
 
 
 # Raises RefusedError when a decision is not the one that was saved.
@@ -114,6 +121,8 @@ class Run:
         self.revision: Revision | None = None
         self.before = Inventory()
         self.events: Sequence[Mapping[str, Any]] = ()
+        # For new guests, asked for while it is decided what to do.
+        self.numbers: Numbers | None = None
 
     async def go(self) -> Result:
         """The run from its beginning; whoever else changes what releases share waits meanwhile."""
@@ -133,15 +142,18 @@ class Run:
                 f"release {key} was changed by another process meanwhile",
                 hint=f"look at it with pvehelm status {key.name}, and run the command again if it is still wanted",
             )
-        clock = (await ctx.connect()).clock
+        client = await ctx.connect()
         if options.timeout is not None:
-            self.options = replace(options, ends=clock() + options.timeout)
+            self.options = replace(options, ends=client.clock() + options.timeout)
         if await recover_entries(ctx, key, self.lease):
             now = ctx.store.find(key, bodies=False)
             if (now.current.number if now else 0) != (release.current.number if release else 0):
                 raise PvehelmError(f"an interrupted handover of {key} was finished first", hint="run the command again")
         self.uid = ctx.store.ensure(key, self.uid)
-        decision = await decide(ctx, key, desire, options, uid=self.uid)
+        reader, self.numbers = await look_ahead(ctx, key), Numbers(client)
+        if any(_takes_a_number(resource, reader.owned[key]) for resource in desire.resources):
+            self.numbers.ahead()
+        decision = await decide(ctx, key, desire, options, uid=self.uid, reader=reader)
         made, self.before = decision.plan, decision.inventory
         if self.common is not None and not any(change.kind == COMMIT for change in made.changes):
             self.common.close()
@@ -160,12 +172,15 @@ class Run:
             if options.wait:
                 await self._ready(made)
             return result
-        if made.destroys and not ctx.confirm(made):
-            raise RefusedError(
-                f"{desire.action} of {key.name} destroys data and was not confirmed",
-                [Problem(change.ref, ", ".join(change.losses) or "the guest") for change in made.destroys],
-                hint="--yes confirms",
-            )
+        if made.destroys:
+            if not ctx.confirm(made):
+                raise RefusedError(
+                    f"{desire.action} of {key.name} destroys data and was not confirmed",
+                    [Problem(change.ref, ", ".join(change.losses) or "the guest") for change in made.destroys],
+                    hint="--yes confirms",
+                )
+            # Who was asked may have taken an hour to answer.
+            self.numbers = Numbers(client)
         ctx.emit(Event("plan", "", made.summary(), {"changes": sum(change.acts for change in made.changes)}))
         with ctx.store.transaction():
             self.revision = ctx.store.put_revision(key, begun(ctx, release, desire, made, options), lease=self.lease)
@@ -234,7 +249,9 @@ class Run:
             stop=ctx.stop,
             perform=runner,
             common=self.common,
+            numbers=self.numbers,
         )
+        self.numbers = None
         self.events = applier.outcome.events
         ctx.applying = key.name
         try:

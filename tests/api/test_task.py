@@ -364,6 +364,13 @@ def test_many_share_one_list(lists_ended: bool) -> None:
     assert sum(node.asked.values()) < 60 * looks
 
 
+def test_short_ones_need_no_list() -> None:
+    async def work(node: Node) -> None:
+        await waited([node.add(upid(n), 0) for n in range(4 * FEW)])
+
+    assert run(work).asked == {"status": 4 * FEW}
+
+
 def test_few_are_asked_one_by_one() -> None:
     async def work(node: Node) -> None:
         await waited([node.add(upid(n), 5) for n in range(FEW)])

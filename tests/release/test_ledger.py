@@ -182,3 +182,29 @@ def test_what_was_written_without_waiting_and_failed_is_written_before_anything_
     lab.settled("web", chart=chart)
     lab.sound("web")
     assert lab.inventory("web").entries["VirtualMachine/vm"].fields["memory"] == "1024"
+
+
+def test_who_goes_on_by_what_was_handed_in_is_written_with_it(store: Store) -> None:
+    """Room is given back before an outcome is durable: the intent of the next is in the same transaction."""
+    lease = store.acquire(KEY.scope)
+    counted = Counted(store)
+
+    async def write() -> None:
+        ledger = Ledger(store)
+        room = asyncio.get_running_loop().create_future()
+
+        async def first() -> None:
+            entry = await ledger.write(lambda: store.begin(KEY, lease, 1, 1, "Pool/a", "create", {}))
+            done = ledger.write(lambda: store.outcome(entry, lease, ok=True))
+            room.set_result(None)
+            await done
+
+        async def second() -> None:
+            await room
+            await ledger.write(lambda: store.begin(KEY, lease, 1, 2, "Pool/b", "create", {}))
+            assert [entry.ok for entry in store.entries(KEY, 1)] == [True, None]
+
+        await asyncio.gather(first(), second())
+
+    asyncio.run(write())
+    assert counted.commits == 2

@@ -20,6 +20,7 @@ from pvehelm.simulator.state import State
 Volume = dict[str, Any]
 MIB = 1 << 20
 GIB = 1 << 30
+_DISK = re.compile(r"(?:vm|base|subvol|basevol)-(\d+)-disk-(\d+)(?:\.\w+)?(?:@.*)?\Z")
 
 
 def _collection(state: State) -> Any:
@@ -111,12 +112,12 @@ def remove(state: State, volid: str, node: str | None) -> None:
 def free_name(state: State, storage: str, node: str, vmid: str, format: str) -> str:
     """The volid of the next free ``vm-VMID-disk-N`` on a storage."""
     found = storages.definition(state, storage)
-    pattern = re.compile(rf"(?:vm|base|subvol|basevol)-{vmid}-disk-(\d+)(?:\.\w+)?\Z")
+    volumes = _collection(state)
     used = set()
-    for volume in of_storage(state, storage, node):
-        hit = pattern.search(volume["volid"])
-        if hit:
-            used.add(int(hit[1]))
+    for key in volumes:
+        hit = _DISK.search(key) if key.startswith(f"{storage}:") else None
+        if hit and hit[1] == vmid and _here(volumes[key], node):
+            used.add(int(hit[2]))
     number = next(n for n in range(len(used) + 1) if n not in used)
     name = f"{'subvol' if format == 'subvol' else 'vm'}-{vmid}-disk-{number}"
     return f"{storage}:{vmid}/{name}.{format}" if storages.has_files(found) else f"{storage}:{name}"
