@@ -138,7 +138,7 @@ class Applier:
         if broken or self.stop.is_set():
             await self._otherwise(change)
             self.outcome.interrupted |= self.stop.is_set()
-            why = f"{broken[0]} failed" if broken else "interrupted"
+            why = self.outcome.skipped.get(broken[0], f"{broken[0]} failed") if broken else "interrupted"
             self.outcome.skipped[change.ref] = why
             self.tell("change-skipped", change.ref, why)
             return

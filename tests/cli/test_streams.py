@@ -52,7 +52,7 @@ def test_a_full_disk_under_the_messages(lab: Lab) -> None:
         assert (run.returncode, "STATUS: deployed" in run.stdout) == (0, True)
         told = subprocess.run([*PVEHELM, "list"], stdout=full, stderr=subprocess.PIPE, text=True)
     assert told.returncode == 1
-    assert "No space left on device" in told.stderr
+    assert "Error: the output can't be written: No space left on device\n" in told.stderr
     assert "Traceback" not in told.stderr
 
 

@@ -1,10 +1,11 @@
-"""SIGINT and SIGTERM once: finish what runs, start nothing more; twice: stop here. And SIGKILL at any moment."""
+"""SIGINT, SIGTERM, SIGHUP once: finish what runs, start nothing more; twice: stop here. And SIGKILL at any moment."""
 
 from __future__ import annotations
 
 import random
 import signal
 import subprocess
+import sys
 import threading
 import time
 
@@ -25,7 +26,7 @@ def wait_for(process: subprocess.Popen[str], text: str) -> list[str]:
     raise AssertionError("".join(lines))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_one_signal_finishes_what_runs(lab: Lab, number: signal.Signals) -> None:
     chart = lab.chart(SCALED)
     lab.fault("POST /nodes/*/clone", delay=0.7)
@@ -52,6 +53,18 @@ def test_one_signal_finishes_what_runs(lab: Lab, number: signal.Signals) -> None
     assert len(lab.guests()) == 6
     lab.settled("web", chart=chart)
     lab.sound("web")
+
+
+def test_nohup_goes_on(lab: Lab) -> None:
+    lab.fault("POST /nodes/*/clone", delay=0.7)
+    command = [sys.executable, "-m", "pvehelm", "install", "web", lab.chart(SCALED)]
+    shell = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *command]
+    process = subprocess.Popen(shell, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    wait_for(process, "create ...")
+    process.send_signal(signal.SIGHUP)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert lab.status("web") == "deployed"
 
 
 def test_two_signals_stop_at_once(lab: Lab) -> None:

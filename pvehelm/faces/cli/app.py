@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -114,6 +115,7 @@ EXIT_USAGE = 64
 # The command line as given: only there do the value flags stand in one order over all of their kinds.
 given_arguments: ContextVar[Sequence[str]] = ContextVar("given_arguments", default=())
 EXIT_INTERRUPTED = 130
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 class Lazy(TyperGroup):
@@ -329,7 +331,9 @@ def _failed(error: Exception) -> int:
         sys.stderr.write(f"Error: {odd[0]!a}: an argument is no UTF-8 text\n")
         return EXIT_USAGE
     if isinstance(error, OSError):
-        sys.stderr.write(f"Error: {f'{error.filename}: ' if error.filename else ''}{error.strerror or error}\n")
+        # What has no name and is full is the output.
+        where = error.filename or ("the output can't be written" if error.errno in FULL else "")
+        sys.stderr.write(f"Error: {f'{where}: ' if where else ''}{error.strerror or error}\n")
         try:
             sys.stdout.flush()
         except OSError:

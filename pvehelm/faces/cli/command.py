@@ -274,7 +274,8 @@ def _full_tables(session: Session) -> Callable[[], None]:
 
 
 def run_async(session: Session, work: Coroutine[Any, Any, Any]) -> Any:
-    """Run a coroutine; SIGINT and SIGTERM once: start nothing more and finish what runs; twice: stop here."""
+    """Run a coroutine; SIGINT, SIGTERM and a closed terminal once: start nothing more and finish what runs; twice: stop
+    here."""
     import asyncio
     import signal
 
@@ -295,7 +296,9 @@ def run_async(session: Session, work: Coroutine[Any, Any, Any]) -> Any:
             ctx.stop.set()
             sys.stderr.write("\nStopping: what runs is finished first. Once more to stop at once.\n")
 
-        for number in (signal.SIGINT, signal.SIGTERM):
+        # nohup has asked to go on without a terminal.
+        closed = signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+        for number in (signal.SIGINT, signal.SIGTERM, *[signal.SIGHUP] * closed):
             loop.add_signal_handler(number, interrupt)
         session.stop = asyncio.Event()
         if session._context is not None:
