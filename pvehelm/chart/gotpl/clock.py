@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from pvehelm.chart.gotpl.durations import HIGH, LOW, SECOND, Duration
 from pvehelm.chart.gotpl.quoting import quote
-from pvehelm.chart.gotpl.values import GoInt, GoObject, Int64, Uint64
+from pvehelm.chart.gotpl.values import GoError, GoInt, GoObject, Int64, Uint64
 
 _YEAR = "January February March April May June July August September October November December"
 MONTHS = _YEAR.split(" ")
@@ -199,6 +199,12 @@ class Time(GoObject):
 
     def plain(self) -> str:
         return self.Format("2006-01-02T15:04:05.999999999Z07:00")
+
+    def marshalled(self) -> str:
+        if not 0 <= self.Year() <= 9999:
+            what = "Time.MarshalJSON: year outside of range [0,9999]"
+            raise GoError(f"json: error calling MarshalJSON for type time.Time: {what}")
+        return self.plain()
 
     def date(self) -> tuple[int, int, int]:
         return civil((self.seconds + self.zone.at(self.seconds)[0]) // 86400)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import ClassVar
 
-from pvehelm.chart.gotpl.quoting import quote
+from pvehelm.chart.gotpl.quoting import quote_bytes
 from pvehelm.chart.gotpl.values import GoError, GoInt, Int64
 
 SECOND = 1_000_000_000
@@ -121,7 +121,7 @@ _PART = re.compile(r"([0-9]*)(\.[0-9]*)?(ns|us|µs|μs|ms|s|m|h)?")
 def parse_duration(value: str) -> int:
     """time.ParseDuration in nanoseconds. Raises GoError with its message."""
     body = value[1:] if value[:1] in ("+", "-") else value
-    invalid = GoError(f"time: invalid duration {quote(value)}")
+    invalid = GoError(f"time: invalid duration {quote_bytes(value)}")
     if body == "0":
         return 0
     if not body:
@@ -135,12 +135,12 @@ def parse_duration(value: str) -> int:
             unit = _UNIT.match(body, found.end())
             name = unit[0] if unit else ""
             if name:
-                raise GoError(f"time: unknown unit {quote(name)} in duration {quote(value)}")
-            raise GoError(f"time: missing unit in duration {quote(value)}")
+                raise GoError(f"time: unknown unit {quote_bytes(name)} in duration {quote_bytes(value)}")
+            raise GoError(f"time: missing unit in duration {quote_bytes(value)}")
         # "1mx" has the unknown unit "mx".
         rest = _UNIT.match(body, found.start(3))
         if rest and rest[0] != found[3]:
-            raise GoError(f"time: unknown unit {quote(rest[0])} in duration {quote(value)}")
+            raise GoError(f"time: unknown unit {quote_bytes(rest[0])} in duration {quote_bytes(value)}")
         length = UNITS[found[3]]
         if len(found[1]) > _MOST_DIGITS:
             raise invalid

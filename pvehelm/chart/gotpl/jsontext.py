@@ -81,7 +81,7 @@ def _write(out: list[str], value: Any, escapes: dict[int, str], indent: str, new
     elif isinstance(value, bytes):
         out.append(f'"{base64.b64encode(value).decode()}"')
     elif isinstance(value, GoObject):
-        plain = value.plain()
+        plain = value.marshalled()
         if isinstance(plain, dict):
             _collection(out, plain, escapes, indent, newline, depth, struct=True)
         else:

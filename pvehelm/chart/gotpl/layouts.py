@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from pvehelm.chart.gotpl.clock import DAYS, LAYOUT, MONTHS, UTC, Time, Zone, built, civil, days_since_epoch
-from pvehelm.chart.gotpl.quoting import quote
+from pvehelm.chart.gotpl.quoting import quote_bytes
 from pvehelm.chart.gotpl.values import GoError
 
 
@@ -29,10 +29,12 @@ class _Parser:
         self.utc = False
 
     def fail(self, held: str, note: str = "") -> GoError:
-        shown = f"parsing time {quote(self.value)}"
+        shown = f"parsing time {quote_bytes(self.value)}"
         if note:
             return GoError(shown + note)
-        return GoError(f"{shown} as {quote(self.layout)}: cannot parse {quote(held)} as {quote(self.part)}")
+        return GoError(
+            f"{shown} as {quote_bytes(self.layout)}: cannot parse {quote_bytes(held)} as {quote_bytes(self.part)}"
+        )
 
     def literal(self, prefix: str) -> None:
         while prefix:
@@ -73,7 +75,7 @@ class _Parser:
                 raise self.fail(held, f": {out_of_range} out of range")
         self.literal(self.layout[at:])
         if self.rest:
-            raise self.fail("", f": extra text: {quote(self.rest)}")
+            raise self.fail("", f": extra text: {quote_bytes(self.rest)}")
         return self.result()
 
     def read(self, found: re.Match[str], held: str) -> str:

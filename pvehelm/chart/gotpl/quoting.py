@@ -14,6 +14,12 @@ def quote(value: str, mark: str = '"', ascii_only: bool = False) -> str:
     return mark + "".join([_quoted(char, mark, ascii_only) for char in value]) + mark
 
 
+def quote_bytes(value: str) -> str:
+    """As package time quotes in its errors: byte by byte what is not printable ASCII."""
+    shown = value.replace("\\", "\\\\").replace('"', '\\"').encode("utf-8", "surrogateescape")
+    return '"' + "".join(chr(byte) if 32 <= byte < 128 else f"\\x{byte:02x}" for byte in shown) + '"'
+
+
 _ESCAPES = {"\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v", "\\": "\\\\"}
 
 

@@ -148,7 +148,16 @@ def _parsed(value: str) -> Version:
             raise ValueError
         return parse(value)
     except ValueError:
+        pass
+    large = next((one for one in re.findall(r"[0-9]+", value.partition("-")[0]) if int(one) >= 1 << 64), "")
+    try:
+        # With other numbers it would be one: then these are what is wrong.
+        parse(re.sub(r"[0-9]+", "1", value))
+    except ValueError:
         raise GoError("invalid semantic version") from None
+    if large:
+        raise GoError(f'error parsing version segment: strconv.ParseUint: parsing "{large}": value out of range')
+    raise GoError("version segment starts with 0")
 
 
 @function("semver", "string", "*semver.Version")
@@ -160,11 +169,20 @@ def semver(value: str) -> Semver:
 @function("semverCompare", "string, string", "bool")
 def semverCompare(constraint: str, version: str) -> bool:
     """Whether a version meets a constraint such as ``>=1.22.0-0`` or ``^1.2 || ~2.0``."""
-    try:
-        satisfies(constraint, Version(0, 0, 0))
-    except ValueError:
-        raise GoError(f"improper constraint: {_quoted(constraint)}") from None
+    for part in constraint.split("||"):
+        if not _is_constraint(part):
+            if _is_constraint(re.sub(r"[0-9]+", "1", part)):
+                raise GoError("constraint parser error")
+            raise GoError(f"improper constraint: {_quoted(part)}")
     return satisfies(constraint, _parsed(version))
+
+
+def _is_constraint(text: str) -> bool:
+    try:
+        satisfies(text, Version(0, 0, 0))
+    except ValueError:
+        return False
+    return True
 
 
 def _quoted(value: str) -> str:

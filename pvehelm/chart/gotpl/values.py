@@ -170,8 +170,12 @@ class GoObject:
         return self.text()
 
     def plain(self) -> Any:
-        """What it is in JSON and YAML: a map of its fields, in their order."""
+        """What it is in data: a map of its fields, in their order."""
         return dict(self.parts())
+
+    def marshalled(self) -> Any:
+        """What it is in JSON and YAML. Raises GoError for what cannot be."""
+        return self.plain()
 
 
 _TYPES: dict[type, str] = {

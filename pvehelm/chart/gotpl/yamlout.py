@@ -105,6 +105,15 @@ def _scalar(value: Any, indent: int, column: int) -> str:
     raise GoError(f"error marshaling into JSON: json: unsupported type: {type_of(value)}")
 
 
+def _marshalled(value: GoObject, extra: int) -> Any:
+    if extra:
+        return value.plain()
+    try:
+        return value.marshalled()
+    except GoError as error:
+        raise GoError(f"error marshaling into JSON: {error}") from None
+
+
 def _float(value: float) -> str:
     if not math.isfinite(value):
         raise GoError(f"error marshaling into JSON: json: unsupported value: {float_text(value)}")
@@ -138,7 +147,7 @@ def _map(out: list[str], value: dict[str, Any], indent: int, head: str, scalar: 
         item = value[name]
         shown = key_text(name, extra > 0)
         if isinstance(item, GoObject):
-            item = item.plain()
+            item = _marshalled(item, extra)
         if not shown:
             out.append(f"{head}? {scalar(name, indent + 2, len(head) + 2)}\n")
             head = pad + ":"
@@ -167,7 +176,7 @@ def _list(out: list[str], value: list[Any], indent: int, head: str, scalar: Scal
     pad = " " * indent
     for item in value:
         if isinstance(item, GoObject):
-            item = item.plain()
+            item = _marshalled(item, extra)
         if isinstance(item, dict) and item:
             _map(out, item, indent + 2, head + "- ", scalar, extra)
         elif isinstance(item, list) and item:
@@ -180,7 +189,7 @@ def _list(out: list[str], value: list[Any], indent: int, head: str, scalar: Scal
 def dump(value: Any, scalar: Scalar = _scalar, extra: int = 0) -> str:
     """``value`` as YAML without the last newline. Raises GoError for what JSON cannot hold (infinity, functions)."""
     if isinstance(value, GoObject):
-        value = value.plain()
+        value = _marshalled(value, extra)
     out: list[str] = []
     if isinstance(value, dict) and value:
         _map(out, value, 0, "", scalar, extra)
