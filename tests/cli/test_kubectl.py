@@ -21,7 +21,7 @@ def test_cases(lab: Lab, case: dict[str, Any], monkeypatch: pytest.MonkeyPatch) 
         Path(name).write_text(text)
     chart = lab.chart(case["chart"]) if "chart" in case else ""
     for step in case["steps"]:
-        for name in ("VISUAL", "PVEHELM_EDITOR", "EDITOR", "AMY_PASSWORD"):
+        for name in ("VISUAL", "PVEHELM_EDITOR", "EDITOR", "AMY_PASSWORD", "PVEHELM_EXTERNAL_DIFF"):
             monkeypatch.delenv(name, raising=False)
         for name, value in step.get("env", {}).items():
             monkeypatch.setenv(name, value)

@@ -177,13 +177,15 @@ def planned(session: Session, result: Result) -> int:
 async def preview(
     session: Session, files: Sequence[str], recursive: bool, set_name: str, prune: bool, *, detailed: bool
 ) -> int:
-    """``diff -f`` and ``plan -f``: what applying would change. ``detailed``: 2 for changes."""
+    """``diff -f``: what applying would change. ``detailed``: 2 for changes."""
+    from pvehelm.faces.cli.external import shown
+
     resources = actions.read(read_files(files, recursive))
     ctx = session.context
     result = await actions.diff(
         ctx, name_of(files, set_name), resources, o.options(session, ctx, dry_run=True), prune=prune
     )
-    code = planned(session, result)
+    code = 0 if shown(result.plan, session.output) else planned(session, result)
     if not detailed:
         return 0
     return 1 if result.plan.problems else 2 if code or not result.plan.empty else 0

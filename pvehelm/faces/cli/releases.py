@@ -262,6 +262,8 @@ async def diff(
 
     pvehelm diff -f web.yaml
     """
+    from pvehelm.faces.cli.external import shown
+
     if not names:
         from pvehelm.faces.cli.manifests import preview
 
@@ -281,7 +283,8 @@ async def diff(
         request = o.request(session, names[0], o.load_chart(names[1], session))
         wanted = replace(request, install_if_missing=True)
         result = await actions.upgrade(ctx, wanted, o.options(session, ctx, dry_run=True))
-    finish(session, result, dry=True)
+    if not shown(result.plan, session.output):
+        finish(session, result, dry=True)
     if not detailed_exitcode:
         return 0
     return 1 if result.plan.problems else CHANGES if result.plan.refusals or not result.plan.empty else 0
