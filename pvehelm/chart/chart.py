@@ -37,7 +37,6 @@ class Chart(NamedTuple):
     files: Mapping[str, bytes]
     raw: Mapping[str, bytes]
     dependencies: tuple[Chart, ...]
-    digest: str
     path: str
     warnings: tuple[Problem, ...] = ()
     alias: str = ""
@@ -51,6 +50,11 @@ class Chart(NamedTuple):
     def name(self) -> str:
         """The name it goes by: its alias where its parent gives one."""
         return self.alias or self.metadata.name
+
+    @property
+    def digest(self) -> str:
+        """``digest_of`` its files."""
+        return digest_of(self.raw)
 
     @property
     def version(self) -> str:
@@ -164,7 +168,6 @@ def _build(raw: Mapping[str, bytes], path: str, budget: Budget, above: bool = Fa
         files,
         raw,
         subcharts,
-        digest_of(raw),
         path,
         (*warnings, *build.twice, *build.alike()),
     )

@@ -1,26 +1,29 @@
 """What libraries import for rare uses is imported when it is used.
 
 Jinja2 imports a dozen modules of Python's own for what a rendering hardly ever does (temporary files, hashes of
-OpenSSL, sources of functions): half of the time that importing it takes. Within ``deferred()`` a library that imports
-one of them gets a stand-in, which imports the module as soon as anything is asked of it. What the library takes out of
-it by name, ``from random import choice``, is a function that does so when it is called, if it is one of those known to
-be functions; anything else is the real thing at once.
+OpenSSL, sources of functions), and its own compiler, which nobody needs whose templates are compiled already: more than
+half of the time that importing it takes. Within ``deferred()`` a library that imports one of them gets a stand-in,
+which imports the module as soon as anything is asked of it. What the library takes out of it by name, as in ``from
+random import choice``, is a stand-in as well if it is one of those known here, which are called or asked about later or
+never; anything else is the real thing at once.
 
-Only for processes that are ours alone and have one thread: another one that imports such a module meanwhile would get
-the stand-in as well, which is as good but not the same.
+Only for processes that are ours alone and where one thread imports: another one that imports such a module meanwhile
+would get the stand-in as well, which is as good but not the same.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-#: The modules, and what is taken out of them by name: functions, which are called later or never.
-RARE: Mapping[str, tuple[str, ...]] = {
+#: Modules, and what is taken out of them by name.
+Table = Mapping[str, tuple[str, ...]]
+
+RARE: Table = {
     "ast": ("literal_eval",),
     "datetime": (),
     "decimal": (),
@@ -33,18 +36,25 @@ RARE: Mapping[str, tuple[str, ...]] = {
     "tempfile": (),
     "urllib.parse": ("quote_from_bytes",),
 }
+#: What Jinja2 compiles templates with.
+COMPILER: Table = {
+    "jinja2.compiler": ("CodeGenerator", "generate"),
+    "jinja2.lexer": ("Lexer", "TokenStream", "get_lexer"),
+    "jinja2.parser": ("Parser",),
+}
 
 
 @contextmanager
-def deferred(modules: Mapping[str, tuple[str, ...]] = RARE) -> Iterator[None]:
-    """While it lasts, imports of those of ``modules`` that are not there yet give stand-ins."""
-    made = {name: _Later(name, functions) for name, functions in modules.items() if name not in sys.modules}
+def deferred(*tables: Table) -> Iterator[None]:
+    """While it lasts, imports of modules of ``tables`` that are not there yet give stand-ins."""
+    named = {name: parts for table in tables for name, parts in table.items()}
+    made = {name: _Later(name, parts) for name, parts in named.items() if name not in sys.modules}
     sys.modules.update(made)
-    for name, one in made.items():
-        above, _, own = name.rpartition(".")
-        if above:
-            setattr(import_module(above), own, one)
     try:
+        for name, one in made.items():
+            above, _, own = name.rpartition(".")
+            if above:
+                setattr(import_module(above), own, one)
         yield
     finally:
         for name, one in made.items():
@@ -56,16 +66,17 @@ def deferred(modules: Mapping[str, tuple[str, ...]] = RARE) -> Iterator[None]:
 class _Later(ModuleType):
     """Stands for a module until something is asked of it."""
 
-    def __init__(self, name: str, functions: tuple[str, ...]) -> None:
+    def __init__(self, name: str, parts: tuple[str, ...]) -> None:
         super().__init__(name)
-        self.__dict__["_functions"] = functions
+        self.__dict__["_parts"] = parts
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") and name.endswith("__") and sys.modules.get(self.__name__) is self:
+        waits = sys.modules.get(self.__name__) is self
+        if waits and name.startswith("__"):
             # The import system wants to know whether there are modules below this one.
             raise AttributeError(name)
-        if name in self.__dict__["_functions"] and sys.modules.get(self.__name__, self) is self:
-            return _called(self, name)
+        if waits and name in self.__dict__["_parts"]:
+            return _Part(self, name)
         return getattr(self._module(), name)
 
     def _module(self) -> ModuleType:
@@ -74,9 +85,33 @@ class _Later(ModuleType):
         return import_module(self.__name__)
 
 
-def _called(module: _Later, name: str) -> Callable[..., Any]:
-    def function(*args: Any, **options: Any) -> Any:
-        return getattr(module._module(), name)(*args, **options)
+class _Part:
+    """Stands for a function or a class of such a module: to call, to ask about, to derive from."""
 
-    function.__name__ = function.__qualname__ = name
-    return function
+    def __init__(self, module: _Later, name: str) -> None:
+        self._later = (module, name)
+
+    def _real(self) -> Any:
+        module, name = self._later
+        return getattr(module._module(), name)
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        return self._real()(*args, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real(), name)
+
+    def __mro_entries__(self, bases: tuple[Any, ...]) -> tuple[type, ...]:
+        return (self._real(),)
+
+    def __instancecheck__(self, value: object) -> bool:
+        return isinstance(value, self._real())
+
+    def __subclasscheck__(self, other: type) -> bool:
+        return issubclass(other, self._real())
+
+    def __or__(self, other: Any) -> Any:
+        return self._real() | other
+
+    def __ror__(self, other: Any) -> Any:
+        return other | self._real()

@@ -12,19 +12,23 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from jinja2 import StrictUndefined, TemplateSyntaxError, Undefined, nodes
 from jinja2.exceptions import SecurityError, UndefinedError
-from jinja2.lexer import TokenStream
 from jinja2.runtime import Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from pvehelm.chart.functions.common import MAX_TEXT, FunctionError, Text, kind, text
 from pvehelm.chart.functions.dates import attribute as date_attribute
-from pvehelm.chart.generator import Define, Generator, define_key, define_names
 from pvehelm.chart.suggest import suggest
 from pvehelm.chart.traced import pack, unpack
+
+if TYPE_CHECKING:
+    from jinja2.lexer import TokenStream
+
+#: What the blocks of named templates begin with.
+DEFINE = "define_"
 
 _METHODS: dict[type, frozenset[str]] = {
     dict: frozenset({"items", "keys", "values", "get"}),
@@ -105,7 +109,6 @@ class UndefinedValue(UndefinedError):
 class Dialect(ImmutableSandboxedEnvironment):
     """The environment. ``emit``, ``joined`` and ``bare`` are what generated code calls; the engine gives them life."""
 
-    code_generator_class = Generator
     intercepted_binops = frozenset(["+", "-", "*", "/", "//", "%", "**"])
 
     #: Where maps and lists of the values stand, by identity, for messages.
@@ -114,7 +117,6 @@ class Dialect(ImmutableSandboxedEnvironment):
     def __init__(self, **options: Any) -> None:
         super().__init__(
             undefined=Missing,
-            extensions=[Define, "jinja2.ext.do", "jinja2.ext.loopcontrols"],
             optimized=False,
             keep_trailing_newline=True,
             trim_blocks=True,
@@ -131,6 +133,8 @@ class Dialect(ImmutableSandboxedEnvironment):
     def _tokenize(
         self, source: str, name: str | None, filename: str | None = None, state: str | None = None
     ) -> TokenStream:
+        from jinja2.lexer import TokenStream
+
         tokens = self.lexer.wrap(self._placed(source, name, filename, state), name, filename)
         return TokenStream(tokens, name, filename)
 
@@ -163,6 +167,13 @@ class Dialect(ImmutableSandboxedEnvironment):
             raise TemplateSyntaxError(message, pack(error.lineno, column), name, filename) from None
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        if not self.extensions:
+            # What only compiling needs is there when something is to be compiled.
+            from pvehelm.chart.generator import Define, Generator
+
+            self.code_generator_class = Generator
+            for extension in (Define, "jinja2.ext.do", "jinja2.ext.loopcontrols"):
+                self.add_extension(extension)
         tree = super()._parse(source, name, filename)
         for loop in tree.find_all(nodes.For):
             loop.iter = nodes.Filter(loop.iter, "_items", [], [], None, None, lineno=loop.iter.lineno)
@@ -318,6 +329,16 @@ class Dialect(ImmutableSandboxedEnvironment):
             if isinstance(part, Missing):
                 raise UndefinedValue(part)
         return "".join(text(part) for part in parts)
+
+
+def define_key(name: str) -> str:
+    """The name of the block that holds the named template ``name``."""
+    return DEFINE + name.encode("utf-8").hex()
+
+
+def define_names(blocks: Any) -> list[str]:
+    """The named templates among the blocks of a compiled template."""
+    return [bytes.fromhex(key[len(DEFINE) :]).decode() for key in blocks if key.startswith(DEFINE)]
 
 
 def _bounded(operator: str, left: Any, right: Any) -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from jinja2 import nodes
 from jinja2.compiler import CodeGenerator, Frame, operators
 from jinja2.ext import Extension
 from jinja2.parser import Parser
 
+from pvehelm.chart.dialect import DEFINE, define_key
 from pvehelm.chart.traced import DATA, unpack
-
-_DEFINE = "define_"
 
 
 class Define(Extension):
@@ -30,16 +27,6 @@ class Define(Extension):
         block.scoped = block.required = False
         block.body = parser.parse_statements(("name:enddefine",), drop_needle=True)
         return block
-
-
-def define_key(name: str) -> str:
-    """The name of the block that holds the named template ``name``."""
-    return _DEFINE + name.encode("utf-8").hex()
-
-
-def define_names(blocks: Any) -> list[str]:
-    """The named templates among the blocks of a compiled template."""
-    return [bytes.fromhex(key[len(_DEFINE) :]).decode() for key in blocks if key.startswith(_DEFINE)]
 
 
 class Generator(CodeGenerator):
@@ -91,7 +78,7 @@ class Generator(CodeGenerator):
         self.writeline(f"{head}{s}" + ("" if frame.buffer is None else ")"), node)
 
     def visit_Block(self, node: nodes.Block, frame: Frame) -> None:
-        if not node.name.startswith(_DEFINE):
+        if not node.name.startswith(DEFINE):
             super().visit_Block(node, frame)
 
     def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:

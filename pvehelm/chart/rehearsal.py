@@ -103,6 +103,5 @@ def chart(dialect: str) -> Chart:
         files={},
         raw={},
         dependencies=(),
-        digest="",
         path="",
     )

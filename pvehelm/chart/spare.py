@@ -44,13 +44,14 @@ def start(*dialects: str) -> None:
     """
     if _mine.waiting or not hasattr(os, "fork") or sys.platform == "win32" or len(sys._current_frames()) > 1:
         return
+    from pvehelm.chart.dialects import JINJA2
     from pvehelm.chart.worker import forked
 
     def prepare() -> None:
-        from pvehelm.chart.deferred import deferred
+        from pvehelm.chart.deferred import COMPILER, RARE, deferred
 
         # Nobody else is here who could wonder at stand-ins.
-        with deferred():
+        with deferred(RARE, *([COMPILER] if JINJA2 in dialects else [])):
             from pvehelm.chart.rendering import preload
 
             preload(dialects, False)

@@ -9,21 +9,21 @@ from typing import Any
 
 SCRIPT = """
 import json, sys
-from pvehelm.chart.deferred import RARE, deferred
-with deferred():
+from pvehelm.chart.deferred import COMPILER, RARE, deferred
+with deferred(RARE, {tables}):
     import hashlib, tempfile, urllib.parse
     from ast import literal_eval
     from inspect import getattr_static
     from random import choice
     {body}
-print(json.dumps(list(filter(lambda name: name in sys.modules, RARE))))
+print(json.dumps([name for name in (*RARE, *COMPILER) if name in sys.modules]))
 print(json.dumps({result}))
 """
 
 
-def run(body: str, result: str) -> tuple[list[str], Any]:
+def run(body: str, result: str, tables: str = "{}") -> tuple[list[str], Any]:
     """In a process of its own, where none of it was imported: what was imported in the end, and the result."""
-    script = SCRIPT.format(body=body, result=result)
+    script = SCRIPT.format(body=body, result=result, tables=tables)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     imported, answer = done.stdout.splitlines()
     return json.loads(imported), json.loads(answer)
@@ -57,9 +57,31 @@ def test_those_who_come_later_get_the_module() -> None:
     assert answer == ["module"] * 3
 
 
+TEMPLATE = "{% for n in range(3) %}{{ (n * 1.5) | round | int }}{{ 'a b' | urlencode }};{% endfor %}"
+
+
 def test_a_library_loaded_so_works() -> None:
     body = "import jinja2.sandbox, jinja2.ext"
-    template = "{% for n in range(3) %}{{ (n * 1.5) | round | int }}{{ 'a b' | urlencode }};{% endfor %}"
-    imported, answer = run(body, f"jinja2.sandbox.SandboxedEnvironment().from_string({template!r}).render()")
+    imported, answer = run(body, f"jinja2.sandbox.SandboxedEnvironment().from_string({TEMPLATE!r}).render()")
     assert "tempfile" not in imported
     assert answer == "0a%20b;2a%20b;3a%20b;"
+
+
+def test_jinja2_without_its_compiler_until_there_is_something_to_compile() -> None:
+    body = "import jinja2.sandbox"
+    made = f"jinja2.sandbox.SandboxedEnvironment().from_string({TEMPLATE!r}).render()"
+    imported, answer = run(body, made, "COMPILER")
+    assert not [name for name in imported if name.startswith("jinja2.")]
+    assert answer == "0a%20b;2a%20b;3a%20b;"
+
+
+def test_stand_ins_of_classes_can_be_derived_from_and_asked_about() -> None:
+    body = "from jinja2.parser import Parser; from jinja2.lexer import Token, TokenStream"
+    made = (
+        "[issubclass(__import__('types').new_class('Mine', (Parser,)), Parser),"
+        " isinstance(TokenStream(iter(()), None, None), TokenStream), (TokenStream | None) is not None,"
+        " Token.__module__]"
+    )
+    imported, answer = run(body, made, "COMPILER")
+    assert "jinja2.lexer" in imported
+    assert answer == [True, True, True, "jinja2.lexer"]
