@@ -81,8 +81,9 @@ async def wait_for(
         return list(met) or [named]
     except TimeoutError:
         problems = [Problem(ref, lacks) for ref, lacks in left.items() if lacks]
-        whom = "" if problems else f": {', '.join(left) or named}"
-        what = f"not {condition} after {timeout:g} s{whom}"
+        whom = "" if problems else f": {', '.join(left) or f'no {named}'}"
+        so_far = {"create": "not there", "delete": "still there"}.get(condition, f"not {condition}")
+        what = f"{so_far} after {timeout:g} s{whom}"
         raise PvehelmError(what, problems, hint="--timeout waits longer") from None
 
 
