@@ -390,9 +390,12 @@ class Run:
     @asynccontextmanager
     async def _alone(self, desire: Desire) -> AsyncIterator[None]:
         """Nobody else changes what releases share while the release is made as desired."""
-        if self.common is not None and not self.common.lost:
-            yield
-            return
+        if self.common is not None:
+            if not self.common.lost:
+                yield
+                return
+            # What is left of them would stand in our own way.
+            self.common.close()
         async with shared(self.ctx, self.key, desire) as self.common:
             try:
                 yield

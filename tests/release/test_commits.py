@@ -361,8 +361,12 @@ def test_who_has_the_lock_of_the_networks_is_waited_for_by_people(lab: Lab) -> N
     lab.settled("net", *GO)
 
 
-def test_what_was_lost_to_somebody_else_is_undone_when_they_are_done(lab: Lab) -> None:
-    chart = lab.chart(NET, values=VALUES)
+@pytest.mark.parametrize("more", ["", f"---{BRIDGE}"])
+def test_what_was_lost_to_somebody_else_is_undone_when_they_are_done(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, more: str
+) -> None:
+    monkeypatch.setattr(commons, "PATIENCE", 3)
+    chart = lab.chart(NET + more, values=VALUES + "text: one\niface: vmbr7\n")
     lab.run("install", "net", chart, *GO)
     scope = ReleaseKey(lab.state.cluster_id, "", "sdn/networks").scope
     taken: list[str] = []
