@@ -88,9 +88,24 @@ async def draft(
     return Draft(one, resource)
 
 
+def require_unmoved(ctx: Context, begun: Draft) -> None:
+    """Raise RefusedError where its set says something else of the object by now: that would be taken back."""
+    from pvehelm.release import sets
+
+    key = begun.object.owner
+    if not begun.set or key is None:
+        return
+    now = next((one for one in sets.members(ctx.store.find(key)) if one.ref == begun.resource.ref), None)
+    if now != begun.resource:
+        raise RefusedError(
+            f"{begun.resource.ref} was changed by somebody else meanwhile", hint="run the command again to see how it is"
+        )
+
+
 @action("read", "edit-plan")
 async def edited(ctx: Context, begun: Draft, after: Resource, options: Options) -> Plan:
-    """What a changed manifest would do. Raises InvalidError with every problem of it."""
+    """What a changed manifest would do. Raises InvalidError with every problem of it, and as ``require_unmoved``."""
+    require_unmoved(ctx, begun)
     if begun.set:
         from dataclasses import replace
 
@@ -110,6 +125,7 @@ async def edit(ctx: Context, begun: Draft, after: Resource, options: Options) ->
     from pvehelm.release.change import Op
     from pvehelm.release.decide import check
 
+    require_unmoved(ctx, begun)
     if begun.set:
         from pvehelm.actions.manifests import apply
 

@@ -64,6 +64,7 @@ async def patch(
     made = Patched()
     of_sets: dict[ReleaseKey, list[Resource]] = {}
     for begun, after in changes:
+        editing.require_unmoved(ctx, begun)
         made.done[after.ref] = "unchanged" if after == begun.resource else done
         if begun.set and begun.object.owner is not None:
             of_sets.setdefault(begun.object.owner, []).append(after)
@@ -76,11 +77,13 @@ async def patch(
     return made
 
 
-def changed(begun: Draft, document: Mapping[str, Any]) -> Resource:
+def changed(begun: Draft, document: Any) -> Resource:
     """The resource of a changed document. Raises InvalidError when it is another object, or no valid one."""
     from pvehelm.actions import editing
     from pvehelm.chart.yaml import dump
 
+    if not isinstance(document, Mapping):
+        raise InvalidError("what the patch makes is no manifest: a map is expected", hint='{"spec": {"memory": 4096}}')
     return editing.changed(begun, dump(dict(document), width=None), file=begun.resource.ref)
 
 
@@ -120,7 +123,9 @@ def operated(base: Any, operations: Any) -> Any:
             if _at(made, at, where) != one["value"]:
                 raise InvalidError(f"{where}: {one['path']} is {_at(made, at, where)!r}, not {one['value']!r}")
         elif what in ("move", "copy"):
-            source = _pointer(str(one.get("from", "")), where)
+            if not isinstance(one.get("from"), str):
+                raise InvalidError(f"{where}: {what} needs from, a path")
+            source = _pointer(one["from"], where)
             value = deepcopy(_at(made, source, where))
             made = _without(made, source, where) if what == "move" else made
             made = _with(made, at, value, where, insert=True)
@@ -140,10 +145,13 @@ def _pointer(text: str, where: str) -> list[str]:
     return [part.replace("~1", "/").replace("~0", "~") for part in text.split("/")[1:]]
 
 
+_INDEX = re.compile(r"(0|[1-9][0-9]{0,8})\Z")
+
+
 def _step(value: Any, part: str, where: str) -> Any:
     if isinstance(value, Mapping) and part in value:
         return value[part]
-    if isinstance(value, list) and part.isdigit() and int(part) < len(value):
+    if isinstance(value, list) and _INDEX.match(part) and int(part) < len(value):
         return value[int(part)]
     raise InvalidError(f"{where}: there is no {part!r} there")
 
@@ -168,7 +176,7 @@ def _with(value: Any, path: Sequence[str], new: Any, where: str, *, insert: bool
         return new
     holder, last = _at(value, path[:-1], where), path[-1]
     if isinstance(holder, list):
-        index = len(holder) if last == "-" else int(last) if last.isdigit() else -1
+        index = len(holder) if last == "-" else int(last) if _INDEX.match(last) else -1
         if not 0 <= index <= len(holder):
             raise InvalidError(f"{where}: {last!r} is no place in a list of {len(holder)}")
         holder[index : index + (not insert)] = [new]

@@ -287,6 +287,31 @@ def test_an_editor_gets_the_text_back_with_what_is_wrong(lab: Lab, tmp_path: Pat
     assert lab.api.ok("GET", "/pools/p")["comment"] == "third"
 
 
+def test_an_edit_takes_nothing_back_that_the_set_says_meanwhile(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = tmp_path / "pool.yaml"
+    pool.write_text("kind: Pool\nmetadata: { name: p, labels: { a: one } }\nspec: { comment: first }\n")
+    lab.run("apply", "-f", str(pool), "--set-name", "s")
+    editor = tmp_path / "editor.py"
+    editor.write_text(
+        "import pathlib, subprocess, sys\n"
+        "if sys.argv[1] == 'label': subprocess.check_call([sys.executable, '-m', 'pvehelm', *sys.argv[1:-1]])\n"
+        "file = pathlib.Path(sys.argv[-1])\n"
+        "file.write_text(file.read_text().replace('first', 'second'))\n"
+    )
+    monkeypatch.setenv("EDITOR", f"{sys.executable} {editor} label pool/p a=two --overwrite")
+    told = lab.run("edit", "pool/p", "--yes", code=1).err
+    assert "Pool/p was changed by somebody else meanwhile" in told
+    assert "it is kept in " in told
+    assert lab.run("label", "pool/p", "--list").out == "Pool/p a=two\n"
+    assert lab.api.ok("GET", "/pools/p")["comment"] == "first"
+    monkeypatch.setenv("EDITOR", f"{sys.executable} {editor}")
+    lab.run("edit", "pool/p", "--yes")
+    assert lab.run("label", "pool/p", "--list").out == "Pool/p a=two\n"
+    assert lab.api.ok("GET", "/pools/p")["comment"] == "second"
+
+
 def test_a_chart_that_may_looks_up_objects_of_every_kind(lab: Lab) -> None:
     template = """
 kind: Pool
