@@ -106,9 +106,7 @@ class Leases:
     def _acquire(self, scope: str, purpose: str, ttl: float) -> Lease:
         me = (who(), os.uname().nodename, machine(), os.getpid(), _start(os.getpid()) or "")
         with self.db.transaction():
-            there = self.db.value("SELECT value FROM meta WHERE name = 'moved'")
-            if there:  # since this process opened it
-                raise StoreError(f"release store {self.db.path}: it was moved to {there}", hint="use that one")
+            self.stay()
             held = self._row(scope)
             if held is not None and _is_live(held):
                 raise _held(scope, held)
@@ -122,6 +120,13 @@ class Leases:
                 (scope, fence, *me, purpose, ttl, ttl),
             )
             return self._lease(self._row(scope))
+
+    def stay(self) -> None:
+        """Raise StoreError if the store was moved elsewhere, maybe since this process opened it."""
+        there = self.db.value("SELECT value FROM meta WHERE name = 'moved'")
+        if there:
+            hint = f"use that one: context add --store, or PVEHELM_STORE={there}"
+            raise StoreError(f"release store {self.db.path}: it was moved to {there}", hint=hint)
 
     def _shorten(self, scope: str) -> None:
         """A lease that lasts longer than leases do is of a time before the clock was set back: it counts from now on.

@@ -365,13 +365,11 @@ def open_store(
     """
     store = Store(_database(url, environ, busy), keys or _default_keys(environ), clock)
     if not moved:
-        there = store.db.value("SELECT value FROM meta WHERE name = 'moved'")
-        if there:
+        try:
+            store.stay()
+        except StoreError:
             store.close()
-            raise StoreError(
-                f"release store {store.db.path}: it was moved to {there}",
-                hint=f"use that one: context add --store, or PVEHELM_STORE={there}",
-            )
+            raise
     return store
 
 

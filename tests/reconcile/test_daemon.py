@@ -165,6 +165,17 @@ def test_the_port_is_taken(lab: Lab, tmp_path: Path) -> None:
     assert f"can't listen at 127.0.0.1:{port}: Address already in use\n" in result.err
 
 
+def test_when_its_store_is_moved_it_says_so(lab: Lab, web: int) -> None:
+    with running("-f", written(lab)) as daemon:
+        port = daemon.result("started")["port"]
+        daemon.result("in-sync")
+        lab.run("store", "migrate", "--to", str(lab.folder / "other.db"))
+        assert "it was moved to" in daemon.result("failed")["log"]
+        status, text = page(port, "/healthz")
+        assert (status, "it was moved to" in json.loads(text)["problems"]["store"]) == (503, True)
+        assert daemon.stop(signal.SIGTERM) == 0
+
+
 def test_without_its_store_it_says_so(lab: Lab, web: int) -> None:
     with running("-f", written(lab)) as daemon:
         port = daemon.result("started")["port"]

@@ -73,6 +73,7 @@ class Daemon:
 
     def due(self, *, everything: bool = False) -> list[tuple[float, ReleaseKey]]:
         """When each release is to be looked at (unix seconds), earliest first; those whose time has come, or all."""
+        self.ctx.store.stay()
         now, found = self.ctx.clock(), dict.fromkeys(self.syncs, 0.0)
         found = {key: self.memory.synced(key).due for key in found}
         states = self.memory.states()
