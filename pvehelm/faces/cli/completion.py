@@ -103,6 +103,7 @@ BY_METAVAR: dict[str, Callable[[Any, str], list[str]]] = {
     "POLICY": _one_of("observe", "repair", "repair-and-prune"),
     "[POLICY]": _one_of("observe", "repair", "repair-and-prune"),
     "X.Y": _one_of("8.4", "9.2"),
+    "CONDITION": _one_of("ready", "status=running", "status=stopped", "create", "delete"),
 }
 # ... and by command and parameter, where the word says too little.
 BY_PARAMETER: dict[tuple[str, str], Callable[[Any, str], list[str]]] = {

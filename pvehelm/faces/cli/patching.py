@@ -54,7 +54,8 @@ async def patch(
     text: Annotated[str, typer.Option("-p", "--patch", help="The patch, JSON or YAML.", metavar="TEXT")] = "",
     file: Annotated[str, typer.Option("--patch-file", help="A file with it, or '-'.", metavar="FILE")] = "",
     how: Annotated[
-        str, typer.Option("--type", help="merge: maps are merged, null takes away. json: operations.")
+        str,
+        typer.Option("--type", help="merge: maps are merged, null takes away. json: operations.", metavar="merge|json"),
     ] = "merge",
 ) -> int:
     """Change fields of objects by a patch of their manifests.

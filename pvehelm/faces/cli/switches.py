@@ -52,6 +52,9 @@ def plain(params: Sequence[Any], args: Sequence[str]) -> list[str]:
     found: list[str] = []
     for before, word in zip(("", *args), args[:end], strict=False):
         name, equals, text = word.partition("=")
+        if not equals and word[:2] in switches and word[2:] in ("true", "false"):
+            # ``-f=false``, of which the command line has taken the sign out.
+            name, equals, text = word[:2], "=", word[2:]
         switch = switches.get(name) if equals and before not in takers else None
         if switch is None:
             found.append(word)
