@@ -101,26 +101,43 @@ def _proof(
 ) -> Proof:
     from pvehelm.chart.convert_proof import compare, failed
 
-    before = _attempted(old, _flags(old_files, path), release, pve_version)
-    after = _attempted(new, _flags(new_files, path), release, pve_version)
+    keep = _Kept()
+    before = _attempted(old, _flags(old_files, path), release, pve_version, keep)
+    after = _attempted(new, _flags(new_files, path), release, pve_version, keep)
     if isinstance(before, InvalidError) or isinstance(after, InvalidError):
         errors = [one if isinstance(one, InvalidError) else None for one in (before, after)]
         return failed(path, *errors)
     return compare(path, before.files, after.files, (before.notes, after.notes))
 
 
-def _attempted(chart: Chart, flags: list[Any], release: str, pve_version: str) -> Rendered | InvalidError:
+class _Kept:
+    """Answers for random values: what the first of two renderings has made (keys, certificates) the second is given."""
+
+    def __init__(self) -> None:
+        from pvehelm.release.generated import Placeholders
+
+        self.ask = Placeholders()
+        self.made: dict[str, Any] = {}
+
+    def __call__(self, question: Any) -> Any:
+        if question[0] == "keep":
+            self.made[question[2]] = question[3]
+        if question[0] == "once" and question[2] in self.made:
+            return {"value": self.made[question[2]]}
+        return self.ask(question)
+
+
+def _attempted(chart: Chart, flags: list[Any], release: str, pve_version: str, keep: _Kept) -> Rendered | InvalidError:
     try:
-        return _rendered(chart, flags, release, pve_version)
+        return _rendered(chart, flags, release, pve_version, keep)
     except InvalidError as error:
         return error
 
 
-def _rendered(chart: Chart, flags: list[Any], release: str, pve_version: str) -> Rendered:
+def _rendered(chart: Chart, flags: list[Any], release: str, pve_version: str, keep: _Kept) -> Rendered:
     from pvehelm.api.kinds import Kinds
     from pvehelm.api.schema import Schema
     from pvehelm.chart.render import ReleaseInfo
-    from pvehelm.release.generated import Placeholders
 
     schema = Schema.load(pve_version)
     prepared = shown_values(prepare(chart, flags))
@@ -131,4 +148,4 @@ def _rendered(chart: Chart, flags: list[Any], release: str, pve_version: str) ->
     # Release.Service is the one thing that differs on purpose.
     info = ReleaseInfo(release, "default", service="Helm")
     kinds = Kinds.load(schema).names()
-    return rendered(prepared, info, pve_version or schema.release, kinds, keep=Placeholders(), foreign=True)
+    return rendered(prepared, info, pve_version or schema.release, kinds, keep=keep, foreign=True)

@@ -59,6 +59,18 @@ def convert(chart: Chart, files: Mapping[str, bytes], values: Sequence[Mapping[s
     )
 
 
+def _of_others(action: str) -> bool:
+    """Whether an action is none that tpl could read, in whatever text: of Argo or Prometheus, for one."""
+    try:
+        parse("", action, KNOWN)
+    except ParseError as error:
+        return error.message.startswith('function "') and error.message.endswith("not defined")
+    return False
+
+
+_ADDED = re.compile(r'\bset\s+[$.]\s+"(\w+)"')
+
+
 class _Work:
     """One conversion: all templates of the tree see each other's definitions, so they are read in rounds."""
 
@@ -115,8 +127,9 @@ class _Work:
         users = collected(one for path, found in self.values.items() if path not in self.libraries for one in found)
         if users:
             self.values.update(dict.fromkeys(self.libraries, users))
+        added = frozenset(name for source in self.sources.values() for name in _ADDED.findall(source))
         for _ in range(_ROUNDS):
-            self.uses, whole, self.by_hand, self.notes = Uses(), self.uses.whole, [], []
+            self.uses, whole, self.by_hand, self.notes = Uses(added=added), self.uses.whole, [], []
             for path, source in self.sources.items():
                 exact = any(path.endswith(f"/templates{end}") for end in whole)
                 self.done[path] = self.converted(path, source, self.trees[path], exact=exact)
@@ -231,6 +244,8 @@ class _Work:
 
     def single(self, file: str, text: str, at: int, action: str) -> str:
         """One action of a value that cannot be rewritten as a whole."""
+        if _of_others(action):
+            return action
         shown = self.text(file, action)
         if shown is None or _marks(shown) != _marks(action):
             where = f"{file}:{text.count(chr(10), 0, at) + 1}"

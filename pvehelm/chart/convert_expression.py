@@ -59,11 +59,13 @@ _MOST_TEXTS = 50
 @dataclass
 class Uses:
     """What templates use of each other: what named ones are called with, which files are included ``whole`` (the ends
-    of their paths), and which of a chart's files are ``texts`` for tpl (patterns of Files.Glob)."""
+    of their paths), which of a chart's files are ``texts`` for tpl (patterns of Files.Glob), and which names some
+    template adds to what it is called with (``set . "mode" ...``), before others ask for them or never."""
 
     calls: dict[str, list[Any]] = field(default_factory=dict)
     whole: set[str] = field(default_factory=set)
     texts: set[str] = field(default_factory=set)
+    added: frozenset[str] = frozenset()
 
 
 class Expressions:
@@ -211,6 +213,8 @@ class Expressions:
         if name in _DATES and base.text.endswith(")") and base.samples == ANYTHING:
             return Code(f"{base.text}.{name}()")
         samples = known.below(base.samples, name)
+        if called_with and name in self.uses.added:
+            samples = (MISSING, *samples)
         if base.text in ROOT_NAMES and base.text != "Values":
             known_as = (_BASE,) if name == "BasePath" else (Open(),) if name == "Annotations" else ("",)
             return Code(f"{base.text}.{name}", samples=known_as)
@@ -303,6 +307,11 @@ class Expressions:
         return Code(f" {name} ".join(one.at(level + 1) for one in parts), level, samples)
 
     def included(self, node: Any, name: str, given: list[Code]) -> Code:
+        if len(given) != 2 and name == "include":
+            # Nothing is left to do: in Helm it fails where it is come to, too.
+            what = f"wrong number of args for include: want 2 got {len(given)}"
+            self.note(node, what, "as in Helm, it fails when it is rendered")
+            return Code(f"fail({string(what)})")
         if len(given) != 2:
             raise ByHand(f"{name} takes a name and what the template sees")
         called, data = given[0], self.value(given[1])

@@ -57,7 +57,8 @@ def uniq(items: Any) -> list[Any]:
     seen: set[Any] = set()
     for item in sequence(items):
         if isinstance(item, (str, int, float, type(None))):
-            key = (type(item).__name__, item)
+            # A text that knows where it was printed is the same text.
+            key = ("str" if isinstance(item, str) else type(item).__name__, item)
             if key not in seen:
                 seen.add(key)
                 found.append(item)
