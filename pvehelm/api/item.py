@@ -250,8 +250,7 @@ class Item(SchemaKind):
         below = self.table.children
         if below and below.shape == "ordered":
             path = scopes.fill(self.template(place, below.path), key)
-            listed = live.fields.get(below.field) or []
-            steps = [Step("DELETE", f"{path}/{at}", note="remove a rule") for at in reversed(range(len(listed)))]
+            steps = rows.ordered_steps(path, below.field, live.fields.get(below.field) or [], [])
         for name, rule in self.table.fields.items():
             wire = rule.wire or name
             if rule.membership and live.fields.get(wire):
@@ -338,10 +337,10 @@ class Item(SchemaKind):
         if below and name == below.field:
             path = scopes.fill(self.template(place, below.path), key)
             if below.shape == "keyed":
-                steps = rows.keyed_steps(path, below.id, before, after)
+                steps = rows.keyed_steps(path, name, below.id, before, after)
             else:
                 digest = str(extra.get("rows_digest", ""))
-                steps = rows.ordered_steps(path, before, after, digest=digest, careful=not fresh)
+                steps = rows.ordered_steps(path, name, before, after, digest=digest, careful=not fresh)
         else:
             steps = self._member_steps(place, key, name, before, after)
         return [*steps[:-1], replace(steps[-1], writes=(name,))] if steps else []

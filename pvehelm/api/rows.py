@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from hashlib import sha256
 from itertools import pairwise
 from typing import Any
 
@@ -159,23 +161,44 @@ def problems(row: Mapping[str, Any], below: Children, place: str) -> Iterator[tu
 # -- ordered lists --------------------------------------------------------------------------------------------
 
 
+def fingerprint(shape: str, listed: Iterable[Row]) -> str:
+    """A short text that is another one for every list that means something else."""
+    found = [canonical(row) for row in listed]
+    text = repr(found if shape == "ordered" else sorted(found))
+    return f"{shape}:{sha256(text.encode()).hexdigest()[:16]}"
+
+
+def is_as(seen: Mapping[str, Any], moment: str, listed: Iterable[Row]) -> bool:
+    """Whether a list is as a step says (``Step.seen``) that it is ``before`` or ``after`` it."""
+    meant = str(seen[moment])
+    return fingerprint(meant.partition(":")[0], listed) == meant
+
+
+def _told(name: str, shape: str, before: Sequence[Row], after: Sequence[Row]) -> dict[str, Any]:
+    """What a step on a row of the list ``name`` says of itself: sent twice, it would change another row."""
+    if values.has_open([*before, *after]):
+        return {}
+    return {"list": name, "before": fingerprint(shape, before), "after": fingerprint(shape, after)}
+
+
 def ordered_steps(
-    path: str, live: Sequence[Row], wanted: Sequence[Row], *, digest: str = "", careful: bool = True
+    path: str, name: str, live: Sequence[Row], wanted: Sequence[Row], *, digest: str = "", careful: bool = True
 ) -> list[Step]:
-    """The calls that make ``live`` (top first) into exactly ``wanted``; ``careful`` where traffic may depend on it."""
-    plan = _Rewrite(path, live, wanted, careful=careful)
+    """The calls that make the list ``name`` from ``live`` (top first) into exactly ``wanted``; ``careful`` where
+    traffic may depend on it."""
+    plan = _Rewrite(path, name, live, wanted, careful=careful)
     steps = plan.run()
     if steps and digest:
-        first = steps[0]
-        steps[0] = Step(first.method, first.path, {**first.params, "digest": digest}, note=first.note)
+        steps[0] = replace(steps[0], params={**steps[0].params, "digest": digest})
     return steps
 
 
 class _Rewrite:
     """One ordered list on its way; ``current`` mirrors the server: (row, index in wanted or None)."""
 
-    def __init__(self, path: str, live: Sequence[Row], wanted: Sequence[Row], *, careful: bool) -> None:
+    def __init__(self, path: str, name: str, live: Sequence[Row], wanted: Sequence[Row], *, careful: bool) -> None:
         self.path = path
+        self.name = name
         self.wanted = [dict(row) for row in wanted]
         self.steps: list[Step] = []
         self.current: list[tuple[Row, int | None]] = []
@@ -185,20 +208,27 @@ class _Rewrite:
         ordered = any(row.get("enable") and row.get("action") != "ACCEPT" for row in (*live, *wanted))
         self.late = careful and ordered
 
-    def call(self, method: str, path: str, params: Mapping[str, Any], note: str) -> None:
-        self.steps.append(Step(method, path, dict(params), note=note))
+    def call(
+        self, method: str, path: str, params: Mapping[str, Any], note: str, then: list[tuple[Row, int | None]]
+    ) -> None:
+        """A call after which the server has the list ``then``."""
+        before, after = ([row for row, _ in side] for side in (self.current, then))
+        self.current = then
+        seen = _told(self.name, "ordered", before, after)
+        self.steps.append(Step(method, path, dict(params), note=note, seen=seen))
 
     def run(self) -> list[Step]:
         placed = {index for _, index in self.current if index is not None}
         for index in reversed(range(len(self.wanted))):
             if index not in placed:
                 self._insert(index)
-        for position, (row, meant) in enumerate(self.current):
+        for position, (row, meant) in enumerate(list(self.current)):
             if meant is not None:
                 self._settle(position, row, meant)
         for position in reversed(range(len(self.current))):
             if self.current[position][1] is None:
-                self.call("DELETE", f"{self.path}/{position}", {}, "remove a rule")
+                left = [*self.current[:position], *self.current[position + 1 :]]
+                self.call("DELETE", f"{self.path}/{position}", {}, "remove a rule", left)
         return self.steps
 
     def _insert(self, index: int) -> None:
@@ -207,10 +237,11 @@ class _Rewrite:
         # The place before the next wanted row that is there already, whatever is to go stands between.
         below = (at for at, (_, taken) in enumerate(self.current) if taken is not None and taken > index)
         target = next(below, len(self.current))
-        self.call("POST", self.path, sent, "add a rule")
+        added, rest = (dict(sent), index), self.current
+        self.call("POST", self.path, sent, "add a rule", [added, *rest])
         if target > 0:
-            self.call("PUT", f"{self.path}/0", {"moveto": target + 1}, "put it in its place")
-        self.current.insert(target, (dict(sent), index))
+            placed = [*rest[:target], added, *rest[target:]]
+            self.call("PUT", f"{self.path}/0", {"moveto": target + 1}, "put it in its place", placed)
 
     def _settle(self, position: int, row: Row, index: int) -> None:
         wanted = self.wanted[index]
@@ -221,7 +252,8 @@ class _Rewrite:
         if gone:
             params["delete"] = ",".join(gone)
         note = "switch the rule on" if list(params) == ["enable"] and params["enable"] else "change a rule"
-        self.call("PUT", f"{self.path}/{position}", params, note)
+        changed = [*self.current[:position], (wanted, index), *self.current[position + 1 :]]
+        self.call("PUT", f"{self.path}/{position}", params, note, changed)
 
 
 def _pairs(live: Sequence[Row], wanted: Sequence[Row]) -> dict[int, int]:
@@ -265,20 +297,30 @@ def _common(one: Sequence[Any], other: Sequence[Any]) -> list[tuple[int, int]]:
 # -- sets -----------------------------------------------------------------------------------------------------
 
 
-def keyed_steps(path: str, key: str, live: Sequence[Row], wanted: Sequence[Row]) -> list[Step]:
-    """The calls that make the entries ``live`` into ``wanted``: what is new first, what goes last."""
+def keyed_steps(path: str, name: str, key: str, live: Sequence[Row], wanted: Sequence[Row]) -> list[Step]:
+    """The calls that make the set ``name`` from ``live`` into ``wanted``: what is new first, what goes last."""
     have = {canonical_cidr(str(row[key])): row for row in live}
     want = {canonical_cidr(str(row[key])): row for row in wanted}
-    steps = [Step("POST", path, row, note="add an entry") for known, row in want.items() if known not in have]
+    steps: list[Step] = []
+    current = dict(have)
+
+    def call(method: str, path: str, params: Mapping[str, Any], note: str, then: dict[str, Row]) -> None:
+        nonlocal current
+        seen = _told(name, "keyed", [*current.values()], [*then.values()])
+        steps.append(Step(method, path, params, note=note, seen=seen))
+        current = then
+
+    for known, row in want.items():
+        if known not in have:
+            call("POST", path, row, "add an entry", {**current, known: row})
     for known, row in want.items():
         old = have.get(known)
         if old is not None and canonical(old) != canonical(row):
             # The PUT replaces the entry: what is not sent is gone.
-            params = {name: value for name, value in row.items() if name != key}
-            steps.append(Step("PUT", f"{path}/{segment(old[key])}", params, note="replace an entry"))
-    steps += [
-        Step("DELETE", f"{path}/{segment(row[key])}", note="remove an entry")
-        for known, row in have.items()
-        if known not in want
-    ]
+            params = {field: value for field, value in row.items() if field != key}
+            call("PUT", f"{path}/{segment(old[key])}", params, "replace an entry", {**current, known: row})
+    for known, row in have.items():
+        if known not in want:
+            left = {other: one for other, one in current.items() if other != known}
+            call("DELETE", f"{path}/{segment(row[key])}", {}, "remove an entry", left)
     return steps

@@ -112,7 +112,8 @@ async def _recover(ctx: Context, key: ReleaseKey, lease: Lease, entry: Entry) ->
         note = "is gone; that is recorded now" if gone else "is still there"
     elif intent.get("seen", {}).keys() - {"was"}:
         done = done or (live is not None and await shows(intent["seen"], kind, live, intent.get("writes", ()), client))
-        ctx.store.outcome(entry.id, lease, ok=done, error="" if done else "interrupted; it does not show")
+        error = "" if done else "interrupted; it does not show"
+        ctx.store.outcome(entry.id, lease, ok=done, error=error, owned=owned if done else None)
         note = f"was told to {intent['note']}, which {'is done' if done else 'was not done'}"
     elif entry.revision or done or entry.op != Op.update:
         if live is None:

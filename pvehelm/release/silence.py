@@ -15,6 +15,7 @@ from pvehelm.api.guests import GuestKind
 from pvehelm.api.kind import Kind, Live, Step, leaves
 from pvehelm.api.mark import is_another
 from pvehelm.api.power import state_of, task_types
+from pvehelm.api.rows import is_as
 from pvehelm.api.task import UNKNOWN, Task, TaskResult, TaskTimeout
 from pvehelm.api.values import has_open
 from pvehelm.errors import ApiError, PvehelmError, TaskError, TransportError, UnseenError
@@ -78,12 +79,13 @@ async def _became(
         live = await kind.read(key, Reader(client))
         if step.creates and live is not None:
             live = await _made(kind, key, live, client, sleep)
-        if step.deletes:
-            if live is None or is_stranger(step, live):
-                return ""
-        elif step.seen.keys() - {"was"}:
+        if step.deletes and (live is None or is_stranger(step, live)):
+            return ""
+        if step.seen.keys() - {"was"}:
             if live is not None and await shows(step.seen, kind, live, step.writes, client):
                 return ""
+        elif step.deletes:
+            continue
         elif step.creates and kind.always_there:
             # It was there before, too: only what the call writes tells.
             if live is not None and change.wanted and arrived(kind, live, leaves(change.wanted.fields), step.writes):
@@ -96,7 +98,13 @@ async def _became(
                 return ""
         elif live is not None and change.wanted and arrived(kind, live, leaves(change.wanted.fields), step.writes):
             return ""
-    if step.creates and kind.always_there and step.method == "POST":
+    if "list" in step.seen:
+        if live is not None and not is_as(step.seen, "before", live.fields.get(step.seen["list"]) or ()):
+            raise PvehelmError(
+                f"nobody knows whether it was done ({step.note}): {change.ref} is not as it was before it, nor after",
+                hint="run the same command again: it is planned anew",
+            )
+    elif step.creates and kind.always_there and step.method == "POST":
         # A row that is added twice is there twice.
         raise PvehelmError(f"nobody knows whether {change.ref} was made", hint="run the same command again: it looks")
     return None
@@ -119,6 +127,8 @@ async def running(method: str, path: str, key: Mapping[str, Any], client: Client
 
 async def shows(seen: Mapping[str, Any], kind: Kind, live: Live, written: Iterable[str], client: Client) -> bool:
     """Whether it can be seen that a step was done, by what it says of itself (``Step.seen``)."""
+    if "list" in seen:
+        return is_as(seen, "after", live.fields.get(seen["list"]) or ())
     if "fields" in seen:
         return arrived(kind, live, seen["fields"], written)
     if "node" in seen:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -170,6 +171,7 @@ def test_lowering(kinds: Kinds, resource: Any) -> None:
     row["steps"] = [step.as_dict() for step in kinds.get(resource.kind).create(wanted, {})]
     for step in row["steps"]:
         step.pop("note", None)
+        step.pop("seen", None)
     assert row == LOWERED[resource.ref]
 
 
@@ -340,7 +342,12 @@ def served(live: list[dict[str, Any]], steps: list[Any]) -> list[list[dict[str, 
 @given(st.lists(RULE, max_size=6), st.lists(RULE, max_size=6), st.booleans())
 @settings(max_examples=150, deadline=None)
 def test_ordered_lists_end_exactly_and_keep_what_stays(live: Any, wanted: Any, careful: bool) -> None:
-    states = served(live, rows.ordered_steps("/r", live, wanted, careful=careful))
+    steps = rows.ordered_steps("/r", "rules", live, wanted, careful=careful)
+    states = served(live, steps)
+    # Each step knows the list before it and after it.
+    for step, (before, after) in zip(steps, pairwise(states), strict=True):
+        assert rows.is_as(step.seen, "before", before)
+        assert rows.is_as(step.seen, "after", after)
     assert [rows.canonical(row) for row in states[-1]] == [rows.canonical(row) for row in wanted]
     kept = {rows.canonical(row) for row in live} & {rows.canonical(row) for row in wanted}
     if [rows.canonical(row) for row in live] == [rows.canonical(row) for row in wanted]:
@@ -355,13 +362,13 @@ def test_new_rules_are_never_on_above_what_they_belong_below(wanted: Any) -> Non
     """Careful lists: the rules that are on are, at every moment, the first ones of the new list."""
     blocking = any(row["enable"] and row["action"] != "ACCEPT" for row in wanted)
     on = [rows.canonical(row) for row in wanted if row["enable"]]
-    for state in served([], rows.ordered_steps("/r", [], wanted)):
+    for state in served([], rows.ordered_steps("/r", "rules", [], wanted)):
         active = [rows.canonical(row) for row in state if row["enable"]]
         assert not blocking or active == on[: len(active)]
 
 
 def test_a_digest_goes_with_the_first_call() -> None:
-    steps = rows.ordered_steps("/r", [], [{"type": "in", "action": "ACCEPT", "enable": 1}] * 2, digest="d1")
+    steps = rows.ordered_steps("/r", "rules", [], [{"type": "in", "action": "ACCEPT", "enable": 1}] * 2, digest="d1")
     assert [step.params.get("digest") for step in steps] == ["d1", None]
 
 
