@@ -97,9 +97,8 @@ def require_unmoved(ctx: Context, begun: Draft) -> None:
         return
     now = next((one for one in sets.members(ctx.store.find(key)) if one.ref == begun.resource.ref), None)
     if now != begun.resource:
-        raise RefusedError(
-            f"{begun.resource.ref} was changed by somebody else meanwhile", hint="run the command again to see how it is"
-        )
+        what = f"{begun.resource.ref} was changed by somebody else meanwhile"
+        raise RefusedError(what, hint="run the command again to see how it is")
 
 
 @action("read", "edit-plan")
