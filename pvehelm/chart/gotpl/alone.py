@@ -26,7 +26,7 @@ def printer(source: str, name: str) -> Callable[[Any], str]:
         run = runtime.Run(templates.prepare, templates.read_text, lambda question: None)
         try:
             with runtime.deep():
-                code(run, data, pieces.append)
+                code(run, data, pieces)
         except (Exception, RecursionError) as error:
             trouble.explain(error, name)
             problems = trouble.problems or [Problem(name, str(error))]

@@ -1,6 +1,7 @@
 """The compiler: a template's tree becomes the source of one Python function.
 
-``def template(R, d0, a)`` prints by calling ``a`` with each piece; ``R`` is the Run, ``d0`` the data. Variables and the
+``def template(R, d0, a)`` prints by adding pieces to the list ``a``, as many at once as follow each other, for to read
+statements is most of what Python needs to compile them; ``R`` is the Run, ``d0`` the data. Variables and the
 dot are Python locals, maps are read in place, the truth of Go is that of Python, and ``and``, ``or``, ``not``,
 ``default``, ``dict`` and their like need no call. Whatever can fail stands on a line of its own, so the line of a
 traceback tells the node: ``located`` generates the source again, for a failed template is rare, and keeps no table.
@@ -8,9 +9,8 @@ traceback tells the node: ``located`` generates the source again, for a failed t
 
 from __future__ import annotations
 
-import marshal
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import CodeType
 from typing import Any
 
@@ -27,6 +27,8 @@ from pvehelm.chart.gotpl.syntax import (
 )
 
 _DEEPEST = 90
+#: So many pieces are added at once.
+_MOST_PIECES = 100
 
 
 class CompileError(Exception):
@@ -35,24 +37,36 @@ class CompileError(Exception):
 
 def compiled(
     tree: Tree, parameters: Mapping[str, tuple[str, ...]], *, strict: bool, texts: bool
-) -> tuple[bytes, list[Any]]:
-    """The marshalled code of a tree, and, where ``texts`` are taken out of it, those as [text, position].
+) -> tuple[CodeType, list[Any]]:
+    """The code of a tree, and, where ``texts`` are taken out of it, those as [text, position].
 
-    ``parameters`` are the Go types of each function's parameters; ``strict`` makes missing keys errors.
+    In their place the code has their numbers, as bytes (``filled``). ``parameters`` are the Go types of each function's
+    parameters; ``strict`` makes missing keys errors.
     """
     made = _Compiler(tree, parameters, strict, texts)
-    source = _MARK.sub("\n", made.source())
+    source = _MARK.sub("\\\\\n", made.source())
     try:
         module = compile(source, tree.file, "exec", dont_inherit=True, optimize=2)
     except (SyntaxError, RecursionError, MemoryError) as error:
         raise CompileError(f'template "{tree.name}" is nested too deeply') from error
     code = next(part for part in module.co_consts if isinstance(part, CodeType))
-    return marshal.dumps(code.replace(co_name=tree.name, co_qualname=tree.name)), made.taken
+    return code.replace(co_name=tree.name, co_qualname=tree.name), made.taken
 
 
-def located(tree: Tree, parameters: Mapping[str, tuple[str, ...]], line: int, *, strict: bool, texts: bool) -> Spot:
+def filled(code: CodeType, texts: Sequence[str]) -> CodeType:
+    """The code with these texts in their places. Templates have no bytes of their own."""
+
+    def text(constant: Any) -> Any:
+        return texts[int(constant)] if constant.__class__ is bytes else constant
+
+    return code.replace(
+        co_consts=tuple([tuple(map(text, one)) if one.__class__ is tuple else text(one) for one in code.co_consts])
+    )
+
+
+def located(tree: Tree, parameters: Mapping[str, tuple[str, ...]], line: int, *, strict: bool) -> Spot:
     """What line ``line`` of a tree's generated code stands for."""
-    made = _Compiler(tree, parameters, strict, texts)
+    made = _Compiler(tree, parameters, strict, False)
     found, at = Spot(tree), 1
     for index, part in enumerate(re.split("\0", made.source())):
         if index:
@@ -75,19 +89,26 @@ class _Compiler(Expressions):
         self.tree, self.texts = tree, texts
         self.lines: list[str] = []
         self.taken: list[Any] = []
+        #: What is printed next, all at once.
+        self.pieces: list[str] = []
         self.depth = 1
         #: In the else part of a loop that has a break: what says that the loop outside goes on.
         self.flag = ""
 
     def source(self) -> str:
         self.body(self.tree.root)
-        head = "def template(R,d0,a,T=()):" if self.texts else "def template(R,d0,a):"
-        return "\n".join([head, *(self.lines or [" pass"]), ""])
+        return "\n".join(["def template(R,d0,a):", *(self.lines or [" pass"]), ""])
 
     # Statements
 
     def line(self, code: str) -> None:
+        if self.pieces:
+            self.printed()
         self.lines.append(" " * self.depth + code)
+
+    def printed(self) -> None:
+        self.lines.append(f"{' ' * self.depth}a+={','.join(self.pieces)},")
+        self.pieces.clear()
 
     def block(self, nodes: list[Any]) -> None:
         self.depth += 1
@@ -103,17 +124,22 @@ class _Compiler(Expressions):
 
     def body(self, nodes: list[Any]) -> None:
         for node in self.merged(nodes):
-            if isinstance(node, Text):
+            of = node.__class__
+            if of is Text:
                 self.text(node)
-            elif isinstance(node, Action):
+            elif of is Action:
                 self.action(node)
-            elif isinstance(node, Branch):
+            elif of is Branch:
                 self.branch(node)
-            elif isinstance(node, Call):
-                data = self.pipe(node.pipe).code if node.pipe else "None"
+            elif of is Call:
+                data = self.pipe(node.pipe).bare if node.pipe else "None"
                 self.line(f"({self.spot(node)}R.call({node.name!r},{data},a))")
-            elif isinstance(node, Jump):
+            elif of is Jump:
                 self.jump(node)
+            if len(self.pieces) >= _MOST_PIECES:
+                self.printed()
+        if self.pieces:
+            self.printed()
 
     def merged(self, nodes: list[Any]) -> Iterator[Any]:
         """The nodes with texts and constant strings (``{{ "{{" }}``) in one where they follow each other.
@@ -140,21 +166,21 @@ class _Compiler(Expressions):
 
     def text(self, node: Text) -> None:
         if self.texts:
-            self.line(f"a(T[{len(self.taken)}])")
+            self.pieces.append(f"b'{len(self.taken)}'")
             self.taken.append([node.text, node.pos])
         else:
-            self.line(f"a({node.text!r})")
+            self.pieces.append(repr(node.text))
 
     def action(self, node: Action) -> None:
         value = self.pipe(node.pipe)
         if node.pipe.names:
-            self.line(f"({value.code})")
+            self.line(value.code)
         elif value.string:
-            self.line(f"a({value.code})")
+            self.pieces.append(value.bare)
         else:
             # What a function gives is a copy; what a name stands for is shown at its place.
             final = node.pipe.commands[-1].args[0]
-            self.line(f"a({'printed' if isinstance(final, Name) else 'shown'}({value.code}))")
+            self.pieces.append(f"{'printed' if isinstance(final, Name) else 'shown'}({value.bare})")
 
     def branch(self, node: Branch) -> None:
         self.scopes.append({})
@@ -169,10 +195,10 @@ class _Compiler(Expressions):
         value, dot = self.pipe(node.pipe), self.dot
         if node.word == "with":
             inner = self.fresh("d")
-            self.line(f"{word} ({inner}:=({value.code})):")
+            self.line(f"{word} {inner}:={value.bare}:")
             self.dot = inner
         else:
-            self.line(f"{word} ({value.code}):")
+            self.line(f"{word} {value.bare}:")
         self.block(node.body)
         self.dot = dot
         other = node.other
@@ -188,7 +214,7 @@ class _Compiler(Expressions):
 
     def loop(self, node: Branch) -> None:
         pipe, dot, flag = node.pipe, self.dot, self.flag
-        over = self.commands(pipe).code
+        over = self.commands(pipe).bare
         lacking = [name.name for name in pipe.names if pipe.assigns and self.found(name.name) is None]
         if lacking:
             self.line(f"({self.fault(pipe, f'undefined variable: {lacking[0]}').code})")
@@ -200,17 +226,17 @@ class _Compiler(Expressions):
         if names and (pipe.assigns or node.other):
             # Until there is an element the variables are what the loop runs over.
             kept = self.fresh("o")
-            self.line(f"{'='.join([kept, *names])}=({over})")
+            self.line(f"{'='.join([kept, *names])}={over}")
             over = kept
         two = len(names) == 2
         items = f"{self.spot(last_read(pipe))}{'pairs' if two else 'items'}({over})"
         if node.other is not None:
             kept = self.fresh("r")
-            self.line(f"{kept}=({items})")
+            self.line(f"{kept}={items}")
             self.line(f"if {kept}:")
             self.depth += 1
             items = kept
-        self.line(f"for {names[0] + ',' if two else ''}{element} in ({items}):")
+        self.line(f"for {names[0] + ',' if two else ''}{element} in {items}:")
         if names:
             self.depth += 1
             self.line(f"{names[-1]}={element}")

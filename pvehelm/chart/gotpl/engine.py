@@ -16,7 +16,7 @@ from typing import Any
 
 from pvehelm.chart.functions.common import FunctionError
 from pvehelm.chart.gotpl import runtime
-from pvehelm.chart.gotpl.compiler import compiled
+from pvehelm.chart.gotpl.compiler import compiled, filled
 from pvehelm.chart.gotpl.expressions import NAMES
 from pvehelm.chart.gotpl.library import FUNCTIONS, SIGNATURES
 from pvehelm.chart.gotpl.parser import ParseError, parse
@@ -41,7 +41,8 @@ PARAMETERS = {name: signature.parameters for name, signature in SIGNATURES.items
 #: ``generate`` and ``sensitive`` are pvehelm's own.
 KNOWN = frozenset((*FUNCTIONS, *NAMES, "generate", "sensitive"))
 
-#: What is kept of a template: whether it is empty, its marshalled code, the texts taken out of it.
+#: What is kept of a template: whether it is empty; its code, perhaps marshalled, and nothing; its code as the whole of
+#: a file, and the texts taken out of that.
 Kept_ = list[Any]
 
 
@@ -131,29 +132,31 @@ class Templates:
     def prepare(self, name: str) -> runtime.Code | None:
         """The function of a named template."""
         file = self.home.get(name)
-        return None if file is None else self._function(file, name, self.files[file][name], texts=False)
+        return None if file is None else self._function(file, name, self.files[file][name])
 
     def main(self, file: str) -> tuple[runtime.Code, list[Literal]]:
         """The function of a file as a whole, whose texts know their places; and those texts."""
         home = self.home.get(file, file)
-        kept = self.files[home][file]
-        code = self._function(home, file, kept, texts=True)
-        return code, code.__defaults__[0]
+        texts: list[Literal] = []
+        return self._function(home, file, self.files[home][file], texts), texts
 
-    def _function(self, file: str, name: str, kept: Kept_, *, texts: bool) -> Any:
+    def _function(self, file: str, name: str, kept: Kept_, texts: list[Literal] | None = None) -> Any:
         # A file's own template may be included as well; then it is made again, without the places.
-        slot = 3 if texts else 1
+        slot = 1 if texts is None else 3
         while len(kept) <= slot + 1:
             kept.append(None)
         if kept[slot] is None:
             self.changed = True
             key = "gotpl" if name == "gotpl" and file.startswith("gotpl#") else name
-            kept[slot], kept[slot + 1] = compiled(self.trees(file)[key], PARAMETERS, strict=self.strict, texts=texts)
-        code: CodeType = marshal.loads(kept[slot])
-        function = FunctionType(code.replace(co_filename=file), self.globals, name)
-        if texts:
-            function.__defaults__ = ([_literal(text, pos) for text, pos in kept[slot + 1]],)
-        return function
+            tree = self.trees(file)[key]
+            kept[slot], kept[slot + 1] = compiled(tree, PARAMETERS, strict=self.strict, texts=texts is not None)
+        elif kept[slot].__class__ is bytes:
+            kept[slot] = marshal.loads(kept[slot])
+        code: CodeType = kept[slot].replace(co_filename=file)
+        if texts is not None:
+            texts += [_literal(text, pos) for text, pos in kept[slot + 1]]
+            code = filled(code, texts)
+        return FunctionType(code, self.globals, name)
 
     def read_text(self, source: str) -> tuple[runtime.Code, dict[str, runtime.Code]]:
         """The function of a text given to tpl and those of its definitions. Raises GoError."""
@@ -173,7 +176,7 @@ class Templates:
         found = {}
         for key, one in kept.items():
             if key == "gotpl" or not one[0] or key not in self.home:
-                found[key] = self._function(name, key, one, texts=False)
+                found[key] = self._function(name, key, one)
         main = found.pop("gotpl")
         return main, found
 
@@ -182,7 +185,16 @@ class Templates:
         if not self.changed or self.errors:
             return b""
         short = [name for name in self.texts if len(self.sources.get(name, "")) < _LONGEST][:_TEXTS]
-        return marshal.dumps({"files": self.files, "texts": {name: self.texts[name] for name in short}})
+        texts = {name: _packed(self.texts[name]) for name in short}
+        return marshal.dumps({"files": {file: _packed(kept) for file, kept in self.files.items()}, "texts": texts})
+
+
+def _packed(templates: dict[str, Kept_]) -> dict[str, Kept_]:
+    """Each template's code in bytes of its own, so that nothing is loaded but what is used."""
+    return {
+        name: [marshal.dumps(one) if isinstance(one, CodeType) else one for one in kept]
+        for name, kept in templates.items()
+    }
 
 
 def _literal(text: str, pos: int) -> Literal:
@@ -303,7 +315,7 @@ class Engine:
         try:
             code, _ = self.templates.main(name)
             with runtime.deep():
-                code(self.run, scope.root, pieces.append)
+                code(self.run, scope.root, pieces)
             if sum(map(len, pieces)) > self.limits.output:
                 raise runtime.ExecError(f"the output exceeds the limit of {self.limits.output // (1024 * 1024)} MiB")
         except (Exception, RecursionError) as error:

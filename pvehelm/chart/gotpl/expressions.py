@@ -48,11 +48,20 @@ _ONLY_TEXT = re.compile(r"(?:[^%]|%s|%%)*\Z")
 
 
 class Expression(NamedTuple):
-    """Python for a value. ``plain``: cannot fail nor change anything; ``string``: is always a str."""
+    """Python for a value. ``plain``: cannot fail nor change anything; ``string``: is always a str.
+
+    ``inner`` is the code within its parentheses, where it has some that only an operator needs.
+    """
 
     code: str
     plain: bool = False
     string: bool = False
+    inner: str = ""
+
+    @property
+    def bare(self) -> str:
+        """The code where it stands alone: Python takes long to read parentheses."""
+        return self.inner or self.code
 
 
 class Spot(NamedTuple):
@@ -112,7 +121,7 @@ class Expressions:
             if pipe.assigns and self.found(name.name) is None:
                 return self.fault(last_read(pipe), f"undefined variable: {name.name}")
             local = self.assigned(name) if pipe.assigns else self.declared(name.name)
-            value = Expression(f"({local}:={value.code})", False, value.string)
+            value = Expression(f"({local}:={value.bare})", False, value.string)
         return value
 
     def commands(self, pipe: Pipe) -> Expression:
@@ -128,8 +137,8 @@ class Expressions:
         if isinstance(first, Name):
             return self.function(command, first.name, command.args[1:], final)
         if isinstance(first, Field) or (isinstance(first, (Variable, Chain)) and first.fields):
-            given = [self.argument(arg).code for arg in command.args[1:]]
-            return self.reached(first, [*given, *([final.code] if final else [])])
+            given = [self.argument(arg).bare for arg in command.args[1:]]
+            return self.reached(first, [*given, *([final.bare] if final else [])])
         if more:
             place = command if isinstance(first, Pipe) else first
             return self.fault(place, f"can't give argument to non-function {first}")
@@ -139,7 +148,10 @@ class Expressions:
 
     def argument(self, node: Any, kind: str = "any") -> Expression:
         """An operand; ``kind`` is the Go type that a number literal is wanted as."""
-        if isinstance(node, Constant):
+        of = node.__class__
+        if of is Field:
+            return self.reached(node, [])
+        if of is Constant:
             value = node.value
             if value is None:
                 return self.fault(node, f"{node.source} overflows int")
@@ -149,15 +161,15 @@ class Expressions:
                 value = float(value)
             shown = f"({value.real!r}+{value.imag!r}j)" if isinstance(value, complex) else repr(value)
             return Expression(f"({shown})" if shown[0] == "-" else shown, True, isinstance(value, str))
-        if isinstance(node, Dot):
+        if of is Dot:
             return Expression(self.dot, True)
-        if isinstance(node, Nil):
-            return Expression("None", True)
-        if isinstance(node, Pipe):
+        if of is Pipe:
             return self.pipe(node)
-        if isinstance(node, Name):
+        if of is Name:
             return self.function(node, node.name, [], None)
-        if isinstance(node, Variable) and not node.fields:
+        if of is Nil:
+            return Expression("None", True)
+        if of is Variable and not node.fields:
             local = self.found(node.name)
             return Expression(local, True) if local else self.fault(node, f"undefined variable: {node.name}")
         return self.reached(node, [])
@@ -179,13 +191,13 @@ class Expressions:
         elif isinstance(node.node, Nil):
             return self.fault(node, f"indirection through explicit nil in {node}")
         else:
-            base = self.argument(node.node).code
+            base = self.argument(node.node).bare
         spot = self.spot(node)
         known = base in self.elements
         names = node.fields
-        asked = [
-            index for index in range(1, len(names)) if names[index] in VALUES_METHODS and names[index - 1] == "Values"
-        ]
+        asked = []
+        if not VALUES_METHODS.isdisjoint(names):
+            asked = [at for at in range(1, len(names)) if names[at] in VALUES_METHODS and names[at - 1] == "Values"]
         if not given and not self.strict and not asked:
             reader = "element" if known else "reach"
             return Expression(
@@ -202,7 +214,7 @@ class Expressions:
             if index in asked:
                 reader = "of_values"
             base = f"{spot}{reader}({base},{','.join(more)})"
-        return Expression(f"({nothing}{base})" if nothing else base)
+        return Expression(f"({nothing}{base})", inner=nothing + base) if nothing else Expression(base)
 
     def function(self, node: Any, name: str, args: list[Any], final: Expression | None) -> Expression:
         kinds = self.parameters.get(name, ())
@@ -217,7 +229,7 @@ class Expressions:
         # Go computes what is piped first.
         kept = self.fresh("p")
         made = self.called(node, name, [*given, Expression(kept, True, final.string)])
-        return Expression(f"(({kept}:={final.code}),{made.code})[1]", False, made.string)
+        return Expression(f"(({kept}:={final.bare}),{made.bare})[1]", False, made.string)
 
     def handed(self, node: Any, kind: str) -> Expression:
         """An argument of a function with typed parameters. Go takes nil for a map, but not a field that holds none.
@@ -230,7 +242,7 @@ class Expressions:
         before = ""
         if isinstance(node, Chain) and not isinstance(node.node, Nil):
             of = self.fresh("p")
-            before = f"({of}:={self.argument(node.node).code}),"
+            before = f"({of}:={self.argument(node.node).bare}),"
             value = self.reached(node, [], of)
         else:
             name = node.name if isinstance(node, Variable) else ""
@@ -240,18 +252,18 @@ class Expressions:
             f"{self.spot(node)}fault('wrong type for value; expected map[string]interface {{}}; got interface {{}}')"
         )
         taken = f" or {of} is None" if of else ""
-        code = f"(t if (t:={value.code}) is not None{taken} else{fault})"
+        code = f"(t if (t:={value.bare}) is not None{taken} else{fault})"
         return Expression(f"({before}{code})[1]" if before else code)
 
     def called(self, node: Any, name: str, given: list[Expression]) -> Expression:
-        codes = [one.code for one in given]
         inline = _INLINE.get(name)
         if inline is not None:
             found = inline(self, node, given)
             if found is not None:
                 return found
         shown = OWN.get(name) or f"f_{name}"
-        return Expression(f"{self.spot(node, name)}{shown}({','.join(codes)})", False, name in _STRINGS)
+        codes = ",".join([one.inner or one.code for one in given])
+        return Expression(f"{self.spot(node, name)}{shown}({codes})", False, name in _STRINGS)
 
     # Functions that are compiled in place; None where only a call will do
 
@@ -260,7 +272,8 @@ class Expressions:
             return self.fault(node, f"wrong number of args for {word}: want at least 1 got 0")
         if len(given) == 1:
             return given[0]
-        return Expression("(" + f" {word} ".join(one.code for one in given) + ")", all(one.plain for one in given))
+        inner = f" {word} ".join([one.code for one in given])
+        return Expression(f"({inner})", all(one.plain for one in given), inner=inner)
 
     def inline_and(self, node: Any, given: list[Expression]) -> Expression:
         return self.logic("and", node, given)
@@ -269,22 +282,26 @@ class Expressions:
         return self.logic("or", node, given)
 
     def inline_not(self, node: Any, given: list[Expression]) -> Expression | None:
-        return Expression(f"(not {given[0].code})", given[0].plain) if len(given) == 1 else None
+        if len(given) != 1:
+            return None
+        inner = f"not {given[0].code}"
+        return Expression(f"({inner})", given[0].plain, inner=inner)
 
     def inline_default(self, node: Any, given: list[Expression]) -> Expression | None:
         if len(given) != 2 or not given[0].plain:
             return None
-        return Expression(f"({given[1].code} or {given[0].code})", given[1].plain, given[0].string and given[1].string)
+        inner = f"{given[1].code} or {given[0].code}"
+        return Expression(f"({inner})", given[1].plain, given[0].string and given[1].string, inner)
 
     def inline_dict(self, node: Any, given: list[Expression]) -> Expression | None:
         if len(given) % 2 or not all(one.plain and one.string for one in given[::2]):
             return None
         return Expression(
-            "{" + ",".join(f"{key.code}:{item.code}" for key, item in zip(given[::2], given[1::2], strict=True)) + "}"
+            "{" + ",".join(f"{key.code}:{item.bare}" for key, item in zip(given[::2], given[1::2], strict=True)) + "}"
         )
 
     def inline_list(self, node: Any, given: list[Expression]) -> Expression:
-        return Expression("[" + ",".join(one.code for one in given) + "]")
+        return Expression("[" + ",".join([one.bare for one in given]) + "]")
 
     def inline_printf(self, node: Any, given: list[Expression]) -> Expression | None:
         if not given or not (given[0].plain and given[0].string) or len(given) < 2:
@@ -293,8 +310,9 @@ class Expressions:
         if not _ONLY_TEXT.match(form) or form.replace("%%", "").count("%s") != len(given) - 1:
             return None
         if all(one.string for one in given[1:]):
-            return Expression(f"({form}%({','.join(one.code for one in given[1:])},))", False, True)
-        return Expression(f"{self.spot(node, 'printf')}joined({','.join(one.code for one in given)})", False, True)
+            inner = f"{form}%({','.join([one.bare for one in given[1:]])},)"
+            return Expression(f"({inner})", False, True, inner)
+        return Expression(f"{self.spot(node, 'printf')}joined({','.join([one.bare for one in given])})", False, True)
 
 
 def last_read(node: Any) -> Any:

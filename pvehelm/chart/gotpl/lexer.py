@@ -1,7 +1,7 @@
 """The lexer: a template's text and the tokens of its actions, as Go's text/template reads them.
 
-One regular expression reads every token inside an action. Blanks are no tokens; a token knows whether one stands before
-it, for that is all the grammar asks.
+One regular expression reads every token inside an action, with the blanks before it: these are no tokens, and that some
+stand before one is all the grammar asks. Fields that follow each other (``.a.b``) are one token.
 """
 
 from __future__ import annotations
@@ -29,10 +29,9 @@ _NUMBER = (
 )
 _DIGITS = re.compile(_NUMBER.removesuffix(r"(?!\w)"))
 _TOKEN = re.compile(
-    rf"""
-     (?P<space>[ \t\r\n]+(?!-\}}\}}))
-    |(?P<right>\}}\}}|[ \t\r\n]-\}}\}})
-    |(?P<field>\.(?![0-9])\w+){_END}
+    rf"""[ \t\r\n]*(?:
+     (?P<right>\}}\}}|(?<=[ \t\r\n])-\}}\}})
+    |(?P<field>(?:\.(?![0-9])\w+)+){_END}
     |(?P<word>(?![0-9])\w+){_END}
     |(?P<variable>\$\w*){_END}
     |(?P<string>"(?:[^"\\\n]|\\[^\n])*")
@@ -46,11 +45,14 @@ _TOKEN = re.compile(
     |(?P<raw>`[^`]*`)
     |(?P<char>'(?:[^'\\\n]|\\[^\n])*')
     |(?P<other>[!\#%&*,/;<>?@\[\\\]^{{}}~])
-    """,
+    |(?P<none>)
+    )""",
     re.VERBOSE,
 )
 _BLANKS = " \t\r\n"
 _WORDS = {**{word: word for word in KEYWORDS}, "true": "bool", "false": "bool"}
+#: Kinds that are looked at once more.
+_MORE = frozenset(("right", "open", "close", "number", "none"))
 _TRIM_LEFT = re.compile(r"\{\{-[ \t\r\n]")
 _TRIM_RIGHT = re.compile(r"[ \t\r\n]*")
 _COMMENT_END = re.compile(r"[ \t\r\n]-\}\}|\}\}")
@@ -93,41 +95,42 @@ def tokens(source: str, *, comments: bool = False) -> list[Token]:
 
 def _action(source: str, at: int, found: list[Token]) -> int:
     """Reads the tokens of an action from ``at`` on into ``found``; where the text goes on, or -1 after an error."""
-    match, new, append = _TOKEN.match, tuple.__new__, found.append
-    depth, spaced = 0, False
-    while True:
-        token = match(source, at)
-        if token is None:
-            append(Token("error", _mistake(source, at), at, spaced))
-            return -1
-        kind = token.lastgroup or ""
-        if kind == "space":
-            at, spaced = token.end(), True
-            continue
-        value = token[0]
+    new, append, words = tuple.__new__, found.append, _WORDS
+    depth = 0
+    for token in _TOKEN.finditer(source, at):
+        kind, value, end = token.lastgroup, token[token.lastindex or 0], token.end()
+        pos = end - len(value)
+        spaced = pos != token.start()
         if kind == "word":
-            kind = _WORDS.get(value, kind)
+            kind = words.get(value, kind)
+        elif kind not in _MORE:
+            pass
         elif kind == "right":
+            trims = len(value) > 2
             if depth:
-                append(Token("error", "unclosed left paren", at, spaced))
+                append(Token("error", "unclosed left paren", pos - trims, spaced))
                 return -1
-            append(Token("right", "}}", at, spaced))
-            return _after(source, token)
+            append(new(Token, ("right", "}}", pos - trims, spaced)))
+            return _TRIM_RIGHT.match(source, end).end() if trims else end  # type: ignore[union-attr]
         elif kind == "open":
             depth += 1
         elif kind == "close":
             depth -= 1
             if depth < 0:
-                append(Token("error", "unexpected right paren", at, spaced))
+                append(Token("error", "unexpected right paren", pos, spaced))
                 return -1
-        elif kind == "imaginary" or (kind == "number" and token["imaginary"]):
-            kind = "complex"
-            if not value.endswith("i"):
-                append(Token("error", f'bad number syntax: "{value}"', at, spaced))
-                return -1
+        elif kind == "number":
+            if token["imaginary"]:
+                kind = "complex"
+                if not value.endswith("i"):
+                    append(Token("error", f'bad number syntax: "{value}"', pos, spaced))
+                    return -1
+        else:
+            append(Token("error", _mistake(source, pos), pos, spaced))
+            return -1
         # Half as long as Token(...), and there are many.
-        append(new(Token, (kind, value, at, spaced)))
-        at, spaced = token.end(), False
+        append(new(Token, (kind, value, pos, spaced)))
+    return -1
 
 
 def _after(source: str, end: re.Match[str]) -> int:

@@ -209,7 +209,7 @@ class _Parser:
         if token.kind not in ("string", "raw"):
             self.unexpected(token, context)
         self.at += 1
-        return self.unquoted(token)
+        return self.unquoted(token.value, token.pos)
 
     def call(self) -> Call:
         context, pos = "template clause", self.tokens[self.at].pos
@@ -263,31 +263,36 @@ class _Parser:
         return pipe
 
     def command(self) -> Command:
-        command = Command(self.tokens[self.at].pos, [])
+        tokens = self.tokens
+        args: list[Any] = []
+        command = Command(tokens[self.at].pos, args)
         while True:
-            operand = self.operand()
+            operand = self.term()
+            token = tokens[self.at]
+            kind = token.kind
             if operand is not None:
-                command.args.append(operand)
-            token = self.tokens[self.at]
-            if token.kind == "pipe":
+                if kind == "field" and not token.spaced:
+                    operand = self.fields_of(operand)
+                    token = tokens[self.at]
+                    kind = token.kind
+                args.append(operand)
+            if kind == "pipe":
                 self.at += 1
                 break
-            if token.kind in ("right", "close"):
+            if kind == "right" or kind == "close":
                 break
-            if not token.spaced or (operand is None and token.kind not in _OPERANDS):
+            if not token.spaced or (operand is None and kind not in _OPERANDS):
                 self.unexpected(token, "operand")
-        if not command.args:
+        if not args:
             self.fail("empty command")
         return command
 
-    def operand(self) -> Any:
-        node = self.term()
+    def fields_of(self, node: Any) -> Any:
+        """An operand with the fields that follow it at once."""
         token = self.tokens[self.at]
-        if node is None or token.kind != "field" or token.spaced:
-            return node
         pos, names = token.pos, []
         while token.kind == "field" and not token.spaced:
-            names.append(token.value[1:])
+            names += token.value[1:].split(".")
             self.at += 1
             token = self.tokens[self.at]
         if isinstance(node, Field):
@@ -299,11 +304,12 @@ class _Parser:
         return Chain(pos, node, names)
 
     def term(self) -> Any:
-        token = self.tokens[self.at]
-        kind, value, pos, _ = token
+        kind, value, pos, _ = self.tokens[self.at]
         if kind == "field":
             self.at += 1
-            return Field(pos, [value[1:]])
+            names = value[1:].split(".")
+            # Go has the place of the second where there is one.
+            return Field(pos if len(names) == 1 else pos + len(names[0]) + 1, names)
         if kind == "word":
             if value not in self.functions:
                 self.fail(f"function {quoted(value)} not defined", pos)
@@ -332,17 +338,17 @@ class _Parser:
         if kind == "bool":
             return Constant(pos, value, value == "true")
         if kind in ("string", "raw"):
-            return Constant(pos, value, self.unquoted(token))
+            return Constant(pos, value, self.unquoted(value, pos))
         try:
             return Constant(pos, value, Number(value).constant())
         except ValueError as error:
             self.fail(str(error), pos)
 
-    def unquoted(self, token: Token) -> str:
+    def unquoted(self, text: str, pos: int) -> str:
         try:
-            return unquote(token.value)
+            return unquote(text)
         except ValueError:
-            self.fail("invalid syntax", token.pos)
+            self.fail("invalid syntax", pos)
 
 
 def _shown(token: Token) -> str:

@@ -229,7 +229,7 @@ def deep() -> Iterator[None]:
         sys.setrecursionlimit(before)
 
 
-Code = Callable[["Run", Any, Callable[[str], None]], None]
+Code = Callable[["Run", Any, list[str]], None]
 
 
 class Run:
@@ -271,7 +271,7 @@ class Run:
         parts: list[str] = []
         try:
             if code is not None:
-                code(self, data, parts.append)
+                code(self, data, parts)
             elif (text := self.foreign(name, data)) is not None:
                 parts.append(text)
             else:
@@ -292,13 +292,13 @@ class Run:
                 self.codes[name] = found
         return found
 
-    def call(self, name: str, data: Any, add: Callable[[str], None]) -> None:
+    def call(self, name: str, data: Any, pieces: list[str]) -> None:
         """``{{ template "name" data }}``."""
         code = self.codes.get(name) or self.code(name)
         if code is not None:
-            code(self, data, add)
+            code(self, data, pieces)
         elif (text := self.foreign(name, data)) is not None:
-            add(text)
+            pieces.append(text)
         else:
             raise ExecError(f'template "{name}" not defined')
 
@@ -313,7 +313,7 @@ class Run:
         self.codes = {**codes, **own, "gotpl": main}
         parts: list[str] = []
         try:
-            main(self, data, parts.append)
+            main(self, data, parts)
         finally:
             self.codes = codes
         found = "".join(parts)

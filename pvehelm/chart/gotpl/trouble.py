@@ -151,8 +151,7 @@ class Trouble:
 
     def _link(self, file: str, name: str, trace: TracebackType) -> Link:
         tree = self._tree(file, name)
-        texts = "T" in trace.tb_frame.f_code.co_varnames[:4]
-        spot = located(tree, _parameters(), trace.tb_lineno, strict=self.templates.strict, texts=texts)
+        spot = located(tree, _parameters(), trace.tb_lineno, strict=self.templates.strict)
         position = 0 if isinstance(spot.node, Tree) else spot.node.pos
         line, column = place(tree.source, position)
         return Link(file, name, spot, line, column, tree.source)

@@ -81,7 +81,7 @@ def _printed(
         pieces: list[str] = []
         try:
             with deep():
-                templates.main(name)[0](run, data[name], pieces.append)
+                templates.main(name)[0](run, data[name], pieces)
         except Exception as error:
             raise Failed(trouble.text(error)) from error
         found[name] = "".join(pieces)
