@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
@@ -63,6 +63,18 @@ def with_edges(changes: Mapping[str, Change], inventory: Inventory) -> list[Chan
                 needs[old].append(ref)
     narrowed = {ref: tuple(n for n in dict.fromkeys(found) if n != ref) for ref, found in needs.items()}
     return [c if c.needs == narrowed[ref] else replace(c, needs=narrowed[ref]) for ref, c in changes.items()]
+
+
+def with_needed(changes: Sequence[Change], refs: Iterable[str], more: Callable[[str], Iterable[str]]) -> list[Change]:
+    """The changes of these refs and of whatever they need; ``more`` names what else goes with one."""
+    by_ref = {change.ref: change for change in changes}
+    found: set[str] = set()
+    todo = list(refs)
+    for ref in todo:
+        if ref in by_ref and ref not in found:
+            found.add(ref)
+            todo += [*by_ref[ref].needs, *more(ref)]
+    return [change for change in changes if change.ref in found]
 
 
 def image_volume(key: Mapping[str, Any]) -> str:

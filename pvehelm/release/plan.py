@@ -19,7 +19,7 @@ from pvehelm.release.absence import AWAY, vmids, with_absences
 from pvehelm.release.allowed import Allowed
 from pvehelm.release.change import SIGNS, Change, FieldChange, Op, Plan
 from pvehelm.release.compare import Desired, Observed, compare, is_fingerprint, veiled
-from pvehelm.release.graph import INDIRECT, ordered, with_edges
+from pvehelm.release.graph import INDIRECT, ordered, with_edges, with_needed
 from pvehelm.release.inventory import GUEST_KINDS, Inventory, Owned
 from pvehelm.release.ownership import merged, unmarked, with_names, with_references
 
@@ -111,22 +111,17 @@ class Planner:
         return Plan(action, release, namespace, tuple(sequence), problems, refusals, notes, self.observed.renamed)
 
     def _targeted(self, sequence: list[Change]) -> list[Change]:
-        by_ref = {change.ref: change for change in sequence}
-        chosen: set[str] = set()
-        todo = list(self.allowed.targets)
-        for ref in todo:
-            if ref not in by_ref:
-                self.problems.append(Problem(ref, "no such resource in this plan", _alike(ref, by_ref)))
-            elif ref not in chosen:
-                chosen.add(ref)
-                todo.extend(by_ref[ref].needs)
-                todo += [ref.removesuffix(AWAY)] if ref.endswith(AWAY) else []
-        for ref in sorted(chosen & self.observed.unread.keys()):
-            error = self.observed.unread[ref]
-            self.problems.append(Problem(by_ref[ref].where or ref, f"{ref} can't be read: {error}", error.hint))
-        beside = sorted(self.observed.unread.keys() - chosen)
-        self.notes += [f"not read, and no part of this: {ref}: {self.observed.unread[ref]}" for ref in beside]
-        return [change for change in sequence if change.ref in chosen]
+        chosen = with_needed(sequence, self.allowed.targets, lambda ref: [ref.removesuffix(AWAY)])
+        refs, unread = {change.ref for change in chosen}, self.observed.unread
+        every = [change.ref for change in sequence]
+        for ref in sorted(self.allowed.targets - refs):
+            self.problems.append(Problem(ref, "no such resource in this plan", _alike(ref, every)))
+        for change in chosen:
+            if change.ref in unread:
+                what = f"{change.ref} can't be read: {unread[change.ref]}"
+                self.problems.append(Problem(change.where or change.ref, what, unread[change.ref].hint))
+        self.notes += [f"not read, and no part of this: {ref}: {unread[ref]}" for ref in sorted(unread.keys() - refs)]
+        return chosen
 
     def _is_lost(self, owned: Owned) -> bool:
         if owned.ref in self.observed.unread:
