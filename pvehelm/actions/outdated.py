@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from pvehelm.actions import action
-from pvehelm.errors import NotFoundError
+from pvehelm.errors import NotFoundError, RefusedError
 
 if TYPE_CHECKING:
     from pvehelm.chart.origin import Origin
@@ -53,12 +53,24 @@ def standings(releases: Sequence[Release], *, refresh: bool) -> list[Standing]:
     return found
 
 
+def no_set(release: Release) -> None:
+    """Raise RefusedError for a set of manifests, where a chart's release is wanted."""
+    if not release.current.chart_name:
+        name = release.key.name
+        raise RefusedError(
+            f"{name!r} is a set of manifests, not a chart's release",
+            hint=f"pvehelm apply -f FILE --set-name {name} changes it; install the chart under another name",
+        )
+
+
 def recorded_origin(ctx: Context, name: str) -> Origin:
-    """Where the chart of a release's last revision came from. Raises NotFoundError where that is not recorded."""
+    """Where the chart of a release's last revision came from. Raises NotFoundError where that is not recorded,
+    RefusedError for a set."""
     from pvehelm.chart.origin import Origin
 
     release = ctx.store.get(ctx.key(name))
-    if not release.current.chart_origin or not release.current.chart_name:
+    no_set(release)
+    if not release.current.chart_origin:
         raise NotFoundError(
             f"release {name} does not say where its chart came from", hint=f"pvehelm upgrade {name} CHART"
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pvehelm.actions import action
 from pvehelm.actions.looking import revision_of
+from pvehelm.actions.outdated import no_set
 from pvehelm.errors import InvalidError, NotFoundError, RefusedError, UsageError
 from pvehelm.release.release import CALLED, ReleaseKey, Status, check_name
 
@@ -186,11 +187,7 @@ async def upgrade(ctx: Context, request: Request, options: Options | None = None
             raise NotFoundError(f"release {name!r} was uninstalled", hint="pvehelm install, or upgrade --install")
         ctx.store.get(key)
     assert before is not None
-    if not before.current.chart_name:
-        raise RefusedError(
-            f"{name!r} is a set of manifests, not a chart's release",
-            hint=f"pvehelm apply -f FILE --set-name {name} changes it; install the chart under another name",
-        )
+    no_set(before)
     recorded = {} if request.reset_values else _recorded(before, last_deployed(ctx, key) or before.current)
     labels = {**before.current.labels, **request.labels}
     ahead = await look_ahead(ctx, key) if options is not None and options.dry_run else None

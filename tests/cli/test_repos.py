@@ -342,7 +342,7 @@ def test_origins_of_other_kinds(lab: Lab, hub: Hub, tmp_path: Path, monkeypatch:
     rows = lab.run("outdated", "--all", "-o", "json").json
     assert "there is no chart at" in rows[0]["note"]
     lab.run("apply", "-f", "-", "--set-name", "set", stdin="kind: Pool\nmetadata: {name: p}\nspec: {comment: x}\n")
-    assert "does not say where its chart came from" in lab.run("upgrade", "set", code=1).err
+    assert "pvehelm apply -f FILE --set-name set" in lab.run("upgrade", "set", code=3).err
 
 
 def test_an_address_without_an_index(lab: Lab, web: Web) -> None:
