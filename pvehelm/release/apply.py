@@ -146,6 +146,7 @@ class Applier:
         try:
             async with self._slots.hold(("all", ""), ("node", node), ("source", source)):
                 if self.stop.is_set():
+                    await self._otherwise(change)
                     raise StoppedError("interrupted")
                 self.tell("change-started", change.ref, str(change.op))
                 await self._change(change)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -9,8 +10,8 @@ import pytest
 from pvehelm.actions.releases import Request, install, upgrade
 from pvehelm.chart.chart import load
 from pvehelm.chart.values import ValueFlag
-from pvehelm.errors import PvehelmError
-from pvehelm.release import commons
+from pvehelm.errors import PvehelmError, StoppedError
+from pvehelm.release import apply, commons
 from pvehelm.release.bystanders import interfaces_of
 from pvehelm.release.context import Context
 from pvehelm.release.desire import Options
@@ -389,3 +390,32 @@ def test_what_was_lost_to_somebody_else_is_undone_when_they_are_done(
     lab.settled("net", *GO)
     with lab.store() as store:
         assert store.holder(scope) is None
+
+
+def test_a_commit_that_waits_for_room_gives_the_lock_back_when_it_is_stopped(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apply, "PER_NODE", 1)
+    pools = "".join(f"---\nkind: Pool\nmetadata: {{ name: p{n}, needs: [Pool/p{n - 1}] }}\n" for n in range(1, 5))
+    chart = lab.chart(f"{NET}---\nkind: Pool\nmetadata: {{ name: p0 }}\n{pools}", values=VALUES)
+    lab.fault("POST /pools", delay=0.2)
+    begun: set[str] = set()
+
+    async def work(ctx: Context) -> None:
+        stop = ctx.stop = asyncio.Event()
+
+        def emit(event: Any) -> None:
+            if event.type == "change-started":
+                begun.add(event.ref)
+            if event.type == "step" and event.ref.startswith("Pool/") and "Subnet/lan" in begun:
+                asyncio.get_running_loop().call_later(0.05, stop.set)
+
+        ctx.emit = emit
+        await install(ctx, Request("net", load(chart)), Options(allowed=Allowed(privileged=frozenset(["all"]))))
+
+    with pytest.raises(StoppedError):
+        with_context(work)
+    assert "Commit/cluster-sdn" not in begun
+    assert lab.state.value("sdn-lock", "") == ""
+    lab.run("upgrade", "net", chart, *GO)
+    lab.settled("net", *GO)
