@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib import resources
@@ -144,8 +143,17 @@ _LOADED: dict[Schema, Kinds] = {}
 @cache
 def tables() -> Mapping[str, Table]:
     """``kinds.toml``, read once."""
+    from pvehelm import entries
+
     text = resources.files("pvehelm.api").joinpath("kinds.toml").read_text(encoding="utf-8")
-    return {name: Table.make(name, row) for name, row in tomllib.loads(text).items()}
+
+    def read() -> Any:
+        import tomllib
+
+        return tomllib.loads(text)
+
+    rows = entries.remembered(entries.directory("documents"), entries.name_of((b"kinds", text.encode())), read)
+    return {name: Table.make(name, row) for name, row in rows.items()}
 
 
 def _when(table: Table, release: str) -> str:

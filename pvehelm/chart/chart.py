@@ -7,11 +7,12 @@ import stat
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from pvehelm.chart.documents import Documents
 from pvehelm.chart.files import MAX_TOTAL, Budget, alike, read_archive, read_directory
 from pvehelm.chart.metadata import Dependency, Maintainer, Metadata, read_requirements
 from pvehelm.chart.metadata import read as read_metadata
 from pvehelm.chart.pattern import pattern
-from pvehelm.chart.yaml import Document, Mark, Marks, Path_, load_all
+from pvehelm.chart.yaml import Document, Mark, Marks, Path_
 from pvehelm.errors import InvalidError, NotFoundError, Problem
 
 __all__ = ["Chart", "Dependency", "Maintainer", "Metadata", "load", "load_archive"]
@@ -118,9 +119,11 @@ def of_helm(chart: Chart) -> Chart:
     """
     if _of_helm(chart.raw, False):
         return chart
-    build = _Builder(chart.raw, chart.path, Budget(), True)
+    documents = Documents(chart.raw)
+    build = _Builder(chart.raw, chart.path, Budget(), documents, True)
     metadata, _ = build.metadata()
     values, _, marks = build.values()
+    documents.keep()
     if build.budget.problems or metadata is None:
         raise InvalidError(f"{chart.path} is not a valid chart", build.budget.problems)
     return chart._replace(metadata=metadata, values=values, values_marks=marks)
@@ -138,18 +141,22 @@ def digest_of(raw: Mapping[str, bytes]) -> str:
 
 def _finish(raw: Mapping[str, bytes], path: str, budget: Budget) -> Chart:
     problems = budget.problems
-    chart = None if problems and not raw else _build(raw, path, budget)
+    documents = Documents(raw)
+    chart = None if problems and not raw else _build(raw, path, budget, documents)
+    documents.keep()
     if problems or chart is None:
         raise InvalidError(f"{path} is not a valid chart", list(dict.fromkeys(problems)))
     return chart
 
 
-def _build(raw: Mapping[str, bytes], path: str, budget: Budget, above: bool = False) -> Chart | None:
+def _build(
+    raw: Mapping[str, bytes], path: str, budget: Budget, documents: Documents, above: bool = False
+) -> Chart | None:
     """The chart of some files; None when there is no usable Chart.yaml. Problems go to the budget.
 
     ``above``: it is part of a chart in Helm's syntax.
     """
-    build = _Builder(raw, path, budget, _of_helm(raw, above))
+    build = _Builder(raw, path, budget, documents, _of_helm(raw, above))
     metadata, warnings = build.metadata()
     values, text, marks = build.values()
     schema, schema_text = build.schema()
@@ -188,7 +195,10 @@ _GO = pattern(rb"\{\{-?\s*(?:[.$][A-Za-z]|(?:if|range|with|end|define|include|te
 
 
 class _Builder:
-    def __init__(self, raw: Mapping[str, bytes], path: str, budget: Budget, of_helm: bool) -> None:
+    def __init__(
+        self, raw: Mapping[str, bytes], path: str, budget: Budget, documents: Documents, of_helm: bool
+    ) -> None:
+        self.reader = documents
         self.raw = raw
         self.path = path
         self.budget = budget
@@ -219,7 +229,7 @@ class _Builder:
     def documents(self, path: str) -> tuple[str, list[Document]]:
         text = self.text(path)
         try:
-            return text, load_all(text, file=f"{self.path}/{path}", helms=self.helms)
+            return text, self.reader.load(text, file=f"{self.path}/{path}", helms=self.helms)
         except InvalidError as error:
             self.budget.problems.extend(error.problems)
             return text, []
@@ -231,10 +241,12 @@ class _Builder:
         old = "requirements.yaml"
         try:
             metadata, warnings = read_metadata(
-                self.text("Chart.yaml"), file=f"{self.path}/Chart.yaml", helms=self.helms
+                self.text("Chart.yaml"), file=f"{self.path}/Chart.yaml", helms=self.helms, load=self.reader.load
             )
             if old in self.raw:
-                needs, more = read_requirements(self.text(old), file=f"{self.path}/{old}", helms=self.helms)
+                needs, more = read_requirements(
+                    self.text(old), file=f"{self.path}/{old}", helms=self.helms, load=self.reader.load
+                )
                 metadata, warnings = metadata._replace(dependencies=needs or metadata.dependencies), warnings + more
             return metadata, warnings
         except InvalidError as error:
@@ -312,11 +324,11 @@ class _Builder:
                 before = len(self.budget.problems)
                 below = read_archive(content, name=place, budget=self.budget)
                 if below and before == len(self.budget.problems):
-                    found.append(_build(below, place, self.budget, self.of_helm))
+                    found.append(_build(below, place, self.budget, self.reader, self.of_helm))
                 self.budget.nested -= 1
         for name, below in groups.items():
             if not name.endswith(".tgz"):
-                found.append(_build(below, f"{self.path}/charts/{name}", self.budget, self.of_helm))
+                found.append(_build(below, f"{self.path}/charts/{name}", self.budget, self.reader, self.of_helm))
         return tuple(sorted((chart for chart in found if chart), key=lambda chart: (chart.name, chart.version)))
 
 

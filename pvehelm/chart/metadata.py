@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from pvehelm.chart.pattern import pattern
-from pvehelm.chart.yaml import Marks, Path_, load_all
+from pvehelm.chart.yaml import Document, Marks, Path_, load_all
 from pvehelm.errors import InvalidError, Problem
 
 ENGINES = ("jinja2", "gotpl")
@@ -107,12 +107,18 @@ class Metadata(NamedTuple):
     raw: Mapping[str, Any] = _NOTHING
 
 
-def read(text: str, *, file: str, helms: list[Problem] | None = None) -> tuple[Metadata, tuple[Problem, ...]]:
+#: ``load_all``, or what remembers it.
+Load = Callable[..., list[Document]]
+
+
+def read(
+    text: str, *, file: str, helms: list[Problem] | None = None, load: Load = load_all
+) -> tuple[Metadata, tuple[Problem, ...]]:
     """The metadata of a Chart.yaml and the warnings about it; ``helms`` is as in ``load_all``.
 
     Raises InvalidError with every problem.
     """
-    documents = load_all(text, file=file, helms=helms)
+    documents = load(text, file=file, helms=helms)
     data = documents[0].data if documents else None
     if not isinstance(data, dict):
         what = "Chart.yaml is empty" if data is None else "Chart.yaml is a map of fields"
@@ -125,10 +131,10 @@ def read(text: str, *, file: str, helms: list[Problem] | None = None) -> tuple[M
 
 
 def read_requirements(
-    text: str, *, file: str, helms: list[Problem] | None = None
+    text: str, *, file: str, helms: list[Problem] | None = None, load: Load = load_all
 ) -> tuple[tuple[Dependency, ...], tuple[Problem, ...]]:
     """The dependencies of a requirements.yaml, where charts of apiVersion v1 have them, and the warnings about it."""
-    documents = load_all(text, file=file, helms=helms)
+    documents = load(text, file=file, helms=helms)
     data = documents[0].data if documents else None
     if data is None:
         return (), ()

@@ -64,6 +64,11 @@ class Marks(Mapping[Path_, Mark]):
         self._start = start
         self._tree = tree
 
+    @property
+    def tree(self) -> Tree | None:
+        """As the constructor takes it."""
+        return self._tree
+
     def __getitem__(self, path: Path_) -> Mark:
         entry: tuple[int, int, Any] = (self._start.line, self._start.column, self._tree)
         for step in path:
