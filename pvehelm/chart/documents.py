@@ -18,6 +18,8 @@ _READ = ("Chart.yaml", "values.yaml", "requirements.yaml")
 #: Where the text is larger than this, or what it says is so many times as large, nothing is remembered.
 _LARGEST = 1 << 20
 _TIMES = 20
+#: Python writes no number of many more bits in decimals.
+_WIDEST = 10_000
 _PLAIN = frozenset((str, int, float, bool, type(None)))
 
 
@@ -80,6 +82,8 @@ def _size(value: Any, most: int) -> int:
     is no plain data."""
     kind = type(value)
     if kind in _PLAIN:
+        if kind is int and value.bit_length() > _WIDEST:
+            return -1
         return most - (len(value) if kind is str else 1)
     if kind is dict:
         for key, item in value.items():

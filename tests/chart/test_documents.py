@@ -85,6 +85,11 @@ def test_what_grows_is_not_remembered(home: Path, tmp_path: Path) -> None:
     assert load(place) == first
 
 
+def test_a_number_too_long_to_be_written_is_not_remembered(home: Path, tmp_path: Path) -> None:
+    place = write(tmp_path / "web", {**FILES, "values.yaml": f"a: 0x{'f' * 6000}\n"})
+    assert [load(place).values for _ in range(2)] == [{"a": 16**6000 - 1}] * 2
+
+
 @pytest.mark.parametrize("spoilt", [b"", b"x" * 100, b"[]"])
 def test_spoilt_entries_are_ignored(home: Path, tmp_path: Path, spoilt: bytes) -> None:
     place = write(tmp_path / "web", FILES)
