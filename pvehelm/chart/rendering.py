@@ -47,7 +47,8 @@ class Rendering:
         self.chart = chart
         self.limits = limits
         self.first = dict(codes)
-        self.codes: dict[tuple[Any, ...], bytes] = {}
+        #: What engines made of templates, which they can begin with the next time.
+        self.codes: dict[tuple[Any, ...], Any] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         # As it is sent to a child: what only this process needs of the chart stays here.
@@ -75,8 +76,9 @@ class Rendering:
             # Which templates there are depends on the values; what they say does not.
             key = (dialect, job.strict, *(scope.prefix for scope in found))
             codes = self.codes.get(key) or self.first.pop(dialect, b"")
-            made.append((dialect, key, _engine(dialect, found, job, self.limits, ask, codes)))
-            self.codes[key] = codes
+            engine = _engine(dialect, found, job, self.limits, ask, codes)
+            made.append((dialect, key, engine))
+            self.codes[key] = engine.reusable() if dialect == GOTPL else codes
         if len(made) > 1:
             from pvehelm.chart.neighbour import introduce
 
@@ -106,13 +108,15 @@ class Rendering:
             codes = {}
             for dialect, key, engine in made:
                 if packed := engine.packed():
-                    self.codes[key] = codes[dialect] = packed
+                    codes[dialect] = packed
+                    if dialect != GOTPL:
+                        self.codes[key] = packed
             return _together(codes)
 
         return Answer(output, files, later if any(engine.compiled for *_, engine in made) else None)
 
 
-def _engine(dialect: str, found: list[Scope], job: Job, limits: Limits, ask: Ask, codes: bytes) -> Any:
+def _engine(dialect: str, found: list[Scope], job: Job, limits: Limits, ask: Ask, codes: Any) -> Any:
     if dialect == GOTPL:
         from pvehelm.chart.gotpl import engine as gotpl
 

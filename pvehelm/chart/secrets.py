@@ -8,6 +8,7 @@ known: ``${secret://env/PW|b64enc}``.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import ItemsView, Iterator, KeysView, ValuesView
@@ -51,7 +52,11 @@ class Tokens:
         self.word = "pvs" + os.urandom(8).hex() + "n"
         self.references: list[str] = []
         self._numbers: dict[str, int] = {}
-        self._pattern = re.compile(self.word + r"(\d+)z")
+
+    @functools.cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        # Most charts have no references, and to make it takes longer than all else here.
+        return re.compile(self.word + r"(\d+)z")
 
     def __bool__(self) -> bool:
         return bool(self.references)

@@ -41,6 +41,8 @@ PARAMETERS = {name: signature.parameters for name, signature in SIGNATURES.items
 #: ``generate`` and ``sensitive`` are pvehelm's own.
 KNOWN = frozenset((*FUNCTIONS, *NAMES, "generate", "sensitive"))
 
+_NO_FUNCTIONS: Mapping[str, Callable[..., Any]] = {}
+
 #: What is kept of a template: whether it is empty; its code, perhaps marshalled, and nothing; its code as the whole of
 #: a file, and the texts taken out of that.
 Kept_ = list[Any]
@@ -53,10 +55,53 @@ class Literal(str):
     pos: int
 
 
+#: What generated code has by name.
+_GLOBALS: dict[str, Any] = {
+    "str": str,
+    "dict": dict,
+    "field": runtime.field,
+    "first": runtime.first_field,
+    "reach": runtime.reach,
+    "reach1": runtime.reach1,
+    "reach2": runtime.reach2,
+    "reach3": runtime.reach3,
+    "element": runtime.element,
+    "element1": runtime.element,
+    "element2": runtime.element,
+    "element3": runtime.element,
+    "sfield": runtime.strict_field,
+    "sfirst": runtime.strict_first_field,
+    "items": runtime.items,
+    "pairs": runtime.pairs,
+    "shown": runtime.shown,
+    "printed": runtime.printed,
+    "fault": runtime.fault,
+    "joined": runtime.joined,
+    "call": runtime.call,
+    "of_values": runtime.of_values,
+    **{f"f_{name}": function for name, function in FUNCTIONS.items()},
+}
+
+
+class Compiled:
+    """What was made of files so far, for whoever renders the same files again in this process."""
+
+    def __init__(self) -> None:
+        self.errors: dict[str, ParseError] = {}
+        #: Of each file the kept templates by name, and of each text given to tpl.
+        self.files: dict[str, dict[str, Kept_]] = {}
+        self.texts: dict[str, dict[str, Kept_]] = {}
+        #: Where each named template counts.
+        self.home: dict[str, str] = {}
+        #: By file, name, and whether its texts know their places: code that is ready to be run, and those texts.
+        self.ready: dict[tuple[str, str, bool], tuple[CodeType, list[Literal]]] = {}
+
+
 class Templates:
     """The named templates of files, in the order in which they are read: the last definition of a name counts.
 
-    ``packed`` is what ``pack`` gave for the same files before; then nothing is read that is not needed.
+    ``kept`` is what ``pack`` gave for the same files before, or their ``compiled``; then nothing is read that is not
+    needed. ``functions`` take the places of those of the library.
     """
 
     def __init__(
@@ -64,50 +109,28 @@ class Templates:
         sources: Mapping[str, str],
         *,
         strict: bool = False,
-        functions: Mapping[str, Callable[..., Any]] = FUNCTIONS,
-        packed: bytes = b"",
+        functions: Mapping[str, Callable[..., Any]] = _NO_FUNCTIONS,
+        kept: bytes | Compiled = b"",
         known: frozenset[str] = KNOWN,
     ) -> None:
         self.sources: dict[str, str] = dict(sources)
         self.strict = strict
         self.known = known
         self.changed = False
-        self.errors: dict[str, ParseError] = {}
-        #: Of each file the kept templates by name.
-        self.files: dict[str, dict[str, Kept_]] = {}
         self._trees: dict[str, dict[str, Tree]] = {}
-        self.home: dict[str, str] = {}
-        self.globals: dict[str, Any] = {
-            "__gotpl__": self,
-            "str": str,
-            "dict": dict,
-            "field": runtime.field,
-            "first": runtime.first_field,
-            "reach": runtime.reach,
-            "reach1": runtime.reach1,
-            "reach2": runtime.reach2,
-            "reach3": runtime.reach3,
-            "element": runtime.element,
-            "element1": runtime.element,
-            "element2": runtime.element,
-            "element3": runtime.element,
-            "sfield": runtime.strict_field,
-            "sfirst": runtime.strict_first_field,
-            "items": runtime.items,
-            "pairs": runtime.pairs,
-            "shown": runtime.shown,
-            "printed": runtime.printed,
-            "fault": runtime.fault,
-            "joined": runtime.joined,
-            "call": runtime.call,
-            "of_values": runtime.of_values,
-            **{f"f_{name}": function for name, function in functions.items()},
-        }
-        kept = _unpacked(packed)
-        self.texts: dict[str, dict[str, Kept_]] = kept.get("texts", {})
+        own = {f"f_{name}": function for name, function in functions.items()}
+        self.globals: dict[str, Any] = {**_GLOBALS, "__gotpl__": self, **own}
+        self.compiled = kept if isinstance(kept, Compiled) else Compiled()
+        self.errors, self.home = self.compiled.errors, self.compiled.home
+        self.files, self.texts = self.compiled.files, self.compiled.texts
+        if isinstance(kept, bytes):
+            self._begin(_unpacked(kept))
+
+    def _begin(self, unpacked: dict[str, dict[str, dict[str, Kept_]]]) -> None:
+        self.texts.update(unpacked.get("texts", {}))
+        known = unpacked.get("files", {})
         for file in self.sources:
-            known_file = kept.get("files", {}).get(file)
-            self.files[file] = known_file if known_file is not None else self._read(file)
+            self.files[file] = known[file] if file in known else self._read(file)
             for name, one in self.files[file].items():
                 if name not in self.home or not one[0]:
                     self.home[name] = file
@@ -132,31 +155,36 @@ class Templates:
     def prepare(self, name: str) -> runtime.Code | None:
         """The function of a named template."""
         file = self.home.get(name)
-        return None if file is None else self._function(file, name, self.files[file][name])
+        return None if file is None else self._function(file, name, self.files[file][name])[0]
 
     def main(self, file: str) -> tuple[runtime.Code, list[Literal]]:
         """The function of a file as a whole, whose texts know their places; and those texts."""
         home = self.home.get(file, file)
-        texts: list[Literal] = []
-        return self._function(home, file, self.files[home][file], texts), texts
+        return self._function(home, file, self.files[home][file], places=True)
 
-    def _function(self, file: str, name: str, kept: Kept_, texts: list[Literal] | None = None) -> Any:
+    def _function(
+        self, file: str, name: str, kept: Kept_, *, places: bool = False
+    ) -> tuple[runtime.Code, list[Literal]]:
         # A file's own template may be included as well; then it is made again, without the places.
-        slot = 1 if texts is None else 3
+        key = (file, name, places)
+        found = self.compiled.ready.get(key)
+        if found is None:
+            found = self.compiled.ready[key] = self._made(file, name, kept, places)
+        return FunctionType(found[0], self.globals, name), found[1]
+
+    def _made(self, file: str, name: str, kept: Kept_, places: bool) -> tuple[CodeType, list[Literal]]:
+        slot = 3 if places else 1
         while len(kept) <= slot + 1:
             kept.append(None)
         if kept[slot] is None:
             self.changed = True
-            key = "gotpl" if name == "gotpl" and file.startswith("gotpl#") else name
-            tree = self.trees(file)[key]
-            kept[slot], kept[slot + 1] = compiled(tree, PARAMETERS, strict=self.strict, texts=texts is not None)
-        elif kept[slot].__class__ is bytes:
+            tree = self.trees(file)["gotpl" if name == "gotpl" and file.startswith("gotpl#") else name]
+            kept[slot], kept[slot + 1] = compiled(tree, PARAMETERS, strict=self.strict, texts=places)
+        elif isinstance(kept[slot], bytes):
             kept[slot] = marshal.loads(kept[slot])
+        texts = [_literal(text, pos) for text, pos in kept[slot + 1] or ()]
         code: CodeType = kept[slot].replace(co_filename=file)
-        if texts is not None:
-            texts += [_literal(text, pos) for text, pos in kept[slot + 1]]
-            code = filled(code, texts)
-        return FunctionType(code, self.globals, name)
+        return filled(code, texts) if places else code, texts
 
     def read_text(self, source: str) -> tuple[runtime.Code, dict[str, runtime.Code]]:
         """The function of a text given to tpl and those of its definitions. Raises GoError."""
@@ -176,7 +204,7 @@ class Templates:
         found = {}
         for key, one in kept.items():
             if key == "gotpl" or not one[0] or key not in self.home:
-                found[key] = self._function(name, key, one)
+                found[key], _ = self._function(name, key, one)
         main = found.pop("gotpl")
         return main, found
 
@@ -243,7 +271,7 @@ class Engine:
         tokens: Tokens,
         limits: Limits,
         ask: Ask,
-        codes: bytes = b"",
+        codes: bytes | Compiled = b"",
         *,
         strict: bool = False,
         lint: bool = False,
@@ -260,14 +288,13 @@ class Engine:
                     sources[name] = source
         self.order = execution_order(list(sources))
         functions = {
-            **FUNCTIONS,
             **self._guarded(tokens, sources),
             **self._random(),
             "generate": _plain(self.kept.generate),
             "sensitive": _plain(tokens.sensitive),
         }
         self.templates = Templates(
-            {name: sources[name] for name in self.order}, strict=strict, functions=functions, packed=codes
+            {name: sources[name] for name in self.order}, strict=strict, functions=functions, kept=codes
         )
         self.neighbour: Neighbour | None = None
         self.run = runtime.Run(
@@ -350,6 +377,10 @@ class Engine:
             raise Told(self.trouble.problems, known) from None
         finally:
             self.kept.file = before
+
+    def reusable(self) -> Compiled:
+        """What another rendering of the same templates may begin with."""
+        return self.templates.compiled
 
     @property
     def compiled(self) -> bool:
