@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ class Kinds:
         # By the word that was asked for, once it was found to be a kind of the release.
         self._found: dict[str, Kind] = {}
         self._words: dict[str, str] = {}
+        self._names: tuple[str, ...] = ()
         for table in self._tables.values():
             for word in (table.name, table.plural or f"{table.name}s", *table.short):
                 self._words.setdefault(word.lower(), table.name)
@@ -42,7 +44,12 @@ class Kinds:
 
     def names(self) -> tuple[str, ...]:
         """Every kind that the release has, in the order of ``kinds.toml``."""
-        return tuple(name for name, table in self._tables.items() if self._has(table))
+        if not self._names:
+            self._names = tuple(_remembered(self.schema, self._named))
+        return self._names
+
+    def _named(self) -> list[str]:
+        return [name for name, table in self._tables.items() if self._has(table)]
 
     def __iter__(self) -> Iterator[Kind]:
         return (self._kind(name) for name in self.names())
@@ -145,7 +152,7 @@ def tables() -> Mapping[str, Table]:
     """``kinds.toml``, read once."""
     from pvehelm import entries
 
-    text = resources.files("pvehelm.api").joinpath("kinds.toml").read_text(encoding="utf-8")
+    text = _text()
 
     def read() -> Any:
         import tomllib
@@ -154,6 +161,23 @@ def tables() -> Mapping[str, Table]:
 
     rows = entries.remembered(entries.directory("documents"), entries.name_of((b"kinds", text.encode())), read)
     return {name: Table.make(name, row) for name, row in rows.items()}
+
+
+def _text() -> str:
+    return resources.files("pvehelm.api").joinpath("kinds.toml").read_text(encoding="utf-8")
+
+
+def _remembered(schema: Schema, make: Callable[[], list[str]]) -> list[str]:
+    """Which kinds a release has: making all of them to see that takes longer than what is done with the few in use."""
+    from pvehelm import entries
+
+    if not schema.file:
+        return make()
+    folder = os.path.dirname(__file__)
+    code = sorted(entry.path for entry in os.scandir(folder) if entry.name.endswith(".py"))
+    name = entries.name_of((b"names", schema.release.encode(), _text().encode()), (schema.file, *code))
+    found: list[str] = entries.remembered(entries.directory("documents"), name, make)
+    return found
 
 
 def _when(table: Table, release: str) -> str:

@@ -25,10 +25,13 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from pvehelm.errors import InvalidError, NotFoundError, Problem
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 Facts = Mapping[str, Any]
 METHODS = ("GET", "POST", "PUT", "DELETE")
@@ -179,6 +182,8 @@ class Schema:
         self.release = str(data["release"])
         self._facts: list[Facts] = data["facts"]
         self._rows: dict[tuple[str, str], Mapping[str, Any]] = {(r["method"], r["path"]): r for r in data["operations"]}
+        #: The file that it was read from, if it was.
+        self.file = ""
         self._made: dict[tuple[str, str], Operation] = {}
         self._params: dict[tuple[str, int], Param] = {}
 
@@ -195,8 +200,10 @@ class Schema:
         return _load(str(best_release(release)))
 
     @classmethod
-    def read(cls, path: Path) -> Schema:
-        return cls(json.loads(path.read_text(encoding="utf-8")))
+    def read(cls, path: Path | Traversable) -> Schema:
+        made = cls(json.loads(path.read_text(encoding="utf-8")))
+        made.file = str(path)
+        return made
 
     @property
     def version(self) -> tuple[int, ...]:
@@ -370,5 +377,5 @@ def _load(release: str) -> Schema:
     path = available()[release]
     if path is not None:
         return Schema.read(path)
-    text = resources.files("pvehelm.api").joinpath("data", f"schema-{release}.json").read_text(encoding="utf-8")
-    return Schema(json.loads(text))
+    shipped = resources.files("pvehelm.api").joinpath("data", f"schema-{release}.json")
+    return Schema.read(shipped)

@@ -8,9 +8,7 @@ the hour) rather than this very second.
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import math
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -32,8 +30,10 @@ class Seeded:
         self._pool = b""
 
     def bytes(self, count: int) -> bytes:
+        from hashlib import sha256
+
         while len(self._pool) < count:
-            self._pool += hashlib.sha256(self._seed + self._count.to_bytes(8, "big")).digest()
+            self._pool += sha256(self._seed + self._count.to_bytes(8, "big")).digest()
             self._count += 1
         taken, self._pool = self._pool[:count], self._pool[count:]
         return taken
@@ -79,17 +79,23 @@ def seeded_by(source: Seeded) -> Iterator[None]:
 
 
 def some_bytes(count: int) -> bytes:
+    import secrets
+
     source = _seeded.get()
     return source.bytes(count) if source else secrets.token_bytes(count)
 
 
 def below(end: int) -> int:
     """A number of 0..end-1."""
+    import secrets
+
     source = _seeded.get()
     return source.below(end) if source else secrets.randbelow(end)
 
 
 def some_text(alphabet: str, count: int) -> str:
+    import secrets
+
     source = _seeded.get()
     return source.text(alphabet, count) if source else "".join(secrets.choice(alphabet) for _ in range(count))
 

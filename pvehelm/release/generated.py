@@ -6,17 +6,18 @@ and the install that comes after see the same; once installed, it is the kept va
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pvehelm.chart import chance
 from pvehelm.chart.chance import Seeded, seeded_by
 from pvehelm.chart.kept import SLOW, TYPES, check_generate
 from pvehelm.errors import InvalidError, NotFoundError, Problem
-from pvehelm.release.release import ReleaseKey
-from pvehelm.release.store import Store
+
+if TYPE_CHECKING:
+    from pvehelm.release.release import ReleaseKey
+    from pvehelm.release.store import Store
 
 #: Functions whose result is a text that nobody shall read in a manifest.
 _SECRET = frozenset(
@@ -44,6 +45,8 @@ class Placeholders:
         kind, name, site = question[:3]
         if kind != "once" or (name in SLOW and not self.keys):
             return None
+        import hashlib
+
         self.count += 1
         return {"seed": hashlib.sha256(f"placeholder {name} {site}".encode()).hexdigest()}
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import json
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from pvehelm.api import rows
 from pvehelm.api.checks import show
 from pvehelm.api.kind import Effect, Live
 from pvehelm.api.kinds import Kinds, explain, tables
+from pvehelm.api.schema import Schema
 from pvehelm.api.scopes import fill, parse, segment
 from pvehelm.api.table import Table
 from pvehelm.chart.manifest import parse as parse_manifests
@@ -409,3 +412,18 @@ def test_every_collection_and_every_setting_has_a_kind(kinds: Kinds) -> None:
     }
     assert left - covered - NO_KIND.keys() == set()
     assert NO_KIND.keys() <= left | {"/cluster/sdn"}
+
+
+def test_the_kinds_of_a_release_are_remembered_with_its_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PVEHELM_CACHE", str(tmp_path / "cache"))
+    shipped = Schema.load("9.2")
+    known = Kinds(shipped).names()
+    assert Kinds(shipped).names() == known == tuple(Kinds(shipped)._named())
+    # One of the same release without networks of nodes.
+    data = json.loads(Path(shipped.file).read_text())
+    data["operations"] = [row for row in data["operations"] if "/network" not in row["path"]]
+    other = tmp_path / "schema.json"
+    other.write_text(json.dumps(data))
+    gone = set(known) - set(Kinds(Schema.read(other)).names())
+    assert gone == {name for name in known if tables()[name].path.startswith("/nodes/{node}/network")}
+    assert gone
