@@ -237,7 +237,8 @@ class Fetcher:
             try:
                 with self.client(url).stream("GET", url, headers=asked | resumed) as response:
                     status = response.status_code
-                    if resumed and (status == 416 or (status == 206 and not _continues(response.headers, before))):
+                    continues = status != 206 or _continues(response.headers, before, mark)
+                    if resumed and (status == 416 or not continues):
                         mark = ""
                         raise httpx.RemoteProtocolError("the server sends another part than was asked for")
                     if status != 206 or not resumed:
@@ -328,9 +329,11 @@ def _mark(headers: Mapping[str, str]) -> str:
     return "" if tag.startswith("W/") else tag or headers.get("last-modified", "")
 
 
-def _continues(headers: Mapping[str, str], start: int) -> bool:
-    """Whether a partial answer begins at byte ``start``."""
-    return str(headers.get("content-range", "")).startswith(f"bytes {start}-")
+def _continues(headers: Mapping[str, str], start: int, mark: str) -> bool:
+    """Whether a partial answer begins at byte ``start``, and is of the content with this ``mark``, if it says so: some
+    servers look at no conditions."""
+    same = _mark(headers) in ("", mark)
+    return same and str(headers.get("content-range", "")).startswith(f"bytes {start}-")
 
 
 def basic(credentials: Credentials) -> str:

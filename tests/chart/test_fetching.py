@@ -92,6 +92,16 @@ def test_what_has_changed_is_fetched_whole(web: Web, tmp_path: Path) -> None:
     assert not _kept(tmp_path)
 
 
+def test_a_part_of_something_else_is_not_put_to_it(web: Web) -> None:
+    _broken(web, 600_000)
+    web.files["/a"] = other = os.urandom(900_000)
+    web.careless = True
+    with Fetcher(web.url) as fetcher:
+        answer = fetcher.get(f"{web.url}/a", limit=1 << 21, lasting=True)
+    assert (answer.body, answer.resumed) == (other, False)
+    assert _ranges(web) == ["bytes=600000-", None]
+
+
 def test_what_was_there_to_its_end(web: Web, tmp_path: Path) -> None:
     _broken(web, len(BODY) - 1)
     place = _kept(tmp_path)[0]
