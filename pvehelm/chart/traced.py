@@ -116,15 +116,18 @@ def assemble(pieces: Iterable[Any], *, scalars: bool = True) -> Traced:
     out: list[str] = []
     segments: list[Segment] = []
     size = 0
+    # Where nothing could begin a block scalar no line is one's; long lists stay fast.
+    blocks = False
     for index, (template, position, text, kind) in enumerate(parts):
         if kind == SCALAR:
-            if scalars and (misread(text) or flowing(text)) and _is_whole(out, parts, index):
+            if scalars and (misread(text) or flowing(text)) and _is_whole(out, parts, index, blocks):
                 text = quote(text)
         elif kind == RAW:
             if isinstance(text, Traced):
                 segments += [segment._replace(offset=segment.offset + size) for segment in text.segments]
                 out.append(text)
                 size += len(text)
+                blocks = blocks or "|" in text or ">" in text
                 continue
             if isinstance(text, Block):
                 text = _placed(text, _line(out))
@@ -132,6 +135,7 @@ def assemble(pieces: Iterable[Any], *, scalars: bool = True) -> Traced:
             segments.append(Segment(size, template, position, kind))
             out.append(text)
             size += len(text)
+            blocks = blocks or "|" in text or ">" in text
     result = Traced("".join(out))
     result.segments = segments
     return result
@@ -153,8 +157,11 @@ def _line(out: list[str]) -> str:
     return "".join(reversed(found))
 
 
-def _is_whole(out: list[str], parts: list[Any], index: int) -> bool:
-    """Whether the expression at ``index`` is a key, or a key's or list item's value, that YAML would misread."""
+def _is_whole(out: list[str], parts: list[Any], index: int, blocks: bool) -> bool:
+    """Whether the expression at ``index`` is a key, or a key's or list item's value, that YAML would misread.
+
+    ``blocks``: what is there may have block scalars.
+    """
     line, text = _line(out), parts[index][2]
     rest = next((parts[at][2] for at in range(index + 1, len(parts)) if parts[at][2]), "")
     if above := begun(islice(_lines_back(out), 1, None)):
@@ -165,7 +172,7 @@ def _is_whole(out: list[str], parts: list[Any], index: int) -> bool:
         whole = misread(text) and _ends(parts, index + 1)
     else:
         whole = is_item(line, text, rest)
-    return whole and not _in_block_scalar(out, line)
+    return whole and not (blocks and _in_block_scalar(out, line))
 
 
 def _ends(parts: list[Any], start: int) -> bool:

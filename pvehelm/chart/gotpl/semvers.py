@@ -143,20 +143,22 @@ def _version(value: Any) -> Version:
 
 
 def _parsed(value: str) -> Version:
+    plain = value == value.strip()
     try:
-        if value != value.strip():
-            raise ValueError
-        return parse(value)
+        if plain:
+            return parse(value)
     except ValueError:
         pass
-    large = next((one for one in re.findall(r"[0-9]+", value.partition("-")[0]) if int(one) >= 1 << 64), "")
     try:
         # With other numbers it would be one: then these are what is wrong.
-        parse(re.sub(r"[0-9]+", "1", value))
+        plain = plain and bool(parse(re.sub(r"[0-9]+", "1", value)))
     except ValueError:
-        raise GoError("invalid semantic version") from None
-    if large:
-        raise GoError(f'error parsing version segment: strconv.ParseUint: parsing "{large}": value out of range')
+        plain = False
+    if not plain:
+        raise GoError("invalid semantic version")
+    for number in re.findall(r"[0-9]+", value.partition("-")[0]):
+        if int(number) >= 1 << 64:
+            raise GoError(f'error parsing version segment: strconv.ParseUint: parsing "{number}": value out of range')
     raise GoError("version segment starts with 0")
 
 
