@@ -39,7 +39,7 @@ class Auth:
         return {}
 
     def due(self, now: float) -> bool:
-        """Must ``login`` run before the next request? ``now`` in seconds since the epoch."""
+        """Must ``login`` run before the next request? ``now`` in seconds of the client's clock, which nobody sets."""
         return False
 
     def login(self, now: float) -> Flow:
