@@ -17,7 +17,7 @@ import json, sys
 from pvehelm.faces.cli import early
 early.begin(sys.argv[1:])
 spare = sys.modules.get("pvehelm.chart.spare")
-print(json.dumps([len(spare._waiting) if spare else 0, early._dialects(sys.argv[2:])]))
+print(json.dumps([len(spare._mine.waiting) if spare else 0, early._dialects(sys.argv[2:])]))
 """
 
 
