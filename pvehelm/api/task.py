@@ -243,15 +243,17 @@ class Task:
         return TaskError(str(self.upid), UNKNOWN) if error.status == 400 and "upid" in error.errors else None
 
 
-async def find_tasks(client: Client, node: str, type: str, id: str, since: float = 0.0) -> list[Task]:
-    """Tasks of that type and id that began at ``since`` (seconds since the epoch by the node's clock) or later, running
-    and ended ones, the newest first: what to look for when nobody knows whether a call was executed.
+async def find_tasks(client: Client, node: str, type: str, id: str, since: float = 0.0, after: str = "") -> list[Task]:
+    """Tasks of that type and id that began at ``since`` (seconds since the epoch by the node's clock) or later, and not
+    before the one with the UPID ``after``; running and ended ones, the newest first: what to look for when nobody knows
+    whether a call was executed.
 
     Raises ApiError, TransportError.
     """
     rows = await client.get(f"/nodes/{quote(node)}/tasks", {"source": "all", "typefilter": type, "limit": 500})
     found = [UPID.parse(row["upid"]) for row in rows or () if isinstance(row, dict) and is_upid(row.get("upid"))]
-    wanted = [upid for upid in found if (upid.type, upid.id) == (type, id) and upid.starttime >= int(since)]
+    first = max(int(since), UPID.parse(after).starttime if after else 0)
+    wanted = [u for u in found if (u.type, u.id) == (type, id) and u.starttime >= first and str(u) != after]
     return [Task(upid, client) for upid in sorted(wanted, key=lambda upid: upid.starttime, reverse=True)]
 
 

@@ -318,9 +318,8 @@ class Applier:
             owned = None
         went_well = partial(self.store.outcome, entry, self.lease, ok=True, owned=owned, forget=forget)
         written = self._ledger.write(went_well, soon=not more)
-        if more:
-            self._unheard[change.ref] = (written, went_well)
-        else:
+        self._unheard[change.ref] = (written, went_well)
+        if not more:
             self._last[change.ref] = written
         if owned is not None:
             self.owned[change.ref] = owned

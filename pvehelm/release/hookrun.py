@@ -26,6 +26,7 @@ from pvehelm.release.release import Revision, Status
 from pvehelm.release.silence import ended, looking, unclear
 
 if TYPE_CHECKING:
+    from pvehelm.api.client import Client
     from pvehelm.release.apply import Applier
     from pvehelm.release.context import Context
     from pvehelm.release.desire import Options
@@ -269,10 +270,14 @@ class Job:
         that task (``qmsnapshot 100``), to find it by when no answer comes. ``facts`` go into the journal."""
         node = path.split("/")[2]
         intent = {"note": note, "method": method, "path": path, "params": dict(params), "task": task, **facts}
+        if task:
+            # By the node's own tasks, for its clock is not ours.
+            type_, _, id_ = task.partition(" ")
+            earlier = await find_tasks(self.client, node, type_, id_)
+            intent["before"] = str(earlier[0].upid) if earlier else ""
         entry = self.applier.begin(self.change.ref, CALL, intent)
-        began = self.ctx.clock()
         try:
-            answer = await self._send(method, path, self.applier.secrets.resolve(dict(params)), node, task, began)
+            answer = await self._send(method, path, self.applier.secrets.resolve(dict(params)), intent)
             if is_upid(answer):
                 self.ctx.store.set_upid(entry, answer)
                 self.report.result.setdefault("tasks", []).append(answer)
@@ -290,22 +295,30 @@ class Job:
         self.ctx.store.outcome(entry, self.lease, ok=True)
         return answer
 
-    async def _send(self, method: str, path: str, params: Any, node: str, task: str, began: float) -> Any:
+    async def _send(self, method: str, path: str, params: Any, intent: Mapping[str, Any]) -> Any:
         try:
             return await self.client.request(method, path, params=params)
         except (ApiError, TransportError) as error:
-            if not unclear(error) or not task:
+            if not unclear(error) or not intent["task"]:
                 raise
             self.applier.tell("retry", self.change.ref, f"no answer ({error}); looking for the task")
-            type_, _, id_ = task.partition(" ")
             for pause in (0.2, 1.0, 3.0):
                 await self.applier.sleep(pause)
-                # The node's clock is not ours.
                 with looking():
-                    found = await find_tasks(self.client, node, type_, id_, began - 60)
+                    found = await _begun(self.client, intent)
                 if found:
-                    return str(found[0].upid)
+                    return found
             raise
+
+
+async def _begun(client: Client, intent: Mapping[str, Any], since: float = 0.0) -> str:
+    """The task that a call has started, or nothing. What was written down by an older version is known by its time."""
+    type_, _, id_ = str(intent.get("task") or "").partition(" ")
+    if not type_:
+        return ""
+    node, before = str(intent.get("path", "")).split("/")[2], intent.get("before")
+    found = await find_tasks(client, node, type_, id_, since=since if before is None else 0.0, after=str(before or ""))
+    return str(found[0 if before is None else -1].upid) if found else ""
 
 
 async def recover(ctx: Context, lease: Lease, entry: Entry) -> str:
@@ -314,12 +327,7 @@ async def recover(ctx: Context, lease: Lease, entry: Entry) -> str:
         ctx.store.outcome(entry.id, lease, ok=False, error="interrupted")
         return "was interrupted in the middle; recover or the same command runs it again"
     client = await ctx.connect()
-    upid = entry.upid
-    type_, _, id_ = str(entry.intent.get("task") or "").partition(" ")
-    if not upid and type_:
-        node = str(entry.intent.get("path", "")).split("/")[2]
-        found = await find_tasks(client, node, type_, id_, entry.started - 60)
-        upid = str(found[0].upid) if found else ""
+    upid = entry.upid or await _begun(client, entry.intent, entry.started - 60)
     if not upid:
         ctx.store.outcome(entry.id, lease, ok=False, error="interrupted; nobody knows whether it was done")
         return "was interrupted in the middle of a call"

@@ -115,6 +115,7 @@ class Run:
         self.lease = lease
         self.uid = options.uid
         self.pin = pin
+        self.began = asyncio.get_running_loop().time()
         # What keeps others from changing what releases share, while this run may do so.
         self.common: Commons | None = None
         # The revision that this run has begun, and what was owned before.
@@ -144,7 +145,9 @@ class Run:
             )
         client = await ctx.connect()
         if options.timeout is not None:
-            self.options = replace(options, ends=client.clock() + options.timeout)
+            # Waiting for others, or to be let in, is a part of it.
+            spent = asyncio.get_running_loop().time() - self.began
+            self.options = replace(options, ends=client.clock() + options.timeout - spent)
         if await recover_entries(ctx, key, self.lease):
             now = ctx.store.find(key, bodies=False)
             if (now.current.number if now else 0) != (release.current.number if release else 0):

@@ -402,6 +402,7 @@ def test_looking_for_a_task() -> None:
         found = await find_tasks(node.client, "pve1", "qmclone", "100", since=1000.9)
         assert [str(task.upid) for task in found] == mine[::-1]
         assert len(await find_tasks(node.client, "pve1", "qmclone", "100", since=1001.0)) == 2
+        assert len(await find_tasks(node.client, "pve1", "qmclone", "100", after=mine[1])) == 1
         query = node.transport.requests[-1].url.params
         assert (query["source"], query["typefilter"]) == ("all", "qmclone")
 

@@ -265,3 +265,23 @@ def test_killed_on_the_way_back(lab: Lab, point: tuple[str, str]) -> None:
         lab.sound("web")
 
     each_step(lab, point, args, after)
+
+
+def test_a_backup_of_a_moment_ago_is_not_the_one_that_was_asked_for(lab: Lab) -> None:
+    """The call was never heard of; the same task ran before, by whatever clock."""
+    chart = lab.chart(WEB)
+    lab.run("install", "web", chart, "--set", "replicas=1")
+
+    def upgrade(memory: int, code: int = 0) -> int:
+        more = ("--set", f"replicas=1,memory={memory}", "--backup-storage", "local")
+        lab.run("upgrade", "web", chart, *more, code=code)
+        return len([volid for volid in lab.volumes() if volid.startswith("local:backup/")])
+
+    assert upgrade(600) == 1
+    lab.fault("POST /nodes/*/vzdump", drop="before", times=1)
+    assert upgrade(700, code=1) == 1
+    assert lab.config(lab.vmid("web", "VirtualMachine/web-0"))["memory"] == "600"
+    assert upgrade(700) == 2
+    lab.fault("POST /nodes/*/vzdump", drop="after", times=1)
+    assert upgrade(800) == 3
+    lab.settled("web")

@@ -150,11 +150,22 @@ def test_what_can_wait_does_so_for_a_moment_or_until_it_is_asked_for(store: Stor
     assert len(store.open_entries(KEY)) == 2
 
 
+GROUP = "kind: SecurityGroup\nmetadata: { name: web }\nspec: { comment: '1024', rules: [RULE, RULE] }\n"
+RULE = "{ type: in, action: ACCEPT, proto: tcp, dport: '80' }"
+
+
 @pytest.mark.parametrize("times", [2, 3, 1000])
-def test_what_was_written_without_waiting_and_failed_is_written_before_anything_later(lab: Lab, times: int) -> None:
+@pytest.mark.parametrize(
+    ("text", "ref", "leaf", "steps"),
+    [(VM, "VirtualMachine/vm", "memory", 4), (GROUP.replace("RULE", RULE), "SecurityGroup/web", "comment", 3)],
+    ids=["machine", "group"],
+)
+def test_what_was_written_without_waiting_and_failed_is_written_before_anything_later(
+    lab: Lab, text: str, ref: str, leaf: str, steps: int, times: int
+) -> None:
     """An outcome that nobody waited for and that could not be written: left open, recovering it would undo in the
     inventory what came after it."""
-    chart = lab.chart(VM)
+    chart = lab.chart(text)
     failed: list[int] = []
 
     async def work(ctx: Context) -> None:
@@ -174,14 +185,14 @@ def test_what_was_written_without_waiting_and_failed_is_written_before_anything_
         with_context(work)
         with lab.store() as store:
             assert store.open_entries(lab.key("web")) == []
-            assert [entry.ok for entry in store.entries(lab.key("web"), 1)] == [True] * 4
+            assert [entry.ok for entry in store.entries(lab.key("web"), 1)] == [True] * steps
     else:
         with pytest.raises(PvehelmError, match="no room"):
             with_context(work)
     lab.run("upgrade", "web", chart, "--install")
     lab.settled("web", chart=chart)
     lab.sound("web")
-    assert lab.inventory("web").entries["VirtualMachine/vm"].fields["memory"] == "1024"
+    assert lab.inventory("web").entries[ref].fields[leaf] == "1024"
 
 
 def test_who_goes_on_by_what_was_handed_in_is_written_with_it(store: Store) -> None:
