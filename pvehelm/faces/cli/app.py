@@ -194,6 +194,8 @@ def root(
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code. Errors are printed, never raised."""
     arguments = _alone(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["help"]:
+        arguments = [*arguments[1:], "--help"]
     given_arguments.set(arguments)
     if shell := os.environ.get("_PVEHELM_COMPLETE"):
         from pvehelm.faces.cli import completion
