@@ -11,7 +11,6 @@ function with its arguments, and how many such calls there were before in that f
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import string as letters
 from collections import Counter
@@ -63,7 +62,9 @@ class Kept:
         @functools.wraps(function)
         def called(*args: Any, **options: Any) -> Any:
             call = json.dumps([self.file, name, args, options], default=_plain, sort_keys=True)
-            site = hashlib.sha256(f"{call}#{self._calls[call]}".encode()).hexdigest()
+            from hashlib import sha256
+
+            site = sha256(f"{call}#{self._calls[call]}".encode()).hexdigest()
             self._calls[call] += 1
             answer = self.ask(["once", name, site])
             if answer is None:
