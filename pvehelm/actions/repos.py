@@ -244,7 +244,7 @@ def registry_login(host: str, login: Login) -> None:
     """Log in at a registry; the login is kept for the owner's eyes only. Without a user it is said how to ask it."""
     from pvehelm.chart import registry, repositories
 
-    repositories.check_registry(host, login.service)
+    repositories.check_login(host, login)
     if login.username and not login.secret:
         asked = registry.Registry(host, login)
         try:

@@ -54,6 +54,14 @@ class Repository(NamedTuple):
         return {FIELDS.get(name, name): value for name, value in self._asdict().items() if value}
 
 
+#: What the fields of a login are called where they are stored, where that differs.
+LOGIN = {
+    "service": "tokenService",
+    "plain_http": "plainHttp",
+    "ca_file": "caFile",
+    "cert_file": "certFile",
+    "key_file": "keyFile",
+}
 #: What the fields of a repository are called in the file, where that differs: as Helm has them.
 FIELDS = {
     "ca_file": "caFile",
@@ -66,13 +74,35 @@ FIELDS = {
 
 class Login(NamedTuple):
     """What is known about a registry: who logs in and with which password (or the reference to it), the ``service``
-    besides that may have the login for tokens, and whether the registry is asked over plain http."""
+    besides that may have the login for tokens, and whether the registry is asked over plain http. The files and
+    ``insecure`` are those of ``fetch.Tls``."""
 
     username: str = ""
     password: str = ""
     secret: str = ""
     service: str = ""
     plain_http: bool = False
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    insecure: bool = False
+
+    @property
+    def tls(self) -> Tls:
+        from pvehelm.chart.fetch import Tls
+
+        return Tls(self.ca_file, self.cert_file, self.key_file, self.insecure)
+
+    @classmethod
+    def of_data(cls, data: Mapping[str, Any]) -> Login:
+        """What is stored; what has another type than it should counts as not said."""
+        said: dict[str, Any] = {name: data.get(LOGIN.get(name, name)) for name in cls._fields}
+        known = cls._field_defaults
+        return cls(**{name: value for name, value in said.items() if type(value) is type(known[name])})
+
+    def as_data(self) -> dict[str, Any]:
+        """As it is stored, without what is not said."""
+        return {LOGIN.get(name, name): value for name, value in self._asdict().items() if value}
 
     def credentials(self, host: str) -> Credentials | None:
         """The credentials, if it has any. Raises InvalidError when the reference leads nowhere."""
@@ -131,10 +161,7 @@ class Book(NamedTuple):
         stored = stored_credentials(self.path)["registries"].get(host)
         if stored is None:
             return Login(*_docker_login(host))
-        user, password, secret, service = (
-            str(stored.get(key, "")) for key in ("username", "password", "secret", "tokenService")
-        )
-        return Login(user, password, secret, service, stored.get("plainHttp") is True)
+        return Login.of_data(stored)
 
 
 def load(path: str | None = None) -> Book:

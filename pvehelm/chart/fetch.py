@@ -137,23 +137,27 @@ def _shown(url: str) -> str:
 class Fetcher:
     """Asks one repository or registry; ``base`` is its address, to whose origin alone ``credentials`` go.
 
-    A ``file://`` base reads files below it, and nothing else does. Raises TransportError without an answer, AuthError,
+    ``tls`` is about the server at ``of``, by default the base's. A ``file://`` base reads files below it, and nothing
+    else does. Raises TransportError without an answer, AuthError,
     NotFoundError or ApiError for one that is no success, InvalidError for one that breaks the rules.
     """
 
-    def __init__(self, base: str, credentials: Credentials | None = None, *, tls: Tls = _PLAIN, timeout: float = 30):
+    def __init__(
+        self, base: str, credentials: Credentials | None = None, *, tls: Tls = _PLAIN, of: str = "", timeout: float = 30
+    ):
         self.base = base
         self.folder = local_path(base) if base.startswith("file:") else ""
         self.home = "" if self.folder else origin(base)
         self.credentials = credentials
         self.tls = tls
+        self.server = origin(of) if of else self.home
         self.timeout = timeout
         self._clients: dict[bool, httpx.Client] = {}
 
     def client(self, url: str) -> httpx.Client:
-        """Who asks at an address: where the base is with the certificates of ``tls``, elsewhere without."""
+        """Who asks at an address: the server that ``tls`` is about with its certificates, others without."""
         # Where nothing is said of certificates one does for all.
-        home = self.tls == _PLAIN or origin(url) == self.home
+        home = self.tls == _PLAIN or origin(url) == self.server
         if home not in self._clients:
             import httpx
 

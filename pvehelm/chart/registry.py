@@ -75,9 +75,10 @@ class Registry:
     def __init__(self, host: str, login: Login = NOBODY) -> None:
         self.host = host
         self.service = login.service
-        self.url = registry_url(host, login.plain_http)
+        self.tls = login.tls
+        self.url = registry_url(host, login.plain_http, any(self.tls))
         self.login = login.credentials(host)
-        self.fetcher = Fetcher(self.url)
+        self.fetcher = Fetcher(self.url, tls=self.tls)
         self.token = ""
 
     def close(self) -> None:
@@ -264,7 +265,7 @@ class Registry:
         query = {"service": facts["service"]} if "service" in facts else {}
         if scope:
             query["scope"] = scope
-        with Fetcher(realm, self.login) as service:
+        with Fetcher(realm, self.login, tls=self.tls, of=self.url) as service:
             token = _json(
                 service.get(f"{realm}{'&' if '?' in realm else '?'}{urlencode(query)}", limit=MAX_SMALL), realm
             )

@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from pvehelm.chart.book import HEADER, NAME, Book, Login, Repository, credentials_file, load, stored_credentials
-from pvehelm.chart.fetch import is_loopback, local_path, origin
+from pvehelm.chart.fetch import Tls, is_loopback, local_path, origin
 from pvehelm.contextfile import locked, write
 from pvehelm.errors import InvalidError, UsageError
 
@@ -20,11 +20,7 @@ def check(repository: Repository) -> None:
     if not re.fullmatch(NAME, repository.name):
         raise UsageError(f"{repository.name!r} can't be a repository's name", hint="letters, digits, '.', '_' and '-'")
     check_url(repository.url)
-    if repository.key_file and not repository.cert_file:
-        raise UsageError("--key-file needs --cert-file, the certificate that the key belongs to")
-    if any(repository.tls) and not repository.url.startswith("https:"):
-        raise UsageError(f"{repository.url}: certificates are for https alone")
-    repository.tls.context(home=True)
+    check_tls(repository.tls, repository.url)
     if repository.everywhere and not repository.username:
         raise UsageError("--pass-credentials needs --username")
 
@@ -76,20 +72,29 @@ def remove(book: Book, names: list[str]) -> Book:
 
 def login(book: Book, host: str, login: Login) -> None:
     """Keep what is known about a registry."""
-    check_registry(host, login.service)
-    names = {"service": "tokenService", "plain_http": "plainHttp"}
+    check_login(host, login)
     with locked(book.path):
         stored = stored_credentials(book.path)
-        stored["registries"][host] = {names.get(key, key): value for key, value in login._asdict().items() if value}
+        stored["registries"][host] = login.as_data()
         _save(None, stored, book.path)
 
 
-def check_registry(host: str, service: str = "") -> None:
-    """Whether a registry's name and its token service's can be used. Raises UsageError."""
+def check_login(host: str, login: Login) -> None:
+    """Whether a registry's name, its token service's and certificates can be used. Raises UsageError, InvalidError."""
     if not re.fullmatch(HOST, host):
         raise UsageError(f"{host!r} is no registry", hint="for example registry.example.org or localhost:5000")
-    if service and not re.fullmatch(HOST, service):
-        raise UsageError(f"{service!r} is no host", hint="--token-service takes a host, such as auth.example.org")
+    if login.service and not re.fullmatch(HOST, login.service):
+        raise UsageError(f"{login.service!r} is no host", hint="--token-service takes a host, such as auth.example.org")
+    check_tls(login.tls, registry_url(host, login.plain_http, any(login.tls)))
+
+
+def check_tls(tls: Tls, url: str) -> None:
+    """Whether certificates can be used for an address. Raises UsageError and InvalidError."""
+    if tls.key_file and not tls.cert_file:
+        raise UsageError("--key-file needs --cert-file, the certificate that the key belongs to")
+    if any(tls) and not url.startswith("https:"):
+        raise UsageError(f"{url}: certificates are for https alone")
+    tls.context(home=True)
 
 
 def logout(book: Book, host: str) -> bool:
@@ -102,9 +107,10 @@ def logout(book: Book, host: str) -> bool:
         return known
 
 
-def registry_url(host: str, plain_http: bool = False) -> str:
-    """The web address of a registry: https, but http for one on this machine, or where the user said so."""
-    return f"{'http' if plain_http or is_loopback(host) else 'https'}://{host}"
+def registry_url(host: str, plain_http: bool = False, tls: bool = False) -> str:
+    """The web address of a registry: https, but http where the user said so, or for one on this machine unless ``tls``
+    (certificates that were named) says otherwise."""
+    return f"{'http' if plain_http or (is_loopback(host) and not tls) else 'https'}://{host}"
 
 
 def _save(book: Book | None, stored: dict[str, dict[str, Any]], path: str = "") -> Book:

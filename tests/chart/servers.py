@@ -267,8 +267,8 @@ def web_server(tls: ssl.SSLContext | None = None) -> Iterator[Web]:
 
 
 @contextmanager
-def hub_server() -> Iterator[Hub]:
+def hub_server(tls: ssl.SSLContext | None = None) -> Iterator[Hub]:
     hub = Hub("")
-    with _running(type("Handler", (_HubHandler,), {"hub": hub})) as host:
+    with _running(type("Handler", (_HubHandler,), {"hub": hub}), tls) as host:
         hub.host = host
         yield hub

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from pvehelm.chart import catalog, partial, repositories
-from pvehelm.chart.book import Repository
+from pvehelm.chart.book import Login, Repository
 from pvehelm.chart.book import load as load_book
 from pvehelm.chart.fetch import Credentials, Fetcher, Tls
 from pvehelm.chart.partial import Partial
@@ -230,6 +230,34 @@ def test_a_certificate_is_shown_to_its_repository_alone(ours: Certificate, their
         # Without it nobody is let in.
         with Fetcher(web.url, tls=Tls(str(theirs.file))) as fetcher, pytest.raises(TransportError):
             fetcher.get(f"{web.url}/index.yaml", limit=1000)
+
+
+def test_a_registry_that_asks_for_a_certificate(ours: Certificate, theirs: Certificate) -> None:
+    from pvehelm.chart import publishing
+    from pvehelm.chart.archives import opened
+
+    data = packed("web")
+    with hub_server(_server(theirs, ours)) as hub:
+        login = Login(ca_file=str(theirs.file), cert_file=str(ours.file), key_file=str(ours.key))
+        repositories.login(load_book(), hub.host, login)
+        assert load_book().login_of(hub.host) == login
+        publishing.to_registry(load_book(), opened(data, url="here"), f"oci://{hub.host}/charts")
+        assert get(load_book(), f"oci://{hub.host}/charts/web").data == data
+        repositories.login(load_book(), hub.host, Login(insecure=True))
+        with pytest.raises(TransportError):
+            get(load_book(), f"oci://{hub.host}/charts/web")
+        with pytest.raises(UsageError, match="https alone"):
+            repositories.login(load_book(), hub.host, Login(plain_http=True, insecure=True))
+
+
+def test_what_a_token_service_is_shown(ours: Certificate, theirs: Certificate) -> None:
+    """The certificate is for the registry, not for the service that it sends to; the CA counts there too."""
+    with web_server(_server(theirs, ours, ssl.CERT_OPTIONAL)) as service:
+        service.files["/token"] = b"{}"
+        tls = Tls(str(theirs.file), str(ours.file), str(ours.key))
+        with Fetcher(f"{service.url}/token", tls=tls, of="https://registry.example.org") as fetcher:
+            fetcher.get(f"{service.url}/token", limit=10)
+        assert service.certified == [False]
 
 
 def test_an_unchecked_server_is_the_repository_alone(ours: Certificate, theirs: Certificate) -> None:

@@ -35,6 +35,10 @@ Secret = Annotated[
     ),
 ]
 Stdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")]
+CaFile = Annotated[str, typer.Option("--ca-file", help="The CA that signed its certificate.", metavar="PATH")]
+CertFile = Annotated[str, typer.Option("--cert-file", help="The certificate to show it, for it alone.", metavar="PATH")]
+KeyFile = Annotated[str, typer.Option("--key-file", help="The key of that certificate.", metavar="PATH")]
+_ANY = "Take any certificate: anybody can be this server."
 Keys = Annotated[
     list[str],
     typer.Option("--key", help="Public keys to trust: a file, 'ssh-ed25519 ...' or minisign's.", metavar="KEY"),
@@ -75,6 +79,11 @@ def _keys(given: list[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _places(*paths: str) -> list[str]:
+    """Files by names that stay right wherever the next command is given."""
+    return [str(Path(path).resolve()) if path else "" for path in paths]
+
+
 # -- repo ------------------------------------------------------------------------------------------------------
 
 
@@ -90,14 +99,10 @@ def add(
     pass_credentials: Annotated[
         bool, typer.Option("--pass-credentials", help="The login is also for other hosts that its index names.")
     ] = False,
-    ca_file: Annotated[str, typer.Option("--ca-file", help="The CA that signed its certificate.", metavar="PATH")] = "",
-    cert_file: Annotated[
-        str, typer.Option("--cert-file", help="The certificate to show it, for it alone.", metavar="PATH")
-    ] = "",
-    key_file: Annotated[str, typer.Option("--key-file", help="The key of that certificate.", metavar="PATH")] = "",
-    insecure: Annotated[
-        bool, typer.Option("--insecure-skip-tls-verify", help="Take any certificate: anybody can be this server.")
-    ] = False,
+    ca_file: CaFile = "",
+    cert_file: CertFile = "",
+    key_file: KeyFile = "",
+    insecure: Annotated[bool, typer.Option("--insecure-skip-tls-verify", help=_ANY)] = False,
     key: Keys = [],
     force_update: Annotated[bool, typer.Option("--force-update", help="Replace one of that name.")] = False,
 ) -> None:
@@ -107,9 +112,9 @@ def add(
     if "://" not in url and Path(url).is_dir():
         url = Path(url).resolve().as_uri()
     password = _password(username, password_ref, password_stdin)
-    ca, cert, secret = (str(Path(place).resolve()) if place else "" for place in (ca_file, cert_file, key_file))
+    ca, cert, own = _places(ca_file, cert_file, key_file)
     keys = _keys(key)
-    wanted = Repository(name, url, username, password_ref, ca, keys, cert, secret, insecure, pass_credentials)
+    wanted = Repository(name, url, username, password_ref, ca, keys, cert, own, insecure, pass_credentials)
     made, prints = actions.repo_add(wanted, password=password, force=force_update)
     sys.stdout.write(f'"{made.name}" has been added to your repositories\n')
     if prints:
@@ -346,14 +351,20 @@ def login(
     plain_http: Annotated[
         bool, typer.Option("--plain-http", help="Ask it over http, which anybody on the way can read and change.")
     ] = False,
+    ca_file: CaFile = "",
+    cert_file: CertFile = "",
+    key_file: KeyFile = "",
+    insecure: Annotated[bool, typer.Option("--insecure", help=_ANY)] = False,
 ) -> None:
     """Log in at a registry. The password comes by prompt, stdin or reference, never as an argument."""
     from pvehelm.chart.book import Login
 
-    if not username and not plain_http:
+    ca, cert, own = _places(ca_file, cert_file, key_file)
+    if not (username or plain_http or insecure or ca or cert):
         raise UsageError("login needs --username")
     password = _password(username, password_ref, password_stdin)
-    actions.registry_login(host, Login(username, password or "", password_ref, token_service, plain_http))
+    known = Login(username, password or "", password_ref, token_service, plain_http, ca, cert, own, insecure)
+    actions.registry_login(host, known)
     sys.stdout.write("Login Succeeded\n" if username and not password_ref else f"What was said of {host} is kept\n")
 
 
