@@ -296,7 +296,10 @@ class Applier:
                 raise  # nobody knows whether it happened: the entry stays open and the next command finds out
             logged = await self._log(error)
             text = self.secrets.redact(str(error))
-            await self._ledger.write(lambda: self.store.outcome(entry, self.lease, ok=False, error=text, result=logged))
+            # A list is ours from its first row on, whatever became of that: what was there before is known.
+            left = owned if "list" in step.seen else None
+            failed = partial(self.store.outcome, entry, self.lease, ok=False, error=text, result=logged, owned=left)
+            await self._ledger.write(failed)
             self.outcome.events.append({"ref": change.ref, "step": step.note, "ok": False, "error": text})
             raise
         if step.method and step.keep:
@@ -429,12 +432,13 @@ class Applier:
         before = self.owned.get(change.ref) if change.op is not Op.recreate or not step.creates else None
         fields = dict(before.fields) if before else {}
         found = dict(before.found) if before else {}
-        for leaf in step.writes:
+        # A list is owned from its first row on, with what was there before that.
+        for leaf in (*step.writes, *filter(None, [step.seen.get("list")])):
             if leaf in whole.fields:
                 fields[leaf] = whole.fields[leaf]
                 if leaf in whole.found:
                     found.setdefault(leaf, whole.found[leaf])
-            else:
+            elif leaf in step.writes:
                 fields.pop(leaf, None)
         return replace(whole, fields=fields, found=found)
 

@@ -113,7 +113,9 @@ async def _recover(ctx: Context, key: ReleaseKey, lease: Lease, entry: Entry) ->
     elif intent.get("seen", {}).keys() - {"was"}:
         done = done or (live is not None and await shows(intent["seen"], kind, live, intent.get("writes", ()), client))
         error = "" if done else "interrupted; it does not show"
-        ctx.store.outcome(entry.id, lease, ok=done, error=error, owned=owned if done else None)
+        # A list is ours from its first row on, whatever became of that: what was there before is known.
+        left = owned if done or "list" in intent["seen"] else None
+        ctx.store.outcome(entry.id, lease, ok=done, error=error, owned=left)
         note = f"was told to {intent['note']}, which {'is done' if done else 'was not done'}"
     elif entry.revision or done or entry.op != Op.update:
         if live is None:

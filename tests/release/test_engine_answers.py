@@ -126,3 +126,41 @@ def test_a_row_of_a_list_is_not_changed_twice(lab: Lab) -> None:
             assert len(lab.api.ok("GET", "/cluster/firewall/ipset/some")) == len(entries)
 
     with_context(work)
+
+
+class Busy(Between):
+    """Somebody adds a row in the moment in which the answer to ours is lost."""
+
+    def __init__(self, real: httpx.AsyncBaseTransport, lab: Lab) -> None:
+        super().__init__(real, {"status": 200, "body": ""}, 1, 0)
+        self.lab, self.done = lab, False
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if self.done or request.method != "POST" or not request.url.path.endswith("/cluster/firewall/rules"):
+            return await self.real.handle_async_request(request)
+        self.done = True
+        answer = await super().handle_async_request(request)
+        self.lab.api.ok("POST", "/cluster/firewall/rules", type="in", action="DROP", comment="theirs", enable=1)
+        return answer
+
+
+def test_a_list_that_somebody_changes_meanwhile(lab: Lab) -> None:
+    chart = lab.chart(LISTS)
+    flag = ("--set-json", f"rules={json.dumps([rule('a'), rule('b')])}")
+
+    async def work(ctx: Context) -> None:
+        client = await ctx.connect()
+        client.sleep = lambda seconds: asyncio.sleep(0)
+        client._transport = Busy(client._transport, lab)
+        flags = [ValueFlag("set-json", flag[1])]
+        options = Options(allowed=Allowed(privileged=frozenset(["all"])))
+        await upgrade(ctx, Request("web", load(chart), flags=flags, install_if_missing=True), options)
+
+    with pytest.raises(PvehelmError) as caught:
+        with_context(work)
+    assert "nobody knows whether it was done (add a rule): FirewallRules/all" in str(caught.value.problems)
+    lab.run("upgrade", "web", chart, *flag, *ALL)
+    lab.settled("web", *flag, *ALL, chart=chart)
+    lab.run("uninstall", "web", "--yes")
+    # Nothing of ours is left; what was theirs went when the whole list was asked for once more.
+    assert lab.api.ok("GET", "/cluster/firewall/rules") == []

@@ -359,3 +359,35 @@ def test_a_chart_writes_nobodys_mark(lab: Lab) -> None:
     refused = lab.run("install", "web", lab.chart(manifest), code=1)
     assert "can't hold a mark of ownership" in refused.err
     assert not lab.guests()
+
+
+RULES = """
+kind: FirewallRules
+metadata: { name: all }
+spec:
+  scope: cluster
+  rules:
+    - { type: in, action: ACCEPT, proto: tcp, dport: "80" }
+    - { type: in, action: ACCEPT, proto: tcp, dport: "443" }
+    - { type: in, action: ACCEPT, proto: tcp, dport: "22" }
+"""
+
+
+@pytest.mark.parametrize("moment", [("begin", "before", 2), ("begin", "after", 2), ("begin", "after", 3)])
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("theirs", [False, True])
+def test_what_a_list_was_before_an_interruption_is_given_back(
+    lab: Lab, moment: tuple[str, str, int], theirs: bool, again: bool
+) -> None:
+    """What was found is what was there before the first row was changed, not half of what was written."""
+    if theirs:
+        lab.api.ok("POST", "/cluster/firewall/rules", type="out", action="DROP", comment="theirs", enable=1)
+    words = ("--allow-privileged", "all")
+    chart = lab.chart(RULES)
+    assert lab.killed(*moment, "install", "web", chart, *words)
+    if again:
+        lab.run("upgrade", "web", chart, "--install", *words)
+        lab.settled("web", *words, chart=chart)
+    lab.run("uninstall", "web", "--yes")
+    left = [row.get("comment") for row in lab.api.ok("GET", "/cluster/firewall/rules")]
+    assert left == (["theirs"] if theirs else [])
