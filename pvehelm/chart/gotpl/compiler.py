@@ -43,10 +43,9 @@ def compiled(
     In their place the code has their numbers, as bytes (``filled``). ``parameters`` are the Go types of each function's
     parameters; ``strict`` makes missing keys errors.
     """
-    made = _Compiler(tree, parameters, strict, texts)
-    source = _MARK.sub("\\\\\n", made.source())
+    made = _Compiler(tree, parameters, strict, texts=texts)
     try:
-        module = compile(source, tree.file, "exec", dont_inherit=True, optimize=2)
+        module = compile(made.source(), tree.file, "exec", dont_inherit=True, optimize=2)
     except (SyntaxError, RecursionError, MemoryError) as error:
         raise CompileError(f'template "{tree.name}" is nested too deeply') from error
     code = next(part for part in module.co_consts if isinstance(part, CodeType))
@@ -66,7 +65,7 @@ def filled(code: CodeType, texts: Sequence[str]) -> CodeType:
 
 def located(tree: Tree, parameters: Mapping[str, tuple[str, ...]], line: int, *, strict: bool) -> Spot:
     """What line ``line`` of a tree's generated code stands for."""
-    made = _Compiler(tree, parameters, strict, False)
+    made = _Compiler(tree, parameters, strict, spots=True)
     found, at = Spot(tree), 1
     for index, part in enumerate(re.split("\0", made.source())):
         if index:
@@ -80,12 +79,17 @@ def located(tree: Tree, parameters: Mapping[str, tuple[str, ...]], line: int, *,
     return found
 
 
-_MARK = re.compile("\0\\d+\1")
-
-
 class _Compiler(Expressions):
-    def __init__(self, tree: Tree, parameters: Mapping[str, tuple[str, ...]], strict: bool, texts: bool) -> None:
-        super().__init__(parameters, strict)
+    def __init__(
+        self,
+        tree: Tree,
+        parameters: Mapping[str, tuple[str, ...]],
+        strict: bool,
+        *,
+        texts: bool = False,
+        spots: bool = False,
+    ) -> None:
+        super().__init__(parameters, strict, spots)
         self.tree, self.texts = tree, texts
         self.lines: list[str] = []
         self.taken: list[Any] = []

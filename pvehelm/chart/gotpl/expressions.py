@@ -64,6 +64,11 @@ class Expression(NamedTuple):
         return self.inner or self.code
 
 
+def _made(code: str, string: bool = False) -> Expression:
+    """An expression that may fail; a third of the time of its class, and there are many."""
+    return tuple.__new__(Expression, (code, False, string, ""))
+
+
 class Spot(NamedTuple):
     """What a line of generated code stands for: the node, and the function that is called there, if any."""
 
@@ -72,10 +77,10 @@ class Spot(NamedTuple):
 
 
 class Expressions:
-    """The expressions of one template: its variables by scope, and what the lines stand for."""
+    """The expressions of one template: its variables by scope, and, where that is asked, what the lines stand for."""
 
-    def __init__(self, parameters: Mapping[str, tuple[str, ...]], strict: bool) -> None:
-        self.parameters, self.strict = parameters, strict
+    def __init__(self, parameters: Mapping[str, tuple[str, ...]], strict: bool, spots: bool) -> None:
+        self.parameters, self.strict, self.asked = parameters, strict, spots
         self.field, self.first = ("sfield", "sfirst") if strict else ("field", "first")
         self.spots: list[Spot] = []
         self.count = 0
@@ -109,6 +114,8 @@ class Expressions:
 
     def spot(self, node: Any, function: str = "") -> str:
         """Starts a line that stands for ``node``."""
+        if not self.asked:
+            return "\\\n"
         self.spots.append(Spot(node, function))
         return f"\0{len(self.spots) - 1}\1"
 
@@ -200,9 +207,7 @@ class Expressions:
             asked = [at for at in range(1, len(names)) if names[at] in VALUES_METHODS and names[at - 1] == "Values"]
         if not given and not self.strict and not asked:
             reader = "element" if known else "reach"
-            return Expression(
-                f"{spot}{reader}{len(names) if len(names) < 4 else ''}({base},{','.join(map(repr, names))})"
-            )
+            return _made(f"{spot}{reader}{len(names) if len(names) < 4 else ''}({base},{','.join(map(repr, names))})")
         nothing = ""
         if len(names) > 1 and not known and not self.strict:
             # Of nothing there is nothing, however deep, and its methods give nothing.
@@ -236,8 +241,9 @@ class Expressions:
 
         (A field of nothing is nothing, and that is taken.)
         """
-        fields = isinstance(node, Field) or (isinstance(node, (Variable, Chain)) and bool(node.fields))
-        if kind != "map" or not fields:
+        if kind != "map":
+            return self.argument(node, kind)
+        if not isinstance(node, Field) and not (isinstance(node, (Variable, Chain)) and node.fields):
             return self.argument(node, kind)
         before = ""
         if isinstance(node, Chain) and not isinstance(node.node, Nil):
@@ -263,7 +269,7 @@ class Expressions:
                 return found
         shown = OWN.get(name) or f"f_{name}"
         codes = ",".join([one.inner or one.code for one in given])
-        return Expression(f"{self.spot(node, name)}{shown}({codes})", False, name in _STRINGS)
+        return _made(f"{self.spot(node, name)}{shown}({codes})", name in _STRINGS)
 
     # Functions that are compiled in place; None where only a call will do
 

@@ -69,7 +69,7 @@ def tokens(source: str, *, comments: bool = False) -> list[Token]:
                 found.append(Token("text", source[at:], at, False))
             found.append(Token("eof", "", size, False))
             return found
-        trim = _TRIM_LEFT.match(source, left)
+        trim = source.startswith("{{- ", left) or _TRIM_LEFT.match(source, left)
         text = source[at:left].rstrip(_BLANKS) if trim else source[at:left]
         if text:
             found.append(Token("text", text, at, False))
