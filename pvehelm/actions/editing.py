@@ -11,6 +11,7 @@ from pvehelm.errors import InvalidError, NotFoundError, Problem, RefusedError, U
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pvehelm.actions.objects import Query
     from pvehelm.api.kind import Kind
     from pvehelm.chart.manifest import Resource
     from pvehelm.release.change import Change
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pvehelm.release.desire import Options
     from pvehelm.release.objects import Object
     from pvehelm.release.plan import Plan
+    from pvehelm.release.release import ReleaseKey
     from pvehelm.release.secrets import Secrets
 
 
@@ -44,40 +46,83 @@ async def draft(
     allow_owned: bool = False,
     all_namespaces: bool = False,
     resources: Sequence[Resource] = (),
-    scope: str = "",
 ) -> Draft:
     """The manifest of one object to change: its set's, or what the server has. It is named, or the one of manifests.
 
     Raises RefusedError for what a chart's release owns, naming it, unless ``allow_owned``.
     """
-    from pvehelm.actions.objects import Query, get, wished
-    from pvehelm.api.raising import manifest
-    from pvehelm.chart.manifest import parse
-    from pvehelm.chart.yaml import dump
-    from pvehelm.release import sets
+    from pvehelm.actions.objects import Query
+
+    query = Query(all_namespaces=all_namespaces, resources=resources)
+    found = await drafts(ctx, words, query, allow_owned=allow_owned)
+    if len(found) != 1:
+        raise UsageError(f"edit takes one object, not {len(found)}", hint="pvehelm edit vm/web")
+    return found[0]
+
+
+@action("write", "edit-begin-several", reads=lambda *_, **__: True)
+async def drafts(ctx: Context, words: Sequence[str], query: Query, *, allow_owned: bool = False) -> list[Draft]:
+    """The manifests of objects to change, each as ``draft`` has it.
+
+    Raises NotFoundError, InvalidError for a name that several have, RefusedError with all that is not to be changed.
+    """
+    from dataclasses import replace
+
+    from pvehelm.actions.objects import get, wished
     from pvehelm.release.direct import settle_all
     from pvehelm.release.objects import one_each
 
     await ctx.connect()
-    query = Query(full=True, all_namespaces=all_namespaces, scope=scope, resources=resources)
+    query = replace(query, full=True)
     made = await get(ctx, words, query)
     if await settle_all(ctx, {one.ref for one in made.objects}):
         made = await get(ctx, words, query)
-    one_each(wished(ctx, words, query), made.objects)
-    if len(made.objects) != 1:
-        raise UsageError(f"edit takes one object, not {len(made.objects)}", hint="pvehelm edit vm/web")
-    one = made.objects[0]
+    sets_ = _Sets(ctx)
+    found: list[Draft] = []
+    refused: list[RefusedError] = []
+    for one in one_each(wished(ctx, words, query), made.objects):
+        try:
+            found.append(_draft(one, sets_, allow_owned=allow_owned))
+        except RefusedError as error:
+            refused.append(error)
+    if len(refused) == 1:
+        raise refused[0]
+    if refused:
+        raise RefusedError("some objects are not to be changed", [Problem("", str(e), e.hint) for e in refused])
+    return found
+
+
+class _Sets:
+    """The manifests of sets, each read once: ``{ref: resource}``; None for a chart's release."""
+
+    def __init__(self, ctx: Context) -> None:
+        self.ctx = ctx
+        self._known: dict[ReleaseKey, dict[str, Resource] | None] = {}
+
+    def of(self, key: ReleaseKey) -> dict[str, Resource] | None:
+        from pvehelm.release import sets
+
+        if key not in self._known:
+            release = self.ctx.store.find(key)
+            mine = release is None or sets.is_set(release)
+            self._known[key] = {one.ref: one for one in sets.members(release)} if mine else None
+        return self._known[key]
+
+
+def _draft(one: Object, sets: _Sets, *, allow_owned: bool) -> Draft:
+    from pvehelm.api.raising import manifest
+    from pvehelm.chart.manifest import parse
+    from pvehelm.chart.yaml import dump
+
     if one.kind.name == "Node":
         raise UsageError(
             "a node has no manifest", hint="its settings are kinds of their own: nodeconfigs, networks, ..."
         )
     if one.owner is not None and one.owner.namespace:
-        release = ctx.store.get(one.owner)
-        if sets.is_set(release):
-            mine = next((r for r in sets.members(release) if r.ref == one.ref), None)
-            if mine is not None:
-                return Draft(one, mine, one.owner.name)
-        elif not allow_owned:
+        members = sets.of(one.owner)
+        if members is not None and one.ref in members:
+            return Draft(one, members[one.ref], one.owner.name)
+        if members is None and not allow_owned:
             raise RefusedError(
                 f"{one} belongs to release {one.owner}",
                 hint=f"pvehelm upgrade {one.owner.name} CHART changes it; --allow-owned edits it as drift",
@@ -88,17 +133,14 @@ async def draft(
     return Draft(one, resource)
 
 
-def require_unmoved(ctx: Context, begun: Draft) -> None:
-    """Raise RefusedError where its set says something else of the object by now: that would be taken back."""
-    from pvehelm.release import sets
-
-    key = begun.object.owner
-    if not begun.set or key is None:
-        return
-    now = next((one for one in sets.members(ctx.store.find(key)) if one.ref == begun.resource.ref), None)
-    if now != begun.resource:
-        what = f"{begun.resource.ref} was changed by somebody else meanwhile"
-        raise RefusedError(what, hint="run the command again to see how it is")
+def require_unmoved(ctx: Context, *begun: Draft) -> None:
+    """Raise RefusedError where a set says something else of one of its objects by now: that would be taken back."""
+    now = _Sets(ctx)
+    for one in begun:
+        key = one.object.owner
+        if one.set and key is not None and (now.of(key) or {}).get(one.resource.ref) != one.resource:
+            what = f"{one.resource.ref} was changed by somebody else meanwhile"
+            raise RefusedError(what, hint="run the command again to see how it is")
 
 
 @action("read", "edit-plan")

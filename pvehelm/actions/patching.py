@@ -12,7 +12,6 @@ from pvehelm.errors import InvalidError, UsageError
 
 if TYPE_CHECKING:
     from pvehelm.actions.editing import Draft
-    from pvehelm.actions.objects import Query
     from pvehelm.chart.manifest import Resource
     from pvehelm.release.context import Context
     from pvehelm.release.desire import Options
@@ -28,31 +27,6 @@ class Patched:
     plans: list[Plan] = field(default_factory=list)
 
 
-@action("write", "patch-begin", reads=lambda *_, **__: True)
-async def drafts(ctx: Context, words: Sequence[str], query: Query, *, allow_owned: bool = False) -> list[Draft]:
-    """The manifests of objects to change, each its set's, or what the server has.
-
-    Raises NotFoundError, InvalidError for a name that several have, RefusedError for what a chart's release owns.
-    """
-    from dataclasses import replace
-
-    from pvehelm.actions import editing
-    from pvehelm.actions.objects import get, wished
-    from pvehelm.release.objects import PLACES, one_each
-
-    await ctx.connect()
-    made = await get(ctx, words, replace(query, full=True))
-    named = [wish for wish in wished(ctx, words, query) if wish.names]
-    found = one_each(named, made.objects)
-    begun = []
-    for one in found:
-        place = next((str(one.found.key[part]) for part in PLACES if one.found.key.get(part)), "")
-        name = str(one.vmid) if one.vmid else f"{place}/{one.name}" if place else one.name
-        ref = [f"{one.kind.name}/{name}"]
-        begun.append(await editing.draft(ctx, ref, allow_owned=allow_owned, all_namespaces=True, scope=query.scope))
-    return begun
-
-
 @action("write")
 async def patch(
     ctx: Context, changes: Sequence[tuple[Draft, Resource]], options: Options, *, done: str, description: str
@@ -63,8 +37,8 @@ async def patch(
 
     made = Patched()
     of_sets: dict[ReleaseKey, list[Resource]] = {}
+    editing.require_unmoved(ctx, *(begun for begun, _ in changes))
     for begun, after in changes:
-        editing.require_unmoved(ctx, begun)
         made.done[after.ref] = "unchanged" if after == begun.resource else done
         if begun.set and begun.object.owner is not None:
             of_sets.setdefault(begun.object.owner, []).append(after)

@@ -67,11 +67,12 @@ async def delete(
 
     options = options or Options()
     made = Removed()
-    found, missing = await _found(ctx, target)
+    found, absent = await _found(ctx, target)
+    missing = list(dict.fromkeys(absent.values()))
     if missing and not options.dry_run:
-        gone = await _gone_already(ctx, {problem.where for problem in missing})
+        gone = await _gone_already(ctx, set(absent))
         made.done |= dict.fromkeys(gone, "deleted by the command that was interrupted")
-        missing = [problem for problem in missing if problem.where not in gone]
+        missing = [problem for problem in missing if problem not in [absent.get(ref) for ref in gone]]
     if missing and not ignore_not_found:
         if len(missing) == 1:
             raise NotFoundError(missing[0].what, hint=missing[0].hint)
@@ -146,8 +147,8 @@ async def _gone_already(ctx: Context, refs: set[str]) -> list[str]:
     return [one.ref for one in settled if any(step.ok and step.intent.get("deletes") for step in one.steps)]
 
 
-async def _found(ctx: Context, target: Target) -> tuple[list[Object], list[Problem]]:
-    """What shall go, and what is not there."""
+async def _found(ctx: Context, target: Target) -> tuple[list[Object], dict[str, Problem]]:
+    """What shall go, and by its reference what is not there."""
     from pvehelm.actions.objects import label_test
     from pvehelm.release import objects
     from pvehelm.release.live import Reader
@@ -161,18 +162,16 @@ async def _found(ctx: Context, target: Target) -> tuple[list[Object], list[Probl
             raise UsageError("which of them?", hint="delete vm NAME, -l SELECTOR, or --all")
     else:
         wanted = objects.of_manifests(ctx.kinds, target.resources, ctx.namespace)
-    found: list[Object] = []
-    missing: list[Problem] = []
-    for wish in wanted:
-        namespace = wish.namespace or here
-        scope = target.scope or ("all" if wish.names and getattr(wish.kind, "scoped", False) else "")
-        try:
-            found += (await objects.catalogue(ctx, [wish], reader, scope=scope, namespace=namespace)).objects
-        except NotFoundError as error:
-            lost = _only_in_a_set(ctx, wish, namespace or ctx.namespace)
-            found += lost
-            if not lost:
-                missing += error.problems or (Problem(f"{wish.kind.name}/{wish.names[0]}", str(error), error.hint),)
+    missing: dict[str, Problem] = {}
+    scoped = any(wish.names and getattr(wish.kind, "scoped", False) for wish in wanted)
+    scope = target.scope or ("all" if scoped else "")
+    made, absent = await objects.search(ctx, wanted, reader, scope=scope, namespace=here)
+    found = made.objects
+    for wish, problem in absent:
+        name = problem.where.partition("/")[2]
+        lost = _only_in_a_set(ctx, replace(wish, names=(name,)), wish.namespace or here or ctx.namespace)
+        found += lost
+        missing |= {} if lost else {f"{wish.kind.name}/{name}": problem}
     test = label_test(target.selector)
     return objects.one_each(wanted, [one for one in found if test(one.labels)]), missing
 

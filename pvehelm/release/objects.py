@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pvehelm.api.guests import GuestKind
@@ -165,6 +166,19 @@ async def catalogue(
 
     Raises NotFoundError with everything that was named and is not there.
     """
+    made, missing = await search(ctx, wanted, reader, scope=scope, namespace=namespace)
+    unique = list(dict.fromkeys(problem for _, problem in missing))
+    if len(unique) == 1:
+        raise NotFoundError(unique[0].what, hint=unique[0].hint)
+    if unique:
+        raise NotFoundError("some objects are not there", unique)
+    return made
+
+
+async def search(
+    ctx: Context, wanted: Iterable[Wish], reader: Reader, *, scope: str = "", namespace: str | None = None
+) -> tuple[Catalogue, list[tuple[Wish, Problem]]]:
+    """The objects that are wished for, as ``catalogue`` has them, and what was named and is not there."""
     await ctx.connect()
     wanted = list(wanted)
     made = Catalogue()
@@ -172,36 +186,57 @@ async def catalogue(
     made.namespace = namespace or "" if any(kind.namespaced for kind in kinds) else ""
     places = await asyncio.gather(*(_listed(ctx, kind, reader, scope) for kind in kinds))
     owners = Owners(ctx)
-    by_kind: dict[str, list[Object]] = {}
+    by_kind: dict[str, _Listed] = {}
     for kind, (found, silent) in zip(kinds, places, strict=True):
         made.silent |= silent
-        by_kind[kind.name] = [Object(one, *owners.of(one)) for one in found]
-    missing: list[Problem] = []
-    named_words = {wish.word for wish in wanted if wish.names}
+        by_kind[kind.name] = _Listed([Object(one, *owners.of(one)) for one in found])
+    missing: list[tuple[Wish, Problem]] = []
     for wish in wanted:
         listed = by_kind[wish.kind.name]
-        within = wish.namespace or namespace
-        everywhere = within is None or not wish.kind.namespaced
-        here = [one for one in listed if everywhere or one.namespace == within]
+        within = (wish.namespace or namespace) if wish.kind.namespaced else None
         if not wish.names:
-            made.objects += here
-            made.elsewhere += [] if everywhere else [one for one in listed if one.namespace != within]
+            made.objects += [one for one in listed.objects if within in (None, one.namespace)]
+            made.elsewhere += [one for one in listed.objects if within not in (None, one.namespace)]
             continue
         for name in wish.names:
-            matched = _matching(listed, here, name)
+            matched = listed.matching(name, within)
             made.objects += matched
+            if matched:
+                continue
             same = (wish.word, wish.namespace)
             alike = [w for w in wanted if (w.word, w.namespace) == same and name in w.names]
-            if not matched and not any(
-                _matching(by_kind[w.kind.name], by_kind[w.kind.name], name) for w in alike if w is not wish
-            ):
-                missing.append(_missing(alike, name, [one for w in alike for one in by_kind[w.kind.name]]))
-    if missing and named_words:
-        unique = list(dict.fromkeys(missing))
-        if len(unique) == 1:
-            raise NotFoundError(unique[0].what, hint=unique[0].hint)
-        raise NotFoundError("some objects are not there", unique)
-    return made
+            if not any(by_kind[w.kind.name].matching(name, None) for w in alike if w is not wish):
+                everything = [one for w in alike for one in by_kind[w.kind.name].objects]
+                missing.append((wish, _missing(alike, name, everything)))
+    return made, missing
+
+
+class _Listed:
+    """The objects of a kind, found by name."""
+
+    def __init__(self, objects: list[Object]) -> None:
+        self.objects = objects
+
+    @cached_property
+    def _named(self) -> dict[str, list[Object]]:
+        found: dict[str, list[Object]] = {}
+        for one in self.objects:
+            for name in one.names:
+                found.setdefault(name, []).append(one)
+        return found
+
+    @cached_property
+    def _numbered(self) -> dict[int, list[Object]]:
+        found: dict[int, list[Object]] = {}
+        for one in self.objects:
+            found.setdefault(one.vmid, []).append(one)
+        return found
+
+    def matching(self, name: str, within: str | None) -> list[Object]:
+        """What a name means: a VMID wherever it is, a name in a namespace (None: in any)."""
+        if name.isdigit() and int(name) and (numbered := self._numbered.get(int(name))):
+            return numbered
+        return [one for one in self._named.get(name, ()) if within in (None, one.namespace)]
 
 
 async def _listed(ctx: Context, kind: Kind, reader: Reader, scope: str) -> tuple[list[Found], Mapping[str, str]]:
@@ -211,15 +246,6 @@ async def _listed(ctx: Context, kind: Kind, reader: Reader, scope: str) -> tuple
         return sorted(found, key=lambda one: one.name), {}
     listed = await listing(kind, ctx.kinds, reader, scope=scope)
     return listed.found, listed.silent
-
-
-def _matching(listed: Sequence[Object], here: Sequence[Object], name: str) -> list[Object]:
-    """What a name means: a VMID wherever it is, a name in this namespace."""
-    if name.isdigit():
-        numbered = [one for one in listed if one.vmid == int(name)]
-        if numbered:
-            return numbered
-    return [one for one in here if name in one.names]
 
 
 def _missing(alike: Sequence[Wish], name: str, listed: Sequence[Object]) -> Problem:
@@ -267,13 +293,17 @@ async def guests(
 def one_each(wanted: Iterable[Wish], objects: Iterable[Object]) -> list[Object]:
     """The objects, each once. Raises InvalidError for every name that several of them have."""
     unique = {f"{one.found.ref} {sorted(one.found.key.items(), key=str)}": one for one in objects}
+    asked: dict[tuple[str, str], list[Wish]] = {}
+    for wish in wanted:
+        for name in wish.names:
+            asked.setdefault((wish.kind.name, name), []).append(wish)
     named: dict[tuple[str, str, str], list[Object]] = {}
     for one in unique.values():
         for meant in {
             (wish.word, wish.namespace, name)
-            for wish in wanted
-            for name in wish.names
-            if wish.kind is one.kind and name in one.names and not (one.vmid and name.isdigit())
+            for name in one.names
+            if not (one.vmid and name.isdigit())
+            for wish in asked.get((one.kind.name, name), ())
             if wish.namespace in ("", one.namespace)
         }:
             named.setdefault(meant, []).append(one)

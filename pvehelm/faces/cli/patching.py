@@ -123,6 +123,7 @@ def _listed(rows: dict[str, dict[str, str]]) -> None:
 
 
 async def _drafts(session: Session, words: list[str]) -> list[Draft]:
+    from pvehelm.actions.editing import drafts
     from pvehelm.actions.objects import Query
 
     given = session.given
@@ -134,7 +135,7 @@ async def _drafts(session: Session, words: list[str]) -> list[Draft]:
         raise UsageError("which of them?", hint=f"{words[0]} NAME, -l SELECTOR, or --all")
     scope = full_scope(given["scope"])
     query = Query(given["selector"], "", given["all_namespaces"], scope, resources=resources)
-    return await actions.drafts(session.watch(), words, query, allow_owned=given["allow_owned"])
+    return await drafts(session.watch(), words, query, allow_owned=given["allow_owned"])
 
 
 async def _carried_out(session: Session, begun: list[Draft], change: Callable[[Draft], Resource], done: str) -> int:
