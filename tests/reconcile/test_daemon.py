@@ -173,7 +173,7 @@ def test_when_its_store_is_moved_it_says_so(lab: Lab, web: int) -> None:
         assert "it was moved to" in daemon.result("failed")["log"]
         status, text = page(port, "/healthz")
         assert (status, "it was moved to" in json.loads(text)["problems"]["store"]) == (503, True)
-        assert daemon.stop(signal.SIGTERM) == 0
+        assert daemon.stop(signal.SIGINT) == 0
 
 
 def test_without_its_store_it_says_so(lab: Lab, web: int) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -26,8 +27,16 @@ def wait_for(process: subprocess.Popen[str], text: str) -> list[str]:
     raise AssertionError("".join(lines))
 
 
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """What is started hears of a closed terminal, also where the tests run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_one_signal_finishes_what_runs(lab: Lab, number: signal.Signals) -> None:
+def test_one_signal_finishes_what_runs(lab: Lab, number: signal.Signals, heard: None) -> None:
     chart = lab.chart(SCALED)
     lab.fault("POST /nodes/*/clone", delay=0.7)
     process = lab.start("install", "web", chart, "--set", "replicas=6")

@@ -273,11 +273,18 @@ def _full_tables(session: Session) -> Callable[[], None]:
     return lambda: WIDE.reset(token)
 
 
+def ending() -> list[int]:
+    """The signals that ask for an end: that the terminal is closed is one, unless nohup has asked to go on."""
+    import signal
+
+    closed = [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN else []
+    return [signal.SIGINT, signal.SIGTERM, *closed]
+
+
 def run_async(session: Session, work: Coroutine[Any, Any, Any]) -> Any:
     """Run a coroutine; SIGINT, SIGTERM and a closed terminal once: start nothing more and finish what runs; twice: stop
     here."""
     import asyncio
-    import signal
 
     hints: list[str] = []
 
@@ -296,9 +303,7 @@ def run_async(session: Session, work: Coroutine[Any, Any, Any]) -> Any:
             ctx.stop.set()
             sys.stderr.write("\nStopping: what runs is finished first. Once more to stop at once.\n")
 
-        # nohup has asked to go on without a terminal.
-        closed = signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
-        for number in (signal.SIGINT, signal.SIGTERM, *[signal.SIGHUP] * closed):
+        for number in ending():
             loop.add_signal_handler(number, interrupt)
         session.stop = asyncio.Event()
         if session._context is not None:

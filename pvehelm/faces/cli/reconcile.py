@@ -17,7 +17,7 @@ from pvehelm.actions import reconcile as actions
 from pvehelm.errors import UsageError
 from pvehelm.faces import output
 from pvehelm.faces.cli import options as o
-from pvehelm.faces.cli.command import Session, command
+from pvehelm.faces.cli.command import Session, command, ending
 
 if TYPE_CHECKING:
     from pvehelm.faces.daemon.daemon import Daemon
@@ -149,8 +149,7 @@ async def _run(session: Session, daemon: Daemon) -> None:
 
 
 def _on_signals(daemon: Daemon) -> None:
-    """The first SIGINT or SIGTERM ends in good order, the second at once: the journal knows what was under way."""
-    import signal
+    """The first signal ends in good order, the second at once: the journal knows what was under way."""
 
     def stop() -> None:
         if daemon.stopping.is_set():
@@ -161,7 +160,7 @@ def _on_signals(daemon: Daemon) -> None:
         daemon.log("stopping: what runs is finished first", {"result": "stopping"})
         daemon.stop()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in ending():
         asyncio.get_running_loop().add_signal_handler(number, stop)
 
 
