@@ -88,7 +88,7 @@ class Engine:
                     lines[name] = found.lines()
         return {"files": files, "lines": lines, "notes": notes}
 
-    def packed(self) -> bytes:
+    def packed(self, _: Callable[[str], bool]) -> bytes:
         """The compiled templates for the cache; nothing when they came from there, or do not all compile."""
         return marshal.dumps(self.codes) if self.compiled and len(self.codes) == len(self.sources) else b""
 

@@ -5,8 +5,10 @@ A child that is started early (``spare``) imports this and nothing of what its p
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pvehelm.chart.cell import DEFAULT, Answer, Ask, Limits
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from pvehelm.chart.yaml import Path_
 
 _NOTHING: Mapping[str, bytes] = {}
+_WORD = re.compile(r"\w+")
 
 
 class Job(NamedTuple):
@@ -49,6 +52,11 @@ class Rendering:
         self.first = dict(codes)
         #: What engines made of templates, which they can begin with the next time.
         self.codes: dict[tuple[Any, ...], Any] = {}
+
+    @functools.cached_property
+    def words(self) -> frozenset[str]:
+        """Every word of the chart's templates and default values. What has none but these its user has not written."""
+        return frozenset(_words_of(self.chart))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # As it is sent to a child: what only this process needs of the chart stays here.
@@ -104,16 +112,41 @@ class Rendering:
         output["used"] = usage.as_data() if usage is not None else None
         output["references"] = job.tokens.references
 
+        def own(text: str) -> bool:
+            said = {*_WORD.findall(text)}
+            return said <= self.words | {*_WORD.findall(f"{job.release.name} {job.release.namespace}")}
+
         def later() -> bytes:
             codes = {}
             for dialect, key, engine in made:
-                if packed := engine.packed():
+                if packed := engine.packed(own):
                     codes[dialect] = packed
                     if dialect != GOTPL:
                         self.codes[key] = packed
             return _together(codes)
 
         return Answer(output, files, later if any(engine.compiled for *_, engine in made) else None)
+
+
+def _words(data: Any) -> Iterator[str]:
+    """The words of values, and of their keys."""
+    if isinstance(data, Mapping):
+        for key, value in data.items():
+            yield from _WORD.findall(str(key))
+            yield from _words(value)
+    elif isinstance(data, list):
+        for item in data:
+            yield from _words(item)
+    else:
+        yield from _WORD.findall(str(data))
+
+
+def _words_of(chart: Chart) -> Iterator[str]:
+    for text in chart.templates.values():
+        yield from _WORD.findall(text)
+    yield from _words(chart.values)
+    for sub in chart.dependencies:
+        yield from _words_of(sub)
 
 
 def _engine(dialect: str, found: list[Scope], job: Job, limits: Limits, ask: Ask, codes: Any) -> Any:

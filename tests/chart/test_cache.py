@@ -122,3 +122,16 @@ def test_old_entries_go(home: Path) -> None:
     assert len(list(home.iterdir())) == 200
     assert cache.load(str(home), "new") == b"x"
     assert not (home / "0.bin").exists()
+
+
+def test_nothing_that_its_user_alone_knows_is_kept(home: Path, tmp_path: Path) -> None:
+    """Texts given to tpl are compiled, too: those of the chart's own values are kept."""
+    text = "kind: Pool\nmetadata: { name: p }\nspec: { comment: {{ tpl .Values.text . | quote }} }\n"
+    case = {"chart": {"engine": "gotpl"}, "values": {"text": "made by {{ .Release.Name }}"}, "files": {"vm.yaml": text}}
+    chart = chart_of(tmp_path, case)
+    for said in ("made by {{ .Release.Name }}", "hunter2 of {{ .Release.Name }}"):
+        rendered(chart, {**case, "user": {"text": said}})
+    dismiss()
+    [entry] = home.iterdir()
+    assert b"made by" in entry.read_bytes()
+    assert b"hunter2" not in entry.read_bytes()

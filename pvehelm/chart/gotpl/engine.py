@@ -95,6 +95,8 @@ class Compiled:
         self.home: dict[str, str] = {}
         #: By file, name, and whether its texts know their places: code that is ready to be run, and those texts.
         self.ready: dict[tuple[str, str, bool], tuple[CodeType, list[Literal]]] = {}
+        #: The texts given to tpl that were read here and not had from the cache.
+        self.read: dict[str, str] = {}
 
 
 class Templates:
@@ -201,6 +203,7 @@ class Templates:
             kept = {key: [tree.empty, None, None] for key, tree in self._trees[name].items()}
             self.changed = True
             self.texts[name] = kept
+            self.compiled.read[name] = source
         found = {}
         for key, one in kept.items():
             if key == "gotpl" or not one[0] or key not in self.home:
@@ -208,12 +211,14 @@ class Templates:
         main = found.pop("gotpl")
         return main, found
 
-    def pack(self) -> bytes:
-        """All that was compiled so far, for the cache; nothing when nothing is new."""
+    def pack(self, own: Callable[[str], bool]) -> bytes:
+        """All that was compiled so far, for the cache; nothing when nothing is new. Of texts given to tpl only those
+        that are the chart's ``own``: what users write into values may be secret."""
         if not self.changed or self.errors:
             return b""
-        short = [name for name in self.texts if len(self.sources.get(name, "")) < _LONGEST][:_TEXTS]
-        texts = {name: _packed(self.texts[name]) for name in short}
+        read = self.compiled.read
+        kept = [name for name in self.texts if name not in read or (len(read[name]) < _LONGEST and own(read[name]))]
+        texts = {name: _packed(self.texts[name]) for name in kept[:_TEXTS]}
         return marshal.dumps({"files": {file: _packed(kept) for file, kept in self.files.items()}, "texts": texts})
 
 
@@ -387,9 +392,9 @@ class Engine:
         """Whether there is new code."""
         return self.templates.changed
 
-    def packed(self) -> bytes:
-        """The compiled templates for the cache; nothing when there is nothing new."""
-        return self.templates.pack()
+    def packed(self, own: Callable[[str], bool]) -> bytes:
+        """The compiled templates for the cache; nothing when there is nothing new. ``own`` is as in ``pack``."""
+        return self.templates.pack(own)
 
 
 def _generates(source: str) -> bool:
