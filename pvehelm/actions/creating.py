@@ -76,7 +76,7 @@ def manifest(guest: Guest) -> Resource:
     spec: dict[str, Any] = {"node": guest.node} if guest.node else {}
     spec |= {"vmid": guest.vmid} if guest.vmid else {}
     spec |= {"cpu": {"cores": guest.cores}} if guest.cores else {}
-    spec |= {"memory": int(guest.memory) if guest.memory.isdigit() else guest.memory} if guest.memory else {}
+    spec |= {"memory": int(guest.memory) if guest.memory.isdecimal() else guest.memory} if guest.memory else {}
     spec |= _machine(guest) if guest.kind == "VirtualMachine" else _container(guest)
     if guest.tags:
         spec["tags"] = [tag for text in guest.tags for tag in text.replace(";", ",").split(",") if tag]
@@ -155,7 +155,7 @@ def _disk(text: str) -> dict[str, Any]:
     storage, colon, size = first.partition(":")
     if not colon or not storage:
         raise UsageError(f"--disk {text!r}: expected STORAGE:SIZE", hint="for example local-lvm:32G,discard=on")
-    disk: dict[str, Any] = {"storage": storage, **({"size": f"{size}G" if size.isdigit() else size} if size else {})}
+    disk: dict[str, Any] = {"storage": storage, **({"size": f"{size}G" if size.isdecimal() else size} if size else {})}
     return disk | _options(options, f"--disk {text!r}")
 
 
@@ -172,7 +172,7 @@ def _options(parts: Sequence[str], what: str) -> dict[str, Any]:
         name, equals, value = part.partition("=")
         if not equals or not name:
             raise UsageError(f"{what}: {part!r} is no NAME=VALUE")
-        found[name] = int(value) if value.isdigit() else value
+        found[name] = int(value) if value.isdecimal() else value
     return found
 
 

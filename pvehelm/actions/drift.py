@@ -180,7 +180,7 @@ async def _tasks(change: Change, was: Owned | None, since: float, reader: Reader
     """The tasks on a guest since a time (unix seconds), newest first; none where they can't be seen."""
     key, owned = change.key, was.identifier if was else {}
     vmid = str(key.get("vmid") or owned.get("vmid") or "")
-    if not vmid.isdigit():
+    if not vmid.isdecimal():
         return []
     rows: list[Mapping[str, Any]] = []
     # A guest that was moved has tasks where it was, too.

@@ -162,7 +162,7 @@ async def _works_on(ctx: Context, upid: UPID, force: bool) -> Subject:
 
     key = ReleaseKey(ctx.cluster, "", f"task/{upid}")
     vmid = upid.id.partition("@")[0]
-    if vmid.isdigit() and not force:
+    if vmid.isdecimal() and not force:
         listed = await objects.catalogue(ctx, objects.wishes(ctx.kinds, ["guests"]), Reader(await ctx.connect()))
         one = next((one for one in listed.objects if one.vmid == int(vmid)), None)
         if one is not None:

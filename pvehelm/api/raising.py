@@ -75,7 +75,7 @@ def _entries(kind: Any, live: Live) -> dict[str, Any]:
 def _sid(value: Any) -> Any:
     """``vm:100`` as a manifest names a guest that it does not know by name: the bare VMID."""
     number = str(value).rpartition(":")[2]
-    return int(number) if number.isdigit() else value
+    return int(number) if number.isdecimal() else value
 
 
 def _words(facts: Facts, value: Any) -> Any:
@@ -268,4 +268,4 @@ def _networks(kind: GuestKind, fields: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _number(value: Any) -> Any:
-    return int(value) if str(value).isdigit() else value
+    return int(value) if str(value).isdecimal() else value

@@ -84,7 +84,7 @@ async def place(key: Key, get: Get) -> dict[str, str] | None:
     if not scope.is_guest:
         return {"node": scope.name} if scope.type == "node" else {"vnet": scope.name} if scope.type == "vnet" else {}
     vmid = str(key.get("vmid", ""))
-    if not vmid.isdigit():
+    if not vmid.isdecimal():
         return None
     known = scope.type if scope.type != "guest" else key.get("guest")
     if key.get("node") and known:

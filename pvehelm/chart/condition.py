@@ -56,7 +56,7 @@ class Condition(NamedTuple):
             if isinstance(document, Mapping):
                 document = document.get(step, document.get(str(step)))
             elif isinstance(document, Sequence) and not isinstance(document, str):
-                index = int(step) if str(step).isdigit() else -1
+                index = int(step) if str(step).isdecimal() else -1
                 document = document[index] if 0 <= index < len(document) else None
             else:
                 return None

@@ -257,7 +257,7 @@ class _Work:
     def unique(self, problems: list[Problem]) -> list[Problem]:
         def order(problem: Problem) -> tuple[str, list[int]]:
             file, *numbers = problem.where.split(":")
-            return file, [int(number) for number in numbers if number.isdigit()]
+            return file, [int(number) for number in numbers if number.isdecimal()]
 
         return sorted(dict.fromkeys(problems), key=order)
 

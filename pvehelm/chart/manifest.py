@@ -354,7 +354,7 @@ def _moved(error: InvalidError, file: str, line_of: Callable[[int], Source] | No
     problems = []
     for problem in error.problems:
         line = problem.where.removeprefix(f"{file}:").split(":")[0]
-        where = str(line_of(int(line))) if line.isdigit() else problem.where
+        where = str(line_of(int(line))) if line.isdecimal() else problem.where
         what = re.sub(r"\bin line (\d+)", lambda found: f"at {line_of(int(found[1]))}", problem.what)
         problems.append(Problem(where, what, problem.hint))
     return InvalidError(error.message, problems, hint=error.hint)

@@ -310,7 +310,7 @@ def _default_references(chart: Chart) -> list[Problem]:
 
 def _order(problem: Problem) -> tuple[str, list[int]]:
     file, *numbers = problem.where.split(":")
-    return file, [int(number) for number in numbers if number.isdigit()]
+    return file, [int(number) for number in numbers if number.isdecimal()]
 
 
 def _count(problems: list[Problem]) -> str:

@@ -170,7 +170,7 @@ def silenced(chart: Chart, findings: Iterable[Finding], known: Mapping[str, Rule
         place = one.where.removeprefix(f"{chart.path}/")
         file, _, rest = place.partition(":")
         number = rest.partition(":")[0]
-        line = int(number) if number.isdigit() else 0
+        line = int(number) if number.isdecimal() else 0
         near = {*comments.get((file, line), ()), *comments.get((file, line - 1), ())}
         if one.rule in near or "all" in near:
             continue

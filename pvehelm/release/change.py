@@ -30,7 +30,7 @@ SIGNS = {Op.create: "+", Op.update: "~", Op.recreate: "±", Op.delete: "-", Op.k
 
 def numbered(key: Mapping[str, Any]) -> dict[str, Any]:
     """An identifier for programs: a VMID is a number, whichever way the API's path had it."""
-    return {name: int(value) if name == "vmid" and str(value).isdigit() else value for name, value in key.items()}
+    return {name: int(value) if name == "vmid" and str(value).isdecimal() else value for name, value in key.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,7 +154,7 @@ def _linked(kind: Any, document: Document, refs: Mapping[str, str], names: _Name
 
 def _named(value: Any, refs: Mapping[str, str]) -> Any:
     number = str(value).rpartition(":")[2]
-    return refs.get(number, int(number) if number.isdigit() else value)
+    return refs.get(number, int(number) if number.isdecimal() else value)
 
 
 def _is_idle(one: Object, document: Document) -> bool:

@@ -234,7 +234,7 @@ class _Listed:
 
     def matching(self, name: str, within: str | None) -> list[Object]:
         """What a name means: a VMID wherever it is, a name in a namespace (None: in any)."""
-        if name.isdigit() and int(name) and (numbered := self._numbered.get(int(name))):
+        if name.isdecimal() and int(name) and (numbered := self._numbered.get(int(name))):
             return numbered
         return [one for one in self._named.get(name, ()) if within in (None, one.namespace)]
 
@@ -302,7 +302,7 @@ def one_each(wanted: Iterable[Wish], objects: Iterable[Object]) -> list[Object]:
         for meant in {
             (wish.word, wish.namespace, name)
             for name in one.names
-            if not (one.vmid and name.isdigit())
+            if not (one.vmid and name.isdecimal())
             for wish in asked.get((one.kind.name, name), ())
             if wish.namespace in ("", one.namespace)
         }:

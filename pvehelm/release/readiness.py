@@ -101,7 +101,7 @@ def expecting(kind: str, config: Mapping[str, Any]) -> list[str]:
     found = []
     for name, value in config.items():
         number = name.removeprefix(prefix)
-        if name.startswith(prefix) and number.isdigit() and isinstance(value, Mapping):
+        if name.startswith(prefix) and number.isdecimal() and isinstance(value, Mapping):
             given = [str(value.get(key) or "manual") for key in ("ip", "ip6")]
             if any(text != "manual" for text in given) and f"net{number}" in config:
                 found.append(f"net{number}")

@@ -328,3 +328,8 @@ spec:
     assert lab.api.ok("GET", "/pools/p")["comment"] == "dir 1024 bridge unseen"
     lab.run("upgrade", "web", chart)
     assert lab.api.ok("GET", "/pools/p")["comment"] == "unseen unseen unseen unseen"
+
+
+@pytest.mark.parametrize("command", ["get vm/²", "stop ²", "delete vm ² --yes", "diff web 1 ²", "tasks list --guest ²"])
+def test_digits_that_are_no_number(lab: Lab, command: str) -> None:
+    assert "unexpected" not in lab.run(*command.split(), code=None).err

@@ -291,7 +291,7 @@ async def diff(
 
 
 def _diff_revisions(session: Session, names: list[str], detailed: bool) -> int:
-    if not (names[1].isdigit() and names[2].isdigit()):
+    if not (names[1].isdecimal() and names[2].isdecimal()):
         raise UsageError("diff RELEASE REV REV takes two revision numbers")
     text = actions.diff_revisions(session.context, names[0], int(names[1]), int(names[2]))
     if session.output != "table":

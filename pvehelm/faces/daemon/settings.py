@@ -164,7 +164,7 @@ def address(text: str) -> tuple[str, int] | None:
     if text in ("", "off"):
         return None
     host, colon, port = text.rpartition(":")
-    if not colon or not port.isdigit() or int(port) > 65535:
+    if not colon or not port.isdecimal() or int(port) > 65535:
         raise UsageError(f"{text!r} is no address to listen at", hint="HOST:PORT, for example 127.0.0.1:9760, or off")
     return host.strip("[]") or "127.0.0.1", int(port)
 
