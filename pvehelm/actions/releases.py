@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pvehelm.actions import action
 from pvehelm.actions.looking import revision_of
 from pvehelm.actions.outdated import no_set
-from pvehelm.errors import InvalidError, NotFoundError, RefusedError, UsageError
+from pvehelm.errors import InvalidError, NotFoundError, PvehelmError, RefusedError, UsageError
 from pvehelm.release.release import CALLED, ReleaseKey, Status, check_name
 
 if TYPE_CHECKING:
@@ -138,14 +139,40 @@ async def desired(
     return Desire(act, resources, record, notes, revision - 1, {**keeper.made, **prepared.sealed, **sealed})
 
 
+async def _under_way(ctx: Context, request: Request) -> None:
+    """Begin what takes its time elsewhere, the connection and the child that will render, and get ready meanwhile."""
+    import asyncio
+
+    from pvehelm.chart import spare
+    from pvehelm.chart.dialects import engines
+
+    await ctx.connect_ahead()
+    spare.start(*dict.fromkeys(engines(request.chart)))
+    # Off the loop, where the server's answers come in.
+    await asyncio.to_thread(_get_ready)
+
+
+def _get_ready() -> None:
+    """What install and upgrade need in any case, imported and read."""
+    from pvehelm.api.kinds import Kinds
+    from pvehelm.api.schema import Schema
+    from pvehelm.chart import printed, render
+    from pvehelm.release import generated, literals, lookup, pipeline
+
+    assert all((printed, render, generated, literals, lookup, pipeline))
+    # The server's version is not known yet. The newest is a guess, which does no harm where it is wrong.
+    with suppress(PvehelmError, ValueError, OSError):
+        tuple(Kinds.load(Schema.load()))
+
+
 @action("write")
 async def install(ctx: Context, request: Request, options: Options | None = None) -> Result:
     """Install a chart as a new release."""
+    name = check_name(request.name)
+    await _under_way(ctx, request)
     from pvehelm.release.desire import Options
     from pvehelm.release.pipeline import run
 
-    name = check_name(request.name)
-    await ctx.connect_ahead()
     key = ctx.key(name)
     before = ctx.store.find(key)
     if before is not None and _stands(ctx, key, before):
@@ -170,13 +197,13 @@ def _stands(ctx: Context, key: ReleaseKey, release: Release) -> bool:
 @action("write")
 async def upgrade(ctx: Context, request: Request, options: Options | None = None) -> Result:
     """Upgrade a release to a chart and values: its new defaults, the recorded values, and the flags."""
+    name = check_name(request.name)
+    await _under_way(ctx, request)
     from pvehelm.chart.values import for_chart, from_flags
     from pvehelm.release.decide import look_ahead
     from pvehelm.release.desire import Options, last_deployed
     from pvehelm.release.pipeline import run
 
-    name = check_name(request.name)
-    await ctx.connect_ahead()
     key = ctx.key(name)
     await settled(ctx, key, options)
     before = ctx.store.find(key)

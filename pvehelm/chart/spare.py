@@ -40,9 +40,12 @@ _mine = _Spares()
 def start(*dialects: str) -> None:
     """Starts a spare child, which gets ready for charts of ``dialects`` (``render``), or of any.
 
-    Does nothing where there is one already, where a process cannot be forked, and where other threads run.
+    Does nothing where there is one already or the nursery has them, where a process cannot be forked, and where other
+    threads run.
     """
-    if _mine.waiting or not hasattr(os, "fork") or sys.platform == "win32" or len(sys._current_frames()) > 1:
+    if _mine.waiting or _mine.needed:
+        return
+    if not hasattr(os, "fork") or sys.platform == "win32" or len(sys._current_frames()) > 1:
         return
     from pvehelm.chart.dialects import JINJA2
     from pvehelm.chart.worker import forked

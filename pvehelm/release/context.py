@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 
 DIRECT = "*"
+# Seconds that a connection which nobody needs any more has to come about, and to be ended in order.
+_MADE_BY = 0.5
 _record: ContextVar[tuple[object, Record | None]] = ContextVar("record", default=(None, None))
 
 
@@ -186,6 +188,8 @@ class Context:
         if self._connecting is not None and not self._connecting.done():
             import asyncio
 
+            # A connection that is cut off while it is made may be left open; most are made by then.
+            await asyncio.wait([self._connecting], timeout=_MADE_BY)
             self._connecting.cancel()
             await asyncio.wait([self._connecting])
         if self._client is not None:
