@@ -189,6 +189,21 @@ def test_problems_of_yaml_are_at_lines_of_templates(case: dict[str, Any], tmp_pa
         assert part in told
 
 
+@pytest.mark.parametrize("pieces", [0, 1, 49, 50, 51, 99, 100, 101, 350])
+def test_pieces_in_a_row_are_whole_and_know_their_lines(pieces: int, tmp_path: Path) -> None:
+    lines = "".join(f"k{number}: {{{{ .Values.name }}}}\n" for number in range(pieces))
+    twice = f"apiVersion: proxmox.io/v1\n{lines}kind: A\nkind: B\n"
+    told = problems(chart_of(tmp_path / "twice", {"values.yaml": "name: web", "templates/a.yaml": twice}))
+    assert f"a.yaml:{pieces + 3}:1: key 'kind' is given twice, first at web/templates/a.yaml:{pieces + 2}:1" in told
+    wrong = f"{lines}x: {{{{ .Values.name.x.y }}}}\n"
+    told = problems(chart_of(tmp_path / "wrong", {"values.yaml": "name: web", "templates/a.yaml": wrong}))
+    assert f"web/templates/a.yaml:{pieces + 1}:" in told
+    plain = chart_of(
+        tmp_path / "plain", {"values.yaml": "name: web", "templates/NOTES.txt": lines + "{{ \"b'0'\" }}b'1'{{ 1 }}"}
+    )
+    assert rendered(plain).notes == lines.replace("{{ .Values.name }}", "web") + "b'0'b'1'1"
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot be forked here")
 @pytest.mark.parametrize("case", cases("bombs"), ids=lambda case: str(case["name"]))
 def test_bombs_do_not_go_off(case: dict[str, Any], tmp_path: Path) -> None:
