@@ -90,8 +90,8 @@ class Step:
     # Leaves that are no longer as they were written once it succeeded.
     undoes: tuple[str, ...] = ()
     # What tells afterwards that it was done, where no leaf of ours does: {"state": "running"} of a guest, {"node":
-    # "pve2"}, {"task": "qmreset", "before": the newest UPID until then}, {"fields": {leaf: value}}, or, of what changes a
-    # row of a list, {"list": leaf, "before": what ``rows.fingerprint`` gives, "after": ... afterwards}.
+    # "pve2"}, {"task": "qmreset", "before": the newest UPID until then}, {"fields": {leaf: value}}, or, of what changes
+    # a row of a list, {"list": leaf, "before": what ``rows.fingerprint`` gives, "after": ... afterwards}.
     # Of what takes a guest's data {"was": ``mark.traits``}: what tells the guest from a later one of its number.
     seen: Mapping[str, Any] = field(default_factory=dict)
 
