@@ -48,7 +48,7 @@ def test_from_adding_to_installing(lab: Lab, web: Web) -> None:
     assert lab.run("search", "repo", "we").out.split("\n")[1].split() == ["lab/web", "1.1.0", "3"]
     found = lab.run("search", "repo", "web", "-l", "-o", "json").json
     assert [row["version"] for row in found] == ["1.1.0", "1.0.0"]
-    assert lab.run("search", "repo", "--max-col-width", "4").out.split("\n")[1].split() == ["lab/", "1.1.", "3"]
+    assert lab.run("search", "repo", "--max-col-width", "5").out.split("\n")[1].split() == ["la...", "1.1.0", "3"]
     found = lab.run("search", "repo", "--devel", "-o", "json").json
     assert [row["version"] for row in found] == ["2.0.0-rc.1"]
     assert lab.run("search", "repo", "nothing").out == "No results found\n"

@@ -221,16 +221,18 @@ def repo(
 
     def people() -> None:
         if rows:
-            cells = [
-                [r[field][: widest or None] for field in ("name", "version", "app_version", "description")]
-                for r in rows
-            ]
+            fields = ("name", "version", "app_version", "description")
+            cells = [[_cut(row[field], widest) for field in fields] for row in rows]
             output.table(cells, heads, spare=("APP VERSION",), prose=("DESCRIPTION",))
         else:
             sys.stdout.write("No results found\n")
 
     output.show(session.output, rows, people)
     return 1 if fail and not rows else 0
+
+
+def _cut(text: str, widest: int) -> str:
+    return text if not widest or len(text) <= widest else text[: max(widest - 3, 0)] + "..."[:widest]
 
 
 # -- pull, push, verify ----------------------------------------------------------------------------------------
@@ -360,7 +362,7 @@ def login(
     from pvehelm.chart.book import Login
 
     ca, cert, own = _places(ca_file, cert_file, key_file)
-    if not (username or plain_http or insecure or ca or cert):
+    if not (username or plain_http or insecure or ca or cert or own):
         raise UsageError("login needs --username")
     password = _password(username, password_ref, password_stdin)
     known = Login(username, password or "", password_ref, token_service, plain_http, ca, cert, own, insecure)
