@@ -4,8 +4,8 @@ The child is a fork of this process, or one that was started before (``spare``),
 processor time, files and output (``cell``); it has no open descriptors but two pipes, no environment variables, and
 everything it says comes back as JSON, or as texts and bytes that nothing here makes anything of (``worker``), so that
 even a child taken over by a template can do no more than answer wrongly. While it works it may ask its parent questions
-(``lookup``). It may stay for the next rendering of the same chart. Where processes cannot be forked, the work is done in
-this process, bounded by the engine alone.
+(``lookup``). It may stay for the next rendering of the same chart. Where processes cannot be forked, the work is done
+in this process, bounded by the engine alone.
 """
 
 from __future__ import annotations
