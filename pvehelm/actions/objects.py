@@ -31,7 +31,7 @@ ALL = "all"
 class Query:
     """Which objects. ``selector`` and ``field_selector`` as kubectl has them; ``scope`` of kinds that have one;
     ``full`` reads each object, where else its list's row will do; ``resources`` are manifests whose objects are meant,
-    instead of words."""
+    instead of words; ``lenient`` leaves out what is named and is not there."""
 
     selector: str = ""
     field_selector: str = ""
@@ -39,6 +39,7 @@ class Query:
     scope: str = ""
     full: bool = False
     resources: Sequence[Resource] = ()
+    lenient: bool = False
 
 
 @action("read", "get")
@@ -54,7 +55,11 @@ async def get(ctx: Context, words: Sequence[str], query: Query | None = None) ->
     by_labels, by_fields = label_test(query.selector), field_test(query.field_selector)
     namespace = None if query.all_namespaces else ctx.namespace
     wanted = wished(ctx, words, query)
-    made = await objects.catalogue(ctx, wanted, reader, scope=_scope(query, wanted), namespace=namespace)
+    scope = _scope(query, wanted)
+    if query.lenient:
+        made, _ = await objects.search(ctx, wanted, reader, scope=scope, namespace=namespace)
+    else:
+        made = await objects.catalogue(ctx, wanted, reader, scope=scope, namespace=namespace)
     if list(words) == [ALL]:
         owners = [one.owner.namespace if one.owner is not None else "" for one in made.objects]
         pairs = zip(made.objects, owners, strict=True)

@@ -44,7 +44,7 @@ async def wait_for(
     condition = condition.removeprefix("condition=")
     if condition.lower() in ("ready", "ready=true"):
         condition = "ready"
-    query = replace(query or Query(), full=True)
+    query = replace(query or Query(), full=True, lenient=condition == "delete")
     client = await ctx.connect()
     look = Readiness(ctx).lacks if condition == "ready" else _told(condition_test(condition))
     named = ", ".join(one.ref for one in query.resources) or " ".join(words)
@@ -56,7 +56,7 @@ async def wait_for(
         try:
             objects = (await get(ctx, words, query)).objects
         except NotFoundError:
-            if condition not in ("delete", "create"):
+            if condition != "create":
                 raise
             objects = []
         # Of all of a kind, templates are no guests that anybody waits for.

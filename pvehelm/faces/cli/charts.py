@@ -18,6 +18,7 @@ from pvehelm.faces.cli import options as o
 from pvehelm.faces.cli.command import SOURCE, Session, command, write_file
 from pvehelm.faces.cli.naming import GenerateName, NameTemplate, named
 from pvehelm.faces.cli.postrender import post_renderer
+from pvehelm.faces.cli.valueflags import value_flags
 from pvehelm.faces.cli.values import Unused, given, tell_unused
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ def lint(
     """
     if how not in LINT_FORMATS:
         raise UsageError(f"-o {how}: unknown format", hint=f"one of {', '.join(LINT_FORMATS)}")
-    flags = o.value_flags()
+    flags = value_flags()
     failed, rows = 0, []
     everything: list[Finding] = []
     charts = [(path, flags) for path in paths]

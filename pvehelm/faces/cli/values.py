@@ -14,6 +14,7 @@ from pvehelm.errors import Problem, PvehelmError
 from pvehelm.faces import output
 from pvehelm.faces.cli import options as o
 from pvehelm.faces.cli.command import SOURCE, Session, command
+from pvehelm.faces.cli.valueflags import value_flags
 
 if TYPE_CHECKING:
     from pvehelm.chart.chart import Chart
@@ -56,7 +57,7 @@ def _shown(value: Any) -> str:
 
 def given(chart: Chart) -> list[ValueFlag]:
     """The value flags for a chart; what its files give twice where that is no error, as in Helm, is told on stderr."""
-    flags = o.value_flags()
+    flags = value_flags()
     if chart.metadata.engine == "gotpl" and any(flag.kind == "file" for flag in flags):
         from pvehelm.chart.values import doubles, for_chart
 
