@@ -30,7 +30,7 @@ class Server:
             self._server = await asyncio.start_server(self._answer, host, port, limit=LARGEST)
         except OSError as error:
             # asyncio puts the address into the text once more.
-            why = os.strerror(error.errno) if (error.errno or 0) > 0 else str(error)
+            why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
             hint = "--listen HOST:PORT chooses another address, --listen off none"
             raise PvehelmError(f"can't listen at {host}:{port}: {why}", hint=hint) from None
         return int(self._server.sockets[0].getsockname()[1])
