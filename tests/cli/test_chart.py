@@ -251,7 +251,7 @@ def test_lint_of_subcharts_by_themselves(lab: Lab, tmp_path: Path) -> None:
     from tests.chart.servers import packed
 
     base = "apiVersion: v2\nversion: 1.0.0\ntype: library\n"
-    deep = {"Chart.yaml": base + "name: deep\n", "charts/z.tgz": packed("z")}
+    deep: dict[str, str | bytes] = {"Chart.yaml": base + "name: deep\n", "charts/z.tgz": packed("z")}
     files: dict[str, str | bytes] = {f"charts/deep/{path}": text for path, text in deep.items()}
     write(tmp_path / "top", {"Chart.yaml": base + "name: top\n", **files})
     told = lab.run("lint", "top", "--with-subcharts").out
