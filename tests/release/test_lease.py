@@ -24,6 +24,11 @@ def elsewhere(store: Store, lease: Lease) -> None:
     store.db.execute("UPDATE leases SET machine = 'another', host = 'pve9' WHERE scope = ?", (lease.scope,))
 
 
+def lasting(store: Store, seconds: float) -> None:
+    """Make a lease last so long from now on, by the database's clock. A slow machine loses none before that."""
+    store.db.execute(f"UPDATE leases SET expires = {store.db.NOW} + ? WHERE scope = ?", (seconds, SCOPE))
+
+
 def test_held_says_who_and_what_to_do(store: Store) -> None:
     lease = store.acquire(SCOPE, purpose="upgrade")
     with pytest.raises(LeaseHeldError) as caught:
@@ -52,11 +57,12 @@ def test_scopes_are_shown_without_the_cluster(scope: str, text: str) -> None:
 
 
 def test_expires_by_the_databases_clock(store: Store) -> None:
-    first = store.acquire(SCOPE, ttl=0.2)
+    first = store.acquire(SCOPE, ttl=60)
     elsewhere(store, first)
     with pytest.raises(LeaseHeldError, match="pve9"):
         store.acquire(SCOPE)
-    second = store.acquire(SCOPE, wait=10)
+    lasting(store, 0.2)
+    second = store.acquire(SCOPE, wait=30)
     assert second.fence == first.fence + 1
     for late in (first.check, lambda: store.renew(first)):
         with pytest.raises(FencedError, match="taken over") as caught:
@@ -68,8 +74,8 @@ def test_expires_by_the_databases_clock(store: Store) -> None:
 
 
 def test_slept_but_nobody_came(store: Store) -> None:
-    lease = store.acquire(SCOPE, ttl=0.05)
-    time.sleep(0.1)
+    lease = store.acquire(SCOPE, ttl=60)
+    lasting(store, -0.1)
     assert store.holder(SCOPE) is None
     lease.check()
     assert store.holder(SCOPE) == lease
@@ -95,9 +101,13 @@ def test_a_clock_that_was_set_back_takes_nothing_from_who_lives(store: Store) ->
 
 
 def test_keep_renews(store: Store) -> None:
-    with store.hold(SCOPE, ttl=0.4) as lease:
+    with store.hold(SCOPE, ttl=4) as lease:
         elsewhere(store, lease)
-        time.sleep(0.8)
+        lasting(store, 2)
+        until = time.monotonic() + 60
+        while store.db.value(f"SELECT expires - {store.db.NOW} FROM leases WHERE scope = ?", (SCOPE,)) < 3:
+            assert time.monotonic() < until
+            time.sleep(0.05)
         with pytest.raises(LeaseHeldError):
             store.acquire(SCOPE)
     assert store.holder(SCOPE) is None
