@@ -211,7 +211,8 @@ class State:
 
     def value(self, name: str, default: Any = None) -> Any:
         """A single setting."""
-        row = self.execute("SELECT body FROM settings WHERE name = ?", (name,)).fetchone()
+        with self.lock:  # the answers to requests are worked out in other threads
+            row = self.execute("SELECT body FROM settings WHERE name = ?", (name,)).fetchone()
         return default if row is None else json.loads(row[0])
 
     def set_value(self, name: str, value: Any) -> None:
