@@ -36,12 +36,10 @@ class Collection(MutableMapping[str, Document]):
         self.name = name
 
     def __getitem__(self, key: str) -> Document:
-        row = self._state.execute(
-            "SELECT body FROM documents WHERE collection = ? AND key = ?", (self.name, str(key))
-        ).fetchone()
-        if row is None:
+        rows = self._state.execute("SELECT body FROM documents WHERE collection = ? AND key = ?", (self.name, str(key)))
+        if not rows:
             raise KeyError(key)
-        found: Document = json.loads(row[0])
+        found: Document = json.loads(rows[0][0])
         return found
 
     def __setitem__(self, key: str, document: Document) -> None:
@@ -54,34 +52,29 @@ class Collection(MutableMapping[str, Document]):
 
     def __delitem__(self, key: str) -> None:
         gone = self._state.execute(
-            "DELETE FROM documents WHERE collection = ? AND key = ?", (self.name, str(key))
-        ).rowcount
+            "DELETE FROM documents WHERE collection = ? AND key = ? RETURNING key", (self.name, str(key))
+        )
         if not gone:
             raise KeyError(key)
 
     def __contains__(self, key: object) -> bool:
-        return (
-            self._state.execute(
-                "SELECT 1 FROM documents WHERE collection = ? AND key = ?", (self.name, str(key))
-            ).fetchone()
-            is not None
+        return bool(
+            self._state.execute("SELECT 1 FROM documents WHERE collection = ? AND key = ?", (self.name, str(key)))
         )
 
     def __iter__(self) -> Iterator[str]:
-        rows = self._state.execute(
-            "SELECT key FROM documents WHERE collection = ? ORDER BY position", (self.name,)
-        ).fetchall()
+        rows = self._state.execute("SELECT key FROM documents WHERE collection = ? ORDER BY position", (self.name,))
         return iter([str(row[0]) for row in rows])
 
     def __len__(self) -> int:
-        (count,) = self._state.execute("SELECT COUNT(*) FROM documents WHERE collection = ?", (self.name,)).fetchone()
+        [(count,)] = self._state.execute("SELECT COUNT(*) FROM documents WHERE collection = ?", (self.name,))
         return int(count)
 
     def items(self) -> Any:
         """Every (key, document) in one query."""
         rows = self._state.execute(
             "SELECT key, body FROM documents WHERE collection = ? ORDER BY position", (self.name,)
-        ).fetchall()
+        )
         return [(str(key), json.loads(body)) for key, body in rows]
 
     def values(self) -> Any:
@@ -153,9 +146,13 @@ class State:
 
     # -- transactions ------------------------------------------------------------------------------------------
 
-    def execute(self, sql: str, args: tuple[Any, ...] = ()) -> sqlite3.Cursor:
-        """One statement; inside a transaction when one is open, else committed at once."""
-        return self._connection.execute(sql, args)
+    def execute(self, sql: str, args: tuple[Any, ...] = ()) -> list[Any]:
+        """The rows of one statement; inside a transaction when one is open, else committed at once.
+
+        Requests are answered in several threads, which share the connection.
+        """
+        with self.lock:
+            return self._connection.execute(sql, args).fetchall()
 
     def begin(self, write: bool = True) -> None:
         """Open a transaction; a writing one waits for the write lock of all processes."""
@@ -211,9 +208,8 @@ class State:
 
     def value(self, name: str, default: Any = None) -> Any:
         """A single setting."""
-        with self.lock:  # the answers to requests are worked out in other threads
-            row = self.execute("SELECT body FROM settings WHERE name = ?", (name,)).fetchone()
-        return default if row is None else json.loads(row[0])
+        rows = self.execute("SELECT body FROM settings WHERE name = ?", (name,))
+        return json.loads(rows[0][0]) if rows else default
 
     def set_value(self, name: str, value: Any) -> None:
         self.execute(
