@@ -19,7 +19,11 @@ def main() -> int:
     except KeyboardInterrupt:
         # Ctrl-C while modules are read: nothing has begun.
         return 130
-    return run()
+    try:
+        return run()
+    finally:
+        # What is left goes with the process; nobody needs to find out which of it is garbage.
+        gc.freeze()
 
 
 def _occupy() -> None:
