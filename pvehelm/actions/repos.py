@@ -28,8 +28,13 @@ def book() -> Book:
 
 
 @action("local", "repo-add")
-def repo_add(repository: Repository, *, password: str | None = None, force: bool = False) -> tuple[Repository, str]:
-    """Add a chart repository, once its index could be read; the keys that it names are trusted from now on."""
+def repo_add(
+    repository: Repository, *, password: str | None = None, force: bool = False
+) -> tuple[Repository, str, bool]:
+    """Add a chart repository, once its index could be read; the keys that it names are trusted from now on.
+
+    The repository, the fingerprints of its keys, and whether anything is new.
+    """
     from pvehelm.chart import catalog, repositories, signing
     from pvehelm.chart.fetch import Credentials, Fetcher
 
@@ -52,7 +57,7 @@ def repo_add(repository: Repository, *, password: str | None = None, force: bool
         signing.public_keys(key, file=f"a key that the index of {repository.name} names")
     repositories.add(have, repository, password=password, force=True)
     prints = ", ".join(one.fingerprint for key in repository.keys for one in signing.public_keys(key))
-    return repository, prints
+    return repository, prints, password is not None or repository != before
 
 
 @action("local", "repo-list")

@@ -44,6 +44,8 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_from_adding_to_installing(lab: Lab, web: Web) -> None:
     web.put(*(packed("web", v, FILES, "appVersion: '3'\n") for v in ("1.0.0", "1.1.0", "2.0.0-rc.1")))
     assert lab.run("repo", "add", "lab", web.url).out == '"lab" has been added to your repositories\n'
+    again = lab.run("repo", "add", "lab", web.url).out
+    assert again == '"lab" already exists with the same configuration, skipping\n'
     assert lab.run("repo", "list", "-o", "json").json == [{"name": "lab", "url": web.url}]
     assert lab.run("search", "repo", "we").out.split("\n")[1].split() == ["lab/web", "1.1.0", "3"]
     found = lab.run("search", "repo", "web", "-l", "-o", "json").json

@@ -115,8 +115,9 @@ def add(
     ca, cert, own = _places(ca_file, cert_file, key_file)
     keys = _keys(key)
     wanted = Repository(name, url, username, password_ref, ca, keys, cert, own, insecure, pass_credentials)
-    made, prints = actions.repo_add(wanted, password=password, force=force_update)
-    sys.stdout.write(f'"{made.name}" has been added to your repositories\n')
+    made, prints, new = actions.repo_add(wanted, password=password, force=force_update)
+    done = "has been added to your repositories" if new else "already exists with the same configuration, skipping"
+    sys.stdout.write(f'"{made.name}" {done}\n')
     if prints:
         sys.stdout.write(f"its packages must be signed by {prints}\n")
 

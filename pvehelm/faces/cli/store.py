@@ -225,10 +225,11 @@ async def verify(
 
     def people() -> None:
         _problems(verdict.problems)
-        seen = ", ".join(f"{verdict.counts[name]} {name}" for name in ("releases", "revisions", "blobs", "secrets"))
-        marks = f", {verdict.marks} marks" if not offline else ""
-        found = f"{len(verdict.problems)} problems" if verdict.problems else "no problem"
-        sys.stdout.write(f"{found} ({seen}, {verdict.counts['audit']} audit entries{marks})\n")
+        seen = [_counted(verdict.counts[f"{name}s"], name) for name in ("release", "revision", "blob", "secret")]
+        seen += [_counted(verdict.counts["audit"], "audit entry")]
+        seen += [_counted(verdict.marks, "mark")] if not offline else []
+        found = _counted(len(verdict.problems), "problem") if verdict.problems else "no problem"
+        sys.stdout.write(f"{found} ({', '.join(seen)})\n")
 
     output.show(session.output, data, people)
     return FAILED if verdict.problems else 0
@@ -344,6 +345,12 @@ async def _marks(session: Session) -> None:
         output.table(cells, heads)
 
     output.show(session.output, rows, people)
+
+
+def _counted(count: int, what: str) -> str:
+    if count != 1:
+        what = f"{what.removesuffix('y')}ies" if what.endswith("y") else f"{what}s"
+    return f"{count} {what}"
 
 
 def _problems(found: Any) -> None:
