@@ -9,7 +9,7 @@ import sys
 
 def main() -> int:
     # What modules make stays; looking for garbage among it every 700 objects is a tenth of a short command's time.
-    gc.set_threshold(50_000)
+    gc.set_threshold(100_000)
     _occupy()
     try:
         from pvehelm.faces.cli import early
