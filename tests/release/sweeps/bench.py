@@ -145,7 +145,7 @@ class Bench(Lab):
         names = {
             vmid: f"<{g['config'].get('name') or g['config'].get('hostname')}>" for vmid, g in self.guests().items()
         }
-        rows = self.state.execute("SELECT collection, key, body FROM documents ORDER BY 1, 2").fetchall()
+        rows = self.state.execute("SELECT collection, key, body FROM documents ORDER BY 1, 2")
         found: dict[str, Any] = {}
         for collection, key, body in rows:
             document = json.loads(body)
