@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pvehelm.actions.patching import merged, operated
+from pvehelm.actions.jsonpatch import merged, operated
 from pvehelm.errors import InvalidError
 from tests.helpers import ROOT
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pvehelm.actions import jsonpatch
 from pvehelm.actions import patching as actions
 from pvehelm.errors import InvalidError, Problem, UsageError
 from pvehelm.faces import output
@@ -67,7 +68,7 @@ async def patch(
     if how not in ("merge", "json"):
         raise UsageError(f"--type {how}: merge or json", hint="a merge replaces lists; json changes single items")
     data = _patch(read_text(file) if file else text, file or "-p")
-    apply = actions.merged if how == "merge" else actions.operated
+    apply = jsonpatch.merged if how == "merge" else jsonpatch.operated
 
     def change(one: Draft) -> Resource:
         return actions.changed(one, apply(one.resource.as_dict(), data))
