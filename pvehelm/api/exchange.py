@@ -26,6 +26,8 @@ LINE_LIMIT = 8 * 1024
 """Bytes of a request line that a node accepts."""
 PASSING = frozenset(range(502, 600))
 """Statuses that say something about the way to the node, not about the call: of its own proxy, or of one in between."""
+# HTTP's own words for the statuses that both a node and a proxy before it use.
+_WORDS = {404: "not found", 500: "internal server error"}
 
 _IN_QUERY = frozenset({"GET", "DELETE"})
 _METHODS = frozenset({"GET", "POST", "PUT", "DELETE"})
@@ -203,12 +205,13 @@ def interpret_answer(status: int, reason: str, headers: Mapping[str, str], body:
         where = headers.get("location", "elsewhere")
         hint = "redirects are not followed: credentials would go along; name the final address"
         raise ApiError(status, f"the server points to {where}", hint=hint)
-    if status == 500 and body.lstrip().startswith(b"<"):
-        # A node says 500 without pages: something in between failed, and what became of the call it does not know.
-        raise ForeignAnswerError(
-            f"the answer (500 {reason.strip()}, {len(body)} bytes) is a page, not one of the Proxmox VE API",
+    if status in _WORDS and not _is_of_node(status, reason, document, body):
+        # What became of the call, something in between does not know, nor whether there is what was asked for.
+        kind = TransportError if status == 500 else ForeignAnswerError
+        raise kind(
+            f"the answer ({f'{status} {reason}'.strip()}, {len(body)} bytes) is not one of the Proxmox VE API",
             sent=True,
-            hint="is there a proxy in front of the node? Its log says what went wrong",
+            hint="is this address a node's API (port 8006)? If a proxy is in front of it, its log says what went wrong",
         )
     message, errors = _complaint(status, reason, document, body)
     if status == 401:
@@ -221,6 +224,20 @@ def _json(body: bytes) -> Any:
         return json.loads(body) if body else None
     except ValueError:
         return None
+
+
+def _is_of_node(status: int, reason: str, document: Any, body: bytes) -> bool:
+    """Whether a node itself said 404 or 500, not a proxy before it, whichever form that one has for its failures.
+
+    A node's answers have ``data``, also those that have none (before 8.0 nothing else, the message being the reason);
+    the few that are texts or empty bear the message as their reason, where proxies have HTTP's own words.
+    """
+    if isinstance(document, dict):
+        return "data" in document
+    words = reason.strip()
+    if not words or words.lower() == _WORDS[status]:
+        return False
+    return not body.strip() or body.decode("utf-8", "replace").lstrip().startswith(words)
 
 
 def _complaint(status: int, reason: str, document: Any, body: bytes) -> tuple[str, dict[str, str]]:
