@@ -109,11 +109,13 @@ def rendered(
     foreign: bool = False,
     kubernetes: tuple[str, tuple[str, ...]] = ("", ()),
     subchart_notes: bool = False,
+    owner: str = "",
 ) -> Rendered:
     """The chart rendered in a limited child process; resources without a namespace get the release's.
 
-    ``strict`` and ``lint`` are for charts of Helm's own syntax: see ``chart.render``; ``kubernetes`` is the version and
-    the further API versions that they are told. Documents of other programs are refused unless ``foreign``.
+    ``strict`` and ``lint`` are for charts of Helm's own syntax: see ``chart.render``, for ``owner`` too; ``kubernetes``
+    is the version and the further API versions that they are told. Documents of other programs are refused unless
+    ``foreign``.
     """
     from pvehelm.chart import patches
     from pvehelm.chart.render import Capabilities, render
@@ -132,6 +134,7 @@ def rendered(
         strict=strict,
         lint=lint,
         subchart_notes=subchart_notes,
+        owner=owner,
         set_paths=[path for path, said in prepared.sources.items() if said.startswith("--set ")],
         # What is sealed came from the user, or is the chart's own default in the release's own store.
         user_values={"user": prepared.user, "sealed": [f"secret://release/{name}" for name in prepared.sealed]},

@@ -109,6 +109,8 @@ async def desired(
         keeper,
         strict=request.strict,
         subchart_notes=request.subchart_notes,
+        # Another store's release of this name is somebody else's, and so is another cluster's.
+        owner=f"{ctx.store.db.path} {key.scope}",
     )
     resources = conceal(placed(made.resources, ctx.kinds, key.namespace), keeper.secret)
     resources, sealed = seal(resources, ctx.kinds, ctx.store.hmac)

@@ -59,7 +59,8 @@ class Ways(TypedDict, total=False):
     ``lookup(kind, name)`` answers the function of that name with the object or None; ``keep`` answers what random
     functions ask (``kept``); ``watch`` notes which values are used. References to secrets that stand in
     ``user_values`` stay references in the result; any other is refused. ``sandbox=False`` renders in this process, for
-    trusted charts. With ``subchart_notes`` the notes of subcharts come after the chart's own.
+    trusted charts. With ``subchart_notes`` the notes of subcharts come after the chart's own. ``owner`` names whose the
+    release is: a child that has rendered one owner's is never given another's of the same name.
 
     In charts of Helm's own syntax ``strict`` makes missing values errors, and ``lint`` lets ``fail`` and ``required``
     pass, as with Helm; whole numbers at ``set_paths`` are int64 there, as those of ``--set``, all others float64.
@@ -75,6 +76,7 @@ class Ways(TypedDict, total=False):
     lint: bool
     set_paths: Collection[Path_]
     subchart_notes: bool
+    owner: str
 
 
 def texts(
@@ -136,6 +138,7 @@ class _Made:
         lint: bool = False,
         set_paths: Collection[Path_] = (),
         subchart_notes: bool = False,
+        owner: str = "",
     ) -> None:
         from pvehelm.chart.dependencies import enabled
 
@@ -167,7 +170,7 @@ class _Made:
 
         self.by_dialect = _sources(self.tree)
         if sandbox:
-            self.output, self.files, _ = _sandboxed(chart, self.by_dialect, job, limits, answer)
+            self.output, self.files, _ = _sandboxed(chart, self.by_dialect, job, limits, answer, owner)
         else:
             self.output, self.files, later = _trusted(chart, limits)(job, answer)
             if later is not None:
@@ -213,7 +216,7 @@ _ENGINE_HINT = (
 )
 
 
-def _sandboxed(chart: Chart, sources: Mapping[str, Any], job: Job, limits: Limits, answer: Ask) -> Answer:
+def _sandboxed(chart: Chart, sources: Mapping[str, Any], job: Job, limits: Limits, answer: Ask, owner: str) -> Answer:
     """A rendering in a child, which takes what was compiled before from the cache."""
     from pvehelm.chart import cache
 
@@ -226,7 +229,7 @@ def _sandboxed(chart: Chart, sources: Mapping[str, Any], job: Job, limits: Limit
     def make() -> Rendering:
         return Rendering(chart, limits, {dialect: cache.load(place, entry(dialect)) for dialect in sources})
 
-    name = f"{job.release.namespace}/{job.release.name}"
+    name = f"{owner} {job.release.namespace}/{job.release.name}"
     ready = functools.partial(preload, tuple(sources))
 
     def keep(later: bytes) -> None:
