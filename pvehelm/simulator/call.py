@@ -105,12 +105,23 @@ class Call:
 
     # -- refusing ----------------------------------------------------------------------------------------------
 
-    def fail(self, message: Str, status: Int = 500, errors: Mapping[Str, Str] | None = None) -> NoReturn:
-        raise Failure(status, message, errors)
+    def fail(self, message: Str, status: Int = 500) -> NoReturn:
+        raise Failure(status, message)
 
     def bad(self, **errors: Str) -> NoReturn:
-        """400 naming parameters; underscores in the keyword stand for themselves, use a mapping for others."""
+        """400 naming parameters; for names that are no Python identifiers raise ``bad_parameters``."""
         raise bad_parameters(errors)
+
+    def bad_locked(self, name: Str, text: Str, prefix: Str = "") -> NoReturn:
+        """A parameter error raised while a file is locked: 500 with everything in the message."""
+        raise Failure(500, f"{prefix}400 Parameter verification failed.\n{name}: {text}")
+
+    def found(self, collection: Str, key: Str, text: Str) -> dict[Str, Any]:
+        """A document; 500 with ``text`` when it is not there."""
+        found = self.state.collection(collection).get(key)
+        if found is None:
+            raise Failure(500, text)
+        return found
 
     def require(self, path: Str, privs: Str | Sequence[Str], any: Bool = False) -> None:
         """403 unless the caller has every (``any``: one) privilege at ``path``."""
@@ -169,6 +180,10 @@ class Call:
     def digest(self, value: Any) -> Str:
         """40 hexadecimal digits that change with ``value``."""
         return digest(value)
+
+    def digest_of(self, collection: Str) -> Str:
+        """The digest of a whole collection, as that of a configuration file."""
+        return digest(dict(self.state.collection(collection).items()))
 
 
 def digest(value: Any) -> str:

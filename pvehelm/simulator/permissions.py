@@ -8,7 +8,7 @@ own, and a token with privilege separation has only what its user has too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from pvehelm.simulator.roles import privileges, role_privileges
@@ -36,6 +36,14 @@ def pool_of(state: State, kind: str, member: str) -> str | None:
         if member in pool.get(kind, ()):
             return str(poolid)
     return None
+
+
+def drop_entries(state: State, gone: Callable[[Mapping[str, Any]], bool]) -> None:
+    """Remove the ACL entries of what is gone."""
+    entries = state.collection("acl")
+    for key, entry in entries.items():
+        if gone(entry):
+            del entries[key]
 
 
 class Rights:

@@ -36,7 +36,7 @@ class Section:
         return template.format(key=self.key, id=id, type=type)
 
     def digest(self, call: Call) -> str:
-        return call.digest(dict(call.state.collection(self.collection).items()))
+        return call.digest_of(self.collection)
 
     def find(self, call: Call, id: str, prefix: str = "") -> dict[str, Any]:
         found = call.state.collection(self.collection).get(id)

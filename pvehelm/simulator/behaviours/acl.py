@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from pvehelm.simulator.core import Call, handler
-from pvehelm.simulator.permissions import normalise
+from pvehelm.simulator.permissions import drop_entries, normalise
 from pvehelm.simulator.roles import built_in, role_privileges
 
 _NAME = r"[A-Za-z0-9.\-_]+"
@@ -63,9 +63,7 @@ def update_role(call: Call) -> None:
     role = call.str("roleid")
     if role in built_in(call.sim.release):
         call.fail(f"auto-generated role '{role}' cannot be modified")
-    found = call.state.collection("roles").get(role)
-    if found is None:
-        call.fail(f"update role failed: role '{role}' does not exist")
+    found = call.found("roles", role, f"update role failed: role '{role}' does not exist")
     if call.has("privs"):
         kept = found.get("privs", []) if call.bool("append") else []
         found["privs"] = sorted({*kept, *call.list("privs")})
@@ -80,10 +78,7 @@ def delete_role(call: Call) -> None:
     if role not in call.state.collection("roles"):
         call.fail(f"delete role failed: role '{role}' does not exist")
     del call.state.collection("roles")[role]
-    entries = call.state.collection("acl")
-    for key, entry in entries.items():
-        if entry["roleid"] == role:
-            del entries[key]
+    drop_entries(call.state, lambda entry: entry["roleid"] == role)
 
 
 @handler("GET", "/access/acl")
@@ -139,11 +134,9 @@ def _check_roles(call: Call, path: str) -> None:
         covered = all(priv in have and (have[priv] or not spreads) for priv in privs)
         allowed = call.is_root or "Permissions.Modify" in have or covered
         if not allowed:
-            call.fail(
-                "ACL update failed: 400 Parameter verification failed.\n"
-                f"role: Cannot {'remove' if call.bool('delete') else 'add'} role '{role}' - "
-                "requires 'Permissions.Modify' or superset of privileges."
-            )
+            doing = "remove" if call.bool("delete") else "add"
+            text = f"Cannot {doing} role '{role}' - requires 'Permissions.Modify' or superset of privileges."
+            call.bad_locked("role", text, "ACL update failed: ")
 
 
 def _check_subject(call: Call, kind: str, subject: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pvehelm.simulator.behaviours import guests, lists, pools, storages, volumes
 from pvehelm.simulator.behaviours.guests import Guest
-from pvehelm.simulator.core import Call, Failure, handler
+from pvehelm.simulator.core import Call, Failure, bad_parameters, handler
 from pvehelm.simulator.tasks import TaskLog
 
 _ENDING = {"0": "", "1": ".lzo", "lzo": ".lzo", "gzip": ".gz", "zstd": ".zst"}
@@ -49,14 +49,14 @@ def defaults(call: Call) -> dict[str, Any]:
 def vzdump(call: Call) -> str | None:
     wanted = call.list("vmid")
     if not wanted and not call.bool("all") and not call.args.get("pool") and not call.bool("stop"):
-        raise Failure(400, "Parameter verification failed.", {"vmid": "property is missing"})
+        raise bad_parameters({"vmid": "property is missing"})
     if wanted and call.bool("all"):
         what = "option conflicts with option 'vmid'"
-        raise Failure(400, "Parameter verification failed.", {"all": what})
+        raise bad_parameters({"all": what})
     if not call.is_root:
         for name in _ROOT_ONLY:
             if call.has(name):
-                raise Failure(400, "Parameter verification failed.", {name: "Only root may set this option."})
+                raise bad_parameters({name: "Only root may set this option."})
     storage = call.str("storage")
     if storage:
         call.require(f"/storage/{storage}", ["Datastore.AllocateSpace"])

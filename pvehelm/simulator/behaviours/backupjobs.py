@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any, NoReturn
+from typing import Any
 
 from pvehelm.api import formats
 from pvehelm.simulator.behaviours import pools
@@ -16,11 +16,6 @@ _LIMITED = ("bwlimit", "ionice", "performance")
 _OBJECTS = ("prune-backups", "performance", "fleecing")
 _CONTROL = ("id", "delete", "digest", "starttime", "dow")
 _DAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
-
-
-def _locked(call: Call, name: str, text: str) -> NoReturn:
-    """A parameter error raised while the configuration is locked comes out as 500."""
-    call.fail(f"400 Parameter verification failed.\n{name}: {text}")
 
 
 def _shown(job_id: str, job: dict[str, Any]) -> dict[str, Any]:
@@ -65,13 +60,13 @@ def _sent(call: Call) -> dict[str, Any]:
 def _check_selection(call: Call, job: dict[str, Any], *, missing: bool) -> None:
     for name in ("all", "exclude", "pool"):
         if job.get(name) and job.get("vmid"):
-            _locked(call, name, "option conflicts with option 'vmid'")
+            call.bad_locked(name, "option conflicts with option 'vmid'")
     if job.get("all") and job.get("pool"):
-        _locked(call, "all", "option conflicts with option 'pool'")
+        call.bad_locked("all", "option conflicts with option 'pool'")
     if job.get("exclude") and not job.get("pool"):
         job["all"] = 1
     if missing and not any(job.get(name) for name in ("all", "stop", "pool", "vmid")):
-        _locked(call, "vmid", "property is missing")
+        call.bad_locked("vmid", "property is missing")
 
 
 @handler("GET", "/cluster/backup")
@@ -115,14 +110,12 @@ def update(call: Call) -> None:
     if not set(call.args) - {"id"}:
         call.fail("no options specified")
     jobs = call.state.collection("backup_jobs")
-    job = jobs.get(call.str("id"))
-    if job is None:
-        call.fail("no such vzdump job")
+    job = call.found("backup_jobs", call.str("id"), "no such vzdump job")
     for name in call.list("delete"):
         if call.operation.param(name) is None or name in ("id", "delete"):
-            _locked(call, "delete", f"unknown option '{name}'")
+            call.bad_locked("delete", f"unknown option '{name}'")
         if name == "schedule":
-            _locked(call, "delete", f"cannot delete required option '{name}'")
+            call.bad_locked("delete", f"cannot delete required option '{name}'")
         job.pop(name, None)
     sent = _sent(call)
     _check_selection(call, sent, missing=False)
@@ -141,7 +134,7 @@ def update(call: Call) -> None:
 def delete(call: Call) -> None:
     jobs = call.state.collection("backup_jobs")
     if call.str("id") not in jobs:
-        _locked(call, "id", f"No such job '{call.str('id')}'")
+        call.bad_locked("id", f"No such job '{call.str('id')}'")
     del jobs[call.str("id")]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from pvehelm.simulator.behaviours import guests, migrate, power
 from pvehelm.simulator.behaviours.guests import Guest
-from pvehelm.simulator.core import Call, Failure, handler
+from pvehelm.simulator.core import Call, Failure, bad_parameters, handler
 from pvehelm.simulator.tasks import TaskLog
 
 
@@ -71,7 +71,7 @@ def suspend(call: Call) -> str:
 def move(call: Call) -> str:
     target = call.str("target")
     if target == call.node:
-        raise Failure(400, "Parameter verification failed.", {"target": "target is local node."})
+        raise bad_parameters({"target": "target is local node."})
     if target not in call.state.collection("nodes"):
         raise Failure(500, f"no such cluster node '{target}'")
 

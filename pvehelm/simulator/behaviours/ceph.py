@@ -32,10 +32,7 @@ def _options(call: Call, *skip: str) -> dict[str, Any]:
 
 
 def _find(call: Call, collection: str, name: str) -> dict[str, Any]:
-    found: dict[str, Any] | None = call.state.collection(collection).get(name)
-    if found is None:
-        call.fail(f"{collection} '{name}' does not exist")
-    return found
+    return call.found(collection, name, f"{collection} '{name}' does not exist")
 
 
 @handler("GET", _POOLS)

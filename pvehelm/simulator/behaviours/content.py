@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from pvehelm.simulator.behaviours import properties, storages, volumes
-from pvehelm.simulator.core import Call, Failure, handler
+from pvehelm.simulator.core import Call, Failure, bad_parameters, handler
 from pvehelm.simulator.tasks import TaskLog
 
 PATH = "/nodes/{node}/storage/{storage}"
@@ -86,7 +86,7 @@ def allocate(call: Call) -> str:
         wanted = call.args.get("format")
         if wanted and wanted != hit[1]:
             what = f"different storage formats ({wanted} != {hit[1]})"
-            raise Failure(400, "Parameter verification failed.", {"format": what})
+            raise bad_parameters({"format": what})
         volid = f"{storage}:{vmid}/{filename}"
     else:
         if not re.match(rf"(vm|base|subvol|basevol)-{vmid}-", filename):
@@ -214,7 +214,7 @@ def _receive(call: Call, type: str, id: str, content: str, filename: str, size: 
         storages.parse_volume(definition, volid.partition(":")[2])
     except Failure:
         what = f"wrong file extension (expected {endings.get(content, 'another')})"
-        raise Failure(400, "Parameter verification failed.", {"filename": what}) from None
+        raise bad_parameters({"filename": what}) from None
     if type == "download" and volumes.find(call.state, volid, call.node) is not None:
         raise Failure(500, f"refusing to override existing file '{filename}'")
 
@@ -261,7 +261,7 @@ def pull(call: Call) -> str:
 def fetch_template(call: Call) -> str:
     template = call.str("template")
     if template not in {row["template"] for row in _TEMPLATES}:
-        raise Failure(400, "Parameter verification failed.", {"template": "no such template"})
+        raise bad_parameters({"template": "no such template"})
     storage = call.str("storage")
     volid = f"{storage}:vztmpl/{template}"
     if volumes.find(call.state, volid, call.node) is None:

@@ -16,15 +16,8 @@ def _model_name(call: Call) -> str:
     return call.str("cputype").removeprefix("custom-")
 
 
-def _models_digest(call: Call) -> str:
-    return call.digest(dict(call.state.collection(CPU_MODELS).items()))
-
-
 def _model(call: Call) -> dict[str, Any]:
-    found = call.state.collection(CPU_MODELS).get(_model_name(call))
-    if found is None:
-        call.fail(f"custom CPU model '{_model_name(call)}' does not exist")
-    return found
+    return call.found(CPU_MODELS, _model_name(call), f"custom CPU model '{_model_name(call)}' does not exist")
 
 
 def _model_options(call: Call) -> dict[str, Any]:
@@ -40,7 +33,7 @@ def _written(document: dict[str, Any]) -> dict[str, Any]:
 @handler("GET", "/cluster/qemu/custom-cpu-models")
 def models(call: Call) -> Any:
     return [
-        {"cputype": f"custom-{name}", **document, "digest": _models_digest(call)}
+        {"cputype": f"custom-{name}", **document, "digest": call.digest_of(CPU_MODELS)}
         for name, document in call.state.collection(CPU_MODELS).items()
         if call.may(f"/mapping/cpu/custom-{name}", "Mapping.Audit", "Mapping.Use", "Mapping.Modify")
     ]
@@ -75,7 +68,7 @@ def usable_models(call: Call) -> Any:
 
 @handler("GET", _MODEL)
 def get_model(call: Call) -> Any:
-    return {"cputype": f"custom-{_model_name(call)}", **_model(call), "digest": _models_digest(call)}
+    return {"cputype": f"custom-{_model_name(call)}", **_model(call), "digest": call.digest_of(CPU_MODELS)}
 
 
 @handler("POST", "/cluster/qemu/custom-cpu-models")
@@ -89,7 +82,7 @@ def create_model(call: Call) -> None:
 @handler("PUT", _MODEL)
 def update_model(call: Call) -> None:
     document = _model(call)
-    call.check_digest(_models_digest(call), MODIFIED)
+    call.check_digest(call.digest_of(CPU_MODELS), MODIFIED)
     for name in call.list("delete"):
         if call.operation.param(name) is None or name in ("cputype", "delete", "digest"):
             call.fail(f"no such option '{name}'")

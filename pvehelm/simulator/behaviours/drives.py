@@ -12,7 +12,7 @@ from typing import Any
 from pvehelm.api.schema import Operation
 from pvehelm.simulator.behaviours import properties, storages, volumes
 from pvehelm.simulator.behaviours.properties import Format, Properties
-from pvehelm.simulator.core import Call, Failure
+from pvehelm.simulator.core import Call, Failure, bad_parameters
 from pvehelm.simulator.state import State
 
 NAME = re.compile(r"(?:ide|scsi|virtio|sata|efidisk|tpmstate)\d+\Z")
@@ -98,7 +98,7 @@ def check_access(call: Call, name: str, drive: Mapping[str, str], vmid: str, def
         found = storages.definition(call.state, storage)
         if "images" not in storages.contents(found):
             what = f"storage '{storage}' does not support vm images"
-            raise Failure(400, "Parameter verification failed.", {"storage": what})
+            raise bad_parameters({"storage": what})
         source = drive.get("import-from")
         if source and not source.startswith("/"):
             check_volume(call, source, vmid)

@@ -14,7 +14,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from pvehelm.simulator.core import Call, Failure, bad_parameters, handler
+from pvehelm.simulator.core import Call, Failure, handler
 from pvehelm.simulator.crud import typed
 from pvehelm.simulator.state import State
 
@@ -40,9 +40,7 @@ def scope_of(call: Call) -> str:
 
 
 def _vnet_scope(call: Call, vnet: str) -> str:
-    document = call.state.collection("sdn_vnets").get(vnet)
-    if document is None:
-        call.fail(f"sdn vnet '{vnet}' does not exist")
+    document = call.found("sdn_vnets", vnet, f"sdn vnet '{vnet}' does not exist")
     privs = ["SDN.Audit", "SDN.Allocate"] if call.operation.method == "GET" else ["SDN.Allocate"]
     call.require(f"/sdn/zones/{document['zone']}/{vnet}", privs, any=True)
     return f"vnet/{vnet}"
@@ -167,8 +165,3 @@ def has_ipset(call: Call, reference: str) -> bool:
     """Whether ``name``, ``dc/name`` or ``guest/name`` is an IP set in a scope of a call (SDN's are not checked)."""
     prefix, _, name = reference.rpartition("/")
     return prefix == "sdn" or any(name in load(call.state, scope)["ipsets"] for scope in ("cluster", scope_of(call)))
-
-
-def refuse(name: str, text: str) -> Failure:
-    """400 for one parameter, whatever characters its name has."""
-    return bad_parameters({name: text})

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pvehelm.simulator.behaviours import firewall as fw
-from pvehelm.simulator.core import Call, handler, split
+from pvehelm.simulator.core import Call, bad_parameters, handler, split
 from pvehelm.simulator.crud import typed
 
 _SCOPES = (fw.CLUSTER, fw.NODE, *fw.GUESTS, fw.VNET)
@@ -127,7 +127,7 @@ def _address_version(call: Call, text: str) -> int | None:
 def _check(call: Call, rule: dict[str, Any], environment: str) -> None:
     """400 with the first of what the schema cannot say about a rule; puts a macro's name right."""
     for name, text in _problems(call, rule, environment).items():
-        call.fail("Parameter verification failed.", 400, {name: text})
+        raise bad_parameters({name: text})
 
 
 def _problems(call: Call, rule: dict[str, Any], environment: str) -> dict[str, str]:

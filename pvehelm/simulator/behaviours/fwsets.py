@@ -6,7 +6,7 @@ import ipaddress
 from typing import Any
 
 from pvehelm.simulator.behaviours import firewall as fw
-from pvehelm.simulator.core import Call, handler
+from pvehelm.simulator.core import Call, bad_parameters, handler
 
 _SCOPES = (fw.CLUSTER, *fw.GUESTS)
 _ALIASES = fw.paths("/aliases", *_SCOPES)
@@ -117,16 +117,16 @@ def _create_or_rename(
     name, old = call.str(key), call.str("rename")
     if old:
         if old not in found:
-            raise fw.refuse(key, f"{noun} '{old}' does not exist")
+            raise bad_parameters({key: f"{noun} '{old}' does not exist"})
         if name != old and name in found:
-            raise fw.refuse(key, f"{noun} '{name}' already exists")
+            raise bad_parameters({key: f"{noun} '{name}' already exists"})
         moved = found.pop(old)
         if call.has("comment"):
             moved = {**{k: v for k, v in moved.items() if k != "comment"}, **_comment(call)}
         found[name.lower()] = moved
         return
     if name in found:
-        raise fw.refuse(key, f"{noun} '{name}' already exists")
+        raise bad_parameters({key: f"{noun} '{name}' already exists"})
     # Names are looked up as they come and read back in lower case, so `WEB` beside `web` becomes one with it.
     found[name.lower()] = {**(found.get(name.lower()) or empty), **_comment(call)}
 

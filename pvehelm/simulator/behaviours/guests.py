@@ -18,7 +18,8 @@ from weakref import WeakKeyDictionary
 from pvehelm.api.schema import Operation
 from pvehelm.simulator import tasks
 from pvehelm.simulator.behaviours import backupjobs, firewall, ha, pools, properties
-from pvehelm.simulator.core import Call, Failure
+from pvehelm.simulator.core import MODIFIED, Call, Failure
+from pvehelm.simulator.permissions import drop_entries
 from pvehelm.simulator.state import State
 
 KINDS = ("qemu", "lxc")
@@ -119,7 +120,7 @@ class Guest:
         if sent and sent != self.digest(call):
             if self.kind == "qemu":
                 raise Failure(500, "checksum mismatch (file change by other user?)")
-            raise Failure(500, "detected modified configuration - file changed by other user? Try again.")
+            raise Failure(500, MODIFIED)
 
 
 # Machines that this process has seen coming up: {state: {(vmid, when they are up)}}.
@@ -178,6 +179,11 @@ def in_task(work: Callable[[tasks.TaskLog], None]) -> Callable[[tasks.TaskLog], 
             raise tasks.TaskFailure(text, keep=failure.keep) from None
 
     return run
+
+
+def check_skiplock(call: Call) -> None:
+    if call.bool("skiplock") and not call.is_root:
+        call.bad(skiplock="Only root may use this option.")
 
 
 def refuse_taken(call: Call, vmid: str, prefix: str = "") -> None:
@@ -316,10 +322,7 @@ def forget(call: Call, guest: Guest, purge: bool) -> None:
     guest.remove()
     pools.leave(state, guest.vmid)
     firewall.forget(state, guest.vmid)
-    acl = state.collection("acl")
-    for key, entry in acl.items():
-        if entry["path"] == f"/vms/{guest.vmid}":
-            del acl[key]
+    drop_entries(state, lambda entry: entry["path"] == f"/vms/{guest.vmid}")
     if not purge:
         return
     ha.forget(state, guest.vmid)

@@ -42,10 +42,6 @@ def _remove(state: State, sid: str) -> None:
                 del rules[name]
 
 
-def _digest(call: Call) -> str:
-    return call.digest(dict(call.state.collection("ha_resources").items()))
-
-
 def _shown(call: Call, sid: str, document: dict[str, Any], digest: str) -> dict[str, Any]:
     return {"sid": sid, "type": sid.partition(":")[0], **document, "digest": digest}
 
@@ -67,7 +63,7 @@ def _take(call: Call, document: dict[str, Any], prefix: str) -> None:
 
 @handler("GET", "/cluster/ha/resources")
 def listed(call: Call) -> Any:
-    digest = _digest(call)
+    digest = call.digest_of("ha_resources")
     wanted = call.str("type")
     return [
         _shown(call, sid, document, digest)
@@ -106,23 +102,21 @@ def _check_guest(call: Call, sid: str, kind: str, vmid: str) -> None:
 
 def _find(call: Call, prefix: str = "") -> tuple[str, dict[str, Any]]:
     sid = sid_of(call.state, call.str("sid"))
-    document = call.state.collection("ha_resources").get(sid)
-    if document is None:
-        call.fail(f"{prefix}no such resource '{sid}'")
+    document = call.found("ha_resources", sid, f"{prefix}no such resource '{sid}'")
     return sid, document
 
 
 @handler("GET", _ITEM)
 def get(call: Call) -> Any:
     sid, document = _find(call)
-    return _shown(call, sid, document, _digest(call))
+    return _shown(call, sid, document, call.digest_of("ha_resources"))
 
 
 @handler("PUT", _ITEM)
 def update(call: Call) -> None:
     prefix = "update resources config failed: "
     sid, document = _find(call, prefix)
-    call.check_digest(_digest(call), prefix + MODIFIED)
+    call.check_digest(call.digest_of("ha_resources"), prefix + MODIFIED)
     for name in call.list("delete"):
         if name not in _OPTIONS:
             call.fail(f"{prefix}no such option '{name}'")
@@ -226,7 +220,7 @@ def groups(call: Call) -> Any:
     if has_rules(call):
         call.fail(f"cannot index groups: {_GONE}")
     found = call.state.collection("ha_groups").items()
-    digest = call.digest(dict(found))
+    digest = call.digest_of("ha_groups")
     return [{"group": name, "type": "group", **document, "digest": digest} for name, document in found]
 
 
@@ -249,24 +243,20 @@ def _group_options(call: Call) -> dict[str, Any]:
 def _group(call: Call) -> dict[str, Any]:
     if has_rules(call):
         call.fail(f"cannot read group: {_GONE}")
-    document = call.state.collection("ha_groups").get(call.str("group"))
-    if document is None:
-        call.fail(f"no such ha group '{call.str('group')}'")
-    return document
+    return call.found("ha_groups", call.str("group"), f"no such ha group '{call.str('group')}'")
 
 
 @handler("GET", _GROUP)
 def get_group(call: Call) -> Any:
     document = _group(call)
-    digest = call.digest(dict(call.state.collection("ha_groups").items()))
-    return {"group": call.str("group"), "type": "group", **document, "digest": digest}
+    return {"group": call.str("group"), "type": "group", **document, "digest": call.digest_of("ha_groups")}
 
 
 @handler("PUT", _GROUP)
 def update_group(call: Call) -> None:
     document = _group(call)
     found = call.state.collection("ha_groups")
-    call.check_digest(call.digest(dict(found.items())), "update ha group failed: " + MODIFIED)
+    call.check_digest(call.digest_of("ha_groups"), "update ha group failed: " + MODIFIED)
     for name in call.list("delete"):
         document.pop(name, None)
     found[call.str("group")] = {**document, **_group_options(call)}

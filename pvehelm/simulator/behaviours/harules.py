@@ -16,10 +16,6 @@ _OPTIONS = {
 _REQUIRED = {"node-affinity": ("nodes", "resources"), "resource-affinity": ("affinity", "resources")}
 
 
-def _digest(call: Call) -> str:
-    return call.digest(dict(call.state.collection("ha_rules").items()))
-
-
 def _shown(call: Call, name: str, rule: dict[str, Any], order: int, digest: str) -> dict[str, Any]:
     shown = {"rule": name, **rule, "order": order, "digest": digest}
     shown["resources"] = ",".join(rule["resources"])
@@ -29,7 +25,7 @@ def _shown(call: Call, name: str, rule: dict[str, Any], order: int, digest: str)
 
 
 def _all(call: Call) -> list[dict[str, Any]]:
-    digest = _digest(call)
+    digest = call.digest_of("ha_rules")
     rules = call.state.collection("ha_rules").items()
     return [_shown(call, name, rule, i, digest) for i, (name, rule) in enumerate(rules, 1)]
 
@@ -132,10 +128,8 @@ def update(call: Call) -> None:
     prefix = "update HA rules failed: "
     name = call.str("rule")
     rules = call.state.collection("ha_rules")
-    rule = rules.get(name)
-    if rule is None:
-        call.fail(f"{prefix}HA rule '{name}' does not exist")
-    call.check_digest(_digest(call), prefix + MODIFIED)
+    rule = call.found("ha_rules", name, f"{prefix}HA rule '{name}' does not exist")
+    call.check_digest(call.digest_of("ha_rules"), prefix + MODIFIED)
     _take(call, rule, prefix)
     if rule["type"] != call.str("type"):
         call.fail(f"{prefix}rule '{name}' is of type '{rule['type']}'")

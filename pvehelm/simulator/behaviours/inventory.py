@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from pvehelm.simulator.behaviours import guests, lists, storage, storages
-from pvehelm.simulator.core import Call, Failure, handler
+from pvehelm.simulator.core import Call, Failure, bad_parameters, handler
 
 LOWER, UPPER = 100, 1000000
 _FROM_ROW = (
@@ -27,7 +27,7 @@ def next_id(call: Call) -> str:
     if wanted is not None:
         vmid = str(int(wanted))
         if guests.anywhere(call.state, vmid) is not None:
-            raise Failure(400, "Parameter verification failed.", {"vmid": f"VM {vmid} already exists"})
+            raise bad_parameters({"vmid": f"VM {vmid} already exists"})
         return vmid
     lower, upper = bounds(call)
     taken = {int(vmid) for kind in guests.KINDS for vmid in call.state.collection(kind)}

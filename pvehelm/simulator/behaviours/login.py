@@ -7,7 +7,7 @@ from typing import Any
 
 from pvehelm.simulator import auth
 from pvehelm.simulator.behaviours.users import set_password
-from pvehelm.simulator.core import Call, Failure, handler
+from pvehelm.simulator.core import Call, Failure, bad_parameters, handler
 from pvehelm.simulator.permissions import Rights, normalise
 
 _DENIED = "authentication failure"
@@ -68,17 +68,11 @@ def password(call: Call) -> None:
     users = call.state.collection("users")
     if not call.is_root:
         if not call.has("confirmation-password"):
-            call.fail(
-                "Parameter verification failed.",
-                400,
-                {"confirmation-password": "password is required to modify user"},
-            )
+            raise bad_parameters({"confirmation-password": "password is required to modify user"})
         caller = users.get(call.user) or {}
         if not auth.password_fits(caller.get("password"), call.str("confirmation-password")):
             call.fail("invalid credentials")
-    account = users.get(userid)
-    if account is None:
-        call.fail(f"no such user ('{userid}')")
+    account = call.found("users", userid, f"no such user ('{userid}')")
     set_password(call, userid, account)
     users[userid] = account
 

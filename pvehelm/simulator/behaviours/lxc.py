@@ -23,7 +23,7 @@ from pvehelm.simulator.behaviours import (
     volumes,
 )
 from pvehelm.simulator.behaviours.guests import Guest
-from pvehelm.simulator.core import Call, Failure, handler
+from pvehelm.simulator.core import Call, Failure, bad_parameters, handler
 from pvehelm.simulator.tasks import TaskLog
 
 PATH = "/nodes/{node}/lxc"
@@ -223,7 +223,7 @@ def move_volume(call: Call) -> str:
         raise Failure(500, "either set storage or target-vmid, but not both")
     if not storage and not target:
         what = "either 'storage' or 'target-vmid' must be set"
-        raise Failure(400, "Parameter verification failed.", {"storage": what, "target-vmid": what})
+        raise bad_parameters({"storage": what, "target-vmid": what})
     guest.check_lock(call)
     guest.check_digest(call)
     if target:

@@ -9,7 +9,7 @@ from typing import Any
 from pvehelm.api.schema import Operation
 from pvehelm.simulator.behaviours import drives, guests, power, properties, qemuconfig, rights, storages, volumes
 from pvehelm.simulator.behaviours.guests import Guest
-from pvehelm.simulator.core import Call, Failure, handler
+from pvehelm.simulator.core import Call, Failure, bad_parameters, handler
 
 PATH = "/nodes/{node}/lxc/{vmid}/config"
 _REQUIRED = ("rootfs", "memory", "ostype")
@@ -95,7 +95,7 @@ def check_storage(call: Call, storage: str) -> None:
     found = storages.definition(call.state, storage)
     if "rootdir" not in storages.contents(found):
         what = f"storage '{storage}' does not support container directories"
-        raise Failure(400, "Parameter verification failed.", {"storage": what})
+        raise bad_parameters({"storage": what})
 
 
 def normal(call: Call, operation: Operation, name: str, value: Any) -> Any:
@@ -189,7 +189,7 @@ def update(call: Call) -> None:
 
 def _check_names(operation: Operation, values: Mapping[str, Any], deleted: list[str], reverted: list[str]) -> None:
     def refuse(key: str, what: str) -> None:
-        raise Failure(400, "Parameter verification failed.", {key: what})
+        raise bad_parameters({key: what})
 
     for name in reverted:
         if not guests.is_option(operation, name):

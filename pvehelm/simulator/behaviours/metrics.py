@@ -43,9 +43,7 @@ def servers(call: Call) -> Any:
 
 @handler("GET", _SERVER)
 def get_server(call: Call) -> Any:
-    found = call.state.collection("metric_servers").get(call.str("id"))
-    if found is None:
-        call.fail(f"status server entry '{call.str('id')}' does not exist")
+    found = call.found("metric_servers", call.str("id"), f"status server entry '{call.str('id')}' does not exist")
     return {name: value for name, value in found.items() if name != "token"}
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pvehelm.simulator.behaviours import drives, guests, lists, storages, volumes
 from pvehelm.simulator.behaviours.guests import Guest
-from pvehelm.simulator.core import Call, Failure, handler
+from pvehelm.simulator.core import Call, Failure, bad_parameters, handler
 from pvehelm.simulator.tasks import TaskLog
 
 VM = "/nodes/{node}/qemu/{vmid}/migrate"
@@ -73,9 +73,9 @@ def _migrate(call: Call, kind: str) -> str:
     if target not in call.state.collection("nodes"):
         raise Failure(500, f"no such cluster node '{target}'")
     if target == call.node:
-        raise Failure(400, "Parameter verification failed.", {"target": "target is local node."})
+        raise bad_parameters({"target": "target is local node."})
     if (call.bool("force") or call.args.get("migration_type")) and not call.is_root:
-        raise Failure(400, "Parameter verification failed.", {"force": "Only root may use this option."})
+        raise bad_parameters({"force": "Only root may use this option."})
     guest = guests.load(call, kind)
     guest.check_lock(call)
     live = call.bool("online") or (kind == "lxc" and call.bool("restart"))

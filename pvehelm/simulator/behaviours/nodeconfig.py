@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pvehelm.simulator.core import Call, handler, split
+from pvehelm.simulator.core import Call, bad_parameters, handler, split
 from pvehelm.simulator.tasks import TaskLog
 
 _CONFIG = "/nodes/{node}/config"
@@ -158,9 +158,7 @@ def _check_ports(call: Call, interfaces: Mapping[str, Mapping[str, Any]], found:
         taken = [port for kind in kinds for port in split(str(iface.get(kind) or ""))]
         for port in wanted:
             if other != call.str("iface") and port in taken:
-                call.fail(
-                    "Parameter verification failed.", 400, {first: f"{port} is already used on interface '{other}'."}
-                )
+                raise bad_parameters({first: f"{port} is already used on interface '{other}'."})
     if found["type"] == "vlan" and not found.get("vlan-raw-device"):
         call.fail("missing vlan-raw-device option")
     lacks = _node(call).get("lacks", ())
@@ -177,11 +175,7 @@ def _check_gateways(call: Call, interfaces: dict[str, dict[str, Any]]) -> None:
     for name in ("gateway", "gateway6"):
         for other, iface in interfaces.items():
             if call.str(name) and other != own and iface.get(name):
-                call.fail(
-                    "Parameter verification failed.",
-                    400,
-                    {name: f"Default gateway already exists on interface '{other}'."},
-                )
+                raise bad_parameters({name: f"Default gateway already exists on interface '{other}'."})
 
 
 def _address(call: Call, found: dict[str, Any], suffix: str) -> None:
@@ -191,7 +185,7 @@ def _address(call: Call, found: dict[str, Any], suffix: str) -> None:
     elif address in found:
         if netmask not in found:
             raise_for = {netmask: f"missing property - '{address}' requires this property"}
-            call.fail("Parameter verification failed.", 400, raise_for)
+            raise bad_parameters(raise_for)
         found[netmask] = str(
             ipaddress.ip_network(f"::/{found[netmask]}" if suffix else f"0.0.0.0/{found[netmask]}").prefixlen
         )

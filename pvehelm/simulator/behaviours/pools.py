@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pvehelm.simulator.core import Call, Failure, handler
-from pvehelm.simulator.permissions import pool_of
+from pvehelm.simulator.permissions import drop_entries, pool_of
 from pvehelm.simulator.state import State
 
 
@@ -94,10 +94,7 @@ def _head(poolid: str, pool: dict[str, Any]) -> dict[str, Any]:
 
 def _pool(call: Call, prefix: str = "") -> dict[str, Any]:
     poolid = call.str("poolid")
-    found = call.state.collection("pools").get(poolid)
-    if found is None:
-        call.fail(f"{prefix}pool '{poolid}' does not exist")
-    return found
+    return call.found("pools", poolid, f"{prefix}pool '{poolid}' does not exist")
 
 
 @handler("GET", "/pools")
@@ -202,7 +199,4 @@ def delete(call: Call) -> None:
     if held:
         call.fail(f"{prefix}pool '{poolid}' is not empty (contains {held[0]})")
     del pools[poolid]
-    entries = call.state.collection("acl")
-    for key, entry in entries.items():
-        if entry["path"] == f"/pool/{poolid}":
-            del entries[key]
+    drop_entries(call.state, lambda entry: entry["path"] == f"/pool/{poolid}")

@@ -132,8 +132,7 @@ def _ha(call: Call, kind: str, verb: str, wanted: str, work: Callable[[Guest], N
 
 
 def _begin(call: Call, kind: str) -> str:
-    if call.bool("skiplock") and not call.is_root:
-        raise Failure(400, "Parameter verification failed.", {"skiplock": "Only root may use this option."})
+    guests.check_skiplock(call)
     if _managed(call, kind):
         return _ha(call, kind, "start", "started", lambda guest: None if guest.running else start(call, guest))
     if kind == "lxc":

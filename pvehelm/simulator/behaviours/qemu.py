@@ -136,8 +136,7 @@ def to_template(call: Call) -> str:
 @handler("DELETE", PATH + "/{vmid}")
 def delete(call: Call) -> str:
     guest = guests.load(call, "qemu")
-    if call.bool("skiplock") and not call.is_root:
-        raise Failure(400, "Parameter verification failed.", {"skiplock": "Only root may use this option."})
+    guests.check_skiplock(call)
     guest.check_protection(f"can't remove VM {guest.vmid}")
     guests.check_unused(call, guest, "VM")
     if guest.running:

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from pvehelm.api.schema import Operation
 from pvehelm.simulator.behaviours import drives, guests, hotplug, lists, properties, rights, storages, volumes
 from pvehelm.simulator.behaviours.guests import Guest
-from pvehelm.simulator.core import Call, Failure, handler
+from pvehelm.simulator.core import Call, Failure, bad_parameters, handler
 from pvehelm.simulator.tasks import TaskLog
 
 PATH = "/nodes/{node}/qemu/{vmid}/config"
@@ -64,7 +64,7 @@ def check_hookscript(call: Call, volid: str, *, errors: bool = False) -> None:
     except Failure as failure:
         problem = failure.message
     if problem and errors:
-        raise Failure(400, "Parameter verification failed.", {"hookscript": problem})
+        raise bad_parameters({"hookscript": problem})
     if problem:
         raise Failure(500, problem)
 
@@ -96,8 +96,7 @@ def change(call: Call, background: bool = False) -> str | None:
     """The whole of a configuration call; returns a UPID when it works in the background."""
     operation = drives.operation(call)
     values = {name: value for name, value in call.args.items() if name not in guests.CONTROLS}
-    if call.bool("skiplock") and not call.is_root:
-        raise Failure(400, "Parameter verification failed.", {"skiplock": "Only root may use this option."})
+    guests.check_skiplock(call)
     deleted = call.list("delete")
     reverted = call.list("revert")
     if not values and not deleted and not reverted:
@@ -140,7 +139,7 @@ def _failed(call: Call, upid: str) -> bool:
 
 def _check_names(operation: Operation, values: Mapping[str, Any], deleted: list[str], reverted: list[str]) -> None:
     def refuse(key: str, what: str) -> None:
-        raise Failure(400, "Parameter verification failed.", {key: what})
+        raise bad_parameters({key: what})
 
     for name in reverted:
         if not guests.is_option(operation, name):

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 from pvehelm.simulator.behaviours import drives, guests, properties, qemuconfig, storages, volumes
 from pvehelm.simulator.behaviours.guests import Guest
-from pvehelm.simulator.core import Call, Failure, handler
+from pvehelm.simulator.core import Call, Failure, bad_parameters, handler
 from pvehelm.simulator.tasks import TaskLog
 
 PATH = "/nodes/{node}/qemu/{vmid}"
@@ -66,13 +66,13 @@ def move_disk(call: Call) -> str:
     name, storage, target = call.str("disk"), call.str("storage"), call.args.get("target-vmid")
     if not storage and not target:
         what = "both 'storage' and 'target-vmid' missing, either needs to be set"
-        raise Failure(400, "Parameter verification failed.", {"storage": what, "target-vmid": what})
+        raise bad_parameters({"storage": what, "target-vmid": what})
     if storage and target:
         what = "either set 'storage' or 'target-vmid', but not both"
-        raise Failure(400, "Parameter verification failed.", {"storage": what, "target-vmid": what})
+        raise bad_parameters({"storage": what, "target-vmid": what})
     if target and int(target) == call.int("vmid"):
         what = "must be different than source VMID to reassign disk"
-        raise Failure(400, "Parameter verification failed.", {"target-vmid": what})
+        raise bad_parameters({"target-vmid": what})
     guest = guests.load(call, "qemu")
     guest.check_lock(call)
     guest.check_digest(call)

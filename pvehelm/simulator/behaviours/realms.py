@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pvehelm.simulator.core import Call, handler, split
+from pvehelm.simulator.core import MODIFIED, Call, handler, split
 from pvehelm.simulator.crud import typed
 
 _FIXED = ("pam", "pve")
@@ -35,10 +35,6 @@ _OPTIONS: dict[str, frozenset[str]] = {
 _CREATE_ONLY = {"openid": frozenset({"username-claim"})}
 _SECRET = ("password",)
 _CONTROL = ("realm", "type", "delete", "digest", "check-connection")
-
-
-def _digest(call: Call) -> str:
-    return call.digest(dict(call.state.collection("domains").items()))
 
 
 def _sent(call: Call, kind: str, prefix: str) -> dict[str, Any]:
@@ -78,13 +74,11 @@ def listed(call: Call) -> Any:
 @handler("GET", "/access/domains/{realm}")
 def get(call: Call) -> Any:
     realm = call.str("realm")
-    document = call.state.collection("domains").get(realm)
-    if document is None:
-        call.fail(f"domain '{realm}' does not exist")
+    document = call.found("domains", realm, f"domain '{realm}' does not exist")
     shown = {name: value for name, value in document.items() if name not in _SECRET}
     if realm in _COMMENTS:
         shown.setdefault("comment", _COMMENTS[realm])
-    return {**shown, "digest": _digest(call)}
+    return {**shown, "digest": call.digest_of("domains")}
 
 
 @handler("POST", "/access/domains")
@@ -110,12 +104,8 @@ def update(call: Call) -> None:
     prefix = "update auth server failed: "
     realm = call.str("realm")
     domains = call.state.collection("domains")
-    document = domains.get(realm)
-    if document is None:
-        call.fail(f"{prefix}domain '{realm}' does not exist")
-    call.check_digest(
-        _digest(call), prefix + "detected modified configuration - file changed by other user? Try again."
-    )
+    document = call.found("domains", realm, f"{prefix}domain '{realm}' does not exist")
+    call.check_digest(call.digest_of("domains"), prefix + MODIFIED)
     kind = document["type"]
     sent = _sent(call, kind, prefix)
     if not sent and not call.list("delete") and not call.has("password"):

@@ -11,13 +11,6 @@ _REQUIRED = ("realm", "scope", "schedule")
 _SYNC = "/cluster/jobs/realm-sync/{id}"
 
 
-def _sync_job(call: Call) -> dict[str, Any]:
-    found = call.state.collection("realm_sync_jobs").get(call.str("id"))
-    if found is None:
-        call.fail(f"400 Parameter verification failed.\nid: No such job '{call.str('id')}'")
-    return found
-
-
 @handler("GET", "/cluster/jobs/realm-sync")
 def sync_jobs(call: Call) -> Any:
     due = int(call.now) // 3600 * 3600 + 3600
@@ -51,17 +44,15 @@ def create_sync_job(call: Call) -> None:
     if call.has("realm"):
         realm = call.state.collection("domains").get(call.str("realm"))
         if realm is None:
-            call.fail(f"400 Parameter verification failed.\nrealm: No such realm '{call.str('realm')}'")
+            call.bad_locked("realm", f"No such realm '{call.str('realm')}'")
         if realm["type"] not in ("ad", "ldap"):
-            call.fail("400 Parameter verification failed.\nrealm: Only LDAP/AD realms can be synced.")
+            call.bad_locked("realm", "Only LDAP/AD realms can be synced.")
     jobs[call.str("id")] = {"enabled": 1, **_job_options(call)}
 
 
 @handler("PUT", _SYNC)
 def update_sync_job(call: Call) -> None:
-    document = call.state.collection("realm_sync_jobs").get(call.str("id"))
-    if document is None:
-        call.fail("no such realm-sync job")
+    document = call.found("realm_sync_jobs", call.str("id"), "no such realm-sync job")
     sent = _job_options(call)
     for name in call.list("delete"):
         if call.operation.param(name) is None or name in ("id", "delete"):
@@ -76,5 +67,6 @@ def update_sync_job(call: Call) -> None:
 
 @handler("DELETE", _SYNC)
 def delete_sync_job(call: Call) -> None:
-    _sync_job(call)
+    if call.str("id") not in call.state.collection("realm_sync_jobs"):
+        call.bad_locked("id", f"No such job '{call.str('id')}'")
     del call.state.collection("realm_sync_jobs")[call.str("id")]

@@ -28,10 +28,6 @@ def _shown(call: Call, job_id: str, job: dict[str, Any]) -> dict[str, Any]:
     return {"id": job_id, "guest": int(vmid), "jobnum": int(number), **job}
 
 
-def _digest(call: Call) -> str:
-    return call.digest(dict(call.state.collection("replication").items()))
-
-
 @handler("GET", "/cluster/replication")
 def listed(call: Call) -> Any:
     return [
@@ -64,24 +60,19 @@ def create(call: Call) -> None:
 @handler("GET", _ITEM)
 def get(call: Call) -> Any:
     call.require(f"/vms/{call.str('id').partition('-')[0]}", "VM.Audit")
-    job = call.state.collection("replication").get(call.str("id"))
-    if job is None:
-        call.fail(f"no such replication job '{call.str('id')}'")
-    return {**_shown(call, call.str("id"), job), "digest": _digest(call)}
+    job = call.found("replication", call.str("id"), f"no such replication job '{call.str('id')}'")
+    return {**_shown(call, call.str("id"), job), "digest": call.digest_of("replication")}
 
 
 def _job(call: Call) -> dict[str, Any]:
     call.require(f"/vms/{call.str('id').partition('-')[0]}", "VM.Replicate")
-    job = call.state.collection("replication").get(call.str("id"))
-    if job is None:
-        call.fail(f"no such job '{call.str('id')}'")
-    return job
+    return call.found("replication", call.str("id"), f"no such job '{call.str('id')}'")
 
 
 @handler("PUT", _ITEM)
 def update(call: Call) -> None:
     job = _job(call)
-    call.check_digest(_digest(call), "update replication job failed: " + MODIFIED)
+    call.check_digest(call.digest_of("replication"), "update replication job failed: " + MODIFIED)
     for name in call.list("delete"):
         job.pop(name, None)
     call.state.collection("replication")[call.str("id")] = {**job, **_options(call)}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 from pvehelm.simulator.behaviours.nodeconfig import set_bridges
 from pvehelm.simulator.core import Call, handler, split
@@ -89,11 +89,6 @@ IPAMS = _section(
 )
 DNS = _section("dns", "dns", "dns", {"powerdns": ("fingerprint key reversemaskv6 reversev6mask ttl url", "key url")})
 _APPLIED = {"zones": ZONES, "vnets": VNETS, "subnets": SUBNETS, "controllers": CONTROLLERS}
-
-
-def bad(call: Call, prefix: str, name: str, text: str) -> NoReturn:
-    """A parameter error raised under the lock: 500 with everything in the message."""
-    call.fail(f"{prefix}400 Parameter verification failed.\n{name}: {text}")
 
 
 def documents(call: Call, section: Section) -> dict[str, dict[str, Any]]:
@@ -212,22 +207,20 @@ def zone(call: Call) -> Any:
 def _check_zone(call: Call, document: Mapping[str, Any], prefix: str) -> None:
     kind = document["type"]
     if kind == "vxlan" and bool(document.get("peers")) == bool(document.get("fabric")):
-        bad(call, prefix, "fabric", "must have exactly one of peers / fabric defined")
+        call.bad_locked("fabric", "must have exactly one of peers / fabric defined", prefix)
     if kind == "evpn":
         _check_evpn(call, document, prefix)
     for name, collection in (("dns", "sdn_dns"), ("reversedns", "sdn_dns"), ("ipam", "sdn_ipams")):
         wanted = document.get(name)
         if wanted and wanted not in call.state.collection(collection) and wanted != "pve":
-            bad(call, prefix, name, f"{wanted} don't exist")
+            call.bad_locked(name, f"{wanted} don't exist", prefix)
     if document.get("dnszone") and not document.get("dns"):
-        bad(call, prefix, "dnszone", "missing dns server")
+        call.bad_locked("dnszone", "missing dns server", prefix)
 
 
 def _check_evpn(call: Call, document: Mapping[str, Any], prefix: str) -> None:
     name = document["controller"]
-    controller = call.state.collection("sdn_controllers").get(name)
-    if controller is None:
-        call.fail(f"{prefix}controller {name} don't exist")
+    controller = call.found("sdn_controllers", name, f"{prefix}controller {name} don't exist")
     if controller["type"] != "evpn":
         call.fail(f"{prefix}{name} is not a evpn controller type")
     for other, zone in documents(call, ZONES).items():

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from pvehelm.simulator.behaviours import properties, storages
-from pvehelm.simulator.core import Call, Failure, handler
+from pvehelm.simulator.core import MODIFIED, Call, Failure, bad_parameters, handler
+from pvehelm.simulator.permissions import drop_entries
 
 GIB = 1 << 30
 _LISTS = ("content", "nodes")
-_CHANGED = "detected modified configuration - file changed by other user? Try again."
 
 
 # -- definitions ---------------------------------------------------------------------------------------------------
@@ -116,7 +116,7 @@ def update(call: Call) -> dict[str, Any]:
     deleted = call.list("delete")
     for name in ("delete", "digest"):
         values.pop(name, None)
-    call.check_digest(_digest(call), prefix + _CHANGED)
+    call.check_digest(_digest(call), prefix + MODIFIED)
     collection = call.state.collection("storage")
     if storage not in collection:
         raise Failure(500, f"{prefix}storage '{storage}' does not exist")
@@ -163,10 +163,7 @@ def delete(call: Call) -> None:
     if any(str(other.get("base", "")).startswith(f"{storage}:") for other in collection.values()):
         raise Failure(500, "delete storage failed: can't remove storage - storage is used as base of another storage")
     del collection[storage]
-    acl = call.state.collection("acl")
-    for key, entry in acl.items():
-        if entry["path"] == f"/storage/{storage}":
-            del acl[key]
+    drop_entries(call.state, lambda entry: entry["path"] == f"/storage/{storage}")
 
 
 # -- state on a node -----------------------------------------------------------------------------------------------
@@ -220,7 +217,7 @@ def status(call: Call) -> dict[str, Any]:
     storage = call.str("storage")
     found = call.state.collection("storage").get(storage)
     if found is None:
-        raise Failure(400, "Parameter verification failed.", {"storage": "No such storage."})
+        raise bad_parameters({"storage": "No such storage."})
     return state(call, storage, found, fraction=False)
 
 

@@ -13,7 +13,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from pvehelm.simulator.core import Failure
+from pvehelm.simulator.core import Failure, bad_parameters
 from pvehelm.simulator.state import State
 
 Definition = Mapping[str, Any]
@@ -130,7 +130,7 @@ def check_content(found: Definition, storage: str, content: str) -> None:
     if content not in contents(found):
         what = "vm images" if content == "images" else "container directories"
         errors = {"storage": f"storage '{storage}' does not support {what}"}
-        raise Failure(400, "Parameter verification failed.", errors)
+        raise bad_parameters(errors)
 
 
 def default_format(found: Definition) -> str:

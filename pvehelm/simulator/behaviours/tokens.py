@@ -6,6 +6,7 @@ from typing import Any
 
 from pvehelm.simulator import auth
 from pvehelm.simulator.core import Call, handler
+from pvehelm.simulator.permissions import drop_entries
 from pvehelm.simulator.state import State
 
 _ITEM = "/access/users/{userid}/token/{tokenid}"
@@ -32,10 +33,7 @@ def _full(call: Call) -> str:
 
 def _token(call: Call) -> dict[str, Any]:
     _check_user(call)
-    found = call.state.collection("tokens").get(_full(call))
-    if found is None:
-        call.fail(f"no such token '{call.str('tokenid')}' for user '{call.str('userid')}'")
-    return found
+    return call.found("tokens", _full(call), f"no such token '{call.str('tokenid')}' for user '{call.str('userid')}'")
 
 
 def _check_user(call: Call) -> None:
@@ -100,7 +98,4 @@ def delete(call: Call) -> None:
     _token(call)
     full = _full(call)
     del call.state.collection("tokens")[full]
-    entries = call.state.collection("acl")
-    for key, entry in entries.items():
-        if entry["type"] == "token" and entry["ugid"] == full:
-            del entries[key]
+    drop_entries(call.state, lambda entry: entry["type"] == "token" and entry["ugid"] == full)

@@ -6,7 +6,7 @@ from typing import Any
 
 from pvehelm.simulator import auth
 from pvehelm.simulator.core import Call, handler
-from pvehelm.simulator.permissions import ROOT
+from pvehelm.simulator.permissions import ROOT, drop_entries
 
 _TEXTS = ("firstname", "lastname", "email", "comment", "keys")
 _VIEW = ("User.Modify", "Sys.Audit")
@@ -14,10 +14,7 @@ _VIEW = ("User.Modify", "Sys.Audit")
 
 def _user(call: Call, prefix: str = "") -> dict[str, Any]:
     userid = call.str("userid")
-    found = call.state.collection("users").get(userid)
-    if found is None:
-        call.fail(f"{prefix}no such user ('{userid}')")
-    return found
+    return call.found("users", userid, f"{prefix}no such user ('{userid}')")
 
 
 def _shown(call: Call, userid: str, account: dict[str, Any]) -> dict[str, Any]:
@@ -32,9 +29,7 @@ def _shown(call: Call, userid: str, account: dict[str, Any]) -> dict[str, Any]:
 def set_password(call: Call, userid: str, account: dict[str, Any], prefix: str = "") -> None:
     """Set a password where the realm keeps any: ``pve``, and ``pam`` for the system's only user, root."""
     realm = userid.rpartition("@")[2]
-    found = call.state.collection("domains").get(realm)
-    if found is None:
-        call.fail(f"{prefix}auth domain '{realm}' does not exist")
+    found = call.found("domains", realm, f"{prefix}auth domain '{realm}' does not exist")
     if found["type"] not in ("pam", "pve"):
         call.fail(f"{prefix}can't set password on auth type '{found['type']}'")
     if found["type"] == "pam" and userid != ROOT:
@@ -136,12 +131,11 @@ def delete(call: Call) -> None:
     account = users.get(userid)
     if account is None:
         return
-    for collection in ("tokens", "acl"):
-        documents = call.state.collection(collection)
-        for key, document in documents.items():
-            owner = key if collection == "tokens" else document["ugid"] if document["type"] != "group" else ""
-            if owner.partition("!")[0] == userid:
-                del documents[key]
+    tokens = call.state.collection("tokens")
+    for token in list(tokens):
+        if token.partition("!")[0] == userid:
+            del tokens[token]
+    drop_entries(call.state, lambda e: e["type"] != "group" and e["ugid"].partition("!")[0] == userid)
     if userid == ROOT:  # always there, whatever the file says
         users[userid] = {"enable": 1, "expire": 0, "password": account.get("password")}
     else:
@@ -190,22 +184,17 @@ def create_group(call: Call) -> None:
 @handler("GET", "/access/groups/{groupid}")
 def get_group(call: Call) -> Any:
     groupid = call.str("groupid")
-    group = call.state.collection("groups").get(groupid)
-    if group is None:
-        call.fail(f"group '{groupid}' does not exist")
+    group = call.found("groups", groupid, f"group '{groupid}' does not exist")
     return {**group, "members": _members(call).get(groupid, [])}
 
 
 @handler("PUT", "/access/groups/{groupid}")
 def update_group(call: Call) -> None:
     groupid = call.str("groupid")
-    found = call.state.collection("groups")
-    group = found.get(groupid)
-    if group is None:
-        call.fail(f"update group failed: group '{groupid}' does not exist")
+    group = call.found("groups", groupid, f"update group failed: group '{groupid}' does not exist")
     if call.has("comment"):
         group = {"comment": call.str("comment")} if call.str("comment") else {}
-    found[groupid] = group
+    call.state.collection("groups")[groupid] = group
 
 
 @handler("DELETE", "/access/groups/{groupid}")
@@ -219,7 +208,4 @@ def delete_group(call: Call) -> None:
         if groupid in account.get("groups", ()):
             account["groups"].remove(groupid)
             users[userid] = account
-    entries = call.state.collection("acl")
-    for key, entry in entries.items():
-        if entry["type"] == "group" and entry["ugid"] == groupid:
-            del entries[key]
+    drop_entries(call.state, lambda entry: entry["type"] == "group" and entry["ugid"] == groupid)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from typing import Any
 
-from pvehelm.simulator.behaviours.sdn import SUBNETS, VNETS, bad, documents, one, remove, rows
+from pvehelm.simulator.behaviours.sdn import SUBNETS, VNETS, documents, one, remove, rows
 from pvehelm.simulator.core import Call, handler
 
 _TAG_LIMIT = {"vlan": 4096, "qinq": 4096, "vxlan": 16777216, "evpn": 16777216}
@@ -14,9 +14,7 @@ _TAG_LIMIT = {"vlan": 4096, "qinq": 4096, "vxlan": 16777216, "evpn": 16777216}
 
 
 def _zone_path(call: Call, vnet: str) -> str:
-    document = call.state.collection("sdn_vnets").get(vnet)
-    if document is None:
-        call.fail(f"sdn vnet '{vnet}' does not exist")
+    document = call.found("sdn_vnets", vnet, f"sdn vnet '{vnet}' does not exist")
     return f"/sdn/zones/{document['zone']}/{vnet}"
 
 
@@ -39,20 +37,18 @@ def vnet(call: Call) -> Any:
 
 
 def _check_vnet(call: Call, id: str, document: dict[str, Any], prefix: str) -> None:
-    zone = call.state.collection("sdn_zones").get(document["zone"])
-    if zone is None:
-        call.fail(f"{prefix}cannot lookup undefined type!")
+    zone = call.found("sdn_zones", document["zone"], f"{prefix}cannot lookup undefined type!")
     kind, tag = zone["type"], document.get("tag")
     if kind == "simple" and tag is not None:
-        bad(call, prefix, "tag", "vlan tag is not allowed on simple zone")
+        call.bad_locked("tag", "vlan tag is not allowed on simple zone", prefix)
     limit = _TAG_LIMIT.get(kind)
     if limit and tag is None:
-        bad(call, prefix, "tag", "missing vlan tag" if limit == 4096 else "missing vxlan tag")
+        call.bad_locked("tag", "missing vlan tag" if limit == 4096 else "missing vxlan tag", prefix)
     if limit and tag is not None and tag > limit:
-        bad(call, prefix, "tag", f"{'vlan' if limit == 4096 else 'vxlan'} tag max value is {limit}")
+        call.bad_locked("tag", f"{'vlan' if limit == 4096 else 'vxlan'} tag max value is {limit}", prefix)
     for other, known in documents(call, VNETS).items():
         if other != id and tag is not None and known["zone"] == document["zone"] and known.get("tag") == tag:
-            bad(call, prefix, "tag", f"tag {tag} already exist in vnet {other}")
+            call.bad_locked("tag", f"tag {tag} already exist in vnet {other}", prefix)
     if not str(document.get("alias", "")).isascii():
         del document["alias"]  # accepted and lost
 
@@ -77,7 +73,7 @@ def delete_vnet(call: Call) -> None:
     name = call.str("vnet")
     call.require(_zone_path(call, name), "SDN.Allocate")
     if any(document["vnet"] == name for document in documents(call, SUBNETS).values()):
-        bad(call, VNETS.delete, "vnet", "Can't delete vnet if subnets exists")
+        call.bad_locked("vnet", "Can't delete vnet if subnets exists", VNETS.delete)
     remove(call, VNETS)
 
 
@@ -103,7 +99,7 @@ def subnet(call: Call) -> Any:
 
 
 def _finish_subnet(call: Call, id: str, document: dict[str, Any], prefix: str) -> None:
-    zone, network, mask = id.rsplit("-", 2)
+    _, network, mask = id.rsplit("-", 2)
     if document.get("dhcp-range"):
         document["dhcp-range"] = [
             dict(part.split("=", 1) for part in entry.split(",")) if isinstance(entry, str) else entry
@@ -112,16 +108,14 @@ def _finish_subnet(call: Call, id: str, document: dict[str, Any], prefix: str) -
     net = ipaddress.ip_network(f"{network}/{mask}", strict=False)
     gateway = document.get("gateway")
     if gateway and ipaddress.ip_address(gateway) not in net:
-        bad(call, prefix, "gateway", f"{gateway} is not in subnet {net}")
+        call.bad_locked("gateway", f"{gateway} is not in subnet {net}", prefix)
     for entry in document.get("dhcp-range", []):
         for side in ("start-address", "end-address"):
             if side in entry and ipaddress.ip_address(entry[side]) not in net:
-                bad(call, prefix, "dhcp-range", f"{entry[side]} is not in subnet {net}")
+                call.bad_locked("dhcp-range", f"{entry[side]} is not in subnet {net}", prefix)
         first, last = entry.get("start-address"), entry.get("end-address")
         if first and last and int(ipaddress.ip_address(first)) > int(ipaddress.ip_address(last)):
-            bad(call, prefix, "dhcp-range", f"start-address {first} must be smaller than end-address {last}")
-    if document.get("dnszoneprefix") and not call.state.collection("sdn_zones")[zone].get("dnszone"):
-        return
+            call.bad_locked("dhcp-range", f"start-address {first} must be smaller than end-address {last}", prefix)
 
 
 @handler("POST", _SUBNETS)
