@@ -69,8 +69,10 @@ class Kinds:
         found = self._words.get(name.lower())
         if found is None:
             close = suggest(name.lower(), self._words)
-            known = [self._tables[self._words[word]].name for word in self._words if f"'{word}'" in close]
-            hint = f"did you mean '{known[0]}'?" if known else "pvehelm api-resources lists the kinds"
+            known = next((word for word in self._words if f"'{word}'" in close), "")
+            # Who writes in small letters is at a shell, where short names are as good.
+            meant = known if name.islower() and known != self._words.get(known, "").lower() else self._words.get(known)
+            hint = f"did you mean '{meant}'?" if known else "pvehelm api-resources lists the kinds"
             raise NotFoundError(f"there is no kind '{name}'", hint=hint)
         table = self._tables[found]
         if not self._has(table):

@@ -107,6 +107,11 @@ def kinds_of(kinds: Kinds, word: str) -> list[Kind]:
         return [kinds.get(name) for name in GUESTS]
     if lowered in WORDS:
         return [NODE]
+    if word not in kinds:
+        from difflib import get_close_matches
+
+        if close := get_close_matches(lowered, GUEST_WORDS | WORDS, n=1, cutoff=0.8):
+            raise NotFoundError(f"there is no kind '{word}'", hint=f"did you mean '{close[0]}'?")
     found = kind_of(kinds, word)
     if found.hook_only:
         raise UsageError(

@@ -78,6 +78,8 @@ ask 'pvehelm stat' 'pvehelm stat'
 ask 'pvehelm list --output=y' 'pvehelm list --output = y'
 ask 'pvehelm apply -f pool' 'pvehelm apply -f pool'
 ask "pvehelm status 'we" "pvehelm status 'we"
+ask "pvehelm -n shop status " "pvehelm -n shop status "
+ask "pvehelm --namespace=sh" "pvehelm --namespace = sh"
 """
 
 
@@ -90,7 +92,8 @@ def test_bash(shop: Lab, tmp_path: Path) -> None:
     text = BASH.format(script=SCRIPTS["bash"], program=program)
     environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     run = subprocess.run(["bash", "-c", text], capture_output=True, text=True, env=environ, cwd=tmp_path, check=False)
-    assert [line.split() for line in run.stdout.splitlines()] == [["status"], ["yaml"], ["pool.yaml"], ["web"]], run
+    wanted = ["status", "yaml", "pool.yaml", "web", "shop", "shop"]
+    assert run.stdout.split() == wanted, run
 
 
 @pytest.mark.parametrize(("shell", "flag"), [("bash", "-n"), ("zsh", "-n"), ("fish", "--no-execute")])

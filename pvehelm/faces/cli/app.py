@@ -13,9 +13,9 @@ from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from pvehelm.errors import PvehelmError
+from pvehelm.faces.cli.switches import Group, Verb, adopt
 
 # section -> command -> (module below pvehelm.faces.cli, function or Typer app, one line of help)
 COMMANDS: dict[str, dict[str, tuple[str, str, str]]] = {
@@ -118,7 +118,7 @@ EXIT_INTERRUPTED = 130
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
-class Lazy(TyperGroup):
+class Lazy(Group):
     """Commands by name; a command's module is imported when the command is asked for."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -129,17 +129,6 @@ class Lazy(TyperGroup):
         entry = next((section[name] for section in COMMANDS.values() if name in section), None)
         return load(name, *entry) if entry else None
 
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
-            from pvehelm.chart.suggest import suggest
-            from pvehelm.errors import UsageError
-            from pvehelm.faces.cli.elsewhere import instead
-
-            meant = suggest(args[0], self.list_commands(ctx))
-            hint = instead(args) or (f"did you mean {meant}?" if meant else "pvehelm --help lists the commands")
-            raise UsageError(f"there is no command {args[0]!r}", hint=hint)
-        return super().resolve_command(ctx, args)
-
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         for title, section in COMMANDS.items():
             with formatter.section(title):
@@ -149,8 +138,6 @@ class Lazy(TyperGroup):
 @cache
 def load(name: str, module: str, attribute: str, help_: str) -> Any:
     """The click command of one entry of COMMANDS."""
-    from pvehelm.faces.cli.switches import Verb, adopt
-
     found = getattr(import_module(f"pvehelm.faces.cli.{module}"), attribute)
     if isinstance(found, typer.Typer):
         return typer.main.get_command(adopt(found))
@@ -193,7 +180,7 @@ def root(
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code. Errors are printed, never raised."""
-    arguments = _alone(sys.argv[1:] if argv is None else argv)
+    arguments = _alone(_command_first(sys.argv[1:] if argv is None else argv))
     if arguments[:1] == ["help"]:
         arguments = [*arguments[1:], "--help"]
     given_arguments.set(arguments)
@@ -226,6 +213,25 @@ def main(argv: list[str] | None = None) -> int:
         # Typer makes this exit code of an interrupt that nobody else took, and says nothing.
         sys.stderr.write("interrupted\n")
     return code
+
+
+# What may stand before the command, as all flags of kubectl's and Helm's may.
+BEFORE = {"-n": "namespace", "--namespace": "namespace", "--context": "context"}
+
+
+def front(argv: list[str]) -> tuple[list[str], list[str]]:
+    """The flags of BEFORE at the beginning, with their values, and the rest."""
+    count = 0
+    while count < len(argv) and (argv[count].partition("=")[0] in BEFORE or argv[count].startswith("-n")):
+        count += 2 if argv[count] in BEFORE else 1
+    return argv[:count], argv[count:]
+
+
+def _command_first(argv: list[str]) -> list[str]:
+    """``list -n shop`` for ``-n shop list``."""
+    flags, words = front(argv)
+    end = words.index("--") if "--" in words else len(words)
+    return [*words[:end], *flags, *words[end:]]
 
 
 # Flags that may stand alone, as in Helm: what they mean then, and the words that may follow. Click has no optional
@@ -299,23 +305,6 @@ class Unheard(TextIOWrapper):
             return len(text)
 
 
-def _hint(error: Any) -> str:
-    """For an unknown flag or word: what does the work of Helm's or kubectl's; values of a chart are no flags."""
-    from pvehelm.faces.cli.elsewhere import extra, flag
-    from pvehelm.faces.cli.helmflags import instead
-
-    command = getattr(getattr(error, "ctx", None), "command", None)
-    takes = {name for param in getattr(command, "params", ()) for name in param.opts}
-    name = str(getattr(error, "option_name", "")).lstrip("-")
-    verb = str(getattr(getattr(error, "ctx", None), "command_path", "")).partition(" ")[2]
-    said = str(getattr(error, "message", ""))
-    if said.startswith("Got unexpected extra"):
-        return extra(verb, said.rpartition("(")[2].split()[0].rstrip(")"), files="--filename" in takes)
-    if known := instead(verb, name) or flag(verb, name):
-        return known
-    return f"a value of the chart is set with --set {name}=..." if len(name) > 1 and "--values" in takes else ""
-
-
 def _is_text(word: str) -> bool:
     return word.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in word)
 
@@ -349,11 +338,10 @@ def _failed(error: Exception) -> int:
         sys.stderr.write(f"Error: a database in {data_dir()} or {cache_dir()}: {error}\n")
         sys.stderr.write("  hint: check the permissions of the files and folders, and the space on the disk\n")
         return 1
-    show = getattr(error, "show", None)
-    if show is not None and hasattr(error, "exit_code"):
-        show()
-        if hint := _hint(error):
-            sys.stderr.write(f"  hint: {hint}\n")
+    if hasattr(error, "show") and hasattr(error, "exit_code"):
+        from pvehelm.faces.cli.misuse import tell
+
+        tell(error)
         return EXIT_USAGE if type(error).__name__ != "Abort" else 1
     if type(error).__name__ == "Abort":
         sys.stderr.write("aborted\n")

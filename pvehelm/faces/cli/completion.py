@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from itertools import pairwise
 from typing import Any
 
 from pvehelm.faces.cli import complete
@@ -129,7 +130,7 @@ def answer(shell: str, arguments: Sequence[str]) -> int:
     words = list(arguments)
     if shell == "bash":
         words = _split(words[0] if words else "")[1:]
-    args, word = (words[:-1], words[-1]) if words else ([], "")
+    args, word = (_without_front(words[:-1], words[-1]), words[-1]) if words else ([], "")
     with suppress(Exception):
         for line in candidates(args, word):
             value, tab, about = line.partition("\t")
@@ -138,6 +139,23 @@ def answer(shell: str, arguments: Sequence[str]) -> int:
             sys.stdout.write(f"{value}{tab}{about}\n")
         sys.stdout.flush()
     return 0
+
+
+def _without_front(args: list[str], word: str) -> list[str]:
+    """The words without the flags before the command: what these choose counts for the names that are looked up."""
+    from pvehelm.faces.cli.app import BEFORE, front
+
+    flags, rest = front(args)
+    if flags and flags[-1] in BEFORE:
+        # Its value is begun.
+        return ["list", flags[-1]]
+    if not rest and "=" in word and word.partition("=")[0] in BEFORE:
+        return ["list"]
+    for before, flag in pairwise(("", *flags)):
+        name, equals, text = flag.partition("=")
+        if before in BEFORE or equals:
+            os.environ[f"PVEHELM_{BEFORE[name if equals else before].upper()}"] = text if equals else flag
+    return rest
 
 
 def candidates(args: Sequence[str], word: str) -> Iterator[str]:

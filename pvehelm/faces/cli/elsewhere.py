@@ -52,6 +52,7 @@ _INSTEAD: dict[str, str] = {
     "options": "`pvehelm COMMAND --help` lists every flag",
     "certificate": "certificates of nodes are kinds: `pvehelm explain ACMECertificate`",
     "ps": "`pvehelm get guests`",
+    **dict.fromkeys(("release", "releases"), "`pvehelm list` shows releases; install, upgrade, rollback, status NAME"),
 }
 _ROLLOUT = {
     "undo": "`pvehelm rollback RELEASE [REVISION]`",
@@ -97,6 +98,7 @@ _FLAGS = (
     ("version", "client short", "`pvehelm version`; the server's is in `pvehelm context test`"),
     ("auth", "A all-namespaces", "-n NAMESPACE asks about one; without, about guests of none"),
     ("", "kubeconfig cluster user token server as as-group", "--context names the Proxmox host; `pvehelm context add`"),
+    ("", "debug", "PVEHELM_DEBUG=1 in the environment shows where an error happened"),
     ("", "request-timeout", "--timeout bounds a whole command"),
 )
 
@@ -113,6 +115,8 @@ def extra(command: str, word: str, *, files: bool) -> str:
     """What to do instead of giving a command this word, where ``files`` says that it takes -f."""
     if files and word.endswith((".yaml", ".yml", ".json")):
         return f"manifests are named with -f {word}"
+    if command == "list":
+        return f"`pvehelm list -f {word}` chooses by name, `pvehelm status {word}` shows one"
     if command.startswith("create"):
         return "create vm, create ct, or create NAME for a chart; `pvehelm apply -f FILE` makes everything else"
     return ""

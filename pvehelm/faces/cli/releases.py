@@ -59,7 +59,9 @@ def _blocked(result: Result) -> int:
 
 
 Names = Annotated[list[str], typer.Argument(help="The release's name and the chart.", metavar="[RELEASE] CHART")]
-Target = Annotated[int, typer.Argument(help="The revision to restore; the one before when left out.")]
+Target = Annotated[
+    int, typer.Argument(help="The revision to restore; the one before when left out.", metavar="REVISION")
+]
 
 
 def install_request(

@@ -1,12 +1,13 @@
-"""Switches with a value, as who comes from kubectl or Helm may write them: ``--wait=true``, ``--atomic=false``."""
+"""Commands and groups as Typer makes them, with what people type beside: ``--wait=true``, ``repo help``."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from pvehelm.errors import UsageError
 
@@ -17,14 +18,39 @@ TRUTHS = {
 
 
 class Verb(TyperCommand):
-    """A command whose switches take a value, too."""
+    """A command whose switches take a value, too, and whose usage shows what is needed without brackets."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(ctx, plain(self.params, args))
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        found = super().collect_usage_pieces(ctx)
+        return [piece[1:-1] if piece.startswith("{") and piece.endswith("}") else piece for piece in found]
+
+    def format_usage(self, ctx: Any, formatter: Any) -> None:
+        # What stands for any word (``get KIND``) is typed once.
+        path = " ".join(word for word in ctx.command_path.split() if not word.isupper())
+        formatter.write_usage(path, " ".join(self.collect_usage_pieces(ctx)))
+
+
+class Group(TyperGroup):
+    """A group of commands that knows what was meant by a word that is none of them."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            if args[0] == "help":
+                sys.stdout.write(f"{ctx.get_help()}\n")
+                raise typer.Exit
+            from pvehelm.faces.cli.misuse import no_command
+
+            raise no_command(ctx, self, args)
+        return super().resolve_command(ctx, args)
+
 
 def adopt(group: typer.Typer) -> typer.Typer:
-    """The same group, its commands and those below being such verbs."""
+    """The same group, it, its commands and those below being such."""
+    if group.info.cls in (None, TyperGroup) or not isinstance(group.info.cls, type):
+        group.info.cls = Group
     for command in group.registered_commands:
         if command.cls in (None, TyperCommand):
             command.cls = Verb
