@@ -77,6 +77,11 @@ class Call:
         """root@pam by ticket; a token of root is not root."""
         return self.who == "root@pam"
 
+    @property
+    def guest_kind(self) -> Str:
+        """``qemu`` or ``lxc``: which kind of guest the path is about."""
+        return "lxc" if "/lxc" in self.operation.path else "qemu"
+
     # -- arguments ---------------------------------------------------------------------------------------------
 
     def has(self, name: Str) -> Bool:

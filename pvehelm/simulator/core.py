@@ -39,6 +39,7 @@ __all__ = [
     "bad_parameters",
     "digest",
     "handler",
+    "of_guests",
     "split",
 ]
 
@@ -90,6 +91,11 @@ def handler(method: str, *paths: str) -> Callable[[Handler], Handler]:
         return function
 
     return register
+
+
+def of_guests(suffix: str) -> tuple[str, ...]:
+    """The path templates of something below a guest, of both kinds."""
+    return tuple(f"/nodes/{{node}}/{kind}/{{vmid}}{suffix}" for kind in ("qemu", "lxc"))
 
 
 @cache

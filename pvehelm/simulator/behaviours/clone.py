@@ -18,23 +18,15 @@ from pvehelm.simulator.behaviours import (
     volumes,
 )
 from pvehelm.simulator.behaviours.guests import Guest
-from pvehelm.simulator.core import Call, Failure, handler
+from pvehelm.simulator.core import Call, Failure, handler, of_guests
 from pvehelm.simulator.tasks import TaskLog
 
 _NOT_COPIED = frozenset({"parent", "snaptime", "vmstate", "runningmachine", "runningcpu", "lock", "template", "digest"})
 
 
-@handler("POST", "/nodes/{node}/qemu/{vmid}/clone")
-def clone_vm(call: Call) -> str:
-    return _clone(call, "qemu")
-
-
-@handler("POST", "/nodes/{node}/lxc/{vmid}/clone")
-def clone_ct(call: Call) -> str:
-    return _clone(call, "lxc")
-
-
-def _clone(call: Call, kind: str) -> str:
+@handler("POST", *of_guests("/clone"))
+def clone(call: Call) -> str:
+    kind = call.guest_kind
     newid, storage, pool = str(call.int("newid")), call.str("storage"), call.args.get("pool")
     guests.check_pool(call, pool)
     target = _target(call)
@@ -72,8 +64,7 @@ def _clone(call: Call, kind: str) -> str:
         guests.join_pool(call, pool, newid)
         log(f"create {'full' if full else 'linked'} clone of {guest.label} as {newid}")
 
-    verb = "qmclone" if kind == "qemu" else "vzclone"
-    return call.task(verb, guest.vmid, guests.in_task(work), lock="clone", vmid=newid)
+    return call.task(f"{guests.TASKS[kind]}clone", guest.vmid, guests.in_task(work), lock="clone", vmid=newid)
 
 
 def _target(call: Call) -> str:
@@ -88,7 +79,7 @@ def _target(call: Call) -> str:
 
 def _check_storage(call: Call, storage: str, target: str) -> None:
     definition = storages.usable(call.state, storage, call.node)
-    if "/qemu/" in call.operation.path:
+    if call.guest_kind == "qemu":
         storages.check_content(definition, storage, "images")
     if target != call.node:
         storages.usable(call.state, storage, target)

@@ -14,13 +14,13 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from pvehelm.simulator.core import Call, Failure, handler
+from pvehelm.simulator.core import Call, Failure, handler, of_guests
 from pvehelm.simulator.crud import typed
 from pvehelm.simulator.state import State
 
 CLUSTER = "/cluster/firewall"
 NODE = "/nodes/{node}/firewall"
-GUESTS = ("/nodes/{node}/qemu/{vmid}/firewall", "/nodes/{node}/lxc/{vmid}/firewall")
+GUESTS = of_guests("/firewall")
 VNET = "/cluster/sdn/vnets/{vnet}/firewall"
 _CONTROL = ("digest", "delete", "node", "vmid", "vnet")
 

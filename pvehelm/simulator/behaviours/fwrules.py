@@ -73,7 +73,7 @@ class _List:
         if self.call.has("group"):
             return "group"
         if self.call.has("vmid"):
-            return "vm" if "/qemu/" in self.call.operation.path else "ct"
+            return {"qemu": "vm", "lxc": "ct"}[self.call.guest_kind]
         return self.scope.partition("/")[0]
 
     def shown(self) -> list[dict[str, Any]]:

@@ -18,13 +18,14 @@ from weakref import WeakKeyDictionary
 from pvehelm.api.schema import Operation
 from pvehelm.simulator import tasks
 from pvehelm.simulator.behaviours import backupjobs, firewall, ha, pools, properties
-from pvehelm.simulator.core import MODIFIED, Call, Failure
+from pvehelm.simulator.core import MODIFIED, Call, Failure, handler, of_guests
 from pvehelm.simulator.permissions import drop_entries
 from pvehelm.simulator.state import State
 
 KINDS = ("qemu", "lxc")
 LABEL = {"qemu": "VM", "lxc": "CT"}
 FOLDER = {"qemu": "qemu-server", "lxc": "lxc"}
+TASKS = {"qemu": "qm", "lxc": "vz"}
 SERVICE = {"qemu": "vm", "lxc": "ct"}
 MASK = "**********"
 # Parameters of a configuration call that are no options of a guest.
@@ -262,9 +263,10 @@ def shown(guest: Guest, config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: (MASK if key == "cipassword" else value) for key, value in config.items()}
 
 
-def config_answer(call: Call, kind: str) -> dict[str, Any]:
-    """GET .../config: with pending values, those of a snapshot, or the running ones (``current``)."""
-    guest = load(call, kind)
+@handler("GET", *of_guests("/config"))
+def configuration(call: Call) -> dict[str, Any]:
+    """With pending values, those of a snapshot, or the running ones (``current``)."""
+    guest = load(call, call.guest_kind)
     name = call.args.get("snapshot")
     if name:
         found = guest.snapshots.get(name)
@@ -278,9 +280,10 @@ def config_answer(call: Call, kind: str) -> dict[str, Any]:
     return {**answer, "digest": guest.digest(call), **({"lock": held} if held else {})}
 
 
-def pending_answer(call: Call, kind: str) -> list[dict[str, Any]]:
-    """GET .../pending: one row for each key."""
-    guest = load(call, kind)
+@handler("GET", *of_guests("/pending"))
+def pending(call: Call) -> list[dict[str, Any]]:
+    """One row for each key."""
+    guest = load(call, call.guest_kind)
     rows: list[dict[str, Any]] = []
     for key in sorted({*guest.config, *guest.pending, *guest.deleted}):
         row: dict[str, Any] = {"key": key}

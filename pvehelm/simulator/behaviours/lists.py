@@ -7,16 +7,17 @@ from typing import Any
 
 from pvehelm.simulator.behaviours import drives, guests, properties, storages, volumes
 from pvehelm.simulator.behaviours.guests import Guest
-from pvehelm.simulator.core import Call, Failure, handler
+from pvehelm.simulator.core import Call, Failure, handler, of_guests
 
 MIB = 1 << 20
 
 
-def of_node(call: Call, kind: str) -> list[dict[str, Any]]:
-    """GET /nodes/{node}/qemu or lxc: what the caller may see."""
+@handler("GET", "/nodes/{node}/qemu", "/nodes/{node}/lxc")
+def of_node(call: Call) -> list[dict[str, Any]]:
+    """What the caller may see."""
     return [
         row(call, guest)
-        for guest in guests.all_guests(call, kind)
+        for guest in guests.all_guests(call, call.guest_kind)
         if guest.node == call.node and call.may(f"/vms/{guest.vmid}", "VM.Audit")
     ]
 
@@ -63,8 +64,9 @@ def row(call: Call, guest: Guest) -> dict[str, Any]:
     return found
 
 
-def current(call: Call, guest: Guest) -> dict[str, Any]:
-    """GET .../status/current."""
+@handler("GET", *of_guests("/status/current"))
+def current(call: Call) -> dict[str, Any]:
+    guest = guests.load(call, call.guest_kind, plain=True)
     found = row(call, guest)
     service = call.state.collection("ha_resources").get(f"{guests.SERVICE[guest.kind]}:{guest.vmid}")
     found["ha"] = {"managed": 1, "state": service.get("state", "started")} if service else {"managed": 0}
@@ -157,26 +159,20 @@ def guest_volumes(call: Call, guest: Guest) -> dict[str, str]:
     return found
 
 
-@handler("GET", "/nodes/{node}/qemu/{vmid}/feature")
-def vm_feature(call: Call) -> dict[str, Any]:
-    return _feature(call, guests.load(call, "qemu", plain=True))
-
-
-@handler("GET", "/nodes/{node}/lxc/{vmid}/feature")
-def ct_feature(call: Call) -> dict[str, Any]:
-    found = _feature(call, guests.load(call, "lxc", plain=True))
-    return {"hasFeature": found["hasFeature"]}
-
-
-def _feature(call: Call, guest: Guest) -> dict[str, Any]:
-    feature = call.str("feature")
+@handler("GET", *of_guests("/feature"))
+def feature(call: Call) -> dict[str, Any]:
+    guest = guests.load(call, call.guest_kind, plain=True)
+    wanted = call.str("feature")
     snapshot = call.args.get("snapname")
     if snapshot and snapshot not in guest.snapshots:
         raise Failure(500, f"snapshot '{snapshot}' does not exist")
     state = "snap" if snapshot else ""
     owned = guest_volumes(call, guest)
-    has = all(volume_can(call, volid, guest.node, feature, state) for volid in owned.values())
-    return {"hasFeature": int(has), "nodes": nodes_of(call, guest) if owned else [guest.node]}
+    has = all(volume_can(call, volid, guest.node, wanted, state) for volid in owned.values())
+    answer: dict[str, Any] = {"hasFeature": int(has)}
+    if guest.kind == "qemu":
+        answer["nodes"] = nodes_of(call, guest) if owned else [guest.node]
+    return answer
 
 
 def nodes_of(call: Call, guest: Guest) -> list[str]:

@@ -1,4 +1,4 @@
-"""Containers: create, list, state, template, resize, move volumes, delete."""
+"""Containers: create, template, resize, move volumes, delete."""
 
 from __future__ import annotations
 
@@ -38,16 +38,6 @@ _SYSTEMS = ["debian", "devuan", "ubuntu", "centos", "fedora", "opensuse", "archl
 _LIKE = {"rockylinux": "centos", "almalinux": "centos", "openeuler": "centos"}
 
 
-@handler("GET", PATH)
-def listed(call: Call) -> list[dict[str, Any]]:
-    return lists.of_node(call, "lxc")
-
-
-@handler("GET", PATH + "/{vmid}/status/current")
-def current(call: Call) -> dict[str, Any]:
-    return lists.current(call, guests.load(call, "lxc", plain=True))
-
-
 @handler("POST", PATH)
 def create(call: Call) -> str:
     vmid, pool = str(call.int("vmid")), call.args.get("pool")
@@ -71,20 +61,7 @@ def create(call: Call) -> str:
     for name in sorted(values):
         if lxcconfig.is_mount(name):
             lxcconfig.check_mount(call, operation, name, str(values[name]), vmid, storage)
-
-    def work(log: TaskLog) -> None:
-        try:
-            guest = make(call, vmid, values, storage)
-        except Failure as failure:
-            raise Failure(500, f"unable to create CT {vmid} - {failure.message}") from None
-        guests.join_pool(call, pool, vmid)
-        if call.bool("ha-managed"):
-            state = "started" if call.bool("start") else "stopped"
-            call.state.collection("ha_resources")[f"ct:{vmid}"] = {"type": "ct", "state": state}
-        if call.bool("start"):
-            power.start_soon(call, guest)
-
-    return call.task("vzcreate", vmid, guests.in_task(work), lock="create", vmid=vmid)
+    return qemu.creation(call, vmid, pool, lambda: make(call, vmid, values, storage))
 
 
 def make(call: Call, vmid: str, values: Mapping[str, Any], storage: str) -> Guest:

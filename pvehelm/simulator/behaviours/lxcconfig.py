@@ -143,16 +143,6 @@ def realise(call: Call, vmid: str, node: str, name: str, text: str, *, base: boo
 # -- the call --------------------------------------------------------------------------------------------------
 
 
-@handler("GET", PATH)
-def show(call: Call) -> Any:
-    return guests.config_answer(call, "lxc")
-
-
-@handler("GET", "/nodes/{node}/lxc/{vmid}/pending")
-def pending(call: Call) -> Any:
-    return guests.pending_answer(call, "lxc")
-
-
 @handler("PUT", PATH)
 def update(call: Call) -> None:
     operation = config_operation(call)

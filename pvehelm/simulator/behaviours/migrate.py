@@ -6,11 +6,10 @@ from typing import Any
 
 from pvehelm.simulator.behaviours import drives, guests, lists, storages, volumes
 from pvehelm.simulator.behaviours.guests import Guest
-from pvehelm.simulator.core import Call, Failure, bad_parameters, handler
+from pvehelm.simulator.core import Call, Failure, bad_parameters, handler, of_guests
 from pvehelm.simulator.tasks import TaskLog
 
-VM = "/nodes/{node}/qemu/{vmid}/migrate"
-CT = "/nodes/{node}/lxc/{vmid}/migrate"
+VM, CT = of_guests("/migrate")
 
 
 @handler("GET", VM)
@@ -43,16 +42,6 @@ def ct_preconditions(call: Call) -> dict[str, Any]:
     return {"running": int(guest.running), "allowed-nodes": nodes, "not-allowed-nodes": {}}
 
 
-@handler("POST", VM)
-def migrate_vm(call: Call) -> str:
-    return _migrate(call, "qemu")
-
-
-@handler("POST", CT)
-def migrate_ct(call: Call) -> str:
-    return _migrate(call, "lxc")
-
-
 def _local(call: Call, guest: Guest) -> dict[str, str]:
     """Volumes that only the guest's node sees."""
     found: dict[str, str] = {}
@@ -68,8 +57,9 @@ def _local(call: Call, guest: Guest) -> dict[str, str]:
     return found
 
 
-def _migrate(call: Call, kind: str) -> str:
-    target = call.str("target")
+@handler("POST", VM, CT)
+def migrate(call: Call) -> str:
+    kind, target = call.guest_kind, call.str("target")
     if target not in call.state.collection("nodes"):
         raise Failure(500, f"no such cluster node '{target}'")
     if target == call.node:

@@ -7,11 +7,10 @@ from collections.abc import Callable
 
 from pvehelm.simulator.behaviours import drives, guests, hotplug, storages
 from pvehelm.simulator.behaviours.guests import Guest
-from pvehelm.simulator.core import Call, Failure, handler
+from pvehelm.simulator.core import Call, Failure, handler, of_guests
 from pvehelm.simulator.tasks import TaskLog
 
-VM = "/nodes/{node}/qemu/{vmid}/status/"
-CT = "/nodes/{node}/lxc/{vmid}/status/"
+VM, CT = of_guests("/status/")
 # How long a machine that its own creation starts takes to come up, unless somebody looks before.
 START_SECONDS = 1.0
 
@@ -52,7 +51,7 @@ def start_soon(call: Call, guest: Guest) -> None:
         guest.doc["starts"] = call.now + START_SECONDS
         guest.save()
 
-    call.task("qmstart" if guest.kind == "qemu" else "vzstart", guest.vmid, guests.in_task(work))
+    call.task(guests.TASKS[guest.kind] + "start", guest.vmid, guests.in_task(work))
 
 
 def stop(guest: Guest, call: Call | None = None) -> None:
@@ -115,7 +114,7 @@ def _task(call: Call, kind: str, verb: str, work: Callable[[Guest], None], *, pl
     def run(log: TaskLog) -> None:
         work(guests.load(call, kind, plain=plain))
 
-    return call.task(("qm" if kind == "qemu" else "vz") + verb, vmid, guests.in_task(run))
+    return call.task(guests.TASKS[kind] + verb, vmid, guests.in_task(run))
 
 
 def _ha(call: Call, kind: str, verb: str, wanted: str, work: Callable[[Guest], None]) -> str:
@@ -131,7 +130,9 @@ def _ha(call: Call, kind: str, verb: str, wanted: str, work: Callable[[Guest], N
     return call.task(f"ha{verb}", str(call.int("vmid")), guests.in_task(run))
 
 
-def _begin(call: Call, kind: str) -> str:
+@handler("POST", *of_guests("/status/start"))
+def begin(call: Call) -> str:
+    kind = call.guest_kind
     guests.check_skiplock(call)
     if _managed(call, kind):
         return _ha(call, kind, "start", "started", lambda guest: None if guest.running else start(call, guest))
@@ -142,7 +143,9 @@ def _begin(call: Call, kind: str) -> str:
     return _task(call, kind, "start", lambda guest: start(call, guest))
 
 
-def _end(call: Call, kind: str, verb: str) -> str:
+@handler("POST", *of_guests("/status/stop"), *of_guests("/status/shutdown"))
+def end(call: Call) -> str:
+    kind, verb = call.guest_kind, call.operation.path.rpartition("/")[2]
     if kind == "lxc":
         _refuse_stopped(call, kind)
     if _managed(call, kind):
@@ -164,60 +167,21 @@ def _refuse_stopped(call: Call, kind: str) -> Guest:
     return guest
 
 
-@handler("POST", VM + "start")
-def start_vm(call: Call) -> str:
-    return _begin(call, "qemu")
-
-
-@handler("POST", CT + "start")
-def start_ct(call: Call) -> str:
-    return _begin(call, "lxc")
-
-
-@handler("POST", VM + "stop")
-def stop_vm(call: Call) -> str:
-    return _end(call, "qemu", "stop")
-
-
-@handler("POST", CT + "stop")
-def stop_ct(call: Call) -> str:
-    return _end(call, "lxc", "stop")
-
-
-@handler("POST", VM + "shutdown")
-def shutdown_vm(call: Call) -> str:
-    return _end(call, "qemu", "shutdown")
-
-
-@handler("POST", CT + "shutdown")
-def shutdown_ct(call: Call) -> str:
-    return _end(call, "lxc", "shutdown")
-
-
 @handler("POST", VM + "reset")
 def reset_vm(call: Call) -> str:
     _refuse_stopped(call, "qemu")
     return _task(call, "qemu", "reset", lambda guest: guest.check_lock(call))
 
 
-def _reboot(call: Call, kind: str) -> str:
-    _refuse_stopped(call, kind)
+@handler("POST", *of_guests("/status/reboot"))
+def reboot(call: Call) -> str:
+    _refuse_stopped(call, call.guest_kind)
 
     def work(guest: Guest) -> None:
         stop(guest, call)
         start(call, guest)
 
-    return _task(call, kind, "reboot", work)
-
-
-@handler("POST", VM + "reboot")
-def reboot_vm(call: Call) -> str:
-    return _reboot(call, "qemu")
-
-
-@handler("POST", CT + "reboot")
-def reboot_ct(call: Call) -> str:
-    return _reboot(call, "lxc")
+    return _task(call, call.guest_kind, "reboot", work)
 
 
 def _set(guest: Guest, status: str) -> None:

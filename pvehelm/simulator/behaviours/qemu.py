@@ -1,9 +1,9 @@
-"""Virtual machines: create, list, state, template, delete."""
+"""Virtual machines: create, template, delete."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pvehelm.simulator.behaviours import drives, guests, lists, power, properties, qemuconfig, restore, rights, volumes
@@ -19,16 +19,6 @@ CREATION = frozenset(
         *("storage", "unique"),
     )
 )
-
-
-@handler("GET", PATH)
-def listed(call: Call) -> list[dict[str, Any]]:
-    return lists.of_node(call, "qemu")
-
-
-@handler("GET", PATH + "/{vmid}/status/current")
-def current(call: Call) -> dict[str, Any]:
-    return lists.current(call, guests.load(call, "qemu", plain=True))
 
 
 @handler("POST", PATH)
@@ -54,20 +44,26 @@ def create(call: Call) -> str:
     rights.check(call, values, values, vmid, pool)
     rights.check_bridges(call, values)
     guests.refuse_taken(call, vmid, f"unable to create VM {vmid} - ")
+    return creation(call, vmid, pool, lambda: make(call, vmid, values, storage))
+
+
+def creation(call: Call, vmid: str, pool: str | None, make: Callable[[], Guest]) -> str:
+    """The task in which a guest of either kind is made, joins its pool and HA, and is started."""
+    kind = call.guest_kind
 
     def work(log: TaskLog) -> None:
         try:
-            guest = make(call, vmid, values, storage)
+            guest = make()
         except Failure as failure:
-            raise Failure(500, f"unable to create VM {vmid} - {failure.message}") from None
+            raise Failure(500, f"unable to create {guests.LABEL[kind]} {vmid} - {failure.message}") from None
         guests.join_pool(call, pool, vmid)
         if call.bool("ha-managed"):
-            state = "started" if call.bool("start") else "stopped"
-            call.state.collection("ha_resources")[f"vm:{vmid}"] = {"type": "vm", "state": state}
+            service, state = guests.SERVICE[kind], "started" if call.bool("start") else "stopped"
+            call.state.collection("ha_resources")[f"{service}:{vmid}"] = {"type": service, "state": state}
         if call.bool("start"):
             power.start_soon(call, guest)
 
-    return call.task("qmcreate", vmid, guests.in_task(work), lock="create", vmid=vmid)
+    return call.task(f"{guests.TASKS[kind]}create", vmid, guests.in_task(work), lock="create", vmid=vmid)
 
 
 def make(call: Call, vmid: str, values: Mapping[str, Any], storage: str) -> Guest:

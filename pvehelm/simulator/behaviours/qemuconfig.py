@@ -72,16 +72,6 @@ def check_hookscript(call: Call, volid: str, *, errors: bool = False) -> None:
 # -- the call --------------------------------------------------------------------------------------------------
 
 
-@handler("GET", PATH)
-def show(call: Call) -> Any:
-    return guests.config_answer(call, "qemu")
-
-
-@handler("GET", "/nodes/{node}/qemu/{vmid}/pending")
-def pending(call: Call) -> Any:
-    return guests.pending_answer(call, "qemu")
-
-
 @handler("PUT", PATH)
 def update(call: Call) -> None:
     change(call)

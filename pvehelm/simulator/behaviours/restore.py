@@ -44,8 +44,7 @@ def start(call: Call, kind: str, vmid: str) -> str:
         if call.bool("start"):
             power.start_soon(call, guest)
 
-    verb = "qmrestore" if kind == "qemu" else "vzrestore"
-    return call.task(verb, vmid, guests.in_task(work), lock="create", vmid=vmid)
+    return call.task(f"{guests.TASKS[kind]}restore", vmid, guests.in_task(work), lock="create", vmid=vmid)
 
 
 def _make(call: Call, kind: str, vmid: str, config: dict[str, Any]) -> Guest:

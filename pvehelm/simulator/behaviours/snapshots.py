@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Callable
 from typing import Any
 
 from pvehelm.simulator.behaviours import guests, lists, power, volumes
 from pvehelm.simulator.behaviours.guests import Guest
-from pvehelm.simulator.core import Call, Failure, handler
+from pvehelm.simulator.core import Call, Failure, handler, of_guests
 from pvehelm.simulator.tasks import TaskLog
 
-VM = "/nodes/{node}/qemu/{vmid}/snapshot"
-CT = "/nodes/{node}/lxc/{vmid}/snapshot"
+_LIST = of_guests("/snapshot")
+_ITEM = of_guests("/snapshot/{snapname}")
+_CONFIG = of_guests("/snapshot/{snapname}/config")
 _RESERVED = {"qemu": ("current", "pending"), "lxc": ("current", "vzdump")}
 # What a snapshot has besides a configuration, and what it does not keep of one.
 _OWN = frozenset({"snaptime", "vmstate", "runningmachine", "runningcpu", "description", "parent"})
 _LEFT_OUT = frozenset({"lock", "description"})
-
-
-def _kind(call: Call) -> str:
-    return "lxc" if "/lxc/" in call.operation.path else "qemu"
-
-
-def _prefix(call: Call) -> str:
-    return "vz" if _kind(call) == "lxc" else "qm"
 
 
 def _snapshot(guest: Guest, name: str) -> dict[str, Any]:
@@ -34,18 +28,14 @@ def _snapshot(guest: Guest, name: str) -> dict[str, Any]:
     return found
 
 
-@handler("GET", VM)
-def vm_list(call: Call) -> list[dict[str, Any]]:
-    return _list(call)
+def _task(call: Call, verb: str, lock: str, work: Callable[[TaskLog], None]) -> str:
+    vmid = str(call.int("vmid"))
+    return call.task(guests.TASKS[call.guest_kind] + verb, vmid, guests.in_task(work), lock=lock, vmid=vmid)
 
 
-@handler("GET", CT)
-def ct_list(call: Call) -> list[dict[str, Any]]:
-    return _list(call)
-
-
-def _list(call: Call) -> list[dict[str, Any]]:
-    guest = guests.load(call, _kind(call))
+@handler("GET", *_LIST)
+def listed(call: Call) -> list[dict[str, Any]]:
+    guest = guests.load(call, call.guest_kind)
     rows: list[dict[str, Any]] = []
     for name, found in guest.snapshots.items():
         row = {"name": name, "snaptime": found.get("snaptime", 0), "description": found.get("description", "")}
@@ -63,26 +53,16 @@ def _list(call: Call) -> list[dict[str, Any]]:
     return [*rows, now]
 
 
-@handler("POST", VM)
-def vm_take(call: Call) -> str:
-    return _take(call)
-
-
-@handler("POST", CT)
-def ct_take(call: Call) -> str:
-    return _take(call)
-
-
-def _take(call: Call) -> str:
+@handler("POST", *_LIST)
+def take(call: Call) -> str:
     name = call.str("snapname")
-    if name in _RESERVED[_kind(call)]:
+    if name in _RESERVED[call.guest_kind]:
         raise Failure(500, f"unable to use snapshot name '{name}' (reserved name)")
-    vmid = str(call.int("vmid"))
-    if _kind(call) == "qemu":
+    if call.guest_kind == "qemu":
         guests.load(call, "qemu", plain=True)
 
     def work(log: TaskLog) -> None:
-        guest = guests.load(call, _kind(call))
+        guest = guests.load(call, call.guest_kind)
         if guest.template:
             raise Failure(500, "you can't take a snapshot if it's a template")
         guest.check_lock(call)
@@ -103,7 +83,7 @@ def _take(call: Call) -> str:
         guest.config["parent"] = name
         guest.save()
 
-    return call.task(_prefix(call) + "snapshot", vmid, guests.in_task(work), lock="snapshot", vmid=vmid)
+    return _task(call, "snapshot", "snapshot", work)
 
 
 def _disks(call: Call, guest: Guest) -> dict[str, Any]:
@@ -133,33 +113,15 @@ def _state_volume(call: Call, guest: Guest, name: str) -> str:
     return volumes.put(call.state, guest.node, renamed, call.now, size=size)
 
 
-@handler("GET", VM + "/{snapname}/config")
-def vm_config(call: Call) -> dict[str, Any]:
-    return _config(call)
-
-
-@handler("GET", CT + "/{snapname}/config")
-def ct_config(call: Call) -> dict[str, Any]:
-    return _config(call)
-
-
-def _config(call: Call) -> dict[str, Any]:
-    guest = guests.load(call, _kind(call))
+@handler("GET", *_CONFIG)
+def config(call: Call) -> dict[str, Any]:
+    guest = guests.load(call, call.guest_kind)
     return guests.shown(guest, _snapshot(guest, call.str("snapname")))
 
 
-@handler("PUT", VM + "/{snapname}/config")
-def vm_describe(call: Call) -> None:
-    _describe(call)
-
-
-@handler("PUT", CT + "/{snapname}/config")
-def ct_describe(call: Call) -> None:
-    _describe(call)
-
-
-def _describe(call: Call) -> None:
-    guest = guests.load(call, _kind(call))
+@handler("PUT", *_CONFIG)
+def describe(call: Call) -> None:
+    guest = guests.load(call, call.guest_kind)
     guest.check_lock(call)
     found = _snapshot(guest, call.str("snapname"))
     if call.has("description"):
@@ -170,21 +132,12 @@ def _describe(call: Call) -> None:
     guest.save()
 
 
-@handler("POST", VM + "/{snapname}/rollback")
-def vm_rollback(call: Call) -> str:
-    return _rollback(call)
-
-
-@handler("POST", CT + "/{snapname}/rollback")
-def ct_rollback(call: Call) -> str:
-    return _rollback(call)
-
-
-def _rollback(call: Call) -> str:
-    name, vmid = call.str("snapname"), str(call.int("vmid"))
+@handler("POST", *of_guests("/snapshot/{snapname}/rollback"))
+def roll_back(call: Call) -> str:
+    name = call.str("snapname")
 
     def work(log: TaskLog) -> None:
-        guest = guests.load(call, _kind(call))
+        guest = guests.load(call, call.guest_kind)
         if guest.template:
             raise Failure(500, "you can't rollback if vm is a template")
         found = _snapshot(guest, name)
@@ -199,24 +152,15 @@ def _rollback(call: Call) -> str:
             guest.doc.update({"status": "running", "started": call.now})
         guest.save()
 
-    return call.task(_prefix(call) + "rollback", vmid, guests.in_task(work), lock="rollback", vmid=vmid)
+    return _task(call, "rollback", "rollback", work)
 
 
-@handler("DELETE", VM + "/{snapname}")
-def vm_delete(call: Call) -> str:
-    return _delete(call)
-
-
-@handler("DELETE", CT + "/{snapname}")
-def ct_delete(call: Call) -> str:
-    return _delete(call)
-
-
-def _delete(call: Call) -> str:
-    name, vmid = call.str("snapname"), str(call.int("vmid"))
+@handler("DELETE", *_ITEM)
+def delete(call: Call) -> str:
+    name = call.str("snapname")
 
     def work(log: TaskLog) -> None:
-        guest = guests.load(call, _kind(call))
+        guest = guests.load(call, call.guest_kind)
         if guest.template:
             raise Failure(500, "you can't delete a snapshot if it's a template")
         found = _snapshot(guest, name)
@@ -232,4 +176,4 @@ def _delete(call: Call) -> str:
             volumes.remove(call.state, str(found["vmstate"]), guest.node)
         guest.save()
 
-    return call.task(_prefix(call) + "delsnapshot", vmid, guests.in_task(work), lock="snapshot-delete", vmid=vmid)
+    return _task(call, "delsnapshot", "snapshot-delete", work)
