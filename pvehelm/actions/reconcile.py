@@ -17,7 +17,7 @@ from pvehelm.errors import (
     RefusedError,
     StoppedError,
 )
-from pvehelm.release.policy import Memory, Mode, Policy, State
+from pvehelm.release.policy import Memory, Mode, Policy, State, plain
 from pvehelm.release.release import ReleaseKey, Status
 
 if TYPE_CHECKING:
@@ -327,12 +327,12 @@ def _events(outcome: Outcome) -> Sequence[str]:
 
 @dataclass(frozen=True)
 class Standing:
-    """A release with its policy (``is_own``: set for it, else the default), what was found of it last, and of the
-    repository that it follows."""
+    """A release with its policy (``own``: fields of it that were set for this release, all others are the default's),
+    what was found of it last, and of the repository that it follows."""
 
     release: Release
     policy: Policy
-    is_own: bool
+    own: Mapping[str, Any]
     state: State
     sync: State | None = None
 
@@ -342,7 +342,8 @@ class Standing:
             "release": key.name,
             "namespace": key.namespace,
             "policy": self.policy.to_json(),
-            "default": not self.is_own,
+            "own": plain(self.own),
+            "default": not self.own,
             "checked": state.checked or None,
             "due": state.due or None,
             "result": state.result,
@@ -375,8 +376,8 @@ def standings(
     return [
         Standing(
             one,
-            policies.get(one.uid, brought.get((one.key.namespace, one.key.name), default)),
-            one.uid in policies,
+            brought.get((one.key.namespace, one.key.name), default).changed(**policies.get(one.uid, {})),
+            policies.get(one.uid, {}),
             states.get(one.uid, State()),
             syncs.get(str(one.key)),
         )
@@ -386,16 +387,14 @@ def standings(
 
 
 @action("write", "reconcile-policy")
-def set_policy(ctx: Context, name: str, changes: Mapping[str, Any] | None, *, default: Policy = Policy()) -> Policy:
-    """Change fields of a release's policy (``changes`` as in Policy; None: back to the default). Raises NotFoundError,
-    UsageError."""
+def set_policy(ctx: Context, name: str, changes: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Set fields of a release's policy (``changes`` as in Policy; None: back to the default in all of them); what is
+    set now. The rest stays with the default, whatever that becomes. Raises NotFoundError, UsageError."""
     memory = Memory(ctx.store)
     release = ctx.store.get(ctx.key(name), bodies=False)
-    if changes is None:
-        memory.set_policy(release.uid, None)
-        return default
-    policy = (memory.policy(release.uid) or default).changed(**changes)
-    memory.set_policy(release.uid, policy)
+    own = {} if changes is None else {**memory.policy(release.uid), **changes}
+    Policy(**own)  # raises for what is none
+    memory.set_policy(release.uid, own)
     # Looked at anew, by the new policy.
     memory.set_state(release.uid, replace(memory.state(release.uid), due=0.0))
-    return policy
+    return memory.policy(release.uid)

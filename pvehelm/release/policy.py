@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, tzinfo
 from enum import StrEnum
@@ -122,28 +122,35 @@ class Policy:
         return min(moment, now + within)
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "mode": str(self.mode),
-            "interval": self.interval,
-            "windows": [window.text for window in self.windows],
-            "freezes": [window.text for window in self.freezes],
-            "timezone": self.timezone,
-        }
+        return plain(vars(self))
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Policy:
         """Raises UsageError."""
-        return cls(
-            Mode.of(str(data.get("mode", Mode.observe))),
-            seconds(data.get("interval", INTERVAL)),
-            windows(data.get("windows", ())),
-            windows(data.get("freezes", ())),
-            str(data.get("timezone", "UTC")),
-        )
+        return cls(**parsed(data))
 
     def changed(self, **more: Any) -> Policy:
         """With those of ``more`` that are not None."""
         return replace(self, **{name: value for name, value in more.items() if value is not None})
+
+
+def plain(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a policy, perhaps not all, as JSON has them."""
+    return {
+        name: [window.text for window in value] if isinstance(value, tuple) else value for name, value in fields.items()
+    }
+
+
+def parsed(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a policy from JSON: those that are there. Raises UsageError."""
+    read: Mapping[str, Callable[[Any], Any]] = {
+        "mode": lambda value: Mode.of(str(value)),
+        "interval": seconds,
+        "windows": windows,
+        "freezes": windows,
+        "timezone": str,
+    }
+    return {name: make(data[name]) for name, make in read.items() if name in data}
 
 
 def windows(texts: Sequence[str]) -> tuple[Window, ...]:
@@ -195,16 +202,18 @@ class Memory:
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    def policies(self) -> dict[str, Policy]:
-        """Every policy that was set, by the release's uid."""
-        return {uid: Policy.from_json(data) for uid, data in self._all("policy").items()}
+    def policies(self) -> dict[str, dict[str, Any]]:
+        """What was set of a policy for releases, by uid: fields of Policy (``Policy.changed``); the others are the
+        default's, whatever that becomes."""
+        return {uid: parsed(data) for uid, data in self._all("policy").items()}
 
-    def policy(self, uid: str) -> Policy | None:
-        return self.policies().get(uid)
+    def policy(self, uid: str) -> dict[str, Any]:
+        """What was set for one release, perhaps nothing."""
+        return parsed(self._one("policy", uid) or {})
 
-    def set_policy(self, uid: str, policy: Policy | None) -> None:
-        """None takes it away."""
-        self._put("policy", uid, policy.to_json() if policy else None)
+    def set_policy(self, uid: str, fields: Mapping[str, Any]) -> None:
+        """In the place of what was set before."""
+        self._put("policy", uid, plain(fields) or None)
 
     def states(self) -> dict[str, State]:
         """What was found of every release, by its uid."""

@@ -76,6 +76,26 @@ def test_the_releases_own_policy_counts(lab: Lab, web: int) -> None:
     }
 
 
+def test_what_is_not_set_for_a_release_stays_with_the_default(lab: Lab, web: int) -> None:
+    """Else a policy would keep the interval of the day on which its mode was set."""
+    lab.run("reconcile", "policy", "set", "web", "--freeze", "00:00-24:00")
+    said = lab.run("reconcile", "policy", "set", "web", "repair").out
+    assert said == 'release "web": repair, not 00:00-24:00; else as the default has it\n'
+    file = lab.folder / "r.yaml"
+    file.write_text("kind: Reconciler\nspec: { policy: observe, interval: 1h, timezone: Europe/Berlin }\n")
+    (shown,) = lab.run("reconcile", "policy", "show", "-f", str(file), "-o", "json").json
+    assert shown["own"] == {"mode": "repair", "freezes": ["00:00-24:00"]}
+    assert shown["policy"] == {**shown["own"], "interval": 3600, "windows": [], "timezone": "Europe/Berlin"}
+    lab.set(web, memory=2048)
+    assert look(lab, "-f", str(file))["message"].endswith("inside the freeze 00:00-24:00 (Europe/Berlin)")
+    lab.run("reconcile", "policy", "set", "web", "--freeze", "")
+    lab.run("reconcile", "--once", "-f", str(file))
+    (row,) = lab.run("reconcile", "status", "-o", "json").json
+    assert row["result"] == "repaired"
+    assert 3000 < row["due"] - row["checked"] < 4200
+    assert lab.run("reconcile", "policy", "set", "web", "--clear").out == 'release "web": all as the default has it\n'
+
+
 def test_the_contexts_policy_is_the_default(lab: Lab, web: int) -> None:
     (lab.folder / "config.yaml").write_text("contexts:\n  simulator:\n    policy: { reconcile: repair }\n")
     lab.set(web, memory=2048)

@@ -15,7 +15,7 @@ from pvehelm.errors import InvalidError, LeaseHeldError, PvehelmError, RefusedEr
 from pvehelm.release.copies import chosen, damaged, load, move, parse, rows, write
 from pvehelm.release.health import collect, problems
 from pvehelm.release.inventory import Owned
-from pvehelm.release.policy import Memory, Mode, Policy, State
+from pvehelm.release.policy import Memory, Mode, State, Window
 from pvehelm.release.release import ReleaseKey, Revision, Status
 from pvehelm.release.store import Store, open_store
 from tests.release.conftest import WEB
@@ -188,10 +188,11 @@ def test_a_release_goes_under_one_name(full: Store, target: Store) -> None:
     assert "renamed is the same one" in caught.value.problems[0].what
 
 
-POLICY, STATE = Policy(Mode.repair, 60), State(checked=5.0, result="in-sync")
+POLICY = {"mode": Mode.repair, "windows": (Window.parse("Sat 02:00-03:00"),)}
+STATE = State(checked=5.0, result="in-sync")
 
 
-def noted(store: Store, key: ReleaseKey) -> tuple[Policy | None, State, str]:
+def noted(store: Store, key: ReleaseKey) -> tuple[dict[str, Any], State, str]:
     memory = Memory(store)
     return memory.policy(store.uid(key)), memory.state(store.uid(key)), memory.synced(key).commit
 
@@ -209,8 +210,8 @@ def test_what_a_reconciler_knows_goes_along(full: Store, target: Store) -> None:
     load(target, rows(full, [OTHER]))
     assert noted(target, OTHER) == (POLICY, STATE, "db")
     # A copy in the place of what is there: its policy counts as well.
-    Memory(target).set_policy(target.uid(OTHER), None)
-    Memory(target).set_policy(target.uid(WEB), Policy())
+    Memory(target).set_policy(target.uid(OTHER), {})
+    Memory(target).set_policy(target.uid(WEB), {"interval": 60.0})
     load(target, everything, replace=True)
     assert [noted(target, key)[:2] for key in (WEB, OTHER)] == [(POLICY, STATE)] * 2
 
@@ -230,7 +231,7 @@ def test_what_a_reconciler_knows_goes_with_the_release(store: Store) -> None:
     uid = store.uid(new)
     store.delete(new)
     assert memory.policies().keys() == {store.uid(OTHER)}
-    assert memory.policy(uid) is None
+    assert memory.policy(uid) == {}
     # The sync itself goes on: it knows how far the repository was.
     assert memory.synced(new).commit == "one"
 

@@ -306,11 +306,11 @@ def set_(
         "freezes": parsed([text for text in freezes if text]) if freezes else None,
         "timezone": timezone or None,
     }
-    given = any(value is not None for value in changes.values())
-    if clear == given:
+    given = {name: value for name, value in changes.items() if value is not None}
+    if clear == bool(given):
         raise UsageError("set what?", hint="a policy, --interval, --window, --freeze, --timezone, or --clear alone")
-    made = actions.set_policy(session.context, name, None if clear else changes, default=_default(session))
-    sys.stdout.write(f'release "{name}": {_words(made)}\n')
+    own = actions.set_policy(session.context, name, None if clear else given)
+    sys.stdout.write(f'release "{name}": {_words(own) + "; else" if own else "all"} as the default has it\n')
 
 
 @policy_app.command()
@@ -318,33 +318,49 @@ def set_(
 def show(
     session: Session,
     names: Annotated[list[str], typer.Argument(help="The releases; all when left out.", metavar="[RELEASE...]")] = [],
+    files: Files = [],
     all_namespaces: AllNamespaces = False,
 ) -> None:
-    """Show what may be done to releases.
+    """Show what may be done to releases; with -f by the defaults and syncs that are declared there.
 
     pvehelm reconcile policy show web
     """
+    settings, syncs = _settings(session, files, "", "")
     ctx = session.context
     namespace = None if all_namespaces else ctx.namespace
-    found = actions.standings(ctx, names, default=_default(session), namespace=namespace)
-    data = [{k: one.as_dict()[k] for k in ("release", "namespace", "policy", "default")} for one in found]
+    found = actions.standings(ctx, names, default=settings.policy, namespace=namespace, declared=syncs)
+    data = [{k: one.as_dict()[k] for k in ("release", "namespace", "policy", "own", "default")} for one in found]
 
     def people() -> None:
         rows = [
-            (one.release.key.namespace, one.release.key.name, _words(one.policy), "" if one.is_own else "default")
+            (one.release.key.namespace, one.release.key.name, _telling(one.policy), ", ".join(one.own) or "nothing")
             for one in found
         ]
-        output.table(rows, ("NAMESPACE", "RELEASE", "POLICY", "FROM"), spare=("FROM", "NAMESPACE"), prose=("POLICY",))
+        output.table(rows, ("NAMESPACE", "RELEASE", "POLICY", "OWN"), spare=("OWN", "NAMESPACE"), prose=("POLICY",))
 
     output.show(session.output, data, people)
 
 
-def _words(policy: Policy) -> str:
-    parts = [str(policy.mode), f"every {_span(policy.interval)}"]
-    parts += [f"only {window.text}" for window in policy.windows] + [f"not {window.text}" for window in policy.freezes]
-    if policy.windows or policy.freezes:
-        parts.append(policy.timezone)
+def _words(fields: Mapping[str, Any]) -> str:
+    """Fields of a policy."""
+    parts: list[str] = []
+    for name, value in fields.items():
+        match name:
+            case "interval":
+                parts.append(f"every {_span(value)}")
+            case "windows":
+                parts += [f"only {window.text}" for window in value] or ["at any time"]
+            case "freezes":
+                parts += [f"not {window.text}" for window in value] or ["without freezes"]
+            case _:
+                parts.append(str(value))
     return ", ".join(parts)
+
+
+def _telling(policy: Policy) -> str:
+    """What a policy says beyond what goes without saying."""
+    hours = bool(policy.windows or policy.freezes)
+    return _words({k: v for k, v in vars(policy).items() if v != () and (hours or k != "timezone")})
 
 
 def _span(seconds: float) -> str:

@@ -92,9 +92,9 @@ class Daemon:
         return min(times, default=0.0) <= self.ctx.clock()
 
     def policy(self, key: ReleaseKey, uid: str) -> Policy:
-        """What counts for a release: its own policy, its sync's, the default."""
+        """What counts for a release: what was set for it, over its sync's or the default."""
         sync = self.syncs.get(key)
-        return self.memory.policy(uid) or (sync.policy if sync else self.settings.policy)
+        return (sync.policy if sync else self.settings.policy).changed(**self.memory.policy(uid))
 
     # -- one release -------------------------------------------------------------------------------------------
 
@@ -129,10 +129,8 @@ class Daemon:
     async def _synced(self, key: ReleaseKey, sync: Sync) -> Outcome:
         from pvehelm.actions.syncing import sync as follow
 
-        policy = sync.policy
-        if own := self.memory.policy(self.ctx.store.uid(key)):
-            policy = own
-            sync = replace(sync, policy=own)
+        policy = self.policy(key, self.ctx.store.uid(key))
+        sync = replace(sync, policy=policy)
         outcome, state = await _guarded(key, follow(self.ctx, sync, self.memory.synced(key)), self.memory.synced(key))
         state, news = remember(self.ctx, state, outcome, policy, self._pace())
         self.memory.set_synced(key, state)
