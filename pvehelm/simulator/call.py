@@ -22,6 +22,8 @@ Int: TypeAlias = int
 Bool: TypeAlias = bool
 List: TypeAlias = list[str]
 
+# Parameters that say what to do, and are nothing to be kept.
+_CONTROL = frozenset({"digest", "delete", "force", "lock-token"})
 MODIFIED = "detected modified configuration - file changed by other user? Try again."
 
 
@@ -107,6 +109,25 @@ class Call:
         if isinstance(value, (list, tuple)):
             return [str(item) for item in value]
         return split(str(value))
+
+    def typed(self, name: Str) -> Any:
+        """A value as it comes back in answers: booleans and integers as numbers, other texts as they are."""
+        param, value = self.operation.param(name), self.args[name]
+        if param is None:
+            return value
+        if param.type == "boolean":
+            return 0 if str(value) == "0" else 1
+        if param.type == "integer" and str(value) != "":
+            return int(float(value))
+        if param.type == "number" and str(value) != "":
+            number = float(value)
+            return int(number) if number.is_integer() else number
+        return value
+
+    def sent(self, *without: Str) -> dict[Str, Any]:
+        """The arguments, typed: but for those in the path, those that say what to do, and ``without``."""
+        skip = {*self.operation.path_names, *_CONTROL, *without}
+        return {name: self.typed(name) for name in self.args if name not in skip}
 
     # -- refusing ----------------------------------------------------------------------------------------------
 

@@ -32,7 +32,6 @@ _HIDDEN = {
     "/nodes/{node}/lxc/{vmid}/firewall": {"log"},
 }
 _ADDED = {"/nodes/{node}/qemu/{vmid}": {"move"}, "/nodes/{node}/lxc/{vmid}/status": {"migrate"}}
-_CONTROL = {"digest", "delete", "force", "lock-token"}
 
 
 def generic(call: Call) -> Any:
@@ -104,7 +103,7 @@ def _on_collection(call: Call, path: str, key: str) -> Any:
         name = call.str(key)
         if name in documents:
             call.fail(f"{key} '{name}' already exists")
-        documents[name] = _sent(call, key)
+        documents[name] = call.sent(key)
         return None if call.operation.returns.get("type", "null") == "null" else {key: name}
     return default(call.operation.returns)
 
@@ -114,7 +113,7 @@ def _on_item(call: Call, path: str, key: str) -> Any:
     name = call.str(key)
     document = documents.get(name)
     if call.operation.method == "POST" and document is None:
-        documents[name] = _sent(call, key)
+        documents[name] = call.sent(key)
         return default(call.operation.returns)
     if document is None:
         call.fail(f"{key} '{name}' does not exist")
@@ -124,31 +123,11 @@ def _on_item(call: Call, path: str, key: str) -> Any:
         del documents[name]
         return None
     call.check_digest(call.digest(document))
-    document.update(_sent(call, key))
+    document.update(call.sent(key))
     for gone in call.list("delete"):
         document.pop(gone, None)
     documents[name] = document
     return default(call.operation.returns)
-
-
-def _sent(call: Call, key: str) -> dict[str, Any]:
-    skip = {*call.operation.path_names, *_CONTROL, key}
-    return {name: typed(call.operation, name, value) for name, value in call.args.items() if name not in skip}
-
-
-def typed(operation: Operation, name: str, value: Any) -> Any:
-    """A value as it comes back in answers: booleans and integers as numbers, other texts as they are."""
-    param = operation.param(name)
-    if param is None:
-        return value
-    if param.type == "boolean":
-        return 0 if str(value) == "0" else 1
-    if param.type == "integer" and str(value) != "":
-        return int(float(value))
-    if param.type == "number" and str(value) != "":
-        number = float(value)
-        return int(number) if number.is_integer() else number
-    return value
 
 
 def default(returns: Any) -> Any:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pvehelm.simulator.core import MODIFIED, Call
-from pvehelm.simulator.crud import typed
 
 CONTROL = frozenset({"delete", "digest", "lock-token", "force", "type", "node"})
 
@@ -35,6 +34,9 @@ class Section:
     def text(self, template: str, id: str, type: str = "") -> str:
         return template.format(key=self.key, id=id, type=type)
 
+    def _options(self, kind: str) -> tuple[frozenset[str], frozenset[str]]:
+        return self.options.get(kind, (frozenset(), frozenset()))
+
     def digest(self, call: Call) -> str:
         return call.digest_of(self.collection)
 
@@ -57,21 +59,21 @@ class Section:
 
     def sent(self, call: Call, kind: str, prefix: str) -> dict[str, Any]:
         """The options of a call, typed; 500 for one that the type does not have."""
-        known, _ = self.options.get(kind, (frozenset(), frozenset()))
+        known, _ = self._options(kind)
         found = {}
-        for name, value in call.args.items():
+        for name in call.args:
             if name in CONTROL and name not in known:
                 continue
             if name in ("pending", "running") or name == self.key or name in call.operation.path_names:
                 continue
             if name not in known:
                 call.fail(f"{prefix}unexpected property '{name}'")
-            found[name] = typed(call.operation, name, value)
+            found[name] = call.typed(name)
         return found
 
     def complete(self, call: Call, kind: str, document: Mapping[str, Any], prefix: str) -> None:
         """500 when a required option is missing."""
-        for name in sorted(self.options.get(kind, (frozenset(), frozenset()))[1]):
+        for name in sorted(self._options(kind)[1]):
             if document.get(name) in (None, ""):
                 call.fail(f"{prefix}missing value for required option '{name}'")
 
@@ -90,7 +92,7 @@ class Section:
         document = self.find(call, id, self.update)
         call.check_digest(self.digest(call), self.update + MODIFIED)
         kind = document["type"]
-        known, required = self.options.get(kind, (frozenset(), frozenset()))
+        known, required = self._options(kind)
         sent = self.sent(call, kind, self.update)
         for name in call.list("delete"):
             if name in sent:

@@ -11,12 +11,13 @@ import os
 import sqlite3
 import threading
 import time
-import uuid
 import weakref
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Document = dict[str, Any]
 
@@ -94,7 +95,7 @@ class State:
     def __init__(self, path: str | Path = ":memory:", *, base: str = "default", wait: float = 60.0) -> None:
         self.path = str(path)
         if self.path != ":memory:":
-            Path(self.path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True, mode=0o700)
             # Users, tickets and tokens are in it, simulated ones or not. A file that exists is not opened: closing it
             # again would end the locks that another state of this process holds on it.
             with suppress(FileExistsError):
@@ -136,6 +137,8 @@ class State:
             return False
 
     def _fill(self, base: str) -> None:
+        import uuid
+
         from pvehelm.simulator.bases import fill
 
         self.execute("DELETE FROM documents")

@@ -8,7 +8,6 @@ from typing import Any
 from pvehelm.api import formats
 from pvehelm.simulator.behaviours import pools
 from pvehelm.simulator.core import Call, handler
-from pvehelm.simulator.crud import typed
 
 _ITEM = "/cluster/backup/{id}"
 _ROOT_ONLY = ("tmpdir", "dumpdir", "script")
@@ -53,7 +52,7 @@ def _sent(call: Call) -> dict[str, Any]:
         if name in _OBJECTS and param is not None and value != "":
             found[name] = formats.parse(param.format, str(value))
         else:
-            found[name] = typed(call.operation, name, value)
+            found[name] = call.typed(name)
     return found
 
 

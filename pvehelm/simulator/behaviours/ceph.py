@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from pvehelm.simulator.core import Call, handler
-from pvehelm.simulator.crud import typed
 from pvehelm.simulator.tasks import TaskLog
 
 _POOLS = "/nodes/{node}/ceph/pool"
@@ -23,12 +22,8 @@ _FLAGS = (
 )
 
 
-def _options(call: Call, *skip: str) -> dict[str, Any]:
-    return {
-        name: typed(call.operation, name, value)
-        for name, value in call.args.items()
-        if name not in ("node", "name", "add_storages", "erasure-coding", *skip)
-    }
+def _options(call: Call) -> dict[str, Any]:
+    return call.sent("name", "add_storages", "erasure-coding")
 
 
 def _find(call: Call, collection: str, name: str) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from typing import Any
 
 from pvehelm.api.formats import facts
 from pvehelm.simulator.core import CPU_MODELS, MODIFIED, Call, handler
-from pvehelm.simulator.crud import typed
 
 _MODEL = "/cluster/qemu/custom-cpu-models/{cputype}"
 
@@ -20,13 +19,8 @@ def _model(call: Call) -> dict[str, Any]:
     return call.found(CPU_MODELS, _model_name(call), f"custom CPU model '{_model_name(call)}' does not exist")
 
 
-def _model_options(call: Call) -> dict[str, Any]:
-    """What was sent; a flag that is off is not written down."""
-    skip = ("cputype", "delete", "digest")
-    return {name: typed(call.operation, name, value) for name, value in call.args.items() if name not in skip}
-
-
 def _written(document: dict[str, Any]) -> dict[str, Any]:
+    """A flag that is off is not written down."""
     return {name: value for name, value in document.items() if name != "hidden" or value}
 
 
@@ -76,7 +70,7 @@ def create_model(call: Call) -> None:
     found = call.state.collection(CPU_MODELS)
     if _model_name(call) in found:
         call.fail(f"custom CPU model '{_model_name(call)}' already exists")
-    found[_model_name(call)] = _written(_model_options(call))
+    found[_model_name(call)] = _written(call.sent("cputype"))
 
 
 @handler("PUT", _MODEL)
@@ -87,7 +81,7 @@ def update_model(call: Call) -> None:
         if call.operation.param(name) is None or name in ("cputype", "delete", "digest"):
             call.fail(f"no such option '{name}'")
         document.pop(name, None)
-    call.state.collection(CPU_MODELS)[_model_name(call)] = _written({**document, **_model_options(call)})
+    call.state.collection(CPU_MODELS)[_model_name(call)] = _written({**document, **call.sent("cputype")})
 
 
 @handler("DELETE", _MODEL)

@@ -15,7 +15,6 @@ from importlib import resources
 from typing import Any
 
 from pvehelm.simulator.core import Call, Failure, handler, of_guests
-from pvehelm.simulator.crud import typed
 from pvehelm.simulator.state import State
 
 CLUSTER = "/cluster/firewall"
@@ -98,7 +97,7 @@ def set_options(call: Call) -> None:
         found.pop(name, None)
     for name in call.args:
         if name not in _CONTROL:
-            found[name] = typed(call.operation, name, call.args[name])
+            found[name] = call.typed(name)
     if scope == "cluster" and int(found.get("enable", 0)) > 1 and call.has("enable"):
         # A value above 1 is a dead man's switch: the time is stored, then the old rules are saved.
         found["enable"] = int(call.now)

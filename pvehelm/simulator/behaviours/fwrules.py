@@ -9,7 +9,6 @@ from typing import Any
 
 from pvehelm.simulator.behaviours import firewall as fw
 from pvehelm.simulator.core import Call, bad_parameters, handler, split
-from pvehelm.simulator.crud import typed
 
 _SCOPES = (fw.CLUSTER, fw.NODE, *fw.GUESTS, fw.VNET)
 _LISTS = [*fw.paths("/rules", *_SCOPES), fw.CLUSTER + "/groups/{group}"]
@@ -219,7 +218,7 @@ def _sent(call: Call) -> dict[str, Any]:
     for name in _FIELDS:
         if not call.has(name):
             continue
-        value = typed(call.operation, name, call.args[name])
+        value = call.typed(name)
         if name == "enable":
             value = 1 if value else 0
         found[name] = fw.one_line(value) if name == "comment" else value

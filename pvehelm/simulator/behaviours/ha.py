@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from pvehelm.simulator.core import MODIFIED, Call, handler
-from pvehelm.simulator.crud import typed
 from pvehelm.simulator.state import State
 
 _OPTIONS = ("comment", "failback", "group", "max_relocate", "max_restart", "state")
@@ -54,7 +53,7 @@ def _take(call: Call, document: dict[str, Any], prefix: str) -> None:
             call.fail(f"{prefix}invalid parameter 'group': ha groups have been migrated to rules")
         if name == "group" and call.str(name) not in call.state.collection("ha_groups"):
             call.fail(f"{prefix}HA group '{call.str(name)}' does not exist")
-        value = typed(call.operation, name, call.args[name])
+        value = call.typed(name)
         if value == "":
             document.pop(name, None)
         else:
@@ -237,7 +236,7 @@ def create_group(call: Call) -> None:
 
 def _group_options(call: Call) -> dict[str, Any]:
     names = ("comment", "nodes", "nofailback", "restricted")
-    return {n: typed(call.operation, n, call.args[n]) for n in names if call.has(n) and call.str(n) != ""}
+    return {n: call.typed(n) for n in names if call.has(n) and call.str(n) != ""}
 
 
 def _group(call: Call) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from pvehelm.simulator.core import MODIFIED, Call, handler, split
-from pvehelm.simulator.crud import typed
 
 _FIXED = ("pam", "pve")
 _COMMENTS = {"pam": "Linux PAM standard authentication", "pve": "Proxmox VE authentication server"}
@@ -44,7 +43,7 @@ def _sent(call: Call, kind: str, prefix: str) -> dict[str, Any]:
             continue
         if name not in _OPTIONS.get(kind, frozenset()):
             call.fail(f"{prefix}unexpected property '{name}'")
-        found[name] = typed(call.operation, name, value)
+        found[name] = call.typed(name)
         if name == "sync-defaults-options":
             found[name] = ",".join(sorted(str(value).split(",")))
     return found

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from pvehelm.simulator.core import Call, handler
-from pvehelm.simulator.crud import typed
 
 _REQUIRED = ("realm", "scope", "schedule")
 _SYNC = "/cluster/jobs/realm-sync/{id}"
@@ -29,11 +28,10 @@ def get_sync_job(call: Call) -> Any:
 
 
 def _job_options(call: Call) -> dict[str, Any]:
-    skip = ("id", "delete", "digest")
     for name in _REQUIRED:
         if call.operation.method == "POST" and not call.has(name):
             call.fail(f"missing value for required option '{name}'")
-    return {name: typed(call.operation, name, value) for name, value in call.args.items() if name not in skip}
+    return call.sent("id")
 
 
 @handler("POST", _SYNC)

@@ -4,23 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from pvehelm.simulator.behaviours import guests
 from pvehelm.simulator.core import MODIFIED, Call, handler
-from pvehelm.simulator.crud import typed
 
 _ITEM = "/cluster/replication/{id}"
-
-
-def _guest(call: Call, vmid: str) -> tuple[str, dict[str, Any]] | None:
-    for kind in ("qemu", "lxc"):
-        found = call.state.collection(kind).get(vmid)
-        if found is not None:
-            return kind, found
-    return None
-
-
-def _options(call: Call) -> dict[str, Any]:
-    skip = ("id", "delete", "digest")
-    return {name: typed(call.operation, name, value) for name, value in call.args.items() if name not in skip}
 
 
 def _shown(call: Call, job_id: str, job: dict[str, Any]) -> dict[str, Any]:
@@ -46,15 +33,15 @@ def create(call: Call) -> None:
     prefix = "create replication job failed: "
     if job_id in jobs:
         call.fail(f"{prefix}replication job '{job_id}' already exists")
-    found = _guest(call, vmid)
-    if found is None:
+    guest = guests.anywhere(call.state, vmid)
+    if guest is None:
         call.fail(f"{prefix}Guest '{vmid}' does not exist.")
     nodes = call.state.collection("nodes")
     if call.str("target") not in nodes or len(nodes) < 2:
         call.fail(f"{prefix}Target '{call.str('target')}' does not exist.")
-    if found[1]["node"] == call.str("target"):
-        call.fail(f"{prefix}Source '{found[1]['node']}' and target '{call.str('target')}' are the same.")
-    jobs[job_id] = {"source": found[1]["node"], **_options(call)}
+    if guest.node == call.str("target"):
+        call.fail(f"{prefix}Source '{guest.node}' and target '{call.str('target')}' are the same.")
+    jobs[job_id] = {"source": guest.node, **call.sent("id")}
 
 
 @handler("GET", _ITEM)
@@ -75,7 +62,7 @@ def update(call: Call) -> None:
     call.check_digest(call.digest_of("replication"), "update replication job failed: " + MODIFIED)
     for name in call.list("delete"):
         job.pop(name, None)
-    call.state.collection("replication")[call.str("id")] = {**job, **_options(call)}
+    call.state.collection("replication")[call.str("id")] = {**job, **call.sent("id")}
 
 
 @handler("DELETE", _ITEM)
@@ -113,9 +100,9 @@ def on_node(call: Call) -> Any:
     rows = []
     for job_id, job in call.state.collection("replication").items():
         vmid = job_id.partition("-")[0]
-        found = _guest(call, vmid)
-        if found and found[1]["node"] == call.node and call.may(f"/vms/{vmid}", "VM.Audit"):
+        guest = guests.anywhere(call.state, vmid)
+        if guest and guest.node == call.node and call.may(f"/vms/{vmid}", "VM.Audit"):
             rows.append(
-                {**_shown(call, job_id, job), "vmtype": found[0], "fail_count": 0, "last_sync": 0, "duration": 0}
+                {**_shown(call, job_id, job), "vmtype": guest.kind, "fail_count": 0, "last_sync": 0, "duration": 0}
             )
     return rows
