@@ -15,7 +15,10 @@ def main() -> int:
         from pvehelm.faces.cli import early
 
         early.begin(sys.argv[1:])
-        from pvehelm.faces.cli.app import main as run
+        from pvehelm.faces.cli import rare
+
+        with rare.later():
+            from pvehelm.faces.cli.app import main as run
     except KeyboardInterrupt:
         # Ctrl-C while modules are read: nothing has begun.
         return 130

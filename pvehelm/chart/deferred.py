@@ -14,7 +14,7 @@ would get the stand-in as well, which is as good but not the same.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
@@ -63,6 +63,11 @@ def deferred(*tables: Table) -> Iterator[None]:
                 del sys.modules[name]
 
 
+def stand_in(name: str, *parts: str) -> None:
+    """Puts a stand-in for a module that only its own package imports, and that may never be asked for."""
+    sys.modules.setdefault(name, _Later(name, parts))
+
+
 class _Later(ModuleType):
     """Stands for a module until something is asked of it."""
 
@@ -76,7 +81,7 @@ class _Later(ModuleType):
             # The import system wants to know whether there are modules below this one.
             raise AttributeError(name)
         if waits and name in self.__dict__["_parts"]:
-            return _Part(self, name)
+            return _Part(lambda: getattr(self._module(), name), lambda: self.__name__ in sys.modules)
         return getattr(self._module(), name)
 
     def _module(self) -> ModuleType:
@@ -86,14 +91,13 @@ class _Later(ModuleType):
 
 
 class _Part:
-    """Stands for a function or a class of such a module: to call, to ask about, to derive from."""
+    """Stands for a function or a class of such a module: to call, to ask about, to derive from, to name in a type.
 
-    def __init__(self, module: _Later, name: str) -> None:
-        self._later = (module, name)
+    A class of a module that is not ``there`` has no instances and nothing derived from it.
+    """
 
-    def _real(self) -> Any:
-        module, name = self._later
-        return getattr(module._module(), name)
+    def __init__(self, real: Callable[[], Any], there: Callable[[], bool] = lambda: True) -> None:
+        self._real, self._there = real, there
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         return self._real()(*args, **options)
@@ -105,13 +109,19 @@ class _Part:
         return (self._real(),)
 
     def __instancecheck__(self, value: object) -> bool:
-        return isinstance(value, self._real())
+        return self._there() and isinstance(value, self._real())
 
     def __subclasscheck__(self, other: type) -> bool:
-        return issubclass(other, self._real())
+        return self._there() and issubclass(other, self._real())
 
-    def __or__(self, other: Any) -> Any:
-        return self._real() | other
+    def __eq__(self, other: object) -> bool:
+        return self is other or (self._there() and bool(other == self._real()))
 
-    def __ror__(self, other: Any) -> Any:
-        return other | self._real()
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __or__(self, other: Any) -> _Part:
+        return _Part(lambda: self._real() | other)
+
+    def __ror__(self, other: Any) -> _Part:
+        return _Part(lambda: other | self._real())

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, TextIO
@@ -48,6 +48,17 @@ def paint(text: str, colour: str, on: bool) -> str:
 def printable(text: str) -> str:
     """Text from charts or servers without control characters that would drive the terminal."""
     return "".join(c if c in "\n\t" or c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+
+
+def terminal_width() -> int:
+    """Columns of the terminal, as ``shutil`` finds them, which would load three ways of packing files; 80 where there
+    is none."""
+    with suppress(ValueError):
+        if (told := int(os.environ.get("COLUMNS", ""))) > 0:
+            return told
+    with suppress(AttributeError, ValueError, OSError):
+        return os.get_terminal_size(sys.__stdout__.fileno()).columns or 80  # type: ignore[union-attr]
+    return 80
 
 
 # -- formats ---------------------------------------------------------------------------------------------------
@@ -100,7 +111,7 @@ def table(
     if least:
         widths = [max(pair) if pair[1] else 0 for pair in zip(widths, least, strict=True)]
     elif stream.isatty() and not (wide or WIDE.get()):
-        room = shutil.get_terminal_size().columns
+        room = terminal_width()
         if sum(widths) + gap * (len(widths) - 1) > room:
             from pvehelm.faces.fitting import fit, wrapped
 
@@ -422,7 +433,7 @@ class Progress:
         return ""
 
     def _draw(self) -> None:
-        room = shutil.get_terminal_size().columns - 1
+        room = terminal_width() - 1
         rows = list(self.running.items())[-8:]
         for ref, message in rows:
             self.stream.write(paint(f"  {ref}: {printable(message)}"[:room], "cyan", self.on) + "\n")

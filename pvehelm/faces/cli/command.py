@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,6 +15,8 @@ import typer
 from pvehelm.errors import PvehelmError, RefusedError, StoppedError, UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pvehelm.config import Config, ContextConfig
     from pvehelm.release.context import Context
 
@@ -357,7 +358,10 @@ def _stdin() -> str:
 def read_text(path: str) -> str:
     """A file's text (``-`` is stdin). Raises PvehelmError when it can't be read, UsageError for stdin a second time."""
     try:
-        return _stdin() if path == "-" else Path(path).read_text(encoding="utf-8")
+        if path == "-":
+            return _stdin()
+        with open(path, encoding="utf-8") as file:
+            return file.read()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise PvehelmError(f"can't read {path}: {reason}") from None
