@@ -5,11 +5,8 @@ Every key is described at the head of ``kinds.toml``; an unknown key is an error
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from dataclasses import field as default
 from functools import cached_property
 from typing import Any
 
@@ -17,11 +14,25 @@ from pvehelm.api.privilege import Privileges
 from pvehelm.api.schema import version_key
 from pvehelm.errors import InvalidError
 
+_NOTHING: Mapping[str, Any] = {}
 STRATEGIES = ("item", "singleton", "list", "entries", "verb", "switch", "guest", "hook")
 
 
-@dataclass(frozen=True)
-class FieldRule:
+class _Row:
+    """What TOML says; the attributes of a class are the keys that there may be, and what holds without them.
+
+    No dataclass: making those of sixty attributes takes longer than reading the tables.
+    """
+
+    def __init__(self, row: Mapping[str, Any] = _NOTHING, where: str = "") -> None:
+        given = {key.replace("-", "_"): _frozen(value) for key, value in row.items()}
+        unknown = sorted(given.keys() - type(self).__annotations__.keys())
+        if unknown:
+            raise InvalidError(f"kinds.toml: {where}: unknown key {', '.join(unknown)}")
+        self.__dict__.update(given)
+
+
+class FieldRule(_Row):
     """Corrections of one field of a spec."""
 
     wire: str = ""
@@ -41,11 +52,11 @@ class FieldRule:
     # What the server means when the field is not there.
     absent: Any = None
     # Values the server treats alike: written -> stored.
-    alike: Mapping[str, str] = default(default_factory=dict)
+    alike: Mapping[str, str] = _NOTHING
     # The two words a YAML boolean stands for where no enumeration says so.
     words: tuple[str, ...] = ()
     # Facts of a field that no parameter of the schema describes, or that correct it.
-    facts: Mapping[str, Any] = default(default_factory=dict)
+    facts: Mapping[str, Any] = _NOTHING
     # Another operation that sets the field: "PUT /access/password".
     setter: str = ""
     # The field is a set that the update operation adds to, and removes from with delete=1.
@@ -72,8 +83,7 @@ class FieldRule:
     default: str = ""
 
 
-@dataclass(frozen=True)
-class Children:
+class Children(_Row):
     """Rows below an item that are one list of it: the rules of a group, the entries of a set."""
 
     field: str
@@ -82,12 +92,11 @@ class Children:
     path: str = ""
     item: str = ""
     # rule type -> scopes that have it
-    types: Mapping[str, Sequence[str]] = default(default_factory=dict)
-    requires: Mapping[str, str] = default(default_factory=dict)
+    types: Mapping[str, Sequence[str]] = _NOTHING
+    requires: Mapping[str, str] = _NOTHING
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(_Row):
     """A kind's table."""
 
     name: str
@@ -103,9 +112,9 @@ class Table:
     id: str = ""
     name_template: str = ""
     read: str = "list"
-    index_params: Mapping[str, Any] = default(default_factory=dict)
-    get_params: Mapping[str, Any] = default(default_factory=dict)
-    delete_params: Mapping[str, Any] = default(default_factory=dict)
+    index_params: Mapping[str, Any] = _NOTHING
+    get_params: Mapping[str, Any] = _NOTHING
+    delete_params: Mapping[str, Any] = _NOTHING
     # Kinds that it has use for without naming them: theirs come first.
     follows: tuple[str, ...] = ()
     # Its guest can't be removed while it is there; the parameters of its removal until the guest is made anew.
@@ -119,7 +128,7 @@ class Table:
     since: str = ""
     until: str = ""
     drop: tuple[str, ...] = ()
-    hints: Mapping[str, str] = default(default_factory=dict)
+    hints: Mapping[str, str] = _NOTHING
     required: tuple[str, ...] = ()
     one_of: tuple[str, ...] = ()
     conflicts: tuple[tuple[str, str], ...] = ()
@@ -134,18 +143,18 @@ class Table:
     reserved: str = ""
     nested: str = ""
     parent: str = ""
-    keep: Mapping[str, str] = default(default_factory=dict)
+    keep: Mapping[str, str] = _NOTHING
     signed: str = ""
     note: str = ""
     # Where lists and items differ from what is usual.
     id_column: str = ""
     id_prefix: str = ""
     rows: str = ""
-    match: Mapping[str, Any] = default(default_factory=dict)
-    locate: Mapping[str, str] = default(default_factory=dict)
+    match: Mapping[str, Any] = _NOTHING
+    locate: Mapping[str, str] = _NOTHING
     pairs: tuple[str, ...] = ()
     lift: tuple[str, ...] = ()
-    constants: Mapping[str, Any] = default(default_factory=dict)
+    constants: Mapping[str, Any] = _NOTHING
     data: bool = False
     hides: bool = False
     elsewhere: str = ""
@@ -158,23 +167,19 @@ class Table:
     columns: tuple[str, ...] = ()
     wide: tuple[str, ...] = ()
     # Permission checks that the schema does not say.
-    rights: Mapping[str, Any] = default(default_factory=dict)
+    rights: Mapping[str, Any] = _NOTHING
     # Privileges on the guest that single parameters ask for.
-    options: Mapping[str, Any] = default(default_factory=dict)
-    fields: Mapping[str, FieldRule] = default(default_factory=dict)
+    options: Mapping[str, Any] = _NOTHING
+    fields: Mapping[str, FieldRule] = _NOTHING
     children: Children | None = None
 
     @classmethod
     def make(cls, name: str, row: Mapping[str, Any]) -> Table:
         """A table from TOML. Raises InvalidError naming what is unknown in it."""
-        given: dict[str, Any] = {key.replace("-", "_"): value for key, value in row.items()}
-        rules = {
-            key: _dataclass(FieldRule, rule, f"{name}.fields.{key}") for key, rule in row.get("fields", {}).items()
-        }
+        rules = {key: FieldRule(rule, f"{name}.fields.{key}") for key, rule in row.get("fields", {}).items()}
         below = row.get("children")
-        given |= {"name": name, "fields": rules}
-        given["children"] = _dataclass(Children, below, f"{name}.children") if below else None
-        made: Table = _dataclass(cls, given, name)
+        children = Children(below, f"{name}.children") if below else None
+        made = cls({**row, "name": name, "fields": rules, "children": children}, name)
         if made.strategy not in STRATEGIES:
             raise InvalidError(f"kinds.toml: {name}: unknown strategy {made.strategy!r}")
         return made
@@ -201,15 +206,6 @@ class Table:
 def in_release(release: str, since: str, until: str) -> bool:
     version = version_key(release)
     return (not since or version >= version_key(since)) and (not until or version < version_key(until))
-
-
-def _dataclass(cls: Any, row: Mapping[str, Any], where: str) -> Any:
-    known = {found.name for found in dataclasses.fields(cls)}
-    given = {key.replace("-", "_"): value for key, value in row.items()}
-    unknown = sorted(set(given) - known)
-    if unknown:
-        raise InvalidError(f"kinds.toml: {where}: unknown key {', '.join(unknown)}")
-    return cls(**{key: _frozen(value) for key, value in given.items()})
 
 
 def _frozen(value: Any) -> Any:
