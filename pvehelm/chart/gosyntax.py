@@ -9,7 +9,7 @@ from pvehelm.chart.pattern import pattern
 
 _ACTION = pattern(r"\{\{(-?)\s*(.*?)\s*(-?)\}\}", re.DOTALL)
 _COMMENT = pattern(r"\{#.*?#\}", re.DOTALL)
-_WORDS = ("if", "range", "with", "end", "else", "define", "template", "block", "break", "continue")
+WORDS = ("if", "range", "with", "end", "else", "define", "template", "block", "break", "continue")
 _CALL = pattern(r"[A-Za-z_]\w*\s+(?:[.$\"'`(\d]|[A-Za-z_]\w*\b(?!\s*(?:if|else|in|is|and|or|not|~)\b))")
 
 
@@ -31,7 +31,7 @@ def _is_go(body: str) -> bool:
     if body.startswith(("/*", ".", "$", "(.", "($")):
         return True
     word = re.match(r"[A-Za-z_]+", body)
-    if word and word[0] in _WORDS and not re.match(r"\w+\s*(?:\(|\[|\.\w|$)", body):
+    if word and word[0] in WORDS and not re.match(r"\w+\s*(?:\(|\[|\.\w|$)", body):
         return True
     if body in ("end", "else", "break", "continue"):
         return True

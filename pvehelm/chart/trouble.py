@@ -52,8 +52,13 @@ class Trouble:
         self.hint = hint
 
     def undefined(self, value: Missing) -> None:
-        if not isinstance(value, Poison):
-            self.record(self.here(str(value._undefined_name)), *self.undefined_text(value))
+        if isinstance(value, Poison):
+            return
+        at = self.here(str(value._undefined_name))
+        # To Jinja2 {{ if .Values.x }} is a field of something called "if", and {{ quote .Values.x }} one of a function.
+        go = value._undefined_name in gosyntax.WORDS or callable(value._undefined_obj)
+        if not (go and at[0] and self._go_actions(at[0][0])):
+            self.record(at, *self.undefined_text(value))
 
     def undefined_text(self, value: Missing) -> tuple[str, str]:
         name = value._undefined_name
