@@ -291,7 +291,7 @@ class _Reader:
         types, noun = _SHAPES[key]
         fits = isinstance(value, types) and not (isinstance(value, bool) and types is int)
         if not fits:
-            hint = f'quote it: {key}: "{value}"' if types is not dict and _scalar(value) and key != "hookWeight" else ""
+            hint = _quoting(key, value) if types is str else ""
             self.bad(at.nearest(("metadata", key)), f"metadata.{key} is {noun}, not {_noun(value)}", hint)
         elif key in ("name", "namespace"):
             if not value or value != value.strip() or _CONTROL.search(value):
@@ -308,7 +308,7 @@ class _Reader:
                     self.bad(
                         at.nearest(("metadata", key, name)),
                         f"metadata.{key}.{name} is a text, not {_noun(text)}",
-                        f'quote it: {name}: "{text}"' if _scalar(text) else "",
+                        _quoting(name, text),
                     )
         elif isinstance(value, list):
             for index, item in enumerate(value):
@@ -360,8 +360,10 @@ def _moved(error: InvalidError, file: str, line_of: Callable[[int], Source] | No
     return InvalidError(error.message, problems, hint=error.hint)
 
 
-def _scalar(value: Any) -> bool:
-    return isinstance(value, (int, float, bool))
+def _quoting(key: str, value: Any) -> str:
+    if not isinstance(value, (int, float)):
+        return ""
+    return f'quote it: {key}: "{_noun(value) if isinstance(value, bool) else value}"'
 
 
 def _noun(value: Any) -> str:
