@@ -291,7 +291,7 @@ class _Reader:
         types, noun = _SHAPES[key]
         fits = isinstance(value, types) and not (isinstance(value, bool) and types is int)
         if not fits:
-            hint = _quoting(key, value) if types is str else ""
+            hint = _quoting(key, value) if key in ("name", "namespace") else ""
             self.bad(at.nearest(("metadata", key)), f"metadata.{key} is {noun}, not {_noun(value)}", hint)
         elif key in ("name", "namespace"):
             if not value or value != value.strip() or _CONTROL.search(value):
