@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 NOTHING = "<none>"
 # Columns of text for people: they wrap.
 PROSE = ("COMMENT", "COMMENTS", "WHICH", "RESOURCES", "DESCRIPTION")
+# How an object is: beside its name what is left on the narrowest terminal.
+STATES = ("STATUS", "STATE")
 
 
 def values_of(one: Object) -> dict[str, Any]:
@@ -161,14 +163,16 @@ class Columns:
         least: Sequence[int] = (),
         first: Sequence[str] = (),
     ) -> list[int]:
-        """Rows of objects like ``one``; where there is no room, the kind's last columns give way first."""
+        """Rows of objects like ``one``. Where there is no room, the kind's last columns give way first, then who owns
+        the objects, then what says where they are."""
         own = [column.partition("=")[0] for column in self._columns(one)]
+        rest = [head for head in own if head not in STATES]
         return output.table(
             rows,
             [*first, *self.heads(one)],
             header=header,
             least=least,
-            spare=own[:0:-1],
+            spare=[*rest[:1:-1], "RELEASE", *rest[1::-1]],
             prose=[head for head in own if head in PROSE],
             wide=self.wide,
         )

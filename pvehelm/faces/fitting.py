@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 # The width of a column of prose: what it has at least, at most for one long word, and where there is no room at all.
 PROSE, WORD, FLOOR = 24, 40, 16
+# What is no longer than this stays in one line: a size and its unit.
+SHORT = 10
 
 
 def cells_of(text: str) -> int:
@@ -25,9 +27,9 @@ def fit(
 ) -> tuple[list[int], int]:
     """(width of each column, characters between two); 0 is a column that is left out.
 
-    ``prose`` are heads of columns whose text may go on in a further line, ``spare`` those that may be left out, the
-    first one first. Where that is not enough every column with several words wraps. Words are never cut: people copy
-    them, and a terminal breaks lines that are too long in a way that it can undo.
+    ``prose`` are heads of columns whose text may go on in a further line, ``spare`` those that may be left out: any
+    that have nothing to say, then the first one first. Where that is not enough every column with several words wraps.
+    Words are never cut: people copy them, and a terminal breaks lines that are too long in a way that it can undo.
     """
     natural = [max(map(cells_of, column)) for column in zip(*lines, strict=True)]
     words = [
@@ -38,6 +40,8 @@ def fit(
         if head in prose:
             least[index] = min(natural[index], max(PROSE, min(words[index], WORD)))
     gap = 2
+    empty = [head for head in spare if all(not line[heads.index(head)] for line in lines if line != list(heads))]
+    spare = [*empty, *(head for head in spare if head not in empty)]
     kept = [True] * len(natural)
 
     def total() -> int:
@@ -56,6 +60,9 @@ def fit(
         # Prose gets narrower still, a longer word of it stands out alone; others as far as their words allow. The one
         # with the most to give first.
         floors = [min(word, FLOOR) if head in prose else word for word, head in zip(words, heads, strict=True)]
+        if sum(floor for floor, keep in zip(floors, kept, strict=True) if keep) + gap * (sum(kept) - 1) > room:
+            # Lines get too long in any case: then at least a size and its unit stay together.
+            floors = [max(floor, min(whole, SHORT)) for floor, whole in zip(floors, natural, strict=True)]
         for index in sorted((i for i, keep in enumerate(kept) if keep), key=lambda i: floors[i] - least[i]):
             least[index] = min(least[index], max(floors[index], least[index] - max(0, total() - room)))
     widths = [width if keep else 0 for width, keep in zip(least, kept, strict=True)]

@@ -29,6 +29,10 @@ _INSTEAD = (
     ("serviceaccount serviceaccounts sa", "`pvehelm get users`, or tokens"),
     ("clusterrole clusterroles rolebinding rolebindings clusterrolebinding clusterrolebindings", "roles and acls"),
     ("crd crds customresourcedefinition customresourcedefinitions", "`pvehelm api-resources` lists the kinds"),
+    ("bridge bridges bond bonds vlan vlans", "`pvehelm get networks`; those of the whole cluster are vnets"),
+    ("disk disks", "disks are a guest's: `pvehelm describe vm/NAME`"),
+    ("backup backups", "`pvehelm get volumes`; `pvehelm get backupjobs`"),
+    ("iso isos", "`pvehelm get images`"),
     ("all", "`get all` takes no other word; guests --all, or a release's name"),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import re
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pvehelm.faces import fitting, output
+from pvehelm.faces.cli.app import main
 from tests.release.lab import Lab
 
 HEADS = ("NAME", "NAMESPACE", "UPDATED", "STATUS", "DESCRIPTION")
@@ -54,6 +56,43 @@ def test_rows_that_come_later_stand_below() -> None:
     assert widths[2] == 0
     assert output.table([ROW], HEADS, stream := Terminal(), header=False, least=widths)[:4] == widths[:4]
     assert "2026" not in stream.getvalue()
+
+
+@pytest.mark.usefixtures("width")
+def test_what_says_nothing_goes_first() -> None:
+    rows = [("web-of-the-shop", "", "2026-11-21 10:26:53Z", "deployed", "")]
+    stream = Terminal()
+    output.table(rows, HEADS, stream, spare=("UPDATED", "NAMESPACE", "DESCRIPTION"))
+    assert set(stream.getvalue().splitlines()[0].split()) >= {"NAME", "UPDATED", "STATUS"}
+
+
+MACHINE = "kind: VirtualMachine\nmetadata: { name: machine-of-the-web }\nspec: { node: pve-node1, power: stopped }\n"
+
+
+@pytest.mark.parametrize(
+    ("width", "heads"),
+    [
+        (30, "NAME STATUS"),
+        (40, "NAME VMID STATUS CPU"),
+        (60, "NAME VMID NODE STATUS CPU RELEASE"),
+        (80, "NAME VMID NODE STATUS CPU CPUS MEM OF RELEASE"),
+        (120, "NAME VMID NODE STATUS CPU CPUS MEM OF UPTIME RELEASE"),
+    ],
+)
+def test_how_an_object_is_stays_longest(lab: Lab, width: int, heads: str) -> None:
+    lab.monkeypatch.setenv("COLUMNS", str(width))
+    lab.run("install", "web", lab.chart({"vm.yaml": MACHINE}))
+    with contextlib.redirect_stdout(Terminal()) as shown:
+        assert main(["get", "vm", "machine-of-the-web", "debian-12-template"]) == 0
+    lines = shown.getvalue().splitlines()
+    assert lines[0].split() == heads.split()
+    assert all(len(line) <= width for line in lines)
+
+
+def test_a_size_and_its_unit_stay_together(width: None) -> None:
+    stream = Terminal()
+    output.table([("a-name-that-is-long" * 3, "512 MiB")], ("NAME", "MEMORY"), stream)
+    assert len(stream.getvalue().splitlines()) == 2
 
 
 TEXT = st.text(st.sampled_from("ab-/ é漢"), max_size=30)

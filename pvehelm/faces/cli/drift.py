@@ -46,7 +46,7 @@ async def drift(
     pvehelm drift web --accept --chart ./charts/web-app --out accepted.yaml
     """
     if everything == bool(names):
-        raise UsageError("drift takes releases, or --all")
+        raise UsageError("drift takes releases, or --all", hint="pvehelm drift NAME, or: pvehelm drift --all")
     if repair and accept:
         raise UsageError("--repair and --accept contradict each other")
     if session.given["reboot"] != "never" and not repair:
