@@ -24,6 +24,8 @@ from pvehelm.errors import InvalidError, PvehelmError, TransportError, UsageErro
 from tests.api.serving import Certificate, make_certificate
 from tests.chart.servers import Web, basic, hub_server, index_of, packed, web_server
 
+pytestmark = pytest.mark.usefixtures("home")
+
 BODY = os.urandom(1_000_000)
 
 
@@ -32,12 +34,6 @@ def web() -> Iterator[Web]:
     with web_server() as server:
         server.files["/a"] = BODY
         yield server
-
-
-@pytest.fixture(autouse=True)
-def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PVEHELM_CONFIG", str(tmp_path / "config" / "config.yaml"))
-    monkeypatch.setenv("PVEHELM_CACHE", str(tmp_path / "cache"))
 
 
 def _kept(tmp_path: Path) -> list[Path]:

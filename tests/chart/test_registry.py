@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,19 +13,9 @@ from pvehelm.chart.book import Login, Repository, load
 from pvehelm.chart.index import Entry
 from pvehelm.chart.sources import fetch, fetch_entry
 from pvehelm.errors import AuthError, InvalidError, NotFoundError, RefusedError, UsageError
-from tests.chart.servers import Hub, hub_server, packed
+from tests.chart.servers import Hub, packed
 
-
-@pytest.fixture
-def hub() -> Iterator[Hub]:
-    with hub_server() as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PVEHELM_CONFIG", str(tmp_path / "config" / "config.yaml"))
-    monkeypatch.setenv("PVEHELM_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("home")
 
 
 def _archive(name: str = "web", version: str = "1.0.0", **more: str) -> Archive:

@@ -24,23 +24,13 @@ from pvehelm.errors import AuthError, InvalidError, NotFoundError, PvehelmError,
 from tests.chart.data import cases
 from tests.chart.servers import Web, basic, index_of, packed, web_server
 
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    with web_server() as server:
-        yield server
+pytestmark = pytest.mark.usefixtures("home")
 
 
 @pytest.fixture
 def other() -> Iterator[Web]:
     with web_server() as server:
         yield server
-
-
-@pytest.fixture(autouse=True)
-def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PVEHELM_CONFIG", str(tmp_path / "config" / "config.yaml"))
-    monkeypatch.setenv("PVEHELM_CACHE", str(tmp_path / "cache"))
 
 
 def _added(web: Web, **fields: object) -> repositories.Book:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,27 +16,11 @@ from pvehelm.chart.chart import Chart, load
 from pvehelm.chart.sources import fetch
 from pvehelm.errors import InvalidError, NotFoundError, PvehelmError, RefusedError, UsageError
 from tests.chart.data import write
-from tests.chart.servers import Hub, Web, hub_server, packed, web_server
+from tests.chart.servers import Hub, Web, packed
+
+pytestmark = pytest.mark.usefixtures("home")
 
 needs_git = pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    with web_server() as server:
-        yield server
-
-
-@pytest.fixture
-def hub() -> Iterator[Hub]:
-    with hub_server() as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PVEHELM_CONFIG", str(tmp_path / "config" / "config.yaml"))
-    monkeypatch.setenv("PVEHELM_CACHE", str(tmp_path / "cache"))
 
 
 def _needs(*needs: str) -> str:

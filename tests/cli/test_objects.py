@@ -8,9 +8,7 @@ import os
 import pty
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -28,25 +26,12 @@ from pvehelm.release.context import Context
 from pvehelm.release.live import Reader
 from tests.chart.servers import web_server
 from tests.helpers import ROOT
-from tests.release.lab import Lab
+from tests.release.lab import Lab, with_context
 
 EVERYTHING = str(ROOT / "tests" / "charts" / "every-kind")
 GUEST = "kind: VirtualMachine\nmetadata: { name: web }\nspec: { node: pve-node1, memory: 512, power: running }\n"
 # Objects that no manifest may make: those of the server, and those that only a creation's input could describe.
 UNMAKEABLE = ("is the server's own", "is required")
-
-
-def with_context(work: Callable[[Context], Awaitable[Any]]) -> Any:
-    """What an action gives in a context of the laboratory's."""
-
-    async def main() -> Any:
-        ctx = build_context(load(), announce=False)
-        try:
-            return await work(ctx)
-        finally:
-            await ctx.aclose()
-
-    return asyncio.run(main())
 
 
 def test_every_object_is_listed_and_lowers_to_what_it_is(lab: Lab) -> None:

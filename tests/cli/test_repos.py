@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.chart.data import write
-from tests.chart.servers import Hub, Web, basic, hub_server, packed, web_server
+from tests.chart.servers import Hub, Web, basic, packed
 from tests.release.lab import Lab
 
 POOL = b"""\
@@ -22,18 +21,6 @@ spec: {comment: "{{ Values.text }}"}
 """
 FILES = {"templates/pool.yaml": POOL, "values.yaml": b"text: hello\n", "README.md": b"# web\n"}
 needs_ssh = pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="ssh-keygen is not installed")
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    with web_server() as server:
-        yield server
-
-
-@pytest.fixture
-def hub() -> Iterator[Hub]:
-    with hub_server() as server:
-        yield server
 
 
 @pytest.fixture(autouse=True)

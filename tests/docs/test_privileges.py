@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
@@ -19,13 +18,6 @@ from tests.release.lab import Lab
 
 QUICK_START = ROOT / "docs" / "quick-start.md"
 WEB_APP = str(ROOT / "charts/web-app")
-
-
-@pytest.fixture
-def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
-    made = Lab(tmp_path, monkeypatch)
-    yield made
-    made.close()
 
 
 @pytest.fixture(params=["8.4", "9.2"])

@@ -2,15 +2,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from pvehelm.release.release import ReleaseKey
 from pvehelm.release.store import Store, open_store
-
-if TYPE_CHECKING:
-    from tests.release.lab import Lab
 
 WEB = ReleaseKey("c1", "default", "web")
 
@@ -30,12 +26,3 @@ def url(request: pytest.FixtureRequest) -> str:
 def store(url: str, tmp_path: Path) -> Iterator[Store]:
     with open_store(url, environ={"PVEHELM_DATA": str(tmp_path)}) as opened:
         yield opened
-
-
-@pytest.fixture
-def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
-    from tests.release.lab import Lab
-
-    made = Lab(tmp_path, monkeypatch)
-    yield made
-    made.close()

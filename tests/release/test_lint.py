@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,6 @@ from tests.release.lab import Lab, load_cases
 
 VALUES = 'node: pve-node1\ntemplate: t\nbridge: vmbr0\nstorage: local-lvm\npassword: ""\n'
 QUIET = ("chart-icon", "chart-description", "template-notes", "chart-file")
-
-
-@pytest.fixture
-def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
-    made = Lab(tmp_path, monkeypatch)
-    yield made
-    made.close()
 
 
 def chart(lab: Lab, case: dict[str, Any]) -> Path:
