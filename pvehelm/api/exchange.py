@@ -207,8 +207,8 @@ def interpret_answer(status: int, reason: str, headers: Mapping[str, str], body:
         raise ApiError(status, f"the server points to {where}", hint=hint)
     if status in _WORDS and not _is_of_node(status, reason, document, body):
         # What became of the call, something in between does not know, nor whether there is what was asked for.
-        kind = TransportError if status == 500 else ForeignAnswerError
-        raise kind(
+        foreign = TransportError if status == 500 else ForeignAnswerError
+        raise foreign(
             f"the answer ({f'{status} {reason}'.strip()}, {len(body)} bytes) is not one of the Proxmox VE API",
             sent=True,
             hint="is this address a node's API (port 8006)? If a proxy is in front of it, its log says what went wrong",

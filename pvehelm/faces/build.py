@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pvehelm.release.context import Context
@@ -160,7 +161,8 @@ def cluster_of(config: Config) -> str:
     known = known_cluster(config)
     if not known:
         known = in_a_loop(ask_cluster(config))
-        remember_cluster(config, known)
+        with suppress(OSError):  # who may not write there is asked again
+            remember_cluster(config, known)
     return known
 
 

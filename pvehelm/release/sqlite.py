@@ -1,4 +1,7 @@
-"""SQLite under the release store: one file beside its write-ahead log, and errors that say what to do."""
+"""SQLite under the release store: one file beside its write-ahead log, and errors that say what to do.
+
+A store that this user may only read is read: what would write says whose it is.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from typing import Any
 
 from pvehelm.errors import StoreError
 from pvehelm.release.database import MIGRATIONS, Database
+from pvehelm.sqlitefile import belonging, connect
 
 _inherited: list[sqlite3.Connection] = []  # of the parent process: a child that closed them would end its WAL
 
@@ -83,9 +87,7 @@ class SqliteDatabase(Database):
         with self._explained():
             if self.path != ":memory:" and not os.path.exists(self.path):
                 self._create()
-            connection = sqlite3.connect(
-                self.path, timeout=self._busy, isolation_level=None, check_same_thread=False, cached_statements=256
-            )
+            connection = connect(self.path, wait=self._busy)
             try:
                 connection.row_factory = sqlite3.Row
                 connection.execute("PRAGMA foreign_keys = ON")
@@ -138,17 +140,18 @@ class SqliteDatabase(Database):
         except sqlite3.Error as error:
             raise self._explain(error) from error
         except OSError as error:
+            what = f"it can be neither read nor made: {error.filename}: {error.strerror}"
             hint = "check the folder's permissions, or use another store (--store, PVEHELM_STORE)"
-            raise StoreError(
-                f"release store {self.path}: it cannot be made: {error.filename}: {error.strerror}", hint=hint
-            ) from error
+            raise StoreError(f"release store {self.path}{belonging(self.path)}: {what}", hint=hint) from error
 
     def _explain(self, error: sqlite3.Error) -> StoreError:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         what, hint = _MEANING.get(code, (str(error), ""))
-        return StoreError(f"release store {self.path}: {what}", hint=hint)
+        whose = belonging(self.path) if code in _DENIED else ""
+        return StoreError(f"release store {self.path}{whose}: {what}", hint=hint)
 
 
+_DENIED = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
 _RESTORE = "put a copy of the file from a backup in its place; `sqlite3 FILE .recover` may save what is in it"
 _MEANING: Mapping[int, tuple[str, str]] = {
     sqlite3.SQLITE_BUSY: (

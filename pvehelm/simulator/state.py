@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
+from pvehelm.sqlitefile import connect, is_readable_only
+
 Document = dict[str, Any]
 
 _TABLES = """
@@ -101,12 +103,10 @@ class State:
             with suppress(FileExistsError):
                 os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         self.lock = threading.RLock()
-        self._connection = sqlite3.connect(
-            self.path, timeout=wait, isolation_level=None, check_same_thread=False, cached_statements=256
-        )
+        self._connection = connect(self.path, wait=wait)
         # Whoever forgets a state has closed it.
         self._end = weakref.finalize(self, self._connection.close)
-        if self.path != ":memory:":
+        if self.path != ":memory:" and not is_readable_only(self.path):
             self._use_wal(wait)
         self._collections: dict[str, Collection] = {}
         if not self._ready():
