@@ -27,6 +27,8 @@ from pvehelm.chart.traced import RAW, SCALAR, Place, Traced, assemble
 from pvehelm.chart.trouble import Abort, Trouble
 
 _NOTES = "templates/NOTES.txt"
+#: What a template is called with where nothing is said: null is something.
+_ROOT: Any = object()
 
 
 class Engine:
@@ -185,7 +187,7 @@ class Engine:
     @property
     def _include(self) -> Callable[..., Any]:
         @pass_context
-        def include(context: Context, name: Any, ctx: Any = None) -> Text:
+        def include(context: Context, name: Any, ctx: Any = _ROOT) -> Text:
             return self._define(string(name, "the name of a template"), context["root"], ctx)
 
         return include
@@ -212,7 +214,7 @@ class Engine:
             found = None
             if self.neighbour is not None:
                 try:
-                    found = self.neighbour.include(name, root if ctx is None else ctx, root, self.kept.file)
+                    found = self.neighbour.include(name, root if ctx is _ROOT else ctx, root, self.kept.file)
                 except Told as told:
                     place, callers = self.trouble.here()
                     told.came_from(*("{}:{}:{}".format(*one) for one in (place, *callers) if one))
@@ -248,7 +250,7 @@ class Engine:
 
     def _overlaid(self, root: Any, ctx: Any) -> dict[str, Any]:
         scope = root if isinstance(root, dict) else {}
-        if ctx is None or ctx is root:
+        if ctx is _ROOT or ctx is root:
             return self._names(scope, root)
         keys = {str(key): value for key, value in ctx.items()} if isinstance(ctx, dict) else {}
         return {**self._names(scope, ctx), **keys}
@@ -269,7 +271,7 @@ class Engine:
     @property
     def _tpl(self) -> Callable[..., Any]:
         @pass_context
-        def tpl(context: Context, source: Any, ctx: Any = None) -> Text:
+        def tpl(context: Context, source: Any, ctx: Any = _ROOT) -> Text:
             body = string(source, "the text of a template")
             if "{{" not in body and "{%" not in body and "{#" not in body:
                 return Text(body)
