@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pvehelm import __version__
@@ -11,7 +12,7 @@ from pvehelm.errors import InvalidError, Problem, UsageError
 
 if TYPE_CHECKING:
     from pvehelm.chart.chart import Chart
-    from pvehelm.chart.manifest import Foreign
+    from pvehelm.chart.manifest import Foreign, Resource
     from pvehelm.chart.postrender import PostRenderer
     from pvehelm.chart.render import ReleaseInfo, Rendered
     from pvehelm.chart.rules import Finding, Rule
@@ -110,12 +111,13 @@ def rendered(
     kubernetes: tuple[str, tuple[str, ...]] = ("", ()),
     subchart_notes: bool = False,
     owner: str = "",
+    meanwhile: Callable[[], object] | None = None,
 ) -> Rendered:
     """The chart rendered in a limited child process; resources without a namespace get the release's.
 
-    ``strict`` and ``lint`` are for charts of Helm's own syntax: see ``chart.render``, for ``owner`` too; ``kubernetes``
-    is the version and the further API versions that they are told. Documents of other programs are refused unless
-    ``foreign``.
+    ``strict`` and ``lint`` are for charts of Helm's own syntax: see ``chart.render``, for ``owner`` and ``meanwhile``
+    too; ``kubernetes`` is the version and the further API versions that they are told. Documents of other programs are
+    refused unless ``foreign``.
     """
     from pvehelm.chart import patches
     from pvehelm.chart.render import Capabilities, render
@@ -135,6 +137,7 @@ def rendered(
         lint=lint,
         subchart_notes=subchart_notes,
         owner=owner,
+        meanwhile=meanwhile,
         set_paths=[path for path, said in prepared.sources.items() if said.startswith("--set ")],
         # What is sealed came from the user, or is the chart's own default in the release's own store.
         user_values={"user": prepared.user, "sealed": [f"secret://release/{name}" for name in prepared.sealed]},
@@ -178,29 +181,35 @@ def offline(
 
     ``keep`` answers for random values, by default with placeholders (``chart.kept``).
     """
-    from pvehelm.api.kinds import Kinds
-    from pvehelm.api.schema import Schema
+    from pvehelm.api import releases
     from pvehelm.chart.render import ReleaseInfo
     from pvehelm.release.generated import Placeholders
-    from pvehelm.release.validity import require_valid
 
-    schema = Schema.load(pve_version)
-    kinds = Kinds.load(schema)
-    info = ReleaseInfo(name, namespace, revision, not is_upgrade, is_upgrade)
-    version = pve_version or schema.release
+    release = releases.best_release(pve_version)
     made = rendered(
         shown_values(prepared),
-        info,
-        version,
-        kinds.names(),
+        ReleaseInfo(name, namespace, revision, not is_upgrade, is_upgrade),
+        pve_version or release,
+        releases.kind_names(release),
         keep=keep or Placeholders(keys=False),
         strict=strict,
         lint=lint,
         foreign=foreign,
         kubernetes=kubernetes,
+        # Until the child answers there is time to make ready what its answer is checked with.
+        meanwhile=lambda: _checker(release),
     )
-    require_valid(kinds, made.resources)
+    _checker(release)(made.resources)
     return made
+
+
+def _checker(release: str) -> Callable[[Sequence[Resource]], None]:
+    """What checks manifests against a release of Proxmox VE (``release.validity``)."""
+    from pvehelm.api.kinds import Kinds
+    from pvehelm.api.schema import Schema
+    from pvehelm.release.validity import require_valid
+
+    return partial(require_valid, Kinds.load(Schema.load(release)))
 
 
 class Templated(NamedTuple):
@@ -277,15 +286,13 @@ def _posted(text: str, post: PostRenderer | None, pve_version: str) -> str:
     """What a post-renderer makes of a text; the manifests in it are checked."""
     if post is None:
         return text
-    from pvehelm.api.kinds import Kinds
-    from pvehelm.api.schema import Schema
+    from pvehelm.api.releases import best_release
     from pvehelm.chart.manifest import check_unique, parse
-    from pvehelm.release.validity import require_valid
 
     made = post.text(text)
     found = parse(made, file=f"output of {post.name}", foreign=[])
     check_unique(found)
-    require_valid(Kinds.load(Schema.load(pve_version)), found)
+    _checker(best_release(pve_version))(found)
     return made if made.endswith("\n") else made + "\n"
 
 

@@ -20,15 +20,15 @@ def sdk_generate(source: Source = "") -> Mapping[str, str]:
 
     A release that is shipped is referred to; any other schema is brought along in the package.
     """
-    from pvehelm.api.schema import available
+    from pvehelm.api.releases import is_shipped
     from pvehelm.api.stubs import package
 
     schema, data = read_schema(source)
-    path = available().get(schema.release) if data is None else None
-    if path is not None:
+    if data is None and not is_shipped(schema.file):
         import json
 
-        data = json.loads(path.read_text(encoding="utf-8"))
+        with open(schema.file, encoding="utf-8") as file:
+            data = json.loads(file.read())
     return package(schema, data)
 
 

@@ -69,8 +69,7 @@ def unused_values(
 ) -> list[Problem]:
     """Find values that no template used: the user's, with ``defaults`` the chart's own as well."""
     from pvehelm.actions.charts import prepare, rendered, shown_values
-    from pvehelm.api.kinds import Kinds
-    from pvehelm.api.schema import Schema
+    from pvehelm.api.releases import best_release, kind_names
     from pvehelm.chart.layers import layers, placed
     from pvehelm.chart.render import ReleaseInfo
     from pvehelm.chart.usage import unused
@@ -78,11 +77,12 @@ def unused_values(
     from pvehelm.release.generated import Placeholders
 
     prepared = prepare(chart, flags, skip_schema=True)
-    schema = Schema.load(pve_version)
     info = ReleaseInfo("release-name", "default")
-    kinds = Kinds.load(schema).names()
-    release = pve_version or schema.release
-    made = rendered(shown_values(prepared), info, release, kinds, keep=Placeholders(keys=False), watch=True)
+    release = best_release(pve_version)
+    kinds = kind_names(release)
+    made = rendered(
+        shown_values(prepared), info, pve_version or release, kinds, keep=Placeholders(keys=False), watch=True
+    )
     looked_at = overlay(chart.values, prepared.user) if defaults else prepared.user
     return unused(prepared.chart, looked_at, made.used or ((), ()), placed(layers(chart, flags)))
 

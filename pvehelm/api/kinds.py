@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from pvehelm.api import values
+from pvehelm.api import releases, values
 from pvehelm.api.kind import Field, Kind, Manifest
 from pvehelm.api.schema import Facts, Schema, suggest
 from pvehelm.api.table import Table
@@ -45,7 +43,9 @@ class Kinds:
     def names(self) -> tuple[str, ...]:
         """Every kind that the release has, in the order of ``kinds.toml``."""
         if not self._names:
-            self._names = tuple(_remembered(self.schema, self._named))
+            file = self.schema.file
+            found = releases.remembered_names(self.schema.release, file, self._named) if file else self._named()
+            self._names = tuple(found)
         return self._names
 
     def _named(self) -> list[str]:
@@ -154,7 +154,7 @@ def tables() -> Mapping[str, Table]:
     """``kinds.toml``, read once."""
     from pvehelm import entries
 
-    text = _text()
+    text = releases.kinds_text()
 
     def read() -> Any:
         import tomllib
@@ -163,23 +163,6 @@ def tables() -> Mapping[str, Table]:
 
     rows = entries.remembered(entries.directory("documents"), entries.name_of((b"kinds", text.encode())), read)
     return {name: Table.make(name, row) for name, row in rows.items()}
-
-
-def _text() -> str:
-    return resources.files("pvehelm.api").joinpath("kinds.toml").read_text(encoding="utf-8")
-
-
-def _remembered(schema: Schema, make: Callable[[], list[str]]) -> list[str]:
-    """Which kinds a release has: making all of them to see that takes longer than what is done with the few in use."""
-    from pvehelm import entries
-
-    if not schema.file:
-        return make()
-    folder = os.path.dirname(__file__)
-    code = sorted(entry.path for entry in os.scandir(folder) if entry.name.endswith(".py"))
-    name = entries.name_of((b"names", schema.release.encode(), _text().encode()), (schema.file, *code))
-    found: list[str] = entries.remembered(entries.directory("documents"), name, make)
-    return found
 
 
 def _when(table: Table, release: str) -> str:

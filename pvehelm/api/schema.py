@@ -23,15 +23,14 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
+from pvehelm.api.releases import available, best_release, version_key
 from pvehelm.errors import InvalidError, NotFoundError, Problem
 
 if TYPE_CHECKING:
-    from importlib.resources.abc import Traversable
+    from pathlib import Path
 
 Facts = Mapping[str, Any]
 METHODS = ("GET", "POST", "PUT", "DELETE")
@@ -200,8 +199,9 @@ class Schema:
         return _load(str(best_release(release)))
 
     @classmethod
-    def read(cls, path: Path | Traversable) -> Schema:
-        made = cls(json.loads(path.read_text(encoding="utf-8")))
+    def read(cls, path: Path | str) -> Schema:
+        with open(path, encoding="utf-8") as file:
+            made = cls(json.loads(file.read()))
         made.file = str(path)
         return made
 
@@ -336,46 +336,6 @@ def suggest(name: str, known: Any) -> str:
     return f"did you mean '{close[0]}'?" if close else ""
 
 
-def version_key(text: str) -> tuple[int, ...]:
-    """``9.2.11`` -> ``(9, 2, 11)``; anything after the numbers is ignored."""
-    return tuple(int(number) for number in re.findall(r"\d+", text.split("-")[0])[:3])
-
-
-def available() -> dict[str, Path | None]:
-    """Releases with data: the user's own (by path) before the shipped ones (None)."""
-    found: dict[str, Path | None] = {}
-    for entry in resources.files("pvehelm.api").joinpath("data").iterdir():
-        if entry.name.startswith("schema-") and entry.name.endswith(".json"):
-            found[entry.name.removeprefix("schema-").removesuffix(".json")] = None
-    from pvehelm.config import data_dir
-
-    folder = Path(data_dir()) / "schema"
-    if folder.is_dir():
-        for path in folder.glob("schema-*.json"):
-            found[path.stem.removeprefix("schema-")] = path
-    return dict(sorted(found.items(), key=lambda item: version_key(item[0])))
-
-
-def best_release(version: str = "") -> str:
-    """The release whose data serves ``version`` best; see Schema.load."""
-    releases = list(available())
-    if not version:
-        return releases[-1]
-    wanted = version_key(version)
-    same_major = [release for release in releases if version_key(release)[:1] == wanted[:1]]
-    if not same_major:
-        raise NotFoundError(
-            f"no schema for Proxmox VE {version}; there is {', '.join(releases)}",
-            hint="pvehelm schema import https://NODE:8006 reads a node's own",
-        )
-    older = [release for release in same_major if version_key(release) <= wanted]
-    return older[-1] if older else same_major[0]
-
-
 @cache
 def _load(release: str) -> Schema:
-    path = available()[release]
-    if path is not None:
-        return Schema.read(path)
-    shipped = resources.files("pvehelm.api").joinpath("data", f"schema-{release}.json")
-    return Schema.read(shipped)
+    return Schema.read(available()[release])

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from pvehelm.api.privilege import Privileges
-from pvehelm.api.schema import version_key
+from pvehelm.api.releases import version_key
 from pvehelm.errors import InvalidError
 
 _NOTHING: Mapping[str, Any] = {}

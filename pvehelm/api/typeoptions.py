@@ -6,16 +6,18 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from functools import cache
-from importlib import resources
 from typing import Any
+
+from pvehelm.api.releases import DATA
 
 
 @cache
 def _load() -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
-    text = resources.files("pvehelm.api").joinpath("data", "type-options.json").read_text(encoding="utf-8")
-    loaded: Mapping[str, Mapping[str, Mapping[str, Any]]] = json.loads(text)
+    with open(os.path.join(DATA, "type-options.json"), encoding="utf-8") as file:
+        loaded: Mapping[str, Mapping[str, Mapping[str, Any]]] = json.loads(file.read())
     return loaded
 
 

@@ -14,7 +14,8 @@ from pvehelm.chart.suggest import suggest
 TEST = "test"
 VERBS = ("install", "upgrade", "rollback", "delete")
 EVENTS = (*(f"{when}-{verb}" for verb in VERBS for when in ("pre", "post")), TEST)
-POLICIES = ("before-hook-creation", "hook-succeeded", "hook-failed")
+AFTER_CREATION = "before-hook-creation"
+POLICIES = (AFTER_CREATION, "hook-succeeded", "hook-failed")
 # Helm's annotation -> the key of metadata that says the same.
 ANNOTATIONS = {
     "helm.sh/hook": "hook",

@@ -14,6 +14,13 @@ from pvehelm.chart.pattern import pattern
 from pvehelm.errors import InvalidError, Problem
 
 
+def prepare() -> None:
+    """Imports what reading manifests needs."""
+    from pvehelm.chart import loader
+
+    assert loader
+
+
 def resources(
     files: Mapping[str, str],
     lines: Mapping[str, Any],

@@ -60,7 +60,8 @@ class Ways(TypedDict, total=False):
     functions ask (``kept``); ``watch`` notes which values are used. References to secrets that stand in
     ``user_values`` stay references in the result; any other is refused. ``sandbox=False`` renders in this process, for
     trusted charts. With ``subchart_notes`` the notes of subcharts come after the chart's own. ``owner`` names whose the
-    release is: a child that has rendered one owner's is never given another's of the same name.
+    release is: a child that has rendered one owner's is never given another's of the same name. ``meanwhile`` is done
+    in this process while a child renders, and not at all where none does.
 
     In charts of Helm's own syntax ``strict`` makes missing values errors, and ``lint`` lets ``fail`` and ``required``
     pass, as with Helm; whole numbers at ``set_paths`` are int64 there, as those of ``--set``, all others float64.
@@ -77,6 +78,7 @@ class Ways(TypedDict, total=False):
     set_paths: Collection[Path_]
     subchart_notes: bool
     owner: str
+    meanwhile: Callable[[], object] | None
 
 
 def texts(
@@ -139,6 +141,7 @@ class _Made:
         set_paths: Collection[Path_] = (),
         subchart_notes: bool = False,
         owner: str = "",
+        meanwhile: Callable[[], object] | None = None,
     ) -> None:
         from pvehelm.chart.dependencies import enabled
 
@@ -170,7 +173,7 @@ class _Made:
 
         self.by_dialect = _sources(self.tree)
         if sandbox:
-            self.output, self.files, _ = _sandboxed(chart, self.by_dialect, job, limits, answer, owner)
+            self.output, self.files, _ = _sandboxed(chart, self.by_dialect, job, limits, answer, owner, meanwhile)
         else:
             self.output, self.files, later = _trusted(chart, limits)(job, answer)
             if later is not None:
@@ -216,7 +219,15 @@ _ENGINE_HINT = (
 )
 
 
-def _sandboxed(chart: Chart, sources: Mapping[str, Any], job: Job, limits: Limits, answer: Ask, owner: str) -> Answer:
+def _sandboxed(
+    chart: Chart,
+    sources: Mapping[str, Any],
+    job: Job,
+    limits: Limits,
+    answer: Ask,
+    owner: str,
+    meanwhile: Callable[[], object] | None,
+) -> Answer:
     """A rendering in a child, which takes what was compiled before from the cache."""
     from pvehelm.chart import cache
 
@@ -237,8 +248,15 @@ def _sandboxed(chart: Chart, sources: Mapping[str, Any], job: Job, limits: Limit
             if dialect in sources:
                 cache.save(place, entry(dialect), codes)
 
-    meanwhile = _reader if job.places else None
-    return serve(make, job, limits, answer=answer, of=chart, name=name, ready=ready, meanwhile=meanwhile, keep=keep)
+    def aside() -> None:
+        if job.places:
+            from pvehelm.chart import printed
+
+            printed.prepare()
+        if meanwhile is not None:
+            meanwhile()
+
+    return serve(make, job, limits, answer=answer, of=chart, name=name, ready=ready, meanwhile=aside, keep=keep)
 
 
 def _apart(data: bytes) -> dict[str, bytes]:
@@ -283,12 +301,6 @@ def _sources(tree: Chart) -> dict[str, dict[str, str]]:
 
     enter(tree, tree.name)
     return found
-
-
-def _reader() -> None:
-    from pvehelm.chart import printed
-
-    assert printed
 
 
 def _traced(name: str, source: str, text: str, marks: list[int]) -> Any:

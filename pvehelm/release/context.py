@@ -170,7 +170,7 @@ class Context:
         try:
             answer = await client.version()
             self.release = str(answer.get("version") or answer.get("release"))
-            from pvehelm.api.schema import version_key
+            from pvehelm.api.releases import version_key
 
             if version_key(self.release) < (8,):
                 raise InvalidError(

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from pvehelm.chart.hooks import AFTER_CREATION
 from pvehelm.chart.manifest import Resource
 from pvehelm.errors import Problem, PvehelmError
 from pvehelm.release.change import Plan
 from pvehelm.release.hookrun import Job
-from pvehelm.release.hooks import AFTER_CREATION, MADE_BY
+from pvehelm.release.hooks import MADE_BY
 from pvehelm.release.inventory import Inventory, Owned
 from pvehelm.release.readiness import Waiting, wants
 

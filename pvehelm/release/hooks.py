@@ -19,11 +19,9 @@ from typing import TYPE_CHECKING, Any
 from pvehelm.api.kind import Effect, Step
 from pvehelm.api.kinds import Kinds
 from pvehelm.api.privilege import told
-from pvehelm.chart import condition
-from pvehelm.chart.hooks import TEST, Hook, hook_of
+from pvehelm.chart.hooks import AFTER_CREATION, TEST, Hook, hook_of
 from pvehelm.chart.manifest import Resource, parse, to_text
-from pvehelm.chart.suggest import suggest
-from pvehelm.errors import InvalidError, NotFoundError, Problem, PvehelmError
+from pvehelm.errors import Problem, PvehelmError
 from pvehelm.release.change import Change, Op, Plan
 from pvehelm.release.inventory import GUEST_KINDS, Inventory, Owned
 from pvehelm.release.restarts import restarting
@@ -39,7 +37,6 @@ if TYPE_CHECKING:
 VERBS = {"install": "install", "upgrade": "upgrade", "rollback": "rollback", "uninstall": "delete"}
 # Metadata of an object in the inventory that a hook made.
 MADE_BY = "hook"
-AFTER_CREATION = "before-hook-creation"
 
 
 def split(resources: Iterable[Resource]) -> tuple[tuple[Resource, ...], tuple[Resource, ...]]:
@@ -97,67 +94,6 @@ def apart(inventory: Inventory, hooks: Iterable[Resource]) -> Inventory:
     refs = {hook.ref for hook in hooks}
     kept = {ref: o for ref, o in inventory.entries.items() if not (ref in refs and o.metadata.get(MADE_BY))}
     return Inventory(kept)
-
-
-# -- what is wrong with them -----------------------------------------------------------------------------------
-
-
-def problems(resources: Sequence[Resource], kinds: Kinds) -> Iterator[Problem]:
-    """What is wrong with the hooks of a release, each at its place."""
-    refs = {resource.ref for resource in resources if resource.kind in GUEST_KINDS}
-    early = {r.ref for r in at(resources, "pre-install") if r.kind in GUEST_KINDS}
-    everything = {resource.ref for resource in resources}
-    for resource in resources:
-        hook = hook_of(resource.metadata)
-        try:
-            kind = kinds.get(resource.kind)
-        except NotFoundError:
-            continue
-        if kind.hook_only and hook is None:
-            what = f"{resource.ref}: {resource.kind} is something that is done, so it has to be a hook"
-            yield Problem(str(resource.where(("kind",))), what, "add hook: post-install, for example, to metadata")
-        if hook is not None and kind.commit:
-            what = f"{resource.ref}: a {kind.name} only counts once its group is applied, which no hook does"
-            yield Problem(
-                str(resource.where(("metadata",))), what, "leave the hook out: it is there before what needs it"
-            )
-        if hook is None or not kind.hook_only:
-            continue
-        if resource.kind == "Backup" and AFTER_CREATION in hook.policies:
-            what = f"{resource.ref}: backups are not removed by a delete policy"
-            yield Problem(
-                str(resource.where(("metadata", "hookDeletePolicy"))), what, "prune-backups says what to keep"
-            )
-        for name in ("guest", "guests"):
-            given = resource.spec.get(name) or ()
-            place = str(resource.where(("spec", name)))
-            for ref in [given] if isinstance(given, str) else given:
-                if ref not in refs:
-                    yield Problem(place, f"{resource.ref}: there is no {ref} in this release", _meant(str(ref), refs))
-                elif set(hook.events) <= {"pre-install"} and ref not in early:
-                    what = f"{resource.ref}: before the installation there is no {ref} yet"
-                    yield Problem(place, what, "hook: post-install")
-                elif set(hook.events) <= {"post-delete"}:
-                    yield Problem(place, f"{resource.ref}: {ref} is gone after the removal", "hook: pre-delete")
-        if resource.kind == "Wait":
-            yield from _wait(resource, everything)
-
-
-def _wait(resource: Resource, refs: Iterable[str]) -> Iterator[Problem]:
-    for index, text in enumerate(resource.spec.get("until") or ()):
-        try:
-            condition.parse(text)
-        except InvalidError as error:
-            yield Problem(str(resource.where(("spec", "until", index))), f"{resource.ref}: {error.message}", error.hint)
-    ref = resource.spec.get("object")
-    if ref and ref not in refs:
-        place = str(resource.where(("spec", "object")))
-        yield Problem(place, f"{resource.ref}: there is no {ref} in this release", _meant(str(ref), refs))
-
-
-def _meant(ref: str, refs: Iterable[str]) -> str:
-    meant = suggest(ref, refs)
-    return f"did you mean {meant}?" if meant else "hooks reach what belongs to their own release"
 
 
 # -- into the plan ---------------------------------------------------------------------------------------------

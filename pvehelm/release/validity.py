@@ -9,7 +9,7 @@ from pvehelm.api.kinds import Kinds
 from pvehelm.chart.manifest import Resource
 from pvehelm.chart.suggest import suggest
 from pvehelm.errors import InvalidError, NotFoundError, Problem
-from pvehelm.release import hooks
+from pvehelm.release import hookchecks
 
 if TYPE_CHECKING:
     from pvehelm.release.context import Context
@@ -35,7 +35,7 @@ def require_no_problems(
                 hint = f"did you mean {meant}?" if meant else "needs names resources of the same release: KIND/NAME"
                 found.append(Problem(at, f"{resource.ref}: it needs {need}, which is not in this release", hint))
     found += [told(resource, path, problem) for resource, path, problem in invalid if isinstance(resource, Resource)]
-    found += hooks.problems(resources, kinds)
+    found += hookchecks.problems(resources, kinds)
     if found:
         raise InvalidError("the manifests are not valid", found)
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any
+
+from pvehelm.api.releases import DATA
 
 
 @cache
 def _data() -> Mapping[str, Any]:
-    path = Path(__file__).parents[1] / "data" / "formats.json"
-    data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    with open(os.path.join(DATA, "formats.json"), encoding="utf-8") as file:
+        data: dict[str, Any] = json.loads(file.read())
     return data
 
 

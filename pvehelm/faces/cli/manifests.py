@@ -205,7 +205,7 @@ def validate(session: Session, files: Files = [], recursive: Recursive = False, 
 
 
 def _count(count: int, pve_version: str) -> None:
-    from pvehelm.api.schema import best_release
+    from pvehelm.api.releases import best_release
 
     used = best_release(pve_version)
     against = f" for Proxmox VE {pve_version}" if pve_version else ""
