@@ -1,29 +1,29 @@
-"""Entries: what can be worked out again, kept in small files of the user's cache directory.
+"""Entries: what can be worked out again, kept in files of the user's cache directory.
 
 An entry is named by a digest of everything that its content follows from. Entries that were cut or changed are ignored,
-and so is a directory that others may write to; a cache that cannot be written is no error.
+and so are files and directories that others may write to; a cache that cannot be written is no error.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import stat
-from collections.abc import Callable, Iterable
-from typing import Any
+import time
 
 from pvehelm import __version__
 from pvehelm.dirs import cache_dir
 
-try:
-    # hashlib would load OpenSSL, which takes longer than everything else here.
-    from _blake2 import blake2b
-except ImportError:
-    from hashlib import blake2b
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    # It is what a process begins with: the rest is imported by who needs it.
+    from collections.abc import Callable, Iterable
+    from typing import Any
 
 _KEEP = 200
-_DIGEST = 32
+#: So many bytes of an entry's file are its seal, before its body.
+SEAL = 32
+#: Seconds for which an entry that was used counts as just used.
+_FRESH = 3600
 
 
 def directory(name: str) -> str | None:
@@ -31,6 +31,8 @@ def directory(name: str) -> str | None:
     place = os.path.join(cache_dir(), name)
     try:
         if not os.path.isdir(place):
+            import contextlib
+
             os.makedirs(os.path.dirname(place), exist_ok=True)
             with contextlib.suppress(FileExistsError):
                 os.mkdir(place, 0o700)
@@ -39,7 +41,7 @@ def directory(name: str) -> str | None:
         return None
     if not stat.S_ISDIR(found.st_mode):
         return None
-    if hasattr(os, "getuid") and (found.st_uid != os.getuid() or found.st_mode & 0o077):
+    if hasattr(os, "geteuid") and (found.st_uid != os.geteuid() or found.st_mode & 0o077):
         return None
     return place
 
@@ -50,35 +52,54 @@ def name_of(parts: Iterable[bytes], files: Iterable[str] = ()) -> str:
     Files count by their size and time: a newer release works differently, and while it is being developed its version
     alone would not tell.
     """
-    found = blake2b(f"{__version__}\0".encode(), digest_size=_DIGEST)
+    import contextlib
+
+    found = _digest(f"{__version__}\0".encode())
     for part in parts:
         found.update(len(part).to_bytes(8, "big") + part)
     with contextlib.suppress(OSError):
         for file in files:
             about = os.stat(file)
             found.update(f"{file}\0{about.st_size} {about.st_mtime_ns}\0".encode())
-    return found.hexdigest()
+    return str(found.hexdigest())
+
+
+def opened(place: str | None, name: str) -> int:
+    """A descriptor of the file of entry ``name``, whose body comes after ``SEAL`` bytes.
+
+    Raises OSError where there is none, or one that somebody else could have written: some entries are code.
+    """
+    if place is None:
+        raise FileNotFoundError(name)
+    path = os.path.join(place, f"{name}.bin")
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
+    about = os.fstat(descriptor)
+    if hasattr(os, "geteuid") and (about.st_uid not in (os.geteuid(), 0) or about.st_mode & 0o022):
+        os.close(descriptor)
+        raise PermissionError(path)
+    if time.time() - about.st_mtime > _FRESH:
+        try:
+            os.utime(path)
+        except OSError:
+            return descriptor  # it will be the first to go
+    return descriptor
 
 
 def load(place: str | None, name: str) -> bytes:
-    """The entry ``name``, or nothing."""
-    if place is None:
-        return b""
-    path = os.path.join(place, f"{name}.bin")
+    """The body of entry ``name``, or nothing."""
     try:
-        with open(path, "rb") as file:
+        with open(opened(place, name), "rb") as file:
             data = file.read()
-        body = data[_DIGEST:]
-        if _seal(body) != data[:_DIGEST]:
-            return b""
-        os.utime(path)
     except OSError:
         return b""
-    return body
+    body = data[SEAL:]
+    return body if _digest(body).digest() == data[:SEAL] else b""
 
 
-def save(place: str | None, name: str, body: bytes) -> None:
-    """Stores an entry, whole or not at all."""
+def save(place: str | None, name: str, body: bytes, keep: int = _KEEP) -> None:
+    """Stores an entry, whole or not at all; of all in ``place``, the ``keep`` last used ones stay."""
+    import contextlib
+
     if place is None or not body:
         return
     with contextlib.suppress(OSError):
@@ -87,16 +108,19 @@ def save(place: str | None, name: str, body: bytes) -> None:
         descriptor = os.open(temporary, flags, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.write(_seal(body) + body)
+                file.write(_digest(body).digest() + body)
             os.replace(temporary, os.path.join(place, f"{name}.bin"))
         except BaseException:
             os.unlink(temporary)
             raise
-        _prune(place)
+        _prune(place, keep)
 
 
 def remembered(place: str | None, name: str, make: Callable[[], Any]) -> Any:
     """``make()``, JSON-able data, or what it was when there was no such entry."""
+    import contextlib
+    import json
+
     with contextlib.suppress(ValueError, RecursionError):
         return json.loads(load(place, name))
     made = make()
@@ -104,14 +128,21 @@ def remembered(place: str | None, name: str, make: Callable[[], Any]) -> Any:
     return made
 
 
-def _seal(body: bytes) -> bytes:
-    return blake2b(body, digest_size=_DIGEST).digest()
+def _digest(data: bytes) -> Any:
+    try:
+        # hashlib would load OpenSSL, which takes longer than everything else here.
+        from _blake2 import blake2b
+    except ImportError:
+        from hashlib import blake2b
+    return blake2b(data, digest_size=SEAL)
 
 
-def _prune(place: str) -> None:
+def _prune(place: str, keep: int) -> None:
     entries = [entry for entry in os.scandir(place) if entry.name.endswith(".bin")]
-    if len(entries) > _KEEP:
+    if len(entries) > keep:
         entries.sort(key=lambda entry: entry.stat().st_mtime, reverse=True)
-    for entry in entries[_KEEP:]:
-        with contextlib.suppress(FileNotFoundError):
+    for entry in entries[keep:]:
+        try:
             os.unlink(entry.path)
+        except FileNotFoundError:
+            continue

@@ -58,10 +58,11 @@ class Limits(NamedTuple):
 DEFAULT = Limits()
 
 
-def live(begin: Callable[[], tuple[Limits, Callable[[], Work]]], read: int, write: int) -> NoReturn:
+def live(begin: Callable[[], tuple[Limits, Callable[[], Work]]], read: int, write: int, *open_: int) -> NoReturn:
     """The whole life of a child that reads jobs from ``read`` and answers on ``write``.
 
-    ``begin`` does what needs files, and says what the limits are and what makes the work within them.
+    ``begin`` does what needs files, of which some are ``open_`` and shall be closed by it, and says what the limits are
+    and what makes the work within them.
     """
 
     def whole() -> None:
@@ -71,19 +72,20 @@ def live(begin: Callable[[], tuple[Limits, Callable[[], Work]]], read: int, writ
 
     code = 1
     try:
-        detach(read, write)
+        detach(read, write, *open_)
         os.environ.clear()
         # Templates are made of many small things that stay. What is there already is not looked through for garbage:
         # it would have to be copied for that.
         gc.freeze()
         gc.set_threshold(50_000)
+        gc.enable()
         _on_large_stack(whole)
         code = 0
     except MemoryError:
         pass
     except BaseException as error:
         with contextlib.suppress(BaseException):
-            _send(write, json.dumps(["limit", f"what the sandbox can do: {type(error).__name__}: {error}"]).encode())
+            send(write, json.dumps(["limit", f"what the sandbox can do: {type(error).__name__}: {error}"]).encode())
             code = 0
     finally:
         os._exit(code)
@@ -105,7 +107,7 @@ def receive(descriptor: int) -> bytes:
     return exactly(HEAD.unpack(exactly(HEAD.size))[0])
 
 
-def _send(descriptor: int, *message: bytes, then: Iterable[bytes] = ()) -> None:
+def send(descriptor: int, *message: bytes, then: Iterable[bytes] = ()) -> None:
     """A message, whole or in parts, and what comes after it; at once, for every write wakes the parent."""
     view = memoryview(b"".join((HEAD.pack(sum(map(len, message))), *message, *then)))
     while view:
@@ -117,7 +119,7 @@ def _jobs(work: Work, limits: Limits, read: int, write: int) -> None:
     import resource
 
     def ask(question: Any) -> Any:
-        _send(write, json.dumps(["ask", question]).encode())
+        send(write, json.dumps(["ask", question]).encode())
         return json.loads(receive(read))
 
     def spent() -> tuple[float, int]:
@@ -140,9 +142,9 @@ def _jobs(work: Work, limits: Limits, read: int, write: int) -> None:
         more = seconds < limits.cpu_seconds * (_LIVES - 2) and memory - before < limits.memory // 8
         sizes = {name: len(text) for name, text in bodies.items()}
         tail = f", {json.dumps(more)}, {json.dumps(sizes)}, {json.dumps(later is not None)}]".encode()
-        _send(write, b'["done", ', body, tail, then=bodies.values())
+        send(write, b'["done", ', body, tail, then=bodies.values())
         if later is not None:
-            _send(write, later())
+            send(write, later())
 
 
 def _on_large_stack(work: Callable[[], None]) -> None:
@@ -178,7 +180,7 @@ def detach(*kept: int) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
-    borders = [2, *sorted(kept), _most_descriptors(resource)]
+    borders = [2, *sorted(one for one in kept if one > 2), _most_descriptors(resource)]
     for before, after in itertools.pairwise(borders):
         os.closerange(before + 1, after)
 

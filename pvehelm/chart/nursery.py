@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
-from pvehelm.chart.worker import Child, above, ended, fork, forked
+from pvehelm.chart.child import Child, above, ended, fork, forked
 
 if TYPE_CHECKING:
     from pvehelm.chart.cell import Ready

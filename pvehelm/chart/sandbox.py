@@ -19,7 +19,8 @@ from typing import Any
 
 from pvehelm.chart import spare
 from pvehelm.chart.cell import DEFAULT, Answer, Ask, Limits, Ready, Work, live
-from pvehelm.chart.worker import Worker, forked
+from pvehelm.chart.child import forked
+from pvehelm.chart.worker import Worker
 
 __all__ = ["DEFAULT", "Answer", "Ask", "Limits", "Work", "dismiss", "run", "serve"]
 

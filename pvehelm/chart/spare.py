@@ -9,26 +9,36 @@ of what this process learns later. A process that needs a second child will need
 from __future__ import annotations
 
 import atexit
-import contextlib
 import os
 import sys
-import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NoReturn
+from _thread import allocate_lock
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    # Nothing that costs time is imported before the child is there: it is what it begins with, too.
+    from collections.abc import Callable
+    from typing import NoReturn
+
+    from pvehelm.bundle import Bundle
     from pvehelm.chart.cell import Limits, Ready, Work
+    from pvehelm.chart.child import Child
     from pvehelm.chart.nursery import Nursery
-    from pvehelm.chart.worker import Child, Worker
+    from pvehelm.chart.worker import Worker
+
+#: What the bundle of a spare child is for (``pvehelm.bundle``).
+_BUNDLE = "rendering"
 
 
 class _Spares:
     """What this process has of them."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
-        #: The one started by hand.
+        self.lock = allocate_lock()
+        #: The one started by hand, and where modules were searched when it was.
         self.waiting: list[Child] = []
+        self.path: list[str] = []
+        #: What its bundle should have had.
+        self.missed: list[str] = []
         self.nursery: Nursery | None = None
         #: Whether this process has needed a child before.
         self.needed = False
@@ -47,24 +57,33 @@ def start(*dialects: str) -> None:
         return
     if not hasattr(os, "fork") or sys.platform == "win32" or len(sys._current_frames()) > 1:
         return
-    from pvehelm.chart.dialects import JINJA2
-    from pvehelm.chart.worker import forked
-
-    def prepare() -> None:
-        from pvehelm.chart.deferred import COMPILER, RARE, deferred
-
-        # Nobody else is here who could wonder at stand-ins.
-        with deferred(RARE, *([COMPILER] if JINJA2 in dialects else [])):
-            from pvehelm.chart.rendering import preload
-
-            preload(dialects, False)
+    from pvehelm.chart.child import forked
 
     def main(read: int, write: int) -> NoReturn:
-        _wait(prepare, read, write)
+        import gc
 
-    # Without it everything works as well, only later.
-    with contextlib.suppress(OSError):
+        from pvehelm import bundle
+
+        # What is imported stays.
+        gc.disable()
+        _wait(lambda: _prepare(dialects), read, write, bundle.use(_BUNDLE))
+
+    try:
         _mine.waiting.append(forked(main))
+        _mine.path = list(sys.path)
+    except OSError:
+        return  # without it everything works as well, only later
+
+
+def _prepare(dialects: tuple[str, ...]) -> None:
+    from pvehelm.chart.deferred import COMPILER, RARE, deferred
+    from pvehelm.chart.dialects import JINJA2
+
+    # Nobody else is here who could wonder at stand-ins.
+    with deferred(RARE, *([COMPILER] if JINJA2 in dialects else [])):
+        from pvehelm.chart.rendering import preload
+
+        preload(dialects, False)
 
 
 def take(work: Work, limits: Limits, ready: Ready) -> Worker | None:
@@ -81,6 +100,7 @@ def take(work: Work, limits: Limits, ready: Ready) -> Worker | None:
     if not worker.silent():
         worker.close()
         return None
+    worker.missed = _mine.missed
     return worker
 
 
@@ -108,6 +128,10 @@ def dismiss() -> None:
     """Ends the spare children that still wait, and the nursery."""
     global _mine
     mine, _mine = _mine, _Spares()
+    if mine.missed:
+        from pvehelm import bundle
+
+        bundle.keep(_BUNDLE, mine.missed, mine.path)
     for child in mine.waiting:
         child.abandon()
         child.end()
@@ -137,16 +161,21 @@ def _nursed(prepare: Callable[[], None], read: int, write: int) -> NoReturn:
     _wait(lambda: None if ready(read, 0) else prepare(), read, write)
 
 
-def _wait(prepare: Callable[[], None], read: int, write: int) -> NoReturn:
-    """The life of a spare: it prepares itself and waits for its work."""
+def _wait(prepare: Callable[[], None], read: int, write: int, bundle: Bundle | None = None) -> NoReturn:
+    """The life of a spare: it prepares itself, with what ``bundle`` has, and waits for its work."""
     from pvehelm.chart import cell
 
     def begin() -> tuple[Limits, Callable[[], Work]]:
+        import json
         import pickle
 
         prepare()
         limits, imports = pickle.loads(cell.receive(read))
         pickle.loads(imports)(False)
+        if bundle is not None:
+            bundle.close()
+            if bundle.missed:
+                cell.send(write, json.dumps(["missed", bundle.missed]).encode())
         return limits, lambda: pickle.loads(cell.receive(read))
 
-    cell.live(begin, read, write)
+    cell.live(begin, read, write, *([bundle.descriptor] if bundle is not None else []))

@@ -8,115 +8,37 @@ import os
 import select
 import signal
 import time
-import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 from pvehelm.chart.cell import HEAD, Ask, Limits
+from pvehelm.chart.child import Child
 from pvehelm.errors import InvalidError, Problem
 
-#: Seconds that a child which says no more has to end.
-_FAREWELL = 10.0
 #: Seconds for what it has to say after an answer.
 _AFTERWARDS = 2.0
 #: So much is read at once, if it is there.
 _PART = 1 << 16
+#: So many modules it may name.
+_MOST_NAMES = 2000
 _HINT = "untrusted charts render within fixed limits; look for a loop, a repeat or an include that never ends"
-
-
-class Child:
-    """A child process of this one: its process id, and where to read from it and write to it."""
-
-    def __init__(self, pid: int, read_end: int, write_end: int) -> None:
-        self.pid, self.read_end, self.write_end = pid, read_end, write_end
-
-    def status(self) -> int | None:
-        """How it ended (``os.waitpid``), if that is known; one that has closed its pipe and goes on is ended."""
-        return ended(self.pid, _FAREWELL)
-
-    def end(self) -> None:
-        """Kills it."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(self.pid, 0)
-
-    def abandon(self) -> None:
-        """Lets go of it: it is another process's, or at its end."""
-        for descriptor in (self.read_end, self.write_end):
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
-
-
-def ended(pid: int, seconds: float) -> int:
-    """How a child of this process ended; after some seconds it is killed."""
-    until = time.monotonic() + seconds
-    while True:
-        found, status = os.waitpid(pid, os.WNOHANG)
-        if found:
-            return status
-        if time.monotonic() > until:
-            os.kill(pid, signal.SIGKILL)
-        time.sleep(0.002)
-
-
-def forked(main: Callable[[int, int], NoReturn]) -> Child:
-    """A child that does ``main(read, write)``."""
-    down_read, write_end = above(*os.pipe())
-    read_end, up_write = above(*os.pipe())
-    for pipe in (read_end, write_end):
-        _widened(pipe)
-        # Then a read takes what there is, and a write as much as there is room for.
-        os.set_blocking(pipe, False)
-    try:
-        pid = fork()
-    except OSError:
-        for descriptor in (down_read, up_write, read_end, write_end):
-            os.close(descriptor)
-        raise
-    if pid == 0:
-        main(down_read, up_write)
-    os.close(down_read)
-    os.close(up_write)
-    return Child(pid, read_end, write_end)
-
-
-def fork() -> int:
-    """As ``os.fork``."""
-    with warnings.catch_warnings():
-        # The child touches only what is already imported and no lock of another thread.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return os.fork()
-
-
-def above(*descriptors: int) -> list[int]:
-    """These descriptors beyond the standard streams, which may be closed here and are nothing in the child."""
-    import fcntl
-
-    found = [fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, 3) if one < 3 else one for one in descriptors]
-    for one in descriptors:
-        if one < 3:
-            os.close(one)
-    return found
-
-
-def _widened(pipe: int) -> None:
-    """Room for what charts print, so that the two processes need not take turns for every 64 KiB of it."""
-    import fcntl
-
-    with contextlib.suppress(AttributeError, OSError):
-        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 1 << 20)
 
 
 class Worker:
     """A child process that answers jobs within ``limits``; ``opening`` is what it is told before its first job."""
 
     def __init__(self, child: Child, limits: Limits, *opening: bytes) -> None:
+        for pipe in (child.read_end, child.write_end):
+            _widened(pipe)
+            # Then a read takes what there is, and a write as much as there is room for.
+            os.set_blocking(pipe, False)
         self.child, self.limits = child, limits
         self.opening = [*opening]
         self.dead = False
         #: Whether it can be given another job.
         self.more = True
+        #: Modules that a bundle should have had for it (``bundle.missed``).
+        self.missed: list[str] = []
         #: Takes what it still has to say of its last job.
         self.keep: Callable[[bytes], None] | None = None
         self._heard = bytearray()
@@ -144,6 +66,7 @@ class Worker:
         import pickle
 
         self.deadline = time.monotonic() + self.limits.wall_seconds
+        begins = bool(self.opening)
         self._tell(*self.opening, pickle.dumps(job, pickle.HIGHEST_PROTOCOL))
         self.opening.clear()
         if meanwhile is not None:
@@ -153,6 +76,11 @@ class Worker:
             if said is None:
                 self._failed()
             kind, body, *more = said
+            if kind == "missed" and begins and isinstance(body, list):
+                # It says so before it has seen a template, and names are all that it can say.
+                begins = False
+                self.missed += filter(_is_name, body[:_MOST_NAMES])
+                continue
             if kind == "done":
                 return body, self._texts(keep, *more)
             if kind == "limit":
@@ -275,6 +203,18 @@ class Worker:
         self.child.abandon()
         if not self.dead:
             self.child.end()
+
+
+def _widened(pipe: int) -> None:
+    """Room for what charts print, so that the two processes need not take turns for every 64 KiB of it."""
+    import fcntl
+
+    with contextlib.suppress(AttributeError, OSError):
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 1 << 20)
+
+
+def _is_name(said: object) -> bool:
+    return isinstance(said, str) and len(said) < 200
 
 
 def ready(descriptor: int, seconds: float, *, write: bool = False) -> bool:

@@ -125,7 +125,7 @@ def test_another_fork_of_this_process_leaves_the_children_alone() -> None:
 
 
 def test_who_says_no_more_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pvehelm.chart.worker._FAREWELL", 0.1)
+    monkeypatch.setattr("pvehelm.chart.child._FAREWELL", 0.1)
 
     def work(_: Ask) -> None:
         os.closerange(3, 256)
