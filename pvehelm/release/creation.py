@@ -73,6 +73,7 @@ class Creation:
                 if not TAKEN.search(str(error)):
                     raise
                 tries -= 1
+                applier.numbers.outdated()
                 applier.tell("retry", ref, f"VMID {vmid} was taken meanwhile")
         raise PvehelmError(f"{ref}: no free VMID found in {TRIES} tries")
 

@@ -13,6 +13,8 @@ from pvehelm.release.ahead import ahead
 if TYPE_CHECKING:
     from pvehelm.api.client import Client
 
+# For so many seconds a number counts as free: hooks and other guests may take hours before it is wanted.
+FRESH = 10.0
 _PLACEHOLDER = re.compile(r"\$\{(vmid|node):([^}]+)\}")
 
 
@@ -47,17 +49,19 @@ class Identifiers(dict[str, Mapping[str, Any]]):
 
 
 class Numbers:
-    """VMIDs that no guest of the server had when it was asked, one after the other. They are nobody's yet."""
+    """VMIDs that no guest of the server had a moment ago, one after the other. They are nobody's yet."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self._asked: asyncio.Future[None] | None = None
+        self._until = float("-inf")
         self._next = 0
         self._used: set[int] = set()
+        self._given: set[int] = set()
 
     def ahead(self) -> asyncio.Future[None]:
         """Have the server asked, so that the first number is known by the time that it is wanted."""
-        if self._asked is None:
+        if self._asked is None or (self._asked.done() and self._client.clock() > self._until):
             self._asked = ahead(self._ask())
         return self._asked
 
@@ -66,10 +70,15 @@ class Numbers:
         number, rows = await asyncio.gather(*asked)
         self._used = {int(row["vmid"]) for row in rows if row.get("vmid")}
         self._next = int(number)
+        self._until = self._client.clock() + FRESH
+
+    def outdated(self) -> None:
+        """Somebody else has one of them by now: the server is asked anew."""
+        self._until = float("-inf")
 
     async def free(self) -> int:
         """The next one. Raises what the requests raise."""
-        while not self._next:
+        while self._client.clock() > self._until:
             asked = self.ahead()
             try:
                 await asyncio.shield(asked)
@@ -78,7 +87,7 @@ class Numbers:
                 if self._asked is asked:
                     self._asked = None
                     raise
-        while self._next in self._used:
+        while self._next in self._used or self._next in self._given:
             self._next += 1
-        self._next += 1
-        return self._next - 1
+        self._given.add(self._next)
+        return self._next

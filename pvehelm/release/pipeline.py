@@ -182,8 +182,6 @@ class Run:
                     [Problem(change.ref, ", ".join(change.losses) or "the guest") for change in made.destroys],
                     hint="--yes confirms",
                 )
-            # Who was asked may have taken an hour to answer.
-            self.numbers = Numbers(client)
         ctx.emit(Event("plan", "", made.summary(), {"changes": sum(change.acts for change in made.changes)}))
         with ctx.store.transaction():
             self.revision = ctx.store.put_revision(key, begun(ctx, release, desire, made, options), lease=self.lease)

@@ -6,13 +6,19 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
+import httpx
 import pytest
 
+from pvehelm.actions.releases import Request, upgrade
 from pvehelm.api.client import Client
+from pvehelm.chart.chart import load
 from pvehelm.errors import InvalidError, TransportError
 from pvehelm.release.ahead import ahead
 from pvehelm.release.context import Context
+from pvehelm.release.desire import Options
 from pvehelm.release.identifiers import Numbers
+from tests.release.charts import SCALED
+from tests.release.lab import Lab, with_context
 
 
 class Server:
@@ -23,6 +29,11 @@ class Server:
         self.broken = broken
         self.asked: list[str] = []
         self.closed = False
+        self.used = [101, 103]
+        self.now = 0.0
+
+    def clock(self) -> float:
+        return self.now
 
     async def get(self, path: str, params: Mapping[str, Any] | None = None) -> Any:
         self.asked.append(path)
@@ -31,7 +42,9 @@ class Server:
         if self.broken:
             self.broken -= 1
             raise TransportError("no answer", sent=True)
-        return 100 if path == "/cluster/nextid" else [{"vmid": 101}, {"vmid": 103}]
+        if path == "/cluster/nextid":
+            return next(number for number in range(100, 1000) if number not in self.used)
+        return [{"vmid": number} for number in self.used]
 
     async def version(self) -> dict[str, Any]:
         await self.get("/version")
@@ -58,6 +71,59 @@ def test_numbers_are_asked_for_once_and_each_is_given_once(early: bool) -> None:
 
     assert sorted(asyncio.run(give())) == [100, 102, 104, 105]
     assert sorted(server.asked) == ["/cluster/nextid", "/cluster/resources"]
+
+
+def test_numbers_grow_old() -> None:
+    """While a hook ran for an hour somebody else was at work; what was given is not given again."""
+    server = Server()
+
+    async def give() -> None:
+        free = numbers(server)
+        assert await free.free() == 100
+        server.used += [102, 104]
+        server.now += 3600
+        assert await asyncio.gather(free.free(), free.free()) == [105, 106]
+        assert len(server.asked) == 4
+        server.now += 5
+        assert await free.free() == 107
+        assert len(server.asked) == 4
+        server.used += range(108, 300)
+        free.outdated()
+        assert await free.free() == 300
+        assert len(server.asked) == 6
+
+    asyncio.run(give())
+
+
+class Rush(httpx.AsyncBaseTransport):
+    """When the first copy is asked for, somebody else has just taken the next ``count`` numbers."""
+
+    def __init__(self, real: httpx.AsyncBaseTransport, lab: Lab, count: int) -> None:
+        self.real, self.lab, self.count, self.clones = real, lab, count, 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/clone"):
+            self.clones += 1
+            for vmid in range(100, 100 + self.count):
+                self.lab.api.ok("POST", "/nodes/pve-node2/lxc", vmid=vmid, ostemplate=IMAGE, rootfs="local-lvm:1")
+            self.count = 0
+        return await self.real.handle_async_request(request)
+
+
+IMAGE = "local:vztmpl/debian-12-standard_12.7-1_amd64.tar.zst"
+
+
+def test_more_numbers_are_taken_than_would_be_tried(lab: Lab) -> None:
+    chart = load(lab.chart(SCALED))
+
+    async def work(ctx: Context) -> int:
+        client = await ctx.connect()
+        client._transport = rush = Rush(client._transport, lab, 120)
+        await upgrade(ctx, Request("web", chart, install_if_missing=True), Options())
+        return rush.clones
+
+    assert with_context(work) == 4
+    assert {lab.vmid("web", f"VirtualMachine/web-{i}") for i in range(2)} == {220, 221}
 
 
 def test_a_failure_is_told_to_one_and_the_others_ask_again() -> None:
