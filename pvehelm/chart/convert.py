@@ -19,7 +19,7 @@ from pvehelm.chart.convert_known import ANYTHING, Open, Samples, collected
 from pvehelm.chart.convert_template import Template
 from pvehelm.chart.dialects import GOTPL, JINJA2, engines
 from pvehelm.chart.functions.encoding import toYaml
-from pvehelm.chart.gotpl.engine import KNOWN
+from pvehelm.chart.gotpl.templates import KNOWN
 from pvehelm.chart.gotpl.parser import ParseError, parse
 from pvehelm.chart.gotpl.syntax import Tree, place
 from pvehelm.chart.objects import FileSet

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pvehelm.chart.gotpl import runtime
-from pvehelm.chart.gotpl.engine import Templates
+from pvehelm.chart.gotpl.templates import Templates
 from pvehelm.chart.gotpl.trouble import Trouble
 from pvehelm.errors import Problem, UsageError
 
@@ -19,7 +19,7 @@ def printer(source: str, name: str) -> Callable[[Any], str]:
         trouble.parse_error(error)
     if trouble.problems:
         raise UsageError(f"{name}: that is no template", trouble.problems)
-    code, _ = templates.main(name)
+    code = templates.main(name)
 
     def printed(data: Any) -> str:
         pieces: list[str] = []

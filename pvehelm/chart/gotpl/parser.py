@@ -12,6 +12,7 @@ from pvehelm.chart.gotpl.lexer import KEYWORDS, Token, tokens
 from pvehelm.chart.gotpl.literals import Number, unquote
 from pvehelm.chart.gotpl.syntax import (
     Action,
+    Body,
     Branch,
     Call,
     Chain,
@@ -53,6 +54,8 @@ def parse(file: str, source: str, functions: Container[str], *, max_depth: int =
         parser.file_tree()
     except RecursionError:
         raise ParseError(file, source, 0, "the template is nested too deeply") from None
+    for tree in parser.trees.values():
+        tree.loose = parser.loose
     return parser.trees
 
 
@@ -76,6 +79,12 @@ class _Parser:
         self.ranges = 0
         self.depth = 0
         self.action = 0
+        #: Of all nodes so far: the variables that they name, those that they assign, how many actions there were,
+        #: whether one leaves a loop, and whether a variable is declared within an expression.
+        self.names: list[str] = []
+        self.assigned: list[str] = []
+        self.actions = 0
+        self.leaves = self.loose = False
 
     # Tokens
 
@@ -137,15 +146,21 @@ class _Parser:
         self.add(Tree(name, self.file, self.source, body))
         self.variables, self.ranges = kept, ranges
 
-    def nodes(self) -> tuple[list[Any], _End]:
-        found: list[Any] = []
+    def nodes(self) -> tuple[Body, _End]:
+        found = Body()
+        names, assigned, actions = len(self.names), len(self.assigned), self.actions
+        outside, self.leaves = self.leaves, False
         while True:
             if self.tokens[self.at].kind == "eof":
                 self.fail("unexpected EOF")
             node = self.text_or_action()
             if isinstance(node, _End):
-                return found, node
+                break
             found.append(node)
+        found.names, found.assigned = frozenset(self.names[names:]), frozenset(self.assigned[assigned:])
+        found.actions, found.leaves = self.actions - actions, self.leaves
+        self.leaves |= outside
+        return found, node
 
     def text_or_action(self) -> Any:
         token = self.tokens[self.at]
@@ -155,6 +170,7 @@ class _Parser:
         if token.kind != "left":
             self.unexpected(token, "input")
         self.action = token.pos
+        self.actions += 1
         token = self.tokens[self.at]
         kind = token.kind
         if kind in KEYWORDS and kind not in ("nil", "define"):
@@ -178,15 +194,19 @@ class _Parser:
     def control(self, word: str, pos: int) -> Branch:
         mark = len(self.variables)
         pipe = self.pipeline(word, "right")
+        leaves = self.leaves
         self.ranges += word == "range"
         body, end = self.nodes()
-        self.ranges -= word == "range"
-        other: list[Any] | None = None
+        if word == "range":
+            self.ranges -= 1
+            self.leaves = leaves
+        other: Body | None = None
         if end.word == "else":
             following = self.tokens[self.at]
             if word != "range" and following.kind == word:
                 self.at += 1
-                other = [self.control(word, following.pos)]
+                other = Body()
+                other.append(self.control(word, following.pos))
             else:
                 other, end = self.nodes()
                 if end.word != "end":
@@ -202,6 +222,7 @@ class _Parser:
             self.unexpected(following, "{{" + word + "}}")
         if not self.ranges:
             self.fail("{{" + word + "}} outside {{range}}", token.pos)
+        self.leaves = True
         return Jump(token.pos, word)
 
     def template_name(self, context: str) -> str:
@@ -237,6 +258,10 @@ class _Parser:
                 pipe.assigns = following.kind == "assign"
                 pipe.names.append(Variable(token.pos, token.value, []))
                 self.variables.append(token.value)
+                if pipe.assigns:
+                    self.names += [name.name for name in pipe.names]
+                    self.assigned += [name.name for name in pipe.names]
+                self.loose |= end == "close"
                 break
             if following.kind != "other" or following.value != ",":
                 break
@@ -319,6 +344,7 @@ class _Parser:
             if value not in self.variables:
                 self.fail(f"undefined variable {quoted(value)}", pos)
             self.at += 1
+            self.names.append(value)
             return Variable(pos, value, [])
         if kind == "open":
             if self.depth >= self.max_depth:

@@ -126,6 +126,22 @@ class Action:
         return "{{" + str(self.pipe) + "}}"
 
 
+class Body(list[Any]):
+    """The nodes between the actions that begin and end a part of a branch, or of a template.
+
+    ``names`` are the variables that they read or assign, ``assigned`` the latter; either may be their own. ``actions``
+    is how many actions they are, and ``leaves`` says whether one of them leaves or goes on with a loop around them.
+    """
+
+    __slots__ = ("actions", "assigned", "leaves", "names")
+
+    def __init__(self) -> None:
+        self.names: frozenset[str] = frozenset()
+        self.assigned: frozenset[str] = frozenset()
+        self.actions = 0
+        self.leaves = False
+
+
 @dataclass(slots=True)
 class Branch:
     """``if``, ``with`` or ``range`` (``word``); ``other`` is the else part, None without one."""
@@ -133,8 +149,8 @@ class Branch:
     pos: int
     word: str
     pipe: Pipe
-    body: list[Any]
-    other: list[Any] | None
+    body: Body
+    other: Body | None
 
     def __str__(self) -> str:
         text = "{{" + f"{self.word} {self.pipe}" + "}}" + "".join(map(str, self.body))
@@ -168,12 +184,16 @@ class Call:
 
 @dataclass(slots=True)
 class Tree:
-    """A named template. ``file`` is where it stands and ``source`` the whole text of that."""
+    """A named template. ``file`` is where it stands and ``source`` the whole text of that.
+
+    ``loose``: there are variables that are declared within an expression, which perhaps is never come to.
+    """
 
     name: str
     file: str
     source: str = field(repr=False)
     root: list[Any]
+    loose: bool = False
 
     @property
     def empty(self) -> bool:

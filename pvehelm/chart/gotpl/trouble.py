@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from types import TracebackType
+from types import CodeType, TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pvehelm.chart.excerpt import excerpt
 from pvehelm.chart.gotpl import hints
-from pvehelm.chart.gotpl.compiler import CompileError, located
+from pvehelm.chart.gotpl.compiler import CompileError
 from pvehelm.chart.gotpl.expressions import Spot, last_read
 from pvehelm.chart.gotpl.parser import ParseError
 from pvehelm.chart.gotpl.runtime import Failure
@@ -24,7 +24,7 @@ from pvehelm.chart.objects import Scope
 from pvehelm.errors import Problem
 
 if TYPE_CHECKING:
-    from pvehelm.chart.gotpl.engine import Templates
+    from pvehelm.chart.gotpl.templates import Templates
 
 _MANY = 100
 #: Messages may have the values in them; no terminal wants megabytes.
@@ -100,7 +100,7 @@ class Trouble:
         where = f"{inner.file}:{inner.line}:{inner.column + 1}"
         node, seen = links[-1].spot.node, self._seen(name)
         if isinstance(error, Failure):
-            hint = hints.wanted(hints.required(self._tree(links[-1].file, links[-1].template), node), seen)
+            hint = hints.wanted(hints.required(self.templates.tree(links[-1].file, links[-1].template), node), seen)
         else:
             hint = hints.running(error, node, seen, [*self.templates.home, *self.others])
         problem = Problem(where, what, hint)
@@ -117,9 +117,6 @@ class Trouble:
         }
         first = seen.pop(own.prefix) if own is not None else hints.Seen("", {})
         return [first, *seen.values()]
-
-    def _tree(self, file: str, template: str) -> Tree:
-        return self.templates.trees(file)[template]
 
     def text(self, error: BaseException) -> str:
         """The whole message as Go gives it, on one line."""
@@ -141,24 +138,22 @@ class Trouble:
 
     def links(self, trace: TracebackType | None) -> list[Link]:
         """The nodes on the way to a mistake, outermost first."""
-        found = []
+        found: list[Link] = []
         while trace is not None:
             frame = trace.tb_frame
             if frame.f_globals.get("__gotpl__") is self.templates:
-                found.append(self._link(frame.f_code.co_filename, frame.f_code.co_name, trace))
+                if self.templates.is_part(frame.f_code):
+                    # It stands where it is called.
+                    found.pop()
+                found.append(self._link(frame.f_code, trace))
             trace = trace.tb_next
         return found
 
-    def _link(self, file: str, name: str, trace: TracebackType) -> Link:
-        tree = self._tree(file, name)
-        spot = located(tree, _parameters(), trace.tb_lineno, strict=self.templates.strict)
+    def _link(self, code: CodeType, trace: TracebackType) -> Link:
+        tree, spot = self.templates.spot(code, trace.tb_lineno)
         position = 0 if isinstance(spot.node, Tree) else spot.node.pos
         line, column = place(tree.source, position)
-        return Link(file, name, spot, line, column, tree.source)
-
-
-def _parameters() -> dict[str, tuple[str, ...]]:
-    return {name: signature.parameters for name, signature in SIGNATURES.items()}
+        return Link(code.co_filename, code.co_name, spot, line, column, tree.source)
 
 
 def chain(links: list[Link]) -> list[Link]:

@@ -10,9 +10,10 @@ from typing import Any
 import yaml
 
 from pvehelm.chart.gotpl import values
-from pvehelm.chart.gotpl.engine import KNOWN, Engine, Templates, execution_order
+from pvehelm.chart.gotpl.engine import Engine, execution_order
 from pvehelm.chart.gotpl.library import BUILTINS, FUNCTIONS
 from pvehelm.chart.gotpl.runtime import Run, deep
+from pvehelm.chart.gotpl.templates import KNOWN, Templates
 from pvehelm.chart.gotpl.trouble import Trouble
 from pvehelm.chart.gotpl.values import GoError, Int64
 from tests.helpers import SHARED
@@ -81,7 +82,7 @@ def _printed(
         pieces: list[str] = []
         try:
             with deep():
-                templates.main(name)[0](run, data[name], pieces)
+                templates.main(name)(run, data[name], pieces)
         except Exception as error:
             raise Failed(trouble.text(error)) from error
         found[name] = "".join(pieces)
