@@ -128,6 +128,10 @@ class Bundle:
         """What it should have had, where that is worth making it anew (``keep``)."""
         return self.asked if len(self.asked) >= _WORTH else []
 
+    def renew(self) -> None:
+        """Makes it anew with what it missed, where that is worth it: for the end of a process, it takes a while."""
+        keep(self.purpose, self.missed, self.path)
+
     def close(self) -> None:
         """Closes its file: from now on Python finds the code by itself."""
         if self.descriptor >= 0:
