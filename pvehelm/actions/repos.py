@@ -29,9 +29,10 @@ def book() -> Book:
 
 @action("local", "repo-add")
 def repo_add(
-    repository: Repository, *, password: str | None = None, force: bool = False
+    repository: Repository, *, password: str | None = None, force: bool = False, new: bool = False
 ) -> tuple[Repository, str, bool]:
-    """Add a chart repository, once its index could be read; the keys that it names are trusted from now on.
+    """Add a chart repository, once its index could be read; the keys that it names are trusted from now on. A ``new``
+    one may have no index yet.
 
     The repository, the fingerprints of its keys, and whether anything is new.
     """
@@ -51,7 +52,7 @@ def repo_add(
             ca, cert, key, insecure = before.tls
             repository = repository._replace(ca_file=ca, cert_file=cert, key_file=key, insecure=insecure)
     given = Credentials(repository.username, password) if password is not None else have.credentials(repository)
-    catalog.update(have, repository, Fetcher(repository.url, given, tls=repository.tls))
+    catalog.update(have, repository, Fetcher(repository.url, given, tls=repository.tls), new=new)
     repository = repository._replace(keys=repository.keys or catalog.Catalog(repository).keys)
     for key in repository.keys:
         signing.public_keys(key, file=f"a key that the index of {repository.name} names")
@@ -223,8 +224,9 @@ def sign(data: bytes, secret_key: str, *, name: str, file: str, passphrase: Call
 
 
 @action("local", "push")
-def push(archive: Archive, target: str, *, url: str = "", force: bool = False) -> list[str]:
-    """Publish a package: to a folder, an address that takes PUT, a registry, or a branch of a git repository."""
+def push(archive: Archive, target: str, *, url: str = "", force: bool = False, index: bool = False) -> list[str]:
+    """Publish a package: to a folder, an address that takes PUT (with ``index`` the index there, too, which folders and
+    branches get anyway), a registry, or a branch of a git repository."""
     from pvehelm.chart import git, publishing
 
     have = book()
@@ -234,7 +236,7 @@ def push(archive: Archive, target: str, *, url: str = "", force: bool = False) -
     if scheme in git.SCHEMES:
         return publishing.to_branch(archive, git.parse(target), url=url, force=force)
     if scheme in ("http", "https"):
-        return publishing.to_address(have, archive, target, force=force)
+        return publishing.to_address(have, archive, target, force=force, index=index)
     if scheme not in ("", "file"):
         raise UsageError(
             f"{target} is no place to publish", hint="a folder, https://, oci:// or git+https://...@BRANCH"

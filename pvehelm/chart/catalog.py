@@ -47,10 +47,11 @@ def file_of(url: str) -> Path:
     return Path(cache_dir()) / "repositories" / f"{name}.db"
 
 
-def update(book: Book, repository: Repository, fetcher: Fetcher | None = None) -> Index | None:
+def update(book: Book, repository: Repository, fetcher: Fetcher | None = None, *, new: bool = False) -> Index | None:
     """Ask for the repository's index and compile it; None when it is the one we have. Raises as Fetcher and read do.
 
-    ``fetcher`` asks with other credentials than the book's, for a repository that is not in it yet.
+    ``fetcher`` asks with other credentials than the book's, for a repository that is not in it yet. Where it is
+    ``new``, or was up to now, no index is one that lists nothing.
     """
     from hashlib import sha256
 
@@ -68,7 +69,14 @@ def update(book: Book, repository: Repository, fetcher: Fetcher | None = None) -
         try:
             answer = fetcher.get(f"{repository.base}/index.yaml", limit=MAX_INDEX, headers=headers, encoded=True)
         except NotFoundError as error:
-            hint = "give the address of the folder that holds index.yaml; 'pvehelm repo index' makes one"
+            if known.get("new"):
+                return None
+            if new:
+                index = read(b"apiVersion: v1\nentries: {}\n", url=repository.base)
+                _compile(index, file, {"url": repository.url, "new": "yes"})
+                return index
+            hint = "give the address of the folder that holds index.yaml; 'pvehelm repo index' makes one, and where "
+            hint += "nothing is published yet 'repo add --new' needs none"
             raise NotFoundError(
                 f"{repository.url} is no chart repository: there is no index.yaml", hint=hint
             ) from error
@@ -105,6 +113,11 @@ def find(book: Book, repository: Repository, name: str, version: str = "", *, de
             return next(entry for entry in entries if entry.version == chosen)
     update(book, repository)
     return Catalog(repository).find(name, version, devel=devel)
+
+
+def is_new(repository: Repository) -> bool:
+    """Whether a repository that was added had no index yet."""
+    return bool(repository.name) and "new" in _meta(file_of(repository.url))
 
 
 def forget(repository: Repository) -> None:

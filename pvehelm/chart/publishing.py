@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pvehelm.chart import git, repo
 from pvehelm.chart.archives import Archive
 from pvehelm.chart.book import Book
-from pvehelm.chart.fetch import MAX_ARCHIVE
+from pvehelm.chart.catalog import is_new
+from pvehelm.chart.fetch import MAX_ARCHIVE, MAX_INDEX, Answer, Fetcher
 from pvehelm.chart.page import page
 from pvehelm.chart.provenance import SUFFIX as PROVENANCE
 from pvehelm.chart.registry import open_registry, parse
@@ -19,7 +22,12 @@ from pvehelm.chart.repositories import HOST
 from pvehelm.chart.signing import SUFFIXES
 from pvehelm.chart.sources import owner_of
 from pvehelm.chart.sparse import FOLDER, sparse
-from pvehelm.errors import NotFoundError, PvehelmError, RefusedError, UsageError
+from pvehelm.errors import ApiError, NotFoundError, PvehelmError, RefusedError, UsageError
+
+# How often an index is brought up to date that others change, too.
+ATTEMPTS = 5
+_BINARY = "application/octet-stream"
+_TYPES = {"yaml": "text/yaml", "html": "text/html; charset=utf-8", "json": "application/json", "gz": "application/gzip"}
 
 
 def index_files(
@@ -102,10 +110,11 @@ def _quietly(_: object) -> None:
     return None
 
 
-def to_address(book: Book, archive: Archive, target: str, *, force: bool = False) -> list[str]:
-    """Send a package by HTTP PUT into the folder ``target``; its index is the server's business."""
-    repository = owner_of(book, target.rstrip("/") + "/")
-    url = f"{target.rstrip('/')}/{archive.filename}"
+def to_address(book: Book, archive: Archive, target: str, *, force: bool = False, index: bool = False) -> list[str]:
+    """Send a package by HTTP PUT into the folder ``target``; its index is the server's business, unless ``index``."""
+    target = target.rstrip("/")
+    repository = owner_of(book, target + "/")
+    url = f"{target}/{archive.filename}"
     with book.fetcher(repository) as fetcher:
         try:
             there = fetcher.get(url, limit=MAX_ARCHIVE).body
@@ -116,8 +125,68 @@ def to_address(book: Book, archive: Archive, target: str, *, force: bool = False
         if there != archive.data:
             fetcher.send("PUT", url, archive.data, headers={"Content-Type": "application/gzip"})
         for suffix, data in archive.sidecars.items():
-            fetcher.send("PUT", url + suffix, data, headers={"Content-Type": "application/octet-stream"})
-    return [f"Pushed: {url}", f"Digest: sha256:{archive.sha256}"]
+            fetcher.send("PUT", url + suffix, data, headers={"Content-Type": _BINARY})
+        told = _send_index(fetcher, target, archive) if index else []
+    if not index and is_new(repository):
+        told = [f"Index: nothing is listed at {repository.url} yet; where the server makes none, --index does"]
+    return [f"Pushed: {url}", f"Digest: sha256:{archive.sha256}", *told]
+
+
+def _send_index(fetcher: Fetcher, target: str, archive: Archive) -> list[str]:
+    """Bring the index at ``target`` up to date, and what is made from it, until nobody has changed it meanwhile."""
+    place = f"{target}/index.yaml"
+    for _ in range(ATTEMPTS):
+        there = _found(fetcher, place)
+        text = there.body.decode("utf-8", "replace") if there else ""
+        whole, changed = repo.added(text, archive.data, name=archive.filename, file=place)
+        data = repo.to_text(whole, as_json=text.startswith("{")).encode()
+        if changed:
+            tag = there.headers.get("etag", "") if there else "*"
+            condition = {"If-Match" if there else "If-None-Match": tag} if tag and not tag.startswith("W/") else {}
+            headers = {**condition, "Content-Type": _TYPES["yaml"]}
+            if fetcher.send("PUT", place, data, headers=headers, accept=(412,)).status == 412:
+                continue
+        told = _send_made(fetcher, target, whole)
+        after = _found(fetcher, place)
+        if after and after.body == (data if changed else text.encode()):
+            return [f"Index: {place}", *told]
+    raise PvehelmError(f"others change {place} all the time", hint="push once more: the package is there")
+
+
+def _send_made(fetcher: Fetcher, target: str, whole: Mapping[str, Any]) -> list[str]:
+    """What is made from an index: the page, and the files of the sparse index that are not there as they should be."""
+    fetcher.send("PUT", f"{target}/index.html", page(whole).encode(), headers={"Content-Type": _TYPES["html"]})
+    head = f"{FOLDER}/index.json"
+    there = _found(fetcher, f"{target}/{head}")
+    files = sparse(whole)
+    old = _digests(there.body if there else b"{}")
+    new = _digests(files[head])
+    try:
+        # What names the others comes last.
+        for path in [*(f"{FOLDER}/{file}" for file, digest in new.items() if old.get(file) != digest), head]:
+            fetcher.send(
+                "PUT", f"{target}/{path}", files[path], headers={"Content-Type": _TYPES[path.rpartition(".")[2]]}
+            )
+    except (ApiError, NotFoundError) as error:
+        if there is not None:
+            raise
+        return [f"note: no sparse index, which clients can do without: {error}"]
+    return []
+
+
+def _digests(head: bytes) -> dict[str, str]:
+    """The files that a sparse index names, with their SHA-256."""
+    try:
+        return {str(one["file"]): str(one["sha256"]) for one in json.loads(head)["charts"].values()}
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return {}
+
+
+def _found(fetcher: Fetcher, url: str) -> Answer | None:
+    try:
+        return fetcher.get(url, limit=MAX_INDEX, encoded=True)
+    except NotFoundError:
+        return None
 
 
 def to_registry(book: Book, archive: Archive, target: str, *, force: bool = False) -> list[str]:

@@ -70,7 +70,8 @@ def collect(
     problems: list[Problem] = []
     for place in sorted([*root.glob("*.tgz"), *root.glob("*/*.tgz")]):
         try:
-            entry = _entry(place)
+            with place.open("rb") as file:
+                entry = _entry(file.read(MAX_TOTAL + 1), str(place))
         except InvalidError as error:
             problems.extend(error.problems)
             continue
@@ -102,6 +103,25 @@ def collect(
     return {**made, "generated": str(old["generated"]) if same else time}
 
 
+def added(text: str, data: bytes, *, name: str, file: str, now: datetime | None = None) -> tuple[dict[str, Any], bool]:
+    """The index ``text`` (of ``file``; "" where there is none yet) with the package ``data``, which is beside it as
+    ``name`` and takes the place of what was listed of its version; and whether that changes anything.
+
+    Raises InvalidError for what is no index, or no package.
+    """
+    old = _read(text, file)
+    entry = _entry(data, name)
+    listed = [dict(one) for one in (old.get("entries") or {}).get(entry["name"], ())]
+    same = [one for one in listed if one.get("version") == entry["version"]]
+    if [str(one.get("digest")).removeprefix("sha256:") for one in same] == [entry["digest"]]:
+        return old, False
+    time = (now or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    entry |= {"created": time, "urls": [quote(name)]}
+    entries = sorted([entry, *(one for one in listed if one not in same)], key=_order, reverse=True)
+    everything = {**(old.get("entries") or {}), entry["name"]: entries}
+    return {"apiVersion": "v1", **old, "entries": everything, "generated": time}, True
+
+
 def _order(entry: Mapping[str, Any]) -> Any:
     try:
         return (1, *parse(str(entry.get("version"))).order)
@@ -109,11 +129,9 @@ def _order(entry: Mapping[str, Any]) -> Any:
         return (0,)
 
 
-def _entry(place: Path) -> dict[str, Any]:
+def _entry(data: bytes, name: str) -> dict[str, Any]:
     """Chart.yaml's fields and the digest of one package."""
-    with place.open("rb") as file:
-        data = file.read(MAX_TOTAL + 1)
-    chart = load_archive(data, name=str(place))
+    chart = load_archive(data, name=name)
     fields: Mapping[str, Any] = chart.metadata.raw
     entry = {key: value for key, value in fields.items() if key in FIELDS and value is not None}
     entry["digest"] = hashlib.sha256(data).hexdigest()

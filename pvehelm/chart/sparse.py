@@ -26,8 +26,10 @@ FOLDER = "sparse"
 def sparse(index: Mapping[str, Any]) -> dict[str, bytes]:
     """The files of an index (as :func:`pvehelm.chart.repo.collect` makes it) by path; the same bytes everywhere."""
     files = {}
-    charts = {}
+    charts: dict[str, Any] = {}
     for name, entries in index["entries"].items():
+        if not entries or "version" not in entries[0]:
+            continue
         data = gzip(_json({"apiVersion": "v1", "name": name, "versions": entries}))
         path = f"charts/{name}.json.gz"
         files[f"{FOLDER}/{path}"] = data

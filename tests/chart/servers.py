@@ -59,6 +59,10 @@ class Web:
     #: What files are once an answer has broken off.
     then: dict[str, bytes] = field(default_factory=dict)
     writable: bool = False
+    #: Files that somebody else puts there just before the next PUT of the same path.
+    meanwhile: dict[str, bytes] = field(default_factory=dict)
+    #: Beginnings of paths that take none.
+    refused: list[str] = field(default_factory=list)
     #: Whether parts are sent whatever they are to be parts of.
     careless: bool = False
     #: Until when an answer that is cut stands still before it breaks off.
@@ -79,6 +83,10 @@ class Web:
 
 def basic(user: str, password: str) -> str:
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+def _etag(body: bytes | None) -> str:
+    return '"' + hashlib.sha256(body or b"").hexdigest()[:16] + '"'
 
 
 class _WebHandler(BaseHTTPRequestHandler):
@@ -114,7 +122,7 @@ class _WebHandler(BaseHTTPRequestHandler):
         if body is None:
             self._answer(404, {}, b"no")
             return
-        etag = '"' + hashlib.sha256(body).hexdigest()[:16] + '"'
+        etag = _etag(body)
         if self.headers.get("If-None-Match") == etag:
             self._answer(304, {"ETag": etag}, b"")
             return
@@ -147,6 +155,15 @@ class _WebHandler(BaseHTTPRequestHandler):
             return
         if not self.web.writable:
             self._answer(405, {}, b"read only")
+            return
+        if self.path.startswith(tuple(self.web.refused)):
+            self._answer(409, {}, b"no such folder")
+            return
+        if self.path in self.web.meanwhile:
+            self.web.files[self.path] = self.web.meanwhile.pop(self.path)
+        there = self.web.files.get(self.path)
+        if self.headers.get("If-Match", _etag(there)) != _etag(there) or (there and self.headers.get("If-None-Match")):
+            self._answer(412, {}, b"")
             return
         self.web.files[self.path] = body
         self._answer(201, {}, b"")

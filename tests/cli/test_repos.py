@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.chart.data import write
-from tests.chart.servers import Hub, Web, basic, packed
+from tests.chart.servers import Hub, Web, basic, index_of, packed
 from tests.release.lab import Lab
 
 POOL = b"""\
@@ -205,6 +205,58 @@ def test_publishing(lab: Lab, web: Web, hub: Hub, tmp_path: Path) -> None:
     lab.run("push", "nothing.tgz", "site", code=1)
     lab.run("push", "web.tgz", "ftp://x/y", code=64)
     assert "Removed" in lab.run("registry", "logout", hub.host).out
+
+
+def test_publishing_from_nothing(lab: Lab, web: Web, tmp_path: Path) -> None:
+    """A web server that takes PUT, asks for a password and has nothing yet."""
+    for version in ("1.0.0", "1.1.0"):
+        (tmp_path / f"web-{version}.tgz").write_bytes(packed("web", version, FILES))
+    web.writable, web.login, site = True, basic("me", "p"), f"{web.url}/charts"
+    login = ("repo", "add", "mine", site, "-u", "me", "--password-stdin")
+    assert "'repo add --new' needs none" in lab.run(*login, stdin="p\n", code=1).err
+    assert "denied" in lab.run(*login, "--new", stdin="q\n", code=1).err
+    lab.run(*login, "--new", stdin="p\n")
+    lab.run("repo", "update")
+    assert lab.run("search", "repo", "mine", "-o", "json").json == []
+    assert "where the server makes none, --index does" in lab.run("push", "web-1.0.0.tgz", site).out
+    assert f"Index: {site}/index.yaml" in lab.run("push", "web-1.0.0.tgz", site, "--index").out
+    lab.run("push", "web-1.1.0.tgz", site, "--index")
+    before = dict(web.files)
+    lab.run("push", "web-1.1.0.tgz", site, "--index")
+    assert web.files == before
+    lab.run("repo", "update")
+    versions = [one["version"] for one in lab.run("search", "repo", "mine", "--versions", "-o", "json").json]
+    assert versions == ["1.1.0", "1.0.0"]
+    lab.run("pull", "mine/web", "--version", "1.0.0")
+    # It is the index that a folder of the same packages gets, and a client that only reads the sparse one finds them.
+    assert set(web.files) == {
+        "/charts/" + path
+        for path in ("index.yaml", "index.html", "sparse/index.json", "sparse/charts/web.json.gz", *FILED)
+    }
+    del web.files["/charts/index.yaml"]
+    shutil.rmtree(tmp_path / "cache")
+    lab.run("show", "chart", "web", "--repo", site)
+    assert "Index:" not in lab.run("push", "web-1.1.0.tgz", site).out
+
+
+FILED = ("web-1.0.0.tgz", "web-1.1.0.tgz")
+
+
+def test_an_index_that_others_change(lab: Lab, web: Web, tmp_path: Path) -> None:
+    """What somebody else pushed meanwhile stays; where a server takes no folders there is no sparse index."""
+    (tmp_path / "web-1.0.0.tgz").write_bytes(packed("web", "1.0.0", FILES))
+    web.put(packed("db", "2.0.0"))
+    web.writable = True
+    other = index_of(packed("db", "2.0.0"), packed("db", "2.1.0"))
+    web.meanwhile = {"/index.yaml": other}
+    web.refused = ["/sparse/"]
+    told = lab.run("push", "web-1.0.0.tgz", web.url, "--index").out
+    assert "note: no sparse index" in told
+    lab.run("repo", "add", "lab", web.url)
+    rows = lab.run("search", "repo", "lab", "--versions", "-o", "json").json
+    assert [(one["name"], one["version"]) for one in rows] == [
+        ("lab/db", "2.1.0"), ("lab/db", "2.0.0"), ("lab/web", "1.0.0")
+    ]  # fmt: skip
 
 
 def test_indexes(lab: Lab, tmp_path: Path) -> None:

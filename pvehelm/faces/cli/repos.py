@@ -104,6 +104,7 @@ def add(
     key_file: KeyFile = "",
     insecure: Annotated[bool, typer.Option("--insecure-skip-tls-verify", help=_ANY)] = False,
     key: Keys = [],
+    new: Annotated[bool, typer.Option("--new", help="Nothing is published there yet: it needs no index.")] = False,
     force_update: Annotated[bool, typer.Option("--force-update", help="Replace one of that name.")] = False,
 ) -> None:
     """Add a chart repository. A password comes by prompt, stdin or reference, never as an argument."""
@@ -115,8 +116,8 @@ def add(
     ca, cert, own = _places(ca_file, cert_file, key_file)
     keys = _keys(key)
     wanted = Repository(name, url, username, password_ref, ca, keys, cert, own, insecure, pass_credentials)
-    made, prints, new = actions.repo_add(wanted, password=password, force=force_update)
-    done = "has been added to your repositories" if new else "already exists with the same configuration, skipping"
+    made, prints, fresh = actions.repo_add(wanted, password=password, force=force_update, new=new)
+    done = "has been added to your repositories" if fresh else "already exists with the same configuration, skipping"
     sys.stdout.write(f'"{made.name}" {done}\n')
     if prints:
         sys.stdout.write(f"its packages must be signed by {prints}\n")
@@ -310,10 +311,13 @@ def push(
     url: Annotated[
         str, typer.Option("--url", help="The address that the folder or branch is served at.", metavar="URL")
     ] = "",
+    index: Annotated[
+        bool, typer.Option("--index", help="By PUT, bring the index there up to date, too, where no server does.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a version that is there already.")] = False,
 ) -> None:
     """Publish a package and the signatures beside it: to a folder, by HTTP PUT, to a registry, to a git branch."""
-    for line in actions.push(_opened(package), target, url=url, force=force):
+    for line in actions.push(_opened(package), target, url=url, force=force, index=index):
         sys.stdout.write(line + "\n")
 
 
