@@ -175,13 +175,12 @@ class Run:
             if options.wait:
                 await self._ready(made)
             return result
-        if made.destroys:
-            if not ctx.confirm(made):
-                raise RefusedError(
-                    f"{desire.action} of {key.name} destroys data and was not confirmed",
-                    [Problem(change.ref, ", ".join(change.losses) or "the guest") for change in made.destroys],
-                    hint="--yes confirms",
-                )
+        if made.destroys and not ctx.confirm(made):
+            raise RefusedError(
+                f"{desire.action} of {key.name} destroys data and was not confirmed",
+                [Problem(change.ref, ", ".join(change.losses) or "the guest") for change in made.destroys],
+                hint="--yes confirms",
+            )
         ctx.emit(Event("plan", "", made.summary(), {"changes": sum(change.acts for change in made.changes)}))
         with ctx.store.transaction():
             self.revision = ctx.store.put_revision(key, begun(ctx, release, desire, made, options), lease=self.lease)

@@ -82,7 +82,7 @@ def test_numbers_grow_old() -> None:
         assert await free.free() == 100
         server.used += [102, 104]
         server.now += 3600
-        assert await asyncio.gather(free.free(), free.free()) == [105, 106]
+        assert list(await asyncio.gather(free.free(), free.free())) == [105, 106]
         assert len(server.asked) == 4
         server.now += 5
         assert await free.free() == 107
