@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pvehelm.chart.render import ReleaseInfo, Rendered
     from pvehelm.chart.rules import Finding, Rule
     from pvehelm.chart.sandbox import Ask
+    from pvehelm.chart.stream import Document
     from pvehelm.chart.values import ValueFlag
 
 Lookup = Callable[[str, str], Any]
@@ -77,11 +78,14 @@ def prepare(
 def without_secrets(prepared: Prepared, named: Callable[[tuple[str | int, ...], str], str]) -> Prepared:
     """What the schema marks ``x-sensitive`` as references to secrets of the release, named by ``named(path, text)``."""
     from pvehelm.chart.schema import sensitive_paths
-    from pvehelm.release.literals import seal_values
 
     chart = prepared.chart
-    paths = sensitive_paths(chart, prepared.values)
-    user, sealed = seal_values(prepared.user, sensitive_paths(chart, prepared.user), named)
+    paths, given = [*sensitive_paths(chart, prepared.values)], [*sensitive_paths(chart, prepared.user)]
+    if not (paths or given):
+        return prepared._replace(record=prepared.values, sealed={})
+    from pvehelm.release.literals import seal_values
+
+    user, sealed = seal_values(prepared.user, given, named)
     record, more = seal_values(prepared.values, paths, named)
     seen, _ = seal_values(prepared.values, paths, named, texts_only=True)
     return prepared._replace(user=user, values=seen, record=record, sealed={**sealed, **more})
@@ -245,7 +249,6 @@ def template(
     A chart in Helm's own syntax prints what ``helm template`` prints of it: documents in the order of their kinds,
     hooks last, as ``stream`` has it. Raises InvalidError, and NotFoundError where ``show_only`` names nothing there.
     """
-    from pvehelm.chart import stream
     from pvehelm.release.generated import Placeholders
 
     if post is not None and show_only:
@@ -263,8 +266,14 @@ def template(
         kubernetes=(kube_version, tuple(api_versions)),
         keep=random,
     )
-    first = stream.crds(prepared.chart) if include_crds else ()
+    first: Iterable[Document] = ()
+    if include_crds:
+        from pvehelm.chart.stream import crds
+
+        first = crds(prepared.chart)
     if chart.metadata.engine == "gotpl":
+        from pvehelm.chart import stream
+
         text = stream.text(made.files, first=first, hooks=hooks, tests=tests)
         text = stream.only(text, show_only) if show_only else text
         return Templated(_posted(text, post, pve_version), made.foreign, random.count)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -105,6 +104,8 @@ def template(
         tell_foreign(made.foreign)
         tell_placeholders(made.placeholders)
         return
+    from pathlib import Path
+
     bodies: dict[str, list[str]] = {}
     for part in text.split("---\n# Source: ")[1:]:
         path, _, body = part.partition("\n")
@@ -207,6 +208,8 @@ def lint(
 def _below(path: str) -> list[str]:
     """The charts in the ``charts/`` of a folder, and in theirs."""
     found = []
+    from pathlib import Path
+
     for place in sorted(Path(path, "charts").glob("*")):
         if place.suffix == ".tgz" or (place / "Chart.yaml").is_file():
             found += [str(place), *_below(str(place))]
@@ -248,6 +251,8 @@ def create(
     ] = "",
 ) -> None:
     """Scaffold a chart that works as it is, with schema, tests and README."""
+    from pathlib import Path
+
     folder = Path(name)
     if folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder]):
         raise PvehelmError(f"{folder} exists already", hint="choose another name, or remove it first")
@@ -260,6 +265,8 @@ def create(
 
 def _starter(path: str) -> Mapping[str, bytes]:
     """The files of a starter: a folder need not be a chart that can be loaded, its name may be ``<CHARTNAME>``."""
+    from pathlib import Path
+
     if not Path(path).is_dir():
         return o.load_chart(path).raw
     from pvehelm.chart.files import Budget, read_directory
@@ -288,6 +295,8 @@ def package(
     ] = "",
 ) -> None:
     """Pack charts into archives that are the same everywhere."""
+    from pathlib import Path
+
     if sign and not key:
         raise UsageError("--sign needs --key FILE", hint="ssh-keygen -t ed25519 makes a key")
     for path in paths:

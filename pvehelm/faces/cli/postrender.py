@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
-import subprocess
 from typing import TYPE_CHECKING
 
 from pvehelm.errors import Problem, PvehelmError, UsageError
@@ -24,6 +22,8 @@ def post_renderer(session: Session) -> PostRenderer | None:
         if arguments:
             raise UsageError("--post-renderer-args needs --post-renderer", hint="--post-renderer COMMAND")
         return None
+    import shlex
+
     from pvehelm.chart.postrender import PostRenderer
 
     words = [os.path.expanduser(command), *arguments]
@@ -32,6 +32,8 @@ def post_renderer(session: Session) -> PostRenderer | None:
 
 
 def _run(words: list[str], name: str, text: str) -> str:
+    import subprocess
+
     try:
         done = subprocess.run(words, input=text.encode(), capture_output=True, check=False)
     except FileNotFoundError:
