@@ -74,10 +74,10 @@ class ContainerKind(GuestCalls):
             "power": {"type": "string", "optional": 1, "enum": list(POWER)},
         }
 
-    def _spec_rootfs(self, low: Lowering, value: Any, path: Path, resolve: Any) -> None:
+    def _spec_rootfs(self, low: Lowering, value: Any, path: Path) -> None:
         low.volume("rootfs", value, path)
 
-    def _spec_mounts(self, low: Lowering, value: Any, path: Path, resolve: Any) -> None:
+    def _spec_mounts(self, low: Lowering, value: Any, path: Path) -> None:
         def mount(slot: str, inner: Any, where: Path) -> None:
             if not re.fullmatch(r"mp\d+", slot):
                 low.problem(where, f"there is no mount slot {slot!r}", "mp0 to mp255")
@@ -88,7 +88,7 @@ class ContainerKind(GuestCalls):
 
         low.slots(value, path, "mp", mount)
 
-    def _spec_image(self, low: Lowering, value: Any, path: Path, resolve: Any) -> None:
+    def _spec_image(self, low: Lowering, value: Any, path: Path) -> None:
         if not isinstance(value, str) or not value:
             low.problem(path, "expected the volume of an OS template", "storage:vztmpl/NAME.tar.zst")
             return
@@ -96,14 +96,14 @@ class ContainerKind(GuestCalls):
         low.origins["once.ostemplate"] = path
         low.needs.append(f"volume:{value}")
 
-    def _spec_password(self, low: Lowering, value: Any, path: Path, resolve: Any) -> None:
+    def _spec_password(self, low: Lowering, value: Any, path: Path) -> None:
         low.check("password", self.params["password"].facts, value, path)
         low.once["password"] = value
 
-    def _spec_sshkeys(self, low: Lowering, value: Any, path: Path, resolve: Any) -> None:
+    def _spec_sshkeys(self, low: Lowering, value: Any, path: Path) -> None:
         low.once["ssh-public-keys"] = value if is_secret(value) else "\n".join(ssh_keys(value))
 
-    def _spec_istemplate(self, low: Lowering, value: Any, path: Path, resolve: Any) -> None:
+    def _spec_istemplate(self, low: Lowering, value: Any, path: Path) -> None:
         if value:
             low.put("template", 1, path)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pvehelm.api import formats
@@ -23,14 +23,39 @@ from pvehelm.api.values import embedded
 from pvehelm.errors import Problem
 
 
+@dataclass
+class Draft:
+    """A configuration call in the making: the fields that it sets and unsets, the leaves that are written with it, and
+    the calls that follow it."""
+
+    sets: dict[str, Any] = field(default_factory=dict)
+    drops: list[str] = field(default_factory=list)
+    written: list[str] = field(default_factory=list)
+    after: list[Step] = field(default_factory=list)
+
+    def put(self, name: str, value: Any) -> None:
+        """Set a field, or with None unset it."""
+        if value is None:
+            self.drops.append(name)
+        else:
+            self.sets[name] = value
+
+    def touches(self, name: str) -> bool:
+        return name in self.sets or name in self.drops
+
+    def take(self, name: str) -> dict[str, Any]:
+        """The parameters that do to a field what this call would; it leaves that to another from now on."""
+        self.drops = [other for other in self.drops if other != name]
+        return {name: self.sets.pop(name)} if name in self.sets else {"delete": name}
+
+
 class GuestCalls(GuestKind):
     """The writing half of both kinds of guests."""
 
     # -- writing -----------------------------------------------------------------------------------------------
 
-    def _base(self, key: Key, ref: str = "") -> str:
-        vmid = key.get("vmid") or f"${{vmid:{ref}}}"
-        return f"/nodes/{key['node']}/{self.flavour}/{vmid}"
+    def _base(self, key: Key) -> str:
+        return f"/nodes/{key['node']}/{self.flavour}/{key['vmid']}"
 
     def _described(self, text: Any, uid: str, ref: str, vmid: Any = None) -> str:
         mark = str(Mark(uid, ref, str(vmid) if vmid else f"${{vmid:{ref}}}"))
@@ -111,10 +136,16 @@ class GuestCalls(GuestKind):
     def update(self, live: Live, changes: Mapping[str, Any], wanted: Wanted | None) -> list[Step]:
         """Steps for ``changes`` (leaf -> value or None): configuration first, then moves, growth, power, placement."""
         base = self._base(live.key)
-        sets: dict[str, Any] = {}
-        drops: list[str] = []
-        written: list[str] = []
-        after: list[Step] = []
+        draft = self._draft(live, changes, wanted, base)
+        if self.flavour == "qemu":
+            self._order_devices(draft, live, wanted, base)
+        steps = [*self._configuring(draft, live, changes, wanted, base), *draft.after, *self._pooling(live, changes)]
+        if changes.get("template"):
+            steps.append(Step("POST", f"{base}/template", {}, ("template",), "convert to a template"))
+        return [*steps, *self._migration(live, changes), *self._powering(live, changes)]
+
+    def _draft(self, live: Live, changes: Mapping[str, Any], wanted: Wanted | None, base: str) -> Draft:
+        draft = Draft()
         by_name: dict[str, dict[str, Any]] = {}
         for leaf, value in changes.items():
             name, dot, sub = leaf.partition(".")
@@ -122,101 +153,122 @@ class GuestCalls(GuestKind):
                 continue
             if dot:
                 by_name.setdefault(name, {})[sub] = value
+                continue
+            draft.written.append(leaf)
+            if name == "cloudInitDrive":
+                if value:
+                    slot, storage = self._cloud_init_slot(live, wanted)
+                    draft.sets[slot] = f"{storage}:cloudinit"
+            elif name == "description":
+                mark = live.extra.get("mark")
+                draft.put(name, self._described(value, mark.uid, mark.ref, mark.vmid) if mark else value or None)
+            elif isinstance(value, Mapping):
+                draft.put(name, self._compose(name, value, {}))
             else:
-                written.append(leaf)
-                if name == "cloudInitDrive":
-                    if value:
-                        slot, storage = self._cloud_init_slot(live, wanted)
-                        sets[slot] = f"{storage}:cloudinit"
-                elif name == "description":
-                    mark = live.extra.get("mark")
-                    text = self._described(value, mark.uid, mark.ref, mark.vmid) if mark else (value or "")
-                    (sets.__setitem__("description", text) if text else drops.append("description"))
-                elif value is None:
-                    drops.append(name)
-                else:
-                    whole = isinstance(value, Mapping)
-                    sets[name] = self._compose(name, value, {}) if whole else self._wire(name, value)
+                draft.put(name, None if value is None else self._wire(name, value))
         for name, subs in by_name.items():
-            self._update_parts(live, name, subs, wanted, sets, drops, written, after, base)
-        steps: list[Step] = []
-        digest = {"digest": live.extra["digest"]} if live.extra.get("digest") else {}
-        reorders = self.flavour == "qemu" and self._reorders(live, sets)
-        if reorders and wanted and "boot" in wanted.fields and "boot" not in (*sets, *drops):
-            sets["boot"] = self._compose("boot", wanted.fields["boot"], {})
-        if str(sets.get("boot", "")).startswith("order="):
+            self._draft_parts(draft, live, name, subs, wanted, base)
+        return draft
+
+    def _draft_parts(
+        self, draft: Draft, live: Live, name: str, subs: Mapping[str, Any], wanted: Wanted | None, base: str
+    ) -> None:
+        """One field of which some sub-keys change; volumes are moved and grown by calls of their own."""
+        current = live.fields.get(name)
+        current = dict(current) if isinstance(current, Mapping) else {}
+        volume = is_volume(self.flavour, name)
+        whole = {**current, **subs}
+        plain = {sub: value for sub, value in subs.items() if not (volume and current and sub in ("size", "storage"))}
+        if plain or not current:
+            if volume and not current and wanted:
+                whole |= {k.partition(".")[2]: v for k, v in wanted.once.items() if k.startswith(f"{name}.")}
+            draft.sets[name] = self._compose(name, {k: v for k, v in whole.items() if v is not None}, current)
+            draft.written.extend(f"{name}.{sub}" for sub in (plain if current else subs))
+        if not (volume and current):
+            return
+        if subs.get("storage"):
+            key, action = ("disk", "move_disk") if self.flavour == "qemu" else ("volume", "move_volume")
+            params = {key: name, "storage": subs["storage"], "delete": 1}
+            note = f"move {name} to {subs['storage']}"
+            draft.after.append(Step("POST", f"{base}/{action}", params, (f"{name}.storage",), note))
+        elif "storage" in subs:
+            draft.written.append(f"{name}.storage")
+        if subs.get("size"):
+            params = {"disk": name, "size": formats.format_size(size_of(str(subs["size"])))}
+            note = f"grow {name} to {subs['size']}"
+            draft.after.append(Step("PUT", f"{base}/resize", params, (f"{name}.size",), note))
+        elif "size" in subs:
+            draft.written.append(f"{name}.size")
+
+    def _order_devices(self, draft: Draft, live: Live, wanted: Wanted | None, base: str) -> None:
+        """The boot order as it shall be; in a call of its own where the server would change what this one says."""
+        ordered = wanted is not None and "boot" in wanted.fields
+        reorders = self._reorders(live, draft.sets)
+        if reorders and wanted and ordered and not draft.touches("boot"):
+            draft.sets["boot"] = self._compose("boot", wanted.fields["boot"], {})
+        if str(draft.sets.get("boot", "")).startswith("order="):
             # An order that was found may name a drive that has gone since, or goes with this very call.
-            gone = set(drops)
-            devices = str(sets["boot"]).removeprefix("order=").split(";")
-            if not (wanted and "boot" in wanted.fields):
-                gone |= set(devices) - live.fields.keys() - sets.keys()
-            sets["boot"] = "order=" + ";".join(device for device in devices if device not in gone)
-        if reorders and "boot" in (*sets, *drops):
-            params = {"boot": sets.pop("boot")} if "boot" in sets else {"delete": "boot"}
-            drops = [name for name in drops if name != "boot"]
-            of_boot = tuple(leaf for leaf in written if leaf.partition(".")[0] == "boot")
-            written = [leaf for leaf in written if leaf not in of_boot]
-            after.insert(0, Step("PUT", f"{base}/config", params, of_boot, "put the boot order right"))
-        if live.fields.get("protection") and (lift := self._lift(sets, drops, changes, wanted)):
+            gone = set(draft.drops)
+            devices = str(draft.sets["boot"]).removeprefix("order=").split(";")
+            if not ordered:
+                gone |= set(devices) - live.fields.keys() - draft.sets.keys()
+            draft.sets["boot"] = "order=" + ";".join(device for device in devices if device not in gone)
+        if reorders and draft.touches("boot"):
+            of_boot = tuple(leaf for leaf in draft.written if leaf.partition(".")[0] == "boot")
+            draft.written = [leaf for leaf in draft.written if leaf not in of_boot]
+            note = "put the boot order right"
+            draft.after.insert(0, Step("PUT", f"{base}/config", draft.take("boot"), of_boot, note))
+
+    @staticmethod
+    def _reorders(live: Live, sets: Mapping[str, Any]) -> bool:
+        """Whether the server puts CD drives that it is told of into its boot order, whatever the call says of that."""
+        order = re.search(r"order=([^,]*)", str(live.extra.get("raw", {}).get("boot", "")))
+        known = order[1].split(";") if order else []
+        return bool(known) and any("media=cdrom" in str(value) and name not in known for name, value in sets.items())
+
+    def _configuring(
+        self, draft: Draft, live: Live, changes: Mapping[str, Any], wanted: Wanted | None, base: str
+    ) -> list[Step]:
+        """The configuration call, after one that lifts the protection where it needs to be."""
+        steps = []
+        digest = {"digest": live.extra["digest"]} if live.extra.get("digest") else {}
+        if live.fields.get("protection") and (lift := self._lift(draft, changes, wanted)):
             # The server looks at the protection as it is, not as the same call leaves it.
+            lifted: tuple[str, ...] = ()
             if "protection" in changes:
-                drops = [name for name in drops if name != "protection"]
-                written.remove("protection")
+                lifted = ("protection",)
+                draft.written.remove("protection")
             else:
-                sets["protection"] = 1
-            leaves_ = ("protection",) if "protection" in changes else ()
-            steps.append(Step("PUT", f"{base}/config", lift | digest, leaves_, "lift the protection"))
+                draft.sets["protection"] = 1
+            steps.append(Step("PUT", f"{base}/config", lift | digest, lifted, "lift the protection"))
             digest = {}
-        if sets or drops:
-            params = dict(sets)
-            if drops:
-                params["delete"] = ",".join(drops)
-            steps.append(Step("PUT", f"{base}/config", params | digest, tuple(written), "configure"))
-        steps += after
-        if changes.get("pool"):
-            params = {"poolid": changes["pool"], "vms": live.key["vmid"], "allow-move": 1}
-            steps.append(Step("PUT", "/pools", params, ("pool",), f"move to pool {changes['pool']}"))
-        elif "pool" in changes and live.fields.get("pool"):
-            params = {"poolid": live.fields["pool"], "vms": live.key["vmid"], "delete": 1}
-            steps.append(Step("PUT", "/pools", params, ("pool",), "leave the pool"))
-        if changes.get("template"):
-            steps.append(Step("POST", f"{base}/template", {}, ("template",), "convert to a template"))
-        steps += self._migration(live, changes)
-        if changes.get("node"):
-            base = self._base({**live.key, "node": changes["node"]})
-        power = changes.get("power") or ("running" if changes.get("started") else None)
-        status = live.extra.get("status")
-        if power == "running" and "started" in changes and status == "running":
-            steps.append(Step("", "", {}, ("started",), "already running"))
-        elif power == "running":
-            steps.append(
-                Step(
-                    "POST", f"{base}/status/start", {}, tuple(n for n in ("power", "started") if n in changes), "start"
-                )
-            )
-        elif power == "stopped":
-            steps.append(
-                Step("POST", f"{base}/status/shutdown", {"forceStop": 1, "timeout": 60}, ("power",), "shut down")
-            )
+        if draft.sets or draft.drops:
+            params = draft.sets | ({"delete": ",".join(draft.drops)} if draft.drops else {})
+            steps.append(Step("PUT", f"{base}/config", params | digest, tuple(draft.written), "configure"))
         return steps
 
-    def _lift(
-        self, sets: dict[str, Any], drops: list[str], changes: Mapping[str, Any], wanted: Wanted | None
-    ) -> dict[str, Any]:
+    def _lift(self, draft: Draft, changes: Mapping[str, Any], wanted: Wanted | None) -> dict[str, Any]:
         """What switches the protection off before a configuration call that it is in the way of, if it may go.
 
         It goes for good with the disks that go with it. Where the manifest says that it shall be there after the call
         it is off for a moment while volumes are detached, or a container's changed: neither loses data.
         """
-        changed = any(is_volume(self.flavour, name) for name in (*sets, *drops))
+        changed = any(is_volume(self.flavour, name) for name in (*draft.sets, *draft.drops))
         if not changes.get("protection", True):
-            switch = {"protection": sets["protection"]} if "protection" in sets else {"delete": "protection"}
-            if changed:
-                sets.pop("protection", None)
-            return switch if changed else {}
-        refused = changed if self.flavour == "lxc" else any(is_volume(self.flavour, name) for name in drops)
+            return draft.take("protection") if changed else {}
+        refused = changed if self.flavour == "lxc" else any(is_volume(self.flavour, name) for name in draft.drops)
         kept = wanted is not None and bool(wanted.fields.get("protection"))
         return {"protection": 0} if kept and refused else {}
+
+    @staticmethod
+    def _pooling(live: Live, changes: Mapping[str, Any]) -> list[Step]:
+        if changes.get("pool"):
+            params = {"poolid": changes["pool"], "vms": live.key["vmid"], "allow-move": 1}
+            return [Step("PUT", "/pools", params, ("pool",), f"move to pool {changes['pool']}")]
+        if "pool" in changes and live.fields.get("pool"):
+            params = {"poolid": live.fields["pool"], "vms": live.key["vmid"], "delete": 1}
+            return [Step("PUT", "/pools", params, ("pool",), "leave the pool")]
+        return []
 
     def _migration(self, live: Live, changes: Mapping[str, Any]) -> list[Step]:
         target = changes.get("node")
@@ -231,50 +283,18 @@ class GuestCalls(GuestKind):
             params["with-local-disks"] = 1
         return [Step("POST", f"{self._base(live.key)}/migrate", params, ("node",), f"migrate to {target}")]
 
-    def _update_parts(
-        self,
-        live: Live,
-        name: str,
-        subs: Mapping[str, Any],
-        wanted: Wanted | None,
-        sets: dict[str, Any],
-        drops: list[str],
-        written: list[str],
-        after: list[Step],
-        base: str,
-    ) -> None:
-        current = live.fields.get(name)
-        current = dict(current) if isinstance(current, Mapping) else {}
-        volume = is_volume(self.flavour, name)
-        whole = {**current, **subs}
-        plain = {sub: value for sub, value in subs.items() if not (volume and current and sub in ("size", "storage"))}
-        if plain or not current:
-            if volume and not current and wanted:
-                whole |= {k.partition(".")[2]: v for k, v in wanted.once.items() if k.startswith(f"{name}.")}
-            value = self._compose(name, {k: v for k, v in whole.items() if v is not None}, current)
-            sets[name] = value
-            written.extend(f"{name}.{sub}" for sub in (plain if current else subs))
-        if volume and current:
-            if subs.get("storage"):
-                key, action = ("disk", "move_disk") if self.flavour == "qemu" else ("volume", "move_volume")
-                params = {key: name, "storage": subs["storage"], "delete": 1}
-                after.append(
-                    Step("POST", f"{base}/{action}", params, (f"{name}.storage",), f"move {name} to {subs['storage']}")
-                )
-            elif "storage" in subs:
-                written.append(f"{name}.storage")
-            if subs.get("size"):
-                params = {"disk": name, "size": formats.format_size(size_of(str(subs["size"])))}
-                after.append(Step("PUT", f"{base}/resize", params, (f"{name}.size",), f"grow {name} to {subs['size']}"))
-            elif "size" in subs:
-                written.append(f"{name}.size")
-
-    @staticmethod
-    def _reorders(live: Live, sets: Mapping[str, Any]) -> bool:
-        """Whether the server puts CD drives that it is told of into its boot order, whatever the call says of that."""
-        order = re.search(r"order=([^,]*)", str(live.extra.get("raw", {}).get("boot", "")))
-        known = order[1].split(";") if order else []
-        return bool(known) and any("media=cdrom" in str(value) and name not in known for name, value in sets.items())
+    def _powering(self, live: Live, changes: Mapping[str, Any]) -> list[Step]:
+        base = self._base({**live.key, "node": changes.get("node") or live.key["node"]})
+        power = changes.get("power") or ("running" if changes.get("started") else None)
+        if power == "running" and "started" in changes and live.extra.get("status") == "running":
+            return [Step("", "", {}, ("started",), "already running")]
+        if power == "running":
+            leaves = tuple(name for name in ("power", "started") if name in changes)
+            return [Step("POST", f"{base}/status/start", {}, leaves, "start")]
+        if power == "stopped":
+            params = {"forceStop": 1, "timeout": 60}
+            return [Step("POST", f"{base}/status/shutdown", params, ("power",), "shut down")]
+        return []
 
     def _cloud_init_slot(self, live: Live, wanted: Wanted | None) -> tuple[str, str]:
         """A free slot for the cloud-init drive, and its storage: the asked-for one, else that of the boot disk."""

@@ -158,7 +158,7 @@ class GuestKind(GuestFields):
         )
 
     def _lower(self, resource: Manifest, resolve: Callable[[str], str | None]) -> Lowering:
-        low = Lowering(self, self.flavour, self.params, self.param, resource, friendly=self.friendly)
+        low = Lowering(self, self.flavour, self.params, self.param, resource, resolve, friendly=self.friendly)
         problems = formats.check_value({"type": "string", "format": "dns-name"}, resource.name, name="name")
         for _, what in problems:
             low.problem(("metadata", "name"), f"a guest's name is a DNS name: {what}", "letters, digits and hyphens")
@@ -179,7 +179,7 @@ class GuestKind(GuestFields):
                 continue
             handle = self._handlers.get(name)
             if handle is not None:
-                handle(low, value, path, resolve)
+                handle(low, value, path)
             else:
                 low.native(str(name), value, path)
         self._complete(low, spec)
@@ -216,7 +216,7 @@ class GuestKind(GuestFields):
             return
         low.property_string(name, low.facts(name) or {}, {sub: value}, path)
 
-    def _spec_memory(self, low: Lowering, value: Any, path: Path, resolve: Any) -> None:
+    def _spec_memory(self, low: Lowering, value: Any, path: Path) -> None:
         if not isinstance(value, Mapping):
             low.native("memory", memory_of(value), path)
             return
@@ -226,7 +226,7 @@ class GuestKind(GuestFields):
     memory_keys: ClassVar[Mapping[str, str]] = {}
     cpu_keys: ClassVar[Mapping[str, str]] = {}
 
-    def _spec_cpu(self, low: Lowering, value: Any, path: Path, resolve: Any) -> None:
+    def _spec_cpu(self, low: Lowering, value: Any, path: Path) -> None:
         if not isinstance(value, Mapping):
             low.native("cpu", value, path)
             return
@@ -235,10 +235,10 @@ class GuestKind(GuestFields):
                 inner = ";".join(map(str, inner))
             self._native_leaf(low, leaf, inner, where)
 
-    def _spec_networks(self, low: Lowering, value: Any, path: Path, resolve: Any) -> None:
+    def _spec_networks(self, low: Lowering, value: Any, path: Path) -> None:
         low.slots(value, path, "net", low.network)
 
-    def _spec_power(self, low: Lowering, value: Any, path: Path, resolve: Any) -> None:
+    def _spec_power(self, low: Lowering, value: Any, path: Path) -> None:
         if value not in POWER:
             low.problem(path, f"power is {value!r}", "running, stopped or unmanaged; left out: started once")
         elif value != "unmanaged":

@@ -57,7 +57,6 @@ MAC_KEY = {"qemu": "macaddr", "lxc": "hwaddr"}
 # The options of a disk that are people's words for the wire's.
 DISK_ALIASES = {"importFrom": "import-from", "volume": "file"}
 MOUNT_ALIASES = {"path": "mp", "file": "volume"}
-NET_ALIASES = {"mac": None, "vlan": "tag"}
 SECRET = "secret://"
 MIB = 1024 * 1024
 
@@ -85,6 +84,8 @@ class Lowering:
     params: Mapping[str, Param]
     find: Callable[[str], Param | None]
     resource: Manifest
+    # The VMID (or its placeholder) of a guest by reference, see Kind.lower.
+    resolve: Callable[[str], str | None]
     fields: dict[str, Any] = field(default_factory=dict)
     once: dict[str, Any] = field(default_factory=dict)
     origins: dict[str, Path] = field(default_factory=dict)
@@ -92,7 +93,6 @@ class Lowering:
     needs: list[str] = field(default_factory=list)
     privileged: list[str] = field(default_factory=list)
     friendly: tuple[str, ...] = ()
-    wants_cloud_init: bool = False
 
     # -- collecting --------------------------------------------------------------------------------------------
 

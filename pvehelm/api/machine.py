@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -105,31 +105,31 @@ class VirtualMachineKind(GuestCalls):
             "power": {"type": "string", "optional": 1, "enum": list(POWER)},
         }
 
-    def _spec_agent(self, low: Lowering, value: Any, path: Path, resolve: Any) -> None:
+    def _spec_agent(self, low: Lowering, value: Any, path: Path) -> None:
         if isinstance(value, Mapping) and "enabled" not in value:
             value = {"enabled": True, **value}
         elif isinstance(value, bool):
             value = {"enabled": value}
         low.native("agent", value, path)
 
-    def _spec_template(self, low: Lowering, value: Any, path: Path, resolve: Callable[[str], str | None]) -> None:
+    def _spec_template(self, low: Lowering, value: Any, path: Path) -> None:
         if not isinstance(value, str | int) or isinstance(value, bool) or not value:
             low.problem(path, "expected the name (or VMID) of a template to clone")
             return
         low.once["template"] = value
         low.origins["once.template"] = path
         low.needs.append(f"VirtualMachine/{value}")
-        placeholder = resolve(f"VirtualMachine/{value}")
+        placeholder = low.resolve(f"VirtualMachine/{value}")
         if placeholder:
             low.once["template.vmid"] = placeholder
 
-    def _spec_istemplate(self, low: Lowering, value: Any, path: Path, resolve: Any) -> None:
+    def _spec_istemplate(self, low: Lowering, value: Any, path: Path) -> None:
         if not isinstance(value, bool):
             low.problem(path, "expected true or false")
         elif value:
             low.put("template", 1, path)
 
-    def _spec_disks(self, low: Lowering, value: Any, path: Path, resolve: Any) -> None:
+    def _spec_disks(self, low: Lowering, value: Any, path: Path) -> None:
         def disk(slot: str, inner: Any, where: Path) -> None:
             if not is_volume("qemu", slot) or low.facts(slot) is None:
                 low.problem(
@@ -144,7 +144,7 @@ class VirtualMachineKind(GuestCalls):
         if isinstance(value, list) and value and isinstance(value[0], Mapping) and not value[0].get("slot"):
             low.once["boot"] = "scsi0"
 
-    def _spec_cloudinit(self, low: Lowering, value: Any, path: Path, resolve: Any) -> None:
+    def _spec_cloudinit(self, low: Lowering, value: Any, path: Path) -> None:
         if value is None:
             return
         for leaf, inner, where in self._map(low, value, path, self.cloud_keys, "cloudInit"):
