@@ -6,6 +6,10 @@ import gc
 import os
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pvehelm.bundle import Bundle
+
 
 def main() -> int:
     # What modules make stays; looking for garbage among it every 700 objects is a tenth of a short command's time.
@@ -15,6 +19,9 @@ def main() -> int:
         from pvehelm.faces.cli import early
 
         early.begin(sys.argv[1:])
+        from pvehelm import bundle
+
+        modules = bundle.use("command")
         from pvehelm.faces.cli import rare
 
         with rare.later():
@@ -23,10 +30,21 @@ def main() -> int:
         # Ctrl-C while modules are read: nothing has begun.
         return 130
     try:
-        return run()
+        code = run()
+        if modules is not None:
+            _renew(modules)
+        return code
     finally:
         # What is left goes with the process; nobody needs to find out which of it is garbage.
         gc.freeze()
+
+
+def _renew(modules: Bundle) -> None:
+    try:
+        modules.renew()
+    except KeyboardInterrupt:
+        # The command is done; the next one can do this as well.
+        return
 
 
 def _occupy() -> None:
