@@ -11,12 +11,21 @@ import gc
 import itertools
 import json
 import os
-import signal
 import struct
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, NoReturn
+
+try:
+    # pickle is the same once more, written in Python.
+    from _pickle import dumps, loads
+except ImportError:
+    from pickle import dumps, loads
+
+__all__ = [
+    "DEFAULT", "HEAD", "Answer", "Ask", "Limits", "Ready", "Work", "detach", "dumps", "live", "loads", "receive", "send"
+]  # fmt: skip
 
 #: Asks the parent for something; called in the child with JSON-able data.
 Ask = Callable[[Any], Any]
@@ -115,7 +124,6 @@ def send(descriptor: int, *message: bytes, then: Iterable[bytes] = ()) -> None:
 
 
 def _jobs(work: Work, limits: Limits, read: int, write: int) -> None:
-    import pickle
     import resource
 
     def ask(question: Any) -> Any:
@@ -129,7 +137,7 @@ def _jobs(work: Work, limits: Limits, read: int, write: int) -> None:
     before = spent()[1]
     more = True
     while more:
-        job = pickle.loads(receive(read))
+        job = loads(receive(read))
         hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
         soft = int(spent()[0] + 0.9) + limits.cpu_seconds
         with contextlib.suppress(ValueError, OSError):
@@ -171,12 +179,14 @@ def _on_large_stack(work: Callable[[], None]) -> None:
 
 def detach(*kept: int) -> None:
     """Lets go of the terminal, of signals and of all descriptors but those."""
+    # Not signal: that begins with making enumerations of all there are.
+    import _signal  # type: ignore[import-not-found]
     import resource
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGXCPU, signal.SIGXFSZ, signal.SIGPIPE):
-        signal.signal(number, signal.SIG_DFL)
+    for number in (_signal.SIGTERM, _signal.SIGXCPU, _signal.SIGXFSZ, _signal.SIGPIPE):
+        _signal.signal(number, _signal.SIG_DFL)
     # Ctrl-C belongs to the parent, which ends this process.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)

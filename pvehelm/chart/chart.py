@@ -1,73 +1,24 @@
-"""The chart: metadata, values, templates, files and the charts it contains."""
+"""The chart as it is read: from a directory, from an archive, with its metadata, values and the charts it contains."""
 
 from __future__ import annotations
 
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from pvehelm.chart.documents import Documents
 from pvehelm.chart.files import MAX_TOTAL, Budget, alike, read_archive, read_directory
-from pvehelm.chart.metadata import Dependency, Maintainer, Metadata, read_requirements
 from pvehelm.chart.metadata import read as read_metadata
+from pvehelm.chart.metadata import read_requirements
+from pvehelm.chart.model import Chart, Dependency, Maintainer, Metadata, digest_of
 from pvehelm.chart.pattern import pattern
 from pvehelm.chart.yaml import Document, Mark, Marks, Path_
 from pvehelm.errors import InvalidError, NotFoundError, Problem
 
-__all__ = ["Chart", "Dependency", "Maintainer", "Metadata", "load", "load_archive"]
+__all__ = ["Chart", "Dependency", "Maintainer", "Metadata", "digest_of", "load", "load_archive"]
 
 _NO_MARKS = Marks(Mark(1, 1), None)
-
-
-class Chart(NamedTuple):
-    """A loaded chart. Nothing in it is changed after loading; make changed copies with ``_replace``.
-
-    ``templates`` maps ``templates/vm.yaml`` to its text, ``files`` everything that templates may read, ``raw`` every
-    packed file. ``dependencies`` are the charts in ``charts/`` as they lie there; values say which count (values.py).
-    ``path`` is what the user gave (a subchart: below that), for messages, ``alias`` the name it goes by in its parent.
-    """
-
-    metadata: Metadata
-    values: dict[str, Any]
-    values_text: str
-    values_marks: Mapping[Path_, Mark]
-    schema: dict[str, Any] | None
-    schema_text: str
-    templates: Mapping[str, str]
-    files: Mapping[str, bytes]
-    raw: Mapping[str, bytes]
-    dependencies: tuple[Chart, ...]
-    path: str
-    warnings: tuple[Problem, ...] = ()
-    alias: str = ""
-    #: Whether values have decided which subcharts count (``dependencies.enabled``).
-    decided: bool = False
-
-    def __repr__(self) -> str:
-        return f"Chart({self.name!r}, {self.version!r}, path={self.path!r})"
-
-    @property
-    def name(self) -> str:
-        """The name it goes by: its alias where its parent gives one."""
-        return self.alias or self.metadata.name
-
-    @property
-    def digest(self) -> str:
-        """``digest_of`` its files."""
-        return digest_of(self.raw)
-
-    @property
-    def version(self) -> str:
-        return self.metadata.version
-
-    @property
-    def is_library(self) -> bool:
-        return self.metadata.type == "library"
-
-    def file(self, path: str) -> str:
-        """``path`` within the chart as messages name it."""
-        return f"{self.path}/{path}" if self.path else path
 
 
 def load(path: str | os.PathLike[str]) -> Chart:
@@ -127,16 +78,6 @@ def of_helm(chart: Chart) -> Chart:
     if build.budget.problems or metadata is None:
         raise InvalidError(f"{chart.path} is not a valid chart", build.budget.problems)
     return chart._replace(metadata=metadata, values=values, values_marks=marks)
-
-
-def digest_of(raw: Mapping[str, bytes]) -> str:
-    """``sha256:<hex>`` over paths and contents: the same for a directory and for the package made of it."""
-    from hashlib import sha256
-
-    whole = sha256()
-    for path in sorted(raw):
-        whole.update(f"{sha256(raw[path]).hexdigest()}  {path}\n".encode())
-    return "sha256:" + whole.hexdigest()
 
 
 def _finish(raw: Mapping[str, bytes], path: str, budget: Budget) -> Chart:

@@ -17,12 +17,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pvehelm.chart.merging import joined, rules, settled, under
-from pvehelm.chart.yaml import copied
+from pvehelm.chart.plain import copied
 from pvehelm.errors import InvalidError, Problem
 
 if TYPE_CHECKING:
-    from pvehelm.chart.chart import Chart, Dependency
     from pvehelm.chart.merging import Rules
+    from pvehelm.chart.model import Chart, Dependency
 
 Values = dict[str, Any]
 

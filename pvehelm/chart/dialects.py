@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pvehelm.chart.chart import Chart
+    from pvehelm.chart.model import Chart
 
 JINJA2, GOTPL = "jinja2", "gotpl"
 

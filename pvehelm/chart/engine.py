@@ -13,6 +13,7 @@ from typing import Any
 from jinja2 import BaseLoader, Environment, Template, TemplateNotFound, TemplateSyntaxError, pass_context
 from jinja2.runtime import Context, new_context
 
+from pvehelm.chart.cell import Ask, Limits
 from pvehelm.chart.dialect import Dialect, Missing, UndefinedValue, define_key, define_names
 from pvehelm.chart.functions import FUNCTIONS, FunctionError, Text
 from pvehelm.chart.functions.common import string, text
@@ -20,7 +21,6 @@ from pvehelm.chart.kept import Kept
 from pvehelm.chart.library import Library
 from pvehelm.chart.neighbour import Neighbour, Told
 from pvehelm.chart.objects import Scope
-from pvehelm.chart.sandbox import Ask, Limits
 from pvehelm.chart.secrets import Tokens
 from pvehelm.chart.suggest import suggest
 from pvehelm.chart.traced import RAW, SCALAR, Place, Traced, assemble

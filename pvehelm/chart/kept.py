@@ -17,9 +17,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pvehelm.chart.cell import Ask
 from pvehelm.chart.chance import Seeded, seeded_by
 from pvehelm.chart.functions.common import FunctionError
-from pvehelm.chart.sandbox import Ask
 from pvehelm.chart.secrets import Tokens
 
 #: Functions whose result is a matter of chance, or differs from call to call.

@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pvehelm.chart.pattern import pattern
-from pvehelm.chart.yaml import Path_
 from pvehelm.errors import Problem
 
 if TYPE_CHECKING:
-    from pvehelm.chart.chart import Chart
+    from pvehelm.chart.model import Chart
+    from pvehelm.chart.yaml import Path_
 
 #: For a map's key what is below it; ``_HERE`` -> (strategy, key) for a list.
 Rules = Mapping[str, Any]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
+from pvehelm.chart.model import Dependency, Maintainer, Metadata
 from pvehelm.chart.pattern import pattern
 from pvehelm.chart.yaml import Document, Marks, Path_, load_all
 from pvehelm.errors import InvalidError, Problem
@@ -54,57 +55,7 @@ _DEPENDENCY = {
     "alias": _TEXT,
     "values": _VALUES,
 }
-_NOTHING: Mapping[str, Any] = {}
 _MAINTAINER = {"name": _TEXT, "email": _TEXT, "url": _TEXT}
-
-
-class Dependency(NamedTuple):
-    """A chart that this one needs. ``import_values`` holds texts and maps of ``child`` and ``parent``; ``values`` what
-    this chart gives it, with expressions over its own values (``expression.filled``)."""
-
-    name: str
-    version: str = ""
-    repository: str = ""
-    condition: str = ""
-    tags: tuple[str, ...] = ()
-    import_values: tuple[str | Mapping[str, str], ...] = ()
-    alias: str = ""
-    values: Mapping[str, Any] = _NOTHING
-
-    @property
-    def key(self) -> str:
-        """The name its values stand under."""
-        return self.alias or self.name
-
-
-class Maintainer(NamedTuple):
-    name: str
-    email: str = ""
-    url: str = ""
-
-
-class Metadata(NamedTuple):
-    """Chart.yaml. ``raw`` is the document as written, for those who print or index it."""
-
-    name: str
-    version: str
-    api_version: str = "v2"
-    description: str = ""
-    type: str = "application"
-    kube_version: str = ""
-    keywords: tuple[str, ...] = ()
-    home: str = ""
-    sources: tuple[str, ...] = ()
-    dependencies: tuple[Dependency, ...] = ()
-    maintainers: tuple[Maintainer, ...] = ()
-    icon: str = ""
-    app_version: str = ""
-    deprecated: bool = False
-    annotations: Mapping[str, str] = _NOTHING
-    condition: str = ""
-    tags: str = ""
-    engine: str = "jinja2"
-    raw: Mapping[str, Any] = _NOTHING
 
 
 #: ``load_all``, or what remembers it.

@@ -9,7 +9,7 @@ from pvehelm.chart.apiversion import API_VERSION
 from pvehelm.chart.functions.common import Text, string
 
 if TYPE_CHECKING:
-    from pvehelm.chart.chart import Chart
+    from pvehelm.chart.model import Chart
 
 
 class ReleaseInfo(NamedTuple):

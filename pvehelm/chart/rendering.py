@@ -15,7 +15,7 @@ from pvehelm.chart.cell import DEFAULT, Answer, Ask, Limits
 from pvehelm.chart.dialects import GOTPL, JINJA2, engines
 
 if TYPE_CHECKING:
-    from pvehelm.chart.chart import Chart
+    from pvehelm.chart.model import Chart
     from pvehelm.chart.objects import Capabilities, ReleaseInfo, Scope
     from pvehelm.chart.secrets import Tokens
     from pvehelm.chart.usage import Usage
@@ -197,11 +197,9 @@ def _together(codes: Mapping[str, bytes]) -> bytes:
 
 def preload(dialects: Collection[str], rehearse: bool) -> None:
     """Imports what rendering charts of ``dialects`` always needs; to ``rehearse`` is to render a small one as well."""
-    import pickle
+    from pvehelm.chart import dependencies, kubernetes, model, objects, secrets
 
-    from pvehelm.chart import chart, dependencies, kubernetes, objects, secrets
-
-    assert all((pickle, chart, dependencies, kubernetes, objects, secrets))
+    assert all((dependencies, kubernetes, model, objects, secrets))
     if GOTPL in dialects:
         import pvehelm.chart.gotpl.engine
         import pvehelm.chart.gotpl.objects  # noqa: F401

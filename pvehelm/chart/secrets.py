@@ -12,12 +12,14 @@ import functools
 import os
 import re
 from collections.abc import ItemsView, Iterator, KeysView, ValuesView
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pvehelm.chart.functions.common import FunctionError
 from pvehelm.chart.pattern import pattern
-from pvehelm.chart.yaml import Path_
 from pvehelm.errors import Problem
+
+if TYPE_CHECKING:
+    from pvehelm.chart.yaml import Path_
 
 #: Changes that can be made to a secret when it is resolved.
 DEFERRED = ("b64enc", "sha256sum", "trim", "quote", "urlquery", "upper", "lower")

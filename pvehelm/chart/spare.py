@@ -88,15 +88,14 @@ def _prepare(dialects: tuple[str, ...]) -> None:
 
 def take(work: Work, limits: Limits, ready: Ready) -> Worker | None:
     """A spare child for ``work``, which is sent to it as a pickle after it has got ``ready``; None without one."""
-    import pickle
-
+    from pvehelm.chart.cell import dumps
     from pvehelm.chart.worker import Worker
 
-    prepared = pickle.dumps(ready)
+    prepared = dumps(ready)
     child = _child(prepared)
     if child is None:
         return None
-    worker = Worker(child, limits, pickle.dumps((limits, prepared)), pickle.dumps(work, pickle.HIGHEST_PROTOCOL))
+    worker = Worker(child, limits, dumps((limits, prepared)), dumps(work, -1))
     if not worker.silent():
         worker.close()
         return None
@@ -167,15 +166,14 @@ def _wait(prepare: Callable[[], None], read: int, write: int, bundle: Bundle | N
 
     def begin() -> tuple[Limits, Callable[[], Work]]:
         import json
-        import pickle
 
         prepare()
-        limits, imports = pickle.loads(cell.receive(read))
-        pickle.loads(imports)(False)
+        limits, imports = cell.loads(cell.receive(read))
+        cell.loads(imports)(False)
         if bundle is not None:
             bundle.close()
             if bundle.missed:
                 cell.send(write, json.dumps(["missed", bundle.missed]).encode())
-        return limits, lambda: pickle.loads(cell.receive(read))
+        return limits, lambda: cell.loads(cell.receive(read))
 
     cell.live(begin, read, write, *([bundle.descriptor] if bundle is not None else []))

@@ -9,8 +9,9 @@ from pvehelm.chart.chart import Chart
 from pvehelm.chart.dependencies import coalesce
 from pvehelm.chart.expression import at, is_paths, texts
 from pvehelm.chart.pattern import pattern
+from pvehelm.chart.plain import copied
 from pvehelm.chart.suggest import suggest
-from pvehelm.chart.yaml import Path_, copied, dotted
+from pvehelm.chart.yaml import Path_, dotted
 from pvehelm.errors import Problem
 
 _WORD = pattern(r"[A-Za-z_][\w-]*(?:\.[\w/-]+)*")

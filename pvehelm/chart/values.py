@@ -15,8 +15,9 @@ from pvehelm.chart import strvals
 from pvehelm.chart.chart import Chart
 from pvehelm.chart.dependencies import coalesce, enabled
 from pvehelm.chart.merging import Rules, joined, under
+from pvehelm.chart.plain import copied
 from pvehelm.chart.schema import redact, redact_all, validate
-from pvehelm.chart.yaml import Document, Path_, copied, dotted, load_all
+from pvehelm.chart.yaml import Document, Path_, dotted, load_all
 from pvehelm.errors import InvalidError, Problem, UsageError
 
 __all__ = [

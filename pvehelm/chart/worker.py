@@ -6,12 +6,11 @@ import contextlib
 import json
 import os
 import select
-import signal
 import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from pvehelm.chart.cell import HEAD, Ask, Limits
+from pvehelm.chart.cell import HEAD, Ask, Limits, dumps
 from pvehelm.chart.child import Child
 from pvehelm.errors import InvalidError, Problem
 
@@ -63,11 +62,9 @@ class Worker:
         What the child has to say later goes to ``keep`` in ``collect``. Raises InvalidError naming the limit that was
         hit.
         """
-        import pickle
-
         self.deadline = time.monotonic() + self.limits.wall_seconds
         begins = bool(self.opening)
-        self._tell(*self.opening, pickle.dumps(job, pickle.HIGHEST_PROTOCOL))
+        self._tell(*self.opening, dumps(job, -1))
         self.opening.clear()
         if meanwhile is not None:
             meanwhile()
@@ -190,6 +187,8 @@ class Worker:
         if status is None:
             raise _exceeded("a limit of the process")
         if os.WIFSIGNALED(status):
+            import signal
+
             number = os.WTERMSIG(status)
             if number in (signal.SIGXCPU, signal.SIGKILL):
                 raise _exceeded(f"the processor limit of {self.limits.cpu_seconds} s")
