@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from time import time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +21,7 @@ from pvehelm.faces.cli.valueflags import value_flags
 from pvehelm.faces.cli.values import Unused, given, tell_unused
 
 if TYPE_CHECKING:
+    from pvehelm.actions.releases import Request
     from pvehelm.chart.manifest import Foreign
     from pvehelm.chart.rules import Finding
     from pvehelm.chart.values import ValueFlag
@@ -31,7 +32,7 @@ PveVersion = Annotated[
 LINT_FORMATS = ("table", "json", "yaml", "sarif")
 
 
-@command("namespace", *SOURCE, "engine", "dependency_update", "strict", *o.POST)
+@command("namespace", "context", *SOURCE, "engine", "dependency_update", "strict", *o.POST)
 def template(
     session: Session,
     names: Annotated[
@@ -67,8 +68,11 @@ def template(
     ] = [],
     skip_schema: o.SkipSchema = False,
     pve_version: PveVersion = "",
+    validate: Annotated[
+        bool, typer.Option("--validate", help="Check against the server as well: its version, and what is there.")
+    ] = False,
     unused: Unused = False,
-) -> None:
+) -> Coroutine[Any, Any, None] | None:
     """Render a chart without a server; the manifests are checked against the schema.
 
     What is for Kubernetes is printed as it is.
@@ -79,31 +83,67 @@ def template(
     chart = o.load_chart(names[-1], session)
     flags = given(chart)
     name = named(chart.metadata.name, name_template, time()) if wanted else ["release-name", *names[:-1]][-1]
-    made = actions.template(
-        chart,
-        flags,
-        name=name,
-        namespace=session.namespace or "default",
-        pve_version=pve_version,
-        is_upgrade=is_upgrade,
-        skip_schema=skip_schema,
-        strict=session.given["strict"],
-        show_only=show_only,
-        include_crds=include_crds,
-        hooks=not no_hooks,
-        tests=not skip_tests,
-        kube_version=kube_version,
-        api_versions=[name for names in api_versions for name in names.split(",")],
-        post=post_renderer(session),
-    )
-    text = made.text
-    if unused:
-        tell_unused(unused_values(chart, flags, pve_version=pve_version))
-    if not output_dir:
-        sys.stdout.write(text)
+
+    def show(release: str) -> None:
+        made = actions.template(
+            chart,
+            flags,
+            name=name,
+            namespace=session.namespace or "default",
+            pve_version=release,
+            is_upgrade=is_upgrade,
+            skip_schema=skip_schema,
+            strict=session.given["strict"],
+            show_only=show_only,
+            include_crds=include_crds,
+            hooks=not no_hooks,
+            tests=not skip_tests,
+            kube_version=kube_version,
+            api_versions=[name for names in api_versions for name in names.split(",")],
+            post=post_renderer(session),
+        )
+        if unused:
+            tell_unused(unused_values(chart, flags, pve_version=release))
+        if output_dir:
+            _write(made.text, output_dir, name if release_name else "")
+        else:
+            sys.stdout.write(made.text)
         tell_foreign(made.foreign)
         tell_placeholders(made.placeholders)
-        return
+
+    if not validate:
+        show(pve_version)
+        return None
+    if pve_version:
+        raise UsageError("--validate asks the server for its version: it excludes --pve-version")
+    from pvehelm.actions.releases import Request
+
+    strict = session.given["strict"]
+    return _validated(session, Request(name, chart, flags, skip_schema=skip_schema, strict=strict), show)
+
+
+async def _validated(session: Session, request: Request, show: Callable[[str], None]) -> None:
+    """Go on with the server's release once it is certain that an install, or an upgrade of what is there, could be
+    done. Raises InvalidError with all that is in the way; what a user has to allow is noted."""
+    from dataclasses import replace
+
+    from pvehelm.actions import plans, releases
+    from pvehelm.errors import InvalidError
+    from pvehelm.release.desire import Options
+
+    ctx = session.context
+    request = replace(request, post=post_renderer(session), reset_values=True, install_if_missing=True)
+    planning = plans.planning(ctx, request.name, Options(create_namespace=True))
+    plan = (await releases.upgrade(ctx, request, planning)).plan
+    if plan.problems:
+        raise InvalidError(f"the manifests are not valid for {ctx.name}", plan.problems)
+    for problem in plan.refusals:
+        sys.stderr.write(f"note: {output.problem_text(problem, output.colours_wanted(sys.stderr))}\n")
+    show(ctx.schema.release)
+
+
+def _write(text: str, folder: str, release: str) -> None:
+    """Each template's documents as a file of their own, in a folder of the release's name unless that is empty."""
     from pathlib import Path
 
     bodies: dict[str, list[str]] = {}
@@ -111,11 +151,9 @@ def template(
         path, _, body = part.partition("\n")
         bodies.setdefault(path, []).append(body)
     for path, parts in bodies.items():
-        target = Path(output_dir, name if release_name else "", path)
+        target = Path(folder, release, path)
         write_file(target, "---\n".join(parts))
         sys.stdout.write(f"wrote {target}\n")
-    tell_foreign(made.foreign)
-    tell_placeholders(made.placeholders)
 
 
 def tell_placeholders(count: int) -> None:

@@ -86,6 +86,7 @@ _FLAGS = (
     ("apply create", "validate", "manifests are always checked; `pvehelm validate -f FILE` needs no server"),
     ("create", "f filename", "`pvehelm apply -f FILE` makes what is not there; again, it changes what differs"),
     ("edit", "o output", "`pvehelm get KIND/NAME -o yaml` prints the manifest that edit opens"),
+    ("template", "dry-run", "--validate asks the server; `pvehelm plan install NAME CHART` says what would be done"),
     ("get delete describe", "raw", "`pvehelm api get PATH`"),
     ("get describe", "chunk-size server-print subresource show-managed-fields", "lists come whole, by few requests"),
     ("logs", "since since-time timestamps prefix", "`pvehelm tasks list --since 1h`, then `pvehelm tasks log UPID`"),

@@ -38,7 +38,6 @@ _INSTEAD = (
     ("keyring", "keys belong to a repository: `pvehelm repo add --key`; `pvehelm verify` checks a package by itself"),
     ("server-side", "only owned fields are written, whoever wrote the others"),
     ("skip-crds", "crds/ are for Kubernetes and never installed"),
-    ("validate", "`pvehelm install NAME CHART --dry-run` checks against the cluster"),
     (
         "verify",
         "packages are verified as soon as their repository names its keys; `pvehelm verify` checks one by itself",
