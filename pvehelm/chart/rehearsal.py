@@ -6,9 +6,8 @@ chart has a little of all that charts have.
 
 from __future__ import annotations
 
-from pvehelm.chart.chart import Chart
 from pvehelm.chart.dialects import GOTPL
-from pvehelm.chart.metadata import Metadata
+from pvehelm.chart.model import Chart, Metadata
 
 VALUES = {
     "name": "",
