@@ -18,14 +18,14 @@ names are the wire's, never translated.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
+from pvehelm.api import lines
 from pvehelm.api.releases import available, best_release, version_key
 from pvehelm.errors import InvalidError, NotFoundError, Problem
 
@@ -179,8 +179,10 @@ class Schema:
         if data.get("format") != 1:
             raise InvalidError(f"schema data of format {data.get('format')!r}, this pvehelm reads format 1")
         self.release = str(data["release"])
-        self._facts: list[Facts] = data["facts"]
-        self._rows: dict[tuple[str, str], Mapping[str, Any]] = {(r["method"], r["path"]): r for r in data["operations"]}
+        self._facts: Sequence[Facts] = data["facts"]
+        rows = data["operations"]
+        self._rows: Mapping[tuple[str, str], Mapping[str, Any]]
+        self._rows = rows if isinstance(rows, Mapping) else {(row["method"], row["path"]): row for row in rows}
         #: The file that it was read from, if it was.
         self.file = ""
         self._made: dict[tuple[str, str], Operation] = {}
@@ -201,7 +203,7 @@ class Schema:
     @classmethod
     def read(cls, path: Path | str) -> Schema:
         with open(path, encoding="utf-8") as file:
-            made = cls(json.loads(file.read()))
+            made = cls(lines.read(file.read()))
         made.file = str(path)
         return made
 
