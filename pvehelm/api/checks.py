@@ -234,7 +234,7 @@ class Checks:
         if values.has_open(value):
             return
         if known is not None and not values.is_list(facts):
-            lowered: Any = values.word(facts, value) if isinstance(value, bool) else str(value)
+            lowered: Any = str(values.word(facts, value))
         else:
             lowered = values.normal(facts, value)
         if not checked:

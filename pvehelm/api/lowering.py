@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, unquote
 
-from pvehelm.api import formats
+from pvehelm.api import formats, values
 from pvehelm.api.kind import Kind, Manifest
 from pvehelm.api.mark import MARK
 from pvehelm.api.schema import Facts, Param, suggest
@@ -127,15 +127,16 @@ class Lowering:
         param = self.find(name)
         return param.facts if param else None
 
+    def _names(self) -> list[str]:
+        return [name for param in self.params.values() for name in param.names()]
+
     # -- native fields -----------------------------------------------------------------------------------------
 
     def native(self, name: str, value: Any, path: Path) -> None:
         """A field under its API name."""
         facts = self.facts(name)
         if facts is None or name in ELSEWHERE:
-            hint = ELSEWHERE.get(name) or suggest(
-                name, [*self.friendly, *(n for p in self.params.values() for n in p.names())]
-            )
+            hint = ELSEWHERE.get(name) or suggest(name, [*self.friendly, *self._names()])
             self.problem(path, f"unknown field {name!r} of kind {self.kind.name}", hint)
             return
         if name == "description" and MARK.search(str(value)):
@@ -154,8 +155,7 @@ class Lowering:
             self.check(name, facts, ",".join(rows), path)
             self.put(name, rows, path)
         else:
-            if isinstance(value, bool) and facts.get("type") != "boolean":
-                value = word_of(value, facts)
+            value = word_of(facts, value)
             if isinstance(value, list) and facts.get("type") == "string":
                 value = " ".join(map(str, value))
             self.check(name, facts, value, path)
@@ -169,6 +169,15 @@ class Lowering:
         for _, what in formats.check_value(facts, value, name=name):
             self.problem(path, what, describe_bounds(facts))
 
+    def _parsed(self, facts: Facts, text: str, path: Path) -> Mapping[str, Any] | None:
+        """The sub-keys of a property string; None when it is none, which is reported."""
+        try:
+            return formats.parse(facts["format"], text)
+        except InvalidError as error:
+            for found in error.problems or (Problem("", str(error)),):
+                self.problem(path, found.what, found.hint)
+            return None
+
     def property_string(self, name: str, facts: Facts, value: Any, path: Path) -> None:
         """A property string given as text or as a map of its sub-keys."""
         known = formats.subkeys(facts) or {}
@@ -178,13 +187,9 @@ class Lowering:
             if is_secret(value):
                 self.put(name, value, path)
                 return
-            try:
-                parsed = formats.parse(facts["format"], str(value))
-            except InvalidError as error:
-                for found in error.problems or (Problem(name, str(error)),):
-                    self.problem(path, found.what, found.hint)
-                return
-            self.put(name, collapse(parsed, known), path)
+            parsed = self._parsed(facts, str(value), path)
+            if parsed is not None:
+                self.put(name, collapse(parsed, known), path)
             return
         found_map: dict[str, Any] = {}
         for key, inner in value.items():
@@ -197,8 +202,7 @@ class Lowering:
                 key = str(sub["alias"])
                 sub = known[key]
             if inner is not None:
-                if isinstance(inner, bool) and sub.get("type") != "boolean":
-                    inner = word_of(inner, sub)
+                inner = word_of(sub, inner)
                 if isinstance(inner, list):
                     inner = ";".join(map(str, inner))
                 self.check(str(key), sub, inner, where)
@@ -216,20 +220,15 @@ class Lowering:
         """A disk or mount point as text (``local-lvm:50,discard=on``) or as a map (``{storage, size, ...}``)."""
         facts = self.facts(slot)
         if facts is None:
-            self.problem(
-                path, f"there is no slot {slot!r}", suggest(slot, [n for p in self.params.values() for n in p.names()])
-            )
+            self.problem(path, f"there is no slot {slot!r}", suggest(slot, self._names()))
             return
         if value is None:
             self.put(slot, None, path)
             return
         known = formats.subkeys(facts) or {}
         if not isinstance(value, Mapping):
-            try:
-                value = formats.parse(facts["format"], str(value))
-            except InvalidError as error:
-                for found in error.problems or (Problem(slot, str(error)),):
-                    self.problem(path, found.what, found.hint)
+            value = self._parsed(facts, str(value), path)
+            if value is None:
                 return
         aliases = MOUNT_ALIASES if self.flavour == "lxc" else DISK_ALIASES
         options: dict[str, Any] = {}
@@ -252,8 +251,7 @@ class Lowering:
                     suggest(str(key), [*known, "storage", "slot", "importFrom"]),
                 )
             else:
-                if isinstance(inner, bool) and known[name].get("type") != "boolean":
-                    inner = word_of(inner, known[name])
+                inner = word_of(known[name], inner)
                 if inner is not None and name != VOLUME_KEY[self.flavour]:
                     self.check(name, known[name], inner, where)
                 options[name] = inner
@@ -324,18 +322,9 @@ def collapse(parsed: Mapping[str, Any], known: Mapping[str, Facts]) -> Any:
     return parsed.get(lone) if lone is not None and parsed.keys() <= {lone} else dict(parsed)
 
 
-def word_of(value: bool, facts: Facts) -> Any:
-    """YAML's booleans as the words of an enumeration (``on``/``off``, ``yes``/``no``), else 1/0."""
-    words = [str(word) for word in facts.get("enum", ())]
-    for yes, no in (("on", "off"), ("yes", "no"), ("true", "false"), ("1", "0")):
-        word = yes if value else no
-        if word in words:
-            return word
-    if value and "on" in words:
-        return "on"
-    if not value and "ignore" in words:
-        return "ignore"
-    return int(value)
+def word_of(facts: Facts, value: Any) -> Any:
+    """YAML's booleans as the words that a parameter has for them; those of a boolean stay, as they read best."""
+    return value if facts.get("type") == "boolean" else values.word(facts, value)
 
 
 def describe_bounds(facts: Facts) -> str:

@@ -18,7 +18,7 @@ from pvehelm.errors import InvalidError
 _TRUE = ("1", "true", "on", "yes")
 _FALSE = ("0", "false", "off", "no", "")
 # An enumeration with both words of a pair takes YAML's booleans as those words.
-_WORDS = (("off", "on"), ("no", "yes"), ("0", "1"), ("false", "true"))
+_WORDS = (("off", "on"), ("no", "yes"), ("0", "1"), ("false", "true"), ("ignore", "on"))
 
 
 def is_open(value: Any) -> bool:
@@ -46,8 +46,11 @@ def is_list(facts: Facts) -> bool:
     return is_array(facts) or (isinstance(named, str) and named.removesuffix("-opt").endswith(("-list", "-alist")))
 
 
-def word(facts: Facts, value: bool) -> Any:
-    """A YAML boolean as the parameter spells it: 0/1, or the word its enumeration has for it."""
+def word(facts: Facts, value: Any) -> Any:
+    """A YAML boolean as the parameter spells it: 0/1, or the word its enumeration has for it. Other values as they
+    are."""
+    if not isinstance(value, bool):
+        return value
     if facts.get("type") == "boolean":
         return int(value)
     named = facts.get("enum") or facts.get("words") or ()
@@ -91,9 +94,7 @@ def _integer(value: Any) -> Any:
 
 def _normal_map(facts: Facts, known: Mapping[str, Facts], value: Any) -> Any:
     if not isinstance(value, Mapping):
-        if isinstance(value, bool):
-            value = word(facts, value)
-        return dict(formats.parse(facts["format"], str(value)))
+        return dict(formats.parse(facts["format"], str(word(facts, value))))
     texts = {key: inner if is_open(inner) else _text(known.get(key, {}), inner) for key, inner in value.items()}
     texts = {key: inner for key, inner in texts.items() if inner is not None}
     if has_open(texts):
