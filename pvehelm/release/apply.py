@@ -17,7 +17,6 @@ from pvehelm.api.guests import GuestKind
 from pvehelm.api.kind import Step, get_leaf, placeholders
 from pvehelm.api.task import Task, is_upid
 from pvehelm.errors import ApiError, FencedError, PvehelmError, RefusedError, StoppedError, TaskError, UnseenError
-from pvehelm.release.commits import HELD, is_locked, retaken
 from pvehelm.release.creation import MOVED, TAKEN, Creation
 from pvehelm.release.event import Emit, Event
 from pvehelm.release.identifiers import Identifiers, Numbers
@@ -25,6 +24,7 @@ from pvehelm.release.inventory import GUEST_KINDS, Owned
 from pvehelm.release.lease import Lease
 from pvehelm.release.ledger import Ledger
 from pvehelm.release.live import Reader, knowing
+from pvehelm.release.networklock import HELD, is_locked, retaken, while_free
 from pvehelm.release.plan import Change, Op, Plan
 from pvehelm.release.release import ReleaseKey
 from pvehelm.release.secrets import Secrets
@@ -274,6 +274,8 @@ class Applier:
             "kind": change.kind,
             "owned": owned.to_json() if owned else None,
         }
+        if "" in step.keep:
+            intent["before"] = await while_free(self.client, intent["path"])
         self._sequence += 1
         sequence = self._sequence
 
@@ -290,7 +292,7 @@ class Applier:
             return False
         self.tell("step", change.ref, step.note or f"{step.method} {step.path}")
         try:
-            data = await self._call(change, step, entry) if step.method else None
+            data = await self._call(change, step, entry, str(intent.get("before", ""))) if step.method else None
         except PvehelmError as error:
             if unclear(error):
                 raise  # nobody knows whether it happened: the entry stays open and the next command finds out
@@ -353,7 +355,7 @@ class Applier:
             await self._last.pop(ref)
             self._unheard.pop(ref, None)
 
-    async def _call(self, change: Change, step: Step, entry: int) -> Any:
+    async def _call(self, change: Change, step: Step, entry: int, before: str = "") -> Any:
         path = self.keys.fill(step.path)
         params = self.secrets.resolve(self.keys.fill(dict(step.params)))
         data: Any = None
@@ -372,7 +374,7 @@ class Applier:
                 if asked and attempt < 2 and not unclear(error) and isinstance(error, ApiError):
                     # By the first try, perhaps, whose answer with the lock's token or the secret was lost.
                     if "" in step.keep and is_locked(error):
-                        data = await retaken(self.client, path, params)
+                        data = await retaken(self.client, path, params, before)
                         continue
                     if step.creates and step.keep and TAKEN.search(str(error)) and await self._is_made(change, step):
                         await self.client.delete(path)

@@ -24,10 +24,10 @@ from pvehelm.release.bystanders import Exchange, cutting, waiting_interfaces, wa
 from pvehelm.release.event import Event
 from pvehelm.release.graph import order, ordered
 from pvehelm.release.inventory import GUEST_KINDS
+from pvehelm.release.networklock import retaken
 from pvehelm.release.plan import Allowed, Change, Observed, Op, Plan
 
 if TYPE_CHECKING:
-    from pvehelm.api.client import Client
     from pvehelm.release.context import Context
     from pvehelm.release.journal import Entry
     from pvehelm.release.lease import Lease
@@ -39,14 +39,6 @@ LOCK_SECRETS = ("sdn-lock", "sdn-lock-2")
 # What stands in place of a token that was given back before the changes counted.
 DUE = "due"
 Get = Callable[..., Awaitable[Any]]
-# Seconds between looks whether a lock that may be somebody's is given back.
-_LOOKS = (1.0, 2.0, 4.0, 8.0)
-# What a server says of a lock whose token it was not given: somebody has it.
-_LOCKED = re.compile(r"invalid lock token", re.IGNORECASE)
-HELD = (
-    "somebody else has the lock of the virtual networks: try again once they are done; "
-    "`pvehelm api delete /cluster/sdn/lock force=1` takes it from whoever forgot it"
-)
 _PLUG = re.compile(r"net\d+(\.bridge)?")
 
 
@@ -250,35 +242,15 @@ def _locked(step: Step, secret: str) -> Step:
     return replace(step, params={**step.params, "lock-token": f"${{secret://release/{secret}}}"})
 
 
-def is_locked(error: ApiError) -> bool:
-    """Whether a lock was not given because somebody has it; of anything else a 500 tells as well."""
-    return error.status == 500 and _LOCKED.search(str(error)) is not None
-
-
-async def retaken(client: Client, path: str, params: Mapping[str, Any]) -> str:
-    """The token of a lock that we may hold already, by a call whose answer was never heard. The server does not say
-    whose it is: somebody else gives it back after a while, ours nobody does, so that it is taken by force at last.
-
-    Raises ApiError, TransportError.
-    """
-    for pause in _LOOKS:
-        try:
-            return str(await client.post(path, params))
-        except ApiError as error:
-            if not is_locked(error):
-                raise
-        await client.sleep(pause)
-    await client.delete(path, {"force": 1})
-    return str(await client.post(path, params))
-
-
 async def give_back(ctx: Context, key: ReleaseKey, lease: Lease, entries: Sequence[Entry]) -> None:
     """Give back the locks that an interrupted run of this release took, of whose journal ``entries`` were open: by the
     token; where the answer with the token was never heard, see ``retaken``. Raises ApiError, TransportError.
     """
     calls = [entry.intent for entry in entries if entry.ref.startswith(f"{KIND}/") and entry.op == Op.update]
     # Giving back without a token begins with taking, whose answer may be lost as well.
-    unheard = any(one.get("method") == "POST" or (one.get("method") == "DELETE" and not one["params"]) for one in calls)
+    unheard = [
+        one for one in calls if one.get("method") == "POST" or (one.get("method") == "DELETE" and not one["params"])
+    ]
     kept = {name: ctx.store.get_secret(key, name) for name in ctx.store.secret_names(key) if name in LOCK_SECRETS}
     names = [name for name, token in kept.items() if token not in ("", DUE)]
     if not unheard and not names:
@@ -288,12 +260,14 @@ async def give_back(ctx: Context, key: ReleaseKey, lease: Lease, entries: Sequen
     client, secrets = await ctx.connect(), ctx.secrets(key)
     release = ctx.store.find(key)
     ref, note = f"{KIND}/lock", "an interrupted run had taken the lock; it was given back"
+    before = str(unheard[-1].get("before", "")) if unheard else ""
     for name in names or [""]:
         given = {"lock-token": f"${{secret://release/{name}}}"} if name else {}
         intent = {"method": "DELETE", "path": path, "params": given, "note": "release the lock of an interrupted run"}
+        intent |= {"before": before} if not name else {}
         entry = ctx.store.begin(key, lease, release.current.number if release else 0, 0, ref, str(Op.update), intent)
         try:
-            token = {"lock-token": await retaken(client, path, {"allow-pending": 1})} if not name else {}
+            token = {"lock-token": await retaken(client, path, {"allow-pending": 1}, before)} if not name else {}
             await client.delete(path, token or secrets.resolve(given))
         except ApiError as error:
             ctx.store.outcome(entry, lease, ok=False, error=secrets.redact(str(error)))

@@ -8,10 +8,10 @@ import pytest
 
 from pvehelm.actions.releases import Request, install
 from pvehelm.chart.chart import load
-from pvehelm.errors import ApiError, PvehelmError
-from pvehelm.release.commits import retaken
+from pvehelm.errors import ApiError, PvehelmError, TransportError
 from pvehelm.release.context import Context
 from pvehelm.release.desire import Options
+from pvehelm.release.networklock import HELD, retaken, while_free
 from pvehelm.release.plan import Allowed
 from tests.release.lab import Lab, with_context
 
@@ -81,41 +81,99 @@ def test_an_object_that_somebody_else_made_since_is_left_alone(lab: Lab) -> None
     assert lab.api.ok("GET", "/pools")[0]["comment"] == "theirs"
 
 
-def lock(lab: Lab, given_back: bool) -> tuple[str, list[float]]:
-    """What ``retaken`` gives while somebody has the lock, who gives it back meanwhile or never does."""
-    theirs = lab.api.ok("POST", "/cluster/sdn/lock")
+LOCK = "/cluster/sdn/lock"
+
+
+def lock(lab: Lab, meanwhile: str, *, known: bool = True) -> tuple[str, int]:
+    """What ``retaken`` gives, and how often it waited, where a lock was taken by a call without an answer and somebody
+    gives it back ``meanwhile``, or changes something, or does nothing."""
     slept: list[float] = []
 
     async def work(ctx: Context) -> Any:
         client = await ctx.connect()
+        before = await while_free(client, LOCK) if known else ""
+        token = lab.api.ok("POST", LOCK)
 
         async def sleep(seconds: float) -> None:
             slept.append(seconds)
-            if given_back and len(slept) == 2:
-                lab.api.ok("DELETE", "/cluster/sdn/lock", **{"lock-token": theirs})
+            if len(slept) == 2 and meanwhile == "gives it back":
+                lab.api.ok("DELETE", LOCK, **{"lock-token": token})
+            if len(slept) == 2 and meanwhile == "works":
+                lab.api.ok("POST", "/cluster/sdn/zones", zone="theirs", type="simple", **{"lock-token": token})
 
         client.sleep = sleep
-        return await retaken(client, "/cluster/sdn/lock", {})
+        try:
+            return await retaken(client, LOCK, {"allow-pending": 1}, before)
+        except ApiError as error:
+            return "" if (error.hint, lab.state.value("sdn-lock", "")) == (HELD, token) else "forced"
 
     token = with_context(work)
-    assert token == lab.state.value("sdn-lock", "") != theirs
-    return token, slept
+    assert token in ("", lab.state.value("sdn-lock", ""))
+    return token, len(slept)
 
 
 def test_a_lock_of_somebody_else_is_waited_for(lab: Lab) -> None:
-    assert len(lock(lab, given_back=True)[1]) == 2
+    token, waits = lock(lab, "gives it back")
+    assert token
+    assert waits == 2
 
 
 def test_a_lock_that_nobody_gives_back_was_ours(lab: Lab) -> None:
-    assert len(lock(lab, given_back=False)[1]) == 4
+    token, waits = lock(lab, "nothing")
+    assert token
+    assert waits == 4
+
+
+@pytest.mark.parametrize(("meanwhile", "known"), [("works", True), ("nothing", False)])
+def test_a_lock_of_which_nobody_can_know_that_it_is_ours_is_left(lab: Lab, meanwhile: str, known: bool) -> None:
+    assert lock(lab, meanwhile, known=known) == ("", 4)
+
+
+ZONE = "kind: Zone\nmetadata: { name: shop }\nspec: { type: simple }\n"
+
+
+def test_a_strangers_lock_survives_answers_that_are_lost(lab: Lab) -> None:
+    """Somebody has it from the first; that one was told so never got here."""
+    theirs = lab.api.ok("POST", LOCK)
+    lab.fault("POST /cluster/sdn/lock", drop="before", times=1)
+    chart = lab.chart(ZONE)
+    refused = lab.run("install", "web", chart, *ALL, code=1)
+    assert "somebody else has the lock" in refused.text
+    assert lab.state.value("sdn-lock", "") == theirs
+    lab.run("recover", "web", code=None)
+    assert lab.state.value("sdn-lock", "") == theirs
+    lab.clear_faults()
+    lab.api.ok("DELETE", LOCK, **{"lock-token": theirs})
+    lab.run("upgrade", "web", chart, "-i", *ALL)
+    lab.settled("web", *ALL, chart=chart)
+    assert lab.state.value("sdn-lock", "") == ""
+
+
+def test_a_look_whether_there_is_a_lock_changes_nothing(lab: Lab) -> None:
+    async def look(ctx: Context) -> str:
+        return await while_free(await ctx.connect(), LOCK)
+
+    first = with_context(look)
+    assert with_context(look) == first
+    theirs = lab.api.ok("POST", LOCK)
+    with pytest.raises(ApiError, match="invalid lock token"):
+        with_context(look)
+    assert lab.state.value("sdn-lock", "") == theirs
+    lab.api.ok("POST", "/cluster/sdn/zones", zone="more", type="simple", **{"lock-token": theirs})
+    lab.api.ok("DELETE", LOCK, **{"lock-token": theirs})
+    assert with_context(look) != first
+    lab.fault("DELETE /cluster/sdn/lock", drop="after")
+    with pytest.raises(TransportError, match="nothing was done yet") as caught:
+        with_context(look)
+    assert not caught.value.sent
 
 
 def test_a_lock_is_not_forced_for_another_trouble_of_the_server(lab: Lab) -> None:
-    theirs = lab.api.ok("POST", "/cluster/sdn/lock")
+    theirs = lab.api.ok("POST", LOCK)
     lab.fault("POST /cluster/sdn/lock", status=500, message="unable to write '/etc/pve/sdn/.lock' - no quorum")
 
     async def work(ctx: Context) -> Any:
-        return await retaken(await ctx.connect(), "/cluster/sdn/lock", {})
+        return await retaken(await ctx.connect(), LOCK, {}, "known")
 
     with pytest.raises(ApiError, match="no quorum"):
         with_context(work)
