@@ -36,10 +36,21 @@ RARE: Table = {
     "tempfile": (),
     "urllib.parse": ("quote_from_bytes",),
 }
-#: What Jinja2 compiles templates with.
+#: What Jinja2 reads, compiles and keeps templates with.
 COMPILER: Table = {
+    "jinja2.bccache": ("BytecodeCache", "FileSystemBytecodeCache", "MemcachedBytecodeCache"),
     "jinja2.compiler": ("CodeGenerator", "generate"),
     "jinja2.lexer": ("Lexer", "TokenStream", "get_lexer"),
+    "jinja2.loaders": (
+        "BaseLoader",
+        "ChoiceLoader",
+        "DictLoader",
+        "FileSystemLoader",
+        "FunctionLoader",
+        "ModuleLoader",
+        "PackageLoader",
+        "PrefixLoader",
+    ),
     "jinja2.parser": ("Parser",),
 }
 

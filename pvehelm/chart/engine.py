@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapp
 from types import CodeType
 from typing import Any
 
-from jinja2 import BaseLoader, Environment, Template, TemplateNotFound, TemplateSyntaxError, pass_context
+from jinja2 import Environment, Template, TemplateNotFound, TemplateSyntaxError, pass_context
 from jinja2.runtime import Context, new_context
 
 from pvehelm.chart.cell import Ask, Limits
@@ -388,7 +388,9 @@ def _unpacked(codes: bytes) -> dict[str, CodeType]:
     return found if isinstance(found, dict) else {}
 
 
-class _Loader(BaseLoader):
+class _Loader:
+    """As Jinja2's own, which come with ways to find files and packages."""
+
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 

@@ -78,9 +78,10 @@ def start(*dialects: str) -> None:
 def _prepare(dialects: tuple[str, ...]) -> None:
     from pvehelm.chart.deferred import COMPILER, RARE, deferred
     from pvehelm.chart.dialects import JINJA2
+    from pvehelm.chart.pattern import postponed
 
     # Nobody else is here who could wonder at stand-ins.
-    with deferred(RARE, *([COMPILER] if JINJA2 in dialects else [])):
+    with postponed(), deferred(RARE, *([COMPILER] if JINJA2 in dialects else [])):
         from pvehelm.chart.rendering import preload
 
         preload(dialects, False)
