@@ -116,14 +116,10 @@ def _context(name: str, raw: Any, where: str, problems: list[Problem]) -> Contex
         problems.append(Problem(where, "it must be a map"))
         return None
     for key in raw.keys() - set(_KEYS):
-        from difflib import get_close_matches
+        from pvehelm.suggest import did_you_mean
 
-        close = get_close_matches(str(key), _KEYS, 1)
-        problems.append(
-            Problem(
-                f"{where}.{key}", "unknown key", f"did you mean {close[0]}?" if close else f"known: {', '.join(_KEYS)}"
-            )
-        )
+        hint = did_you_mean(str(key), _KEYS, f"known: {', '.join(_KEYS)}")
+        problems.append(Problem(f"{where}.{key}", "unknown key", hint))
     for key in _TEXTS:
         if key in raw and not isinstance(raw[key], str):
             problems.append(Problem(f"{where}.{key}", f"it must be text, not {raw[key]!r}"))

@@ -340,7 +340,7 @@ contexts:
         "contexts.c.policy",
         "contexts.c",
     }
-    assert found["contexts.a.hots"].hint in ("did you mean hosts?", "did you mean host?")
+    assert found["contexts.a.hots"].hint in ("did you mean 'hosts'?", "did you mean 'host'?")
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def privileged(texts: Iterable[str]) -> frozenset[str]:
 
 
 def _meant(word: str, kinds: dict[str, str], fields: set[str]) -> str:
-    from pvehelm.chart.suggest import suggest
+    from pvehelm.suggest import suggest
 
     near = suggest(word, [*kinds.values(), *fields]) or kinds.get(suggest(word, kinds) or "")
     return (

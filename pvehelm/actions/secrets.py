@@ -23,7 +23,7 @@ def list_secrets(ctx: Context, name: str) -> list[str]:
 @action("local")
 def show_secret(ctx: Context, name: str, secret: str) -> str:
     """Show one secret of a release. Raises NotFoundError, or StoreError without the key it was sealed with."""
-    from pvehelm.chart.suggest import suggest
+    from pvehelm.suggest import suggest
 
     known = list_secrets(ctx, name)
     secret = secret.removeprefix("secret://release/")

@@ -14,8 +14,9 @@ from typing import Any
 from pvehelm.api import formats
 from pvehelm.api.exchange import Request, quote
 from pvehelm.api.layout import Keywords
-from pvehelm.api.schema import Facts, Operation, Param, suggest
+from pvehelm.api.schema import Facts, Operation, Param
 from pvehelm.errors import InvalidError, Problem
+from pvehelm.suggest import did_you_mean
 
 _keywords: dict[int, tuple[Operation, Keywords]] = {}
 
@@ -75,7 +76,7 @@ def _wire(operation: Operation, given: Mapping[str, Any]) -> tuple[dict[str, Any
             if operation.open:
                 made[keyword] = value
                 continue
-            near = suggest(keyword, [*known.plain, *known.families])
+            near = did_you_mean(keyword, [*known.plain, *known.families])
             problems.append(Problem(keyword, f"{operation.method} {operation.path} has no such parameter", near))
             continue
         put(name, param.facts, value)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from pvehelm.api import formats, rows, scopes, values
 from pvehelm.api.kind import Manifest
-from pvehelm.api.schema import Facts, suggest
+from pvehelm.api.schema import Facts
 from pvehelm.api.table import in_release
 from pvehelm.api.typeoptions import known_options, options_of
 from pvehelm.errors import InvalidError, Problem
+from pvehelm.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from pvehelm.api.generic import SchemaKind
@@ -137,7 +138,7 @@ class Checks:
             self.report(path, f"Proxmox VE {kind.schema.release} does not have it", f"only {when}")
             return False
         if not kind.accepts(name, self.place):
-            hint = kind.table.hints.get(name) or suggest(name, kind.spec_names(self.place))
+            hint = kind.table.hints.get(name) or did_you_mean(name, kind.spec_names(self.place))
             self.report(path, f"{kind.name} has no field '{name}'", hint)
             return False
         if (
@@ -261,7 +262,7 @@ class Checks:
         for key, inner in value.items():
             if key not in known:
                 bad = True
-                hint = suggest(str(key), [name for name in known if name not in aliases])
+                hint = did_you_mean(str(key), [name for name in known if name not in aliases])
                 self.report((*path, key), f"unknown key '{key}'", hint or f"it takes {', '.join(sorted(known))}")
             elif inner is not None and not isinstance(inner, Mapping | list | tuple):
                 before = len(self.found)
@@ -315,7 +316,7 @@ class Checks:
                 continue
             for name, inner in row.items():
                 if name not in facts:
-                    self.report((*where, name), f"unknown key '{name}'", suggest(str(name), facts))
+                    self.report((*where, name), f"unknown key '{name}'", did_you_mean(str(name), facts))
                 elif inner is not None and isinstance(inner, Mapping):
                     self.report((*where, name), "a map does not fit here")
                 elif inner is not None:
@@ -355,7 +356,7 @@ def _allowed(facts: Facts, value: Any) -> str:
         return 'YAML reads 12:30 as a number: quote it, "12:30"'
     enum = [str(item) for item in facts.get("enum") or ()]
     if enum:
-        close = suggest(str(value), enum)
+        close = did_you_mean(str(value), enum)
         return close or f"one of {', '.join(enum)}"
     low, high = facts.get("minimum"), facts.get("maximum")
     if low is not None and high is not None:

@@ -14,8 +14,9 @@ from typing import Any
 from pvehelm.api import formats, values
 from pvehelm.api.kind import Field, Kind
 from pvehelm.api.kinds import Kinds
-from pvehelm.api.schema import Facts, suggest
+from pvehelm.api.schema import Facts
 from pvehelm.errors import NotFoundError
+from pvehelm.suggest import did_you_mean
 
 DIALECT = "http://json-schema.org/draft-07/schema#"
 Document = dict[str, Any]
@@ -52,7 +53,7 @@ def metadata(path: str = "") -> Document:
     if not path:
         return {"path": "metadata", "type": "map", "fields": [_explained(*pair) for pair in keys.items()]}
     if path not in keys:
-        raise NotFoundError(f"metadata has no key {path!r}", hint=suggest(path, keys))
+        raise NotFoundError(f"metadata has no key {path!r}", hint=did_you_mean(path, keys))
     return {**_explained(path, keys[path]), "path": f"metadata.{path}", "fields": []}
 
 

@@ -28,6 +28,7 @@ from pvehelm.api.lowering import (
 from pvehelm.api.mark import split_mark
 from pvehelm.api.schema import Facts, Param, Schema
 from pvehelm.errors import Problem
+from pvehelm.suggest import did_you_mean
 
 POWER = ("running", "stopped", "unmanaged")
 # Leaves that the server can't show: they are compared with what was last written, not with live.
@@ -193,7 +194,6 @@ class GuestKind(GuestFields):
         self, low: Lowering, value: Any, path: Path, table: Mapping[str, str], label: str
     ) -> Iterator[tuple[str, Any, Path]]:
         """The entries of a friendly map with their native leaves; unknown keys are problems."""
-        from pvehelm.api.schema import suggest
 
         if not isinstance(value, Mapping):
             low.problem(path, f"expected a map of {', '.join(table)}")
@@ -203,7 +203,7 @@ class GuestKind(GuestFields):
                 low.problem(
                     (*path, key),
                     f"unknown key {key!r} of {label}",
-                    suggest(str(key), table) or "one of " + ", ".join(table),
+                    did_you_mean(str(key), table) or "one of " + ", ".join(table),
                 )
                 continue
             yield table[key], inner, (*path, key)

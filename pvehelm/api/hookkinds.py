@@ -13,11 +13,12 @@ from typing import Any
 
 from pvehelm.api import formats, values
 from pvehelm.api.kind import Field, Get, Key, Kind, Live, Manifest, Wanted
-from pvehelm.api.schema import Facts, Schema, suggest
+from pvehelm.api.schema import Facts, Schema
 from pvehelm.api.shapes import CALL_PARAMS
 from pvehelm.api.table import Table
 from pvehelm.durations import seconds
 from pvehelm.errors import Problem
+from pvehelm.suggest import did_you_mean
 
 Path = tuple[str | int, ...]
 TIMES = ("timeout", "duration", "interval")
@@ -80,7 +81,7 @@ class HookKind(Kind):
             path: Path = ("spec", name)
             field = self._fields.get(name)
             if field is None:
-                hint = self.table.hints.get(name) or suggest(str(name), self._fields)
+                hint = self.table.hints.get(name) or did_you_mean(str(name), self._fields)
                 bad(path, f"{self.name} has no field {name!r}", hint or "known are " + ", ".join(self._fields))
             elif value is not None and not values.has_open(value):
                 self._check(field, value, path, bad)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from pvehelm.api import releases, values
 from pvehelm.api.kind import Field, Kind, Manifest
-from pvehelm.api.schema import Facts, Schema, suggest
+from pvehelm.api.schema import Facts, Schema
 from pvehelm.api.table import Table
 from pvehelm.errors import NotFoundError, Problem
+from pvehelm.suggest import did_you_mean, suggest
 
 if TYPE_CHECKING:
     from pvehelm.api.generic import SchemaKind
@@ -68,8 +69,7 @@ class Kinds:
             return again
         found = self._words.get(name.lower())
         if found is None:
-            close = suggest(name.lower(), self._words)
-            known = next((word for word in self._words if f"'{word}'" in close), "")
+            known = suggest(name.lower(), self._words) or ""
             # Who writes in small letters is at a shell, where short names are as good.
             meant = known if name.islower() and known != self._words.get(known, "").lower() else self._words.get(known)
             hint = f"did you mean '{meant}'?" if known else "pvehelm api-resources lists the kinds"
@@ -203,14 +203,14 @@ def explain(kind: Kind, path: str | None = None) -> dict[str, Any]:
     parts = [part for part in path.removeprefix("spec.").split(".") if part]
     name = _field_name(parts[0], fields)
     if name is None:
-        hint = suggest(parts[0], fields)
+        hint = did_you_mean(parts[0], fields)
         raise NotFoundError(f"{kind.name} has no field '{parts[0]}'", hint=hint)
     field = fields[name]
     below = dict(field.subkeys) or _row_keys(field.facts)
     found = {"kind": kind.name, "path": ".".join(parts), **_row(field)}
     for part in parts[1:]:
         if part not in below:
-            raise NotFoundError(f"{kind.name}.{parts[0]} has no key '{part}'", hint=suggest(part, below))
+            raise NotFoundError(f"{kind.name}.{parts[0]} has no key '{part}'", hint=did_you_mean(part, below))
         found = {
             "kind": kind.name,
             "path": ".".join(parts),

@@ -17,8 +17,9 @@ from urllib.parse import quote, unquote
 from pvehelm.api import formats, values
 from pvehelm.api.kind import Kind, Manifest
 from pvehelm.api.mark import MARK
-from pvehelm.api.schema import Facts, Param, suggest
+from pvehelm.api.schema import Facts, Param
 from pvehelm.errors import InvalidError, Problem
+from pvehelm.suggest import did_you_mean
 
 Path = tuple[str | int, ...]
 
@@ -136,7 +137,7 @@ class Lowering:
         """A field under its API name."""
         facts = self.facts(name)
         if facts is None or name in ELSEWHERE:
-            hint = ELSEWHERE.get(name) or suggest(name, [*self.friendly, *self._names()])
+            hint = ELSEWHERE.get(name) or did_you_mean(name, [*self.friendly, *self._names()])
             self.problem(path, f"unknown field {name!r} of kind {self.kind.name}", hint)
             return
         if name == "description" and MARK.search(str(value)):
@@ -196,7 +197,7 @@ class Lowering:
             sub = known.get(str(key))
             where = (*path, str(key))
             if sub is None:
-                self.problem(where, f"unknown key {str(key)!r} of {name}", suggest(str(key), known))
+                self.problem(where, f"unknown key {str(key)!r} of {name}", did_you_mean(str(key), known))
                 continue
             while "alias" in sub and "keyAlias" not in sub:
                 key = str(sub["alias"])
@@ -220,7 +221,7 @@ class Lowering:
         """A disk or mount point as text (``local-lvm:50,discard=on``) or as a map (``{storage, size, ...}``)."""
         facts = self.facts(slot)
         if facts is None:
-            self.problem(path, f"there is no slot {slot!r}", suggest(slot, self._names()))
+            self.problem(path, f"there is no slot {slot!r}", did_you_mean(slot, self._names()))
             return
         if value is None:
             self.put(slot, None, path)
@@ -248,7 +249,7 @@ class Lowering:
                 self.problem(
                     where,
                     f"unknown disk option {str(key)!r}",
-                    suggest(str(key), [*known, "storage", "slot", "importFrom"]),
+                    did_you_mean(str(key), [*known, "storage", "slot", "importFrom"]),
                 )
             else:
                 inner = word_of(known[name], inner)

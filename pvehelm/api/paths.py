@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
 from pvehelm.api.layout import LINES, STREAM, layout_of, python_name
 from pvehelm.api.methods import KINDS, C, Iterate
-from pvehelm.api.schema import Schema, suggest
+from pvehelm.api.schema import Schema
+from pvehelm.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from pvehelm.api.session import Driver
@@ -51,7 +52,7 @@ def missing(schema: Schema, template: str, name: str) -> AttributeError:
     if variable is not None and name in (*layout.attributes(variable[1]), *layout.methods(variable[1])):
         hint = f"say which {variable[0]} first: (...).{name}"
     else:
-        hint = suggest(name, known) or f"there is {', '.join(sorted(known)) or 'nothing below it'}"
+        hint = did_you_mean(name, known) or f"there is {', '.join(sorted(known)) or 'nothing below it'}"
     return AttributeError(f"Proxmox VE {schema.release} has no {name!r} at {template}; {hint}")
 
 

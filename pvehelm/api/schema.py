@@ -28,6 +28,7 @@ from urllib.parse import quote, unquote
 from pvehelm.api import lines
 from pvehelm.api.releases import available, best_release, version_key
 from pvehelm.errors import InvalidError, NotFoundError, Problem
+from pvehelm.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -152,7 +153,7 @@ class Operation:
             if param is None:
                 if not self.open:
                     what = "property is not defined in schema and the schema does not allow additional properties"
-                    report(name, what, suggest(name, self.everything))
+                    report(name, what, did_you_mean(name, self.everything))
                 continue
             for key, what in formats.check_value(param.facts, value, name=name):
                 report(key, what)
@@ -237,7 +238,9 @@ class Schema:
         if key not in self._made:
             row = self._rows.get(key)
             if row is None:
-                raise NotFoundError(f"Proxmox VE {self.release} has no {method} {path}", hint=suggest(path, self.paths))
+                raise NotFoundError(
+                    f"Proxmox VE {self.release} has no {method} {path}", hint=did_you_mean(path, self.paths)
+                )
             self._made[key] = self._make(row)
         return self._made[key]
 
@@ -328,14 +331,6 @@ def _lookup(params: Mapping[str, Param], name: str) -> Param | None:
     if family is None or family.index is None or not family.index[0] <= int(numbered[2]) <= family.index[1]:
         return None
     return family
-
-
-def suggest(name: str, known: Any) -> str:
-    """``did you mean 'x'?`` for the nearest of ``known``, or nothing."""
-    from difflib import get_close_matches
-
-    close = get_close_matches(name, [str(k) for k in known], n=1, cutoff=0.7)
-    return f"did you mean '{close[0]}'?" if close else ""
 
 
 @cache

@@ -196,10 +196,9 @@ class Catalog:
         listed = self.rows("select version, rank from version where name = ? order by rank", [name])
         where = self.repository.name or self.repository.url
         if not listed:
-            from pvehelm.chart.suggest import suggest
+            from pvehelm.suggest import did_you_mean
 
-            meant = suggest(name, self.names())
-            hint = f"did you mean {meant!r}?" if meant else "'pvehelm repo update' asks what is new"
+            hint = did_you_mean(name, self.names(), "'pvehelm repo update' asks what is new")
             raise NotFoundError(f"there is no chart {name!r} in {where}", hint=hint)
         chosen = pick([row[0] for row in listed], version, devel=devel)
         if chosen is None:

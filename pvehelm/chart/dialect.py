@@ -21,8 +21,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from pvehelm.chart.functions.common import MAX_TEXT, FunctionError, Text, kind, text
 from pvehelm.chart.functions.dates import attribute as date_attribute
-from pvehelm.chart.suggest import suggest
 from pvehelm.chart.traced import pack, unpack
+from pvehelm.suggest import suggest
 
 if TYPE_CHECKING:
     from jinja2.lexer import TokenStream

@@ -22,9 +22,9 @@ from pvehelm.chart.library import Library
 from pvehelm.chart.neighbour import Neighbour, Told
 from pvehelm.chart.objects import Scope
 from pvehelm.chart.secrets import Tokens
-from pvehelm.chart.suggest import suggest
 from pvehelm.chart.traced import RAW, SCALAR, Place, Traced, assemble
 from pvehelm.chart.trouble import Abort, Trouble
+from pvehelm.suggest import suggest
 
 _NOTES = "templates/NOTES.txt"
 #: What a template is called with where nothing is said: null is something.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from pvehelm.chart.suggest import suggest
+from pvehelm.suggest import did_you_mean
 
 TEST = "test"
 VERBS = ("install", "upgrade", "rollback", "delete")
@@ -52,8 +52,7 @@ def problems(metadata: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str
     for key, known in (("hook", (*EVENTS, *_OLD)), ("hookDeletePolicy", POLICIES)):
         for word in words(_told(metadata, key)):
             if word not in known:
-                meant = suggest(word, known)
-                hint = f"did you mean {meant!r}?" if meant else "one of " + ", ".join(known)
+                hint = did_you_mean(word, known, "one of " + ", ".join(known))
                 yield _place(metadata, key), f"{_name(metadata, key)} {word!r} is not known", hint
     weight = _told(metadata, "hookWeight")
     if weight is not None and not _is_integer(weight):

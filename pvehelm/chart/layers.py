@@ -10,10 +10,10 @@ from pvehelm.chart.chart import Chart
 from pvehelm.chart.expression import at, steps_of
 from pvehelm.chart.merging import Rules, joins, rules
 from pvehelm.chart.schema import redact_all
-from pvehelm.chart.suggest import suggest
 from pvehelm.chart.values import ValueFlag, coalesce, documents, enabled, for_chart, from_flags, overlay
 from pvehelm.chart.yaml import Path_, dotted
 from pvehelm.errors import NotFoundError, UsageError
+from pvehelm.suggest import suggest
 
 
 class Layer(NamedTuple):

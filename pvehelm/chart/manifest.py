@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 from pvehelm.chart import hooks
 from pvehelm.chart.apiversion import API_VERSION as API_VERSION
 from pvehelm.chart.pattern import pattern
-from pvehelm.chart.suggest import suggest
 from pvehelm.chart.yaml import Document, Mark, Path_, dump, load_all
 from pvehelm.errors import InvalidError, Problem
+from pvehelm.suggest import did_you_mean
 
 LIFECYCLES = ("keep", "protect", "createOnly")
 # What the server says of an object (`get -o yaml`) may stay in a file; it means nothing there.
@@ -245,8 +245,7 @@ class _Reader:
         before = len(self.problems)
         for key in data:
             if key not in DOCUMENT_KEYS:
-                meant = suggest(key, DOCUMENT_KEYS)
-                hint = f"did you mean {meant!r}?" if meant else "a resource's own fields belong under spec"
+                hint = did_you_mean(key, DOCUMENT_KEYS, "a resource's own fields belong under spec")
                 self.bad(at.nearest((key,)), f"unknown key {key!r} in a manifest", hint)
         version = data.get("apiVersion", API_VERSION)
         if version != API_VERSION:
@@ -274,12 +273,8 @@ class _Reader:
             self.bad(at.nearest(("metadata", "name")), "metadata.name is missing")
         for key, value in (data or {}).items():
             if key not in METADATA_KEYS:
-                meant = suggest(key, METADATA_KEYS)
-                self.bad(
-                    at.nearest(("metadata", key)),
-                    f"unknown key {key!r} in metadata",
-                    f"did you mean {meant!r}?" if meant else "known are " + ", ".join(METADATA_KEYS),
-                )
+                hint = did_you_mean(key, METADATA_KEYS, "known are " + ", ".join(METADATA_KEYS))
+                self.bad(at.nearest(("metadata", key)), f"unknown key {key!r} in metadata", hint)
             elif value is not None:
                 self.metadatum(key, value, at)
         # A shape that is wrong was reported already.
@@ -298,8 +293,7 @@ class _Reader:
                 what = f"metadata.{key} {value!r} is empty, or holds line breaks or blanks at its ends"
                 self.bad(at.nearest(("metadata", key)), what)
         elif key == "lifecycle" and value not in LIFECYCLES:
-            meant = suggest(value, LIFECYCLES)
-            hint = f"did you mean {meant!r}?" if meant else ""
+            hint = did_you_mean(value, LIFECYCLES)
             what = f"metadata.lifecycle {value!r} is not one of {', '.join(LIFECYCLES)}"
             self.bad(at.nearest(("metadata", key)), what, hint)
         elif key in ("labels", "annotations"):

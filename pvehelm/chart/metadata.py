@@ -120,10 +120,9 @@ class _Reader:
         out = {}
         for key, value in data.items():
             if key not in known:
-                from pvehelm.chart.suggest import suggest
+                from pvehelm.suggest import did_you_mean
 
-                meant = suggest(key, known)
-                hint = f"did you mean {meant!r}?" if meant else "it has no effect"
+                hint = did_you_mean(key, known, "it has no effect")
                 self.warnings.append(Problem(self.at((*path, key)), f"unknown field {key!r} in {noun}", hint))
             elif value is not None:
                 value = self.texts(value, known[key], (*path, key))

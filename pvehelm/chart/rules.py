@@ -13,9 +13,9 @@ from fnmatch import fnmatchcase
 from typing import Literal, NamedTuple
 
 from pvehelm.chart.chart import Chart
-from pvehelm.chart.suggest import suggest
 from pvehelm.chart.yaml import load_all
 from pvehelm.errors import InvalidError
+from pvehelm.suggest import did_you_mean
 
 Severity = Literal["error", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
@@ -125,8 +125,7 @@ def config(chart: Chart, known: Mapping[str, Rule]) -> Config:
     def rule_of(name: object, path: tuple[str | int, ...]) -> str:
         if name in known or name == "all":
             return str(name)
-        meant = suggest(str(name), known)
-        bad(path, f"there is no rule {name!r}", f"did you mean {meant}?" if meant else "")
+        bad(path, f"there is no rule {name!r}", did_you_mean(str(name), known))
         return ""
 
     data = document.data if document else {}
@@ -163,8 +162,7 @@ def silenced(chart: Chart, findings: Iterable[Finding], known: Mapping[str, Rule
     for (file, line), names in comments.items():
         for name in names:
             if name not in known and name != "all":
-                meant = suggest(name, known)
-                hint = f"did you mean {meant}?" if meant else ""
+                hint = did_you_mean(name, known)
                 kept.append(finding("lint-config", chart.file(f"{file}:{line}"), f"there is no rule {name!r}", hint))
     for one in findings:
         place = one.where.removeprefix(f"{chart.path}/")

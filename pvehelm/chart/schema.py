@@ -8,9 +8,9 @@ from typing import Any
 
 from pvehelm.chart.chart import Chart
 from pvehelm.chart.pattern import pattern
-from pvehelm.chart.suggest import suggest
 from pvehelm.chart.yaml import Path_, dotted
 from pvehelm.errors import InvalidError, Problem
+from pvehelm.suggest import did_you_mean
 
 HIDDEN = "<sensitive>"
 _REFERENCE = pattern(r"secret://\S+\Z")
@@ -185,10 +185,7 @@ def _tell(error: Any, schema: Mapping[str, Any], values: Any, hidden: set[Path_]
     if rule in ("additionalProperties", "unevaluatedProperties") and extra:
         known = list(_properties(schema, error.schema_path))
         for name in extra:
-            meant = suggest(name, known)
-            hint = (
-                f"did you mean {meant!r}?" if meant else "known are " + ", ".join(sorted(known)[:20]) if known else ""
-            )
+            hint = did_you_mean(name, known, "known are " + ", ".join(sorted(known)[:20]) if known else "")
             yield (*path, name), f"unknown value {name!r}", hint
         return
     if rule == "required":

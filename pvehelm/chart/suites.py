@@ -14,11 +14,11 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from pvehelm.chart.asserts import RULES, Assertion
-from pvehelm.chart.suggest import suggest
 from pvehelm.chart.values import ValueFlag, from_flags
 from pvehelm.chart.views import Pick, parse_pick
 from pvehelm.chart.yaml import Document, Path_, load_all
 from pvehelm.errors import InvalidError, Problem, PvehelmError
+from pvehelm.suggest import did_you_mean
 
 FILES = "tests/*_test.yaml"
 
@@ -165,8 +165,7 @@ class _Reader:
         for key, value in data.items():
             types = shape.get(key)
             if types is None:
-                meant = suggest(key, shape)
-                hint = f"did you mean {meant!r}?" if meant else "known are " + ", ".join(shape)
+                hint = did_you_mean(key, shape, "known are " + ", ".join(shape))
                 self.bad((*path, key), f"unknown key {key!r} in {noun}", hint)
             elif value is None:
                 continue
@@ -330,8 +329,7 @@ class _Reader:
         elif rule is None and name.startswith("isNot"):
             rule, negated = RULES.get("is" + name[5:]), not negated
         if rule is None:
-            meant = suggest(name, RULES)
-            hint = f"did you mean {meant}?" if meant else "there are " + ", ".join(RULES)
+            hint = did_you_mean(name, RULES, "there are " + ", ".join(RULES))
             self.bad((*path, name), f"there is no assertion {name!r}", hint)
             return None
         args = item[name] if item[name] is not None else {}
@@ -341,8 +339,7 @@ class _Reader:
         for key in args:
             if key not in rule.needs and key not in rule.takes:
                 known = (*rule.needs, *rule.takes)
-                meant = suggest(key, known)
-                hint = f"did you mean {meant!r}?" if meant else f"it takes {', '.join(known) or 'nothing'}"
+                hint = did_you_mean(key, known, f"it takes {', '.join(known) or 'nothing'}")
                 self.bad((*path, name, key), f"{name} has no {key!r}", hint)
         lacking = [key for key in rule.needs if key not in args]
         if lacking:

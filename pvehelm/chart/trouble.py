@@ -17,9 +17,9 @@ from pvehelm.chart.excerpt import excerpt
 from pvehelm.chart.functions import FUNCTIONS
 from pvehelm.chart.neighbour import Told
 from pvehelm.chart.pattern import pattern
-from pvehelm.chart.suggest import suggest
 from pvehelm.chart.traced import Place, unpack
 from pvehelm.errors import Problem
+from pvehelm.suggest import suggest
 
 _MANY = 100
 #: What Python's types are to templates' authors.

@@ -10,9 +10,9 @@ from pvehelm.chart.dependencies import coalesce
 from pvehelm.chart.expression import at, is_paths, texts
 from pvehelm.chart.pattern import pattern
 from pvehelm.chart.plain import copied
-from pvehelm.chart.suggest import suggest
 from pvehelm.chart.yaml import Path_, dotted
 from pvehelm.errors import Problem
+from pvehelm.suggest import suggest
 
 _WORD = pattern(r"[A-Za-z_][\w-]*(?:\.[\w/-]+)*")
 

@@ -10,9 +10,9 @@ from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from pvehelm.chart import jsonpath
-from pvehelm.chart.suggest import suggest
 from pvehelm.chart.yaml import dump
 from pvehelm.errors import InvalidError, PvehelmError, UsageError
+from pvehelm.suggest import did_you_mean
 
 #: What a path leads to that leads nowhere.
 MISSING: Any = type("Missing", (), {})()
@@ -74,8 +74,8 @@ class Pick:
         """The documents that are meant, and what is wrong with that."""
         for pattern in self.templates:
             if view.templates and not any(matches(name, pattern) for name in view.templates):
-                meant = suggest(pattern, [name.removeprefix("templates/") for name in view.templates])
-                return [], f"the chart has no template {pattern!r}" + (f"; did you mean {meant!r}?" if meant else "")
+                meant = did_you_mean(pattern, [name.removeprefix("templates/") for name in view.templates])
+                return [], "; ".join(filter(None, (f"the chart has no template {pattern!r}", meant)))
         found = [one for one in view.documents if self._of(one.template)]
         if self.ref:
             kind, _, name = self.ref.partition("/")

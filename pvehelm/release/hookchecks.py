@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator, Sequence
 from pvehelm.api.kinds import Kinds
 from pvehelm.chart.hooks import AFTER_CREATION, Hook, hook_of
 from pvehelm.chart.manifest import Resource
-from pvehelm.chart.suggest import suggest
 from pvehelm.errors import InvalidError, NotFoundError, Problem
+from pvehelm.suggest import suggest
 
 
 def problems(resources: Sequence[Resource], kinds: Kinds) -> Iterator[Problem]:

@@ -13,12 +13,12 @@ from pvehelm.api.kind import Kind, Live
 from pvehelm.api.kinds import Kinds
 from pvehelm.api.listing import Found, listing
 from pvehelm.api.nodes import NODE, WORDS
-from pvehelm.chart.suggest import suggest
 from pvehelm.errors import ApiError, InvalidError, NotFoundError, Problem, UsageError
 from pvehelm.release.context import Context
 from pvehelm.release.kindwords import kind_of, plain
 from pvehelm.release.live import Reader
 from pvehelm.release.release import ReleaseKey
+from pvehelm.suggest import suggest
 
 if TYPE_CHECKING:
     from pvehelm.chart.manifest import Resource

@@ -108,7 +108,7 @@ class Reading:
         found: dict[str, Any] = {}
         for name, value in data.items():
             if name not in fields:
-                from pvehelm.chart.suggest import suggest
+                from pvehelm.suggest import suggest
 
                 close = suggest(name, list(fields))
                 hint = f"did you mean {close}?" if close else f"known: {', '.join(fields)}"

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from pvehelm.api.kinds import Kinds
 from pvehelm.chart.manifest import Resource
-from pvehelm.chart.suggest import suggest
 from pvehelm.errors import InvalidError, NotFoundError, Problem
 from pvehelm.release import hookchecks
+from pvehelm.suggest import suggest
 
 if TYPE_CHECKING:
     from pvehelm.release.context import Context

@@ -14,6 +14,7 @@ from typing import Any
 from pvehelm.api.formats import facts
 from pvehelm.api.formats.units import parse_boolean, wire_text
 from pvehelm.errors import InvalidError, Problem
+from pvehelm.suggest import did_you_mean
 
 SubKeys = Mapping[str, Mapping[str, Any]]
 _CACHE_LIMIT = 4096
@@ -96,11 +97,8 @@ def definition_of(fmt: Mapping[str, Any] | str) -> Definition:
 
 def unknown_key(definition: Definition, key: str) -> Problem:
     """The problem "no such sub-key", with the likeliest ones as a hint."""
-    import difflib
-
-    near = difflib.get_close_matches(key, definition.keys, n=1)
     real = sorted(name for name, sub in definition.keys.items() if "alias" not in sub)
-    hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(real)}"
+    hint = did_you_mean(key, definition.keys, f"known keys: {', '.join(real)}")
     return Problem(key, f"invalid key in comma-separated list property: {key}", hint)
 
 

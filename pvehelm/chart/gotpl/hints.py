@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from pvehelm.chart.gotpl.runtime import MissingKey, NoField
 from pvehelm.chart.gotpl.syntax import Chain, Command, Field, Name, Pipe, Tree, Variable
 from pvehelm.chart.gotpl.values import GoError, kind_of
-from pvehelm.chart.suggest import suggest
+from pvehelm.suggest import suggest
 
 _ROOTS = ("Values", "Release", "Chart", "Capabilities", "Files", "Template", "Subcharts")
 #: Values are looked through for a map no further.

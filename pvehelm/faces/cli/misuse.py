@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from pvehelm.chart.suggest import suggest
 from pvehelm.errors import NotFoundError, UsageError
+from pvehelm.suggest import suggest
 
 # What Typer says of a value, for people who are no programmers.
 _PLAINER = (

@@ -1,4 +1,4 @@
-"""The suggestion: what a person probably meant."""
+"""What a person probably meant: one way to find it and one to say it."""
 
 from __future__ import annotations
 
@@ -19,3 +19,9 @@ def suggest(word: str, known: Iterable[str]) -> str | None:
         return lowered[close[0]]
     begun = [name for key, name in lowered.items() if len(plain) > 2 and key.startswith(plain)]
     return begun[0] if len(begun) == 1 else None
+
+
+def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
+    """The hint ``did you mean 'x'?``, or ``otherwise`` where nothing is near."""
+    meant = suggest(word, known)
+    return f"did you mean {meant!r}?" if meant else otherwise
