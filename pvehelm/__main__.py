@@ -9,6 +9,7 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pvehelm.bundle import Bundle
+    from pvehelm.expressions import Expressions
 
 
 def main() -> int:
@@ -22,6 +23,9 @@ def main() -> int:
         from pvehelm import bundle
 
         modules = bundle.use("command")
+        from pvehelm import expressions
+
+        kept = (modules, expressions.use())
         from pvehelm.faces.cli import rare
 
         with rare.later():
@@ -31,17 +35,18 @@ def main() -> int:
         return 130
     try:
         code = run()
-        if modules is not None:
-            _renew(modules)
+        _renew(kept)
         return code
     finally:
         # What is left goes with the process; nobody needs to find out which of it is garbage.
         gc.freeze()
 
 
-def _renew(modules: Bundle) -> None:
+def _renew(kept: tuple[Bundle | None, Expressions | None]) -> None:
     try:
-        modules.renew()
+        for one in kept:
+            if one is not None:
+                one.renew()
     except KeyboardInterrupt:
         # The command is done; the next one can do this as well.
         return
