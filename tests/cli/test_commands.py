@@ -36,7 +36,7 @@ def test_commands(lab: Lab, case: dict[str, Any]) -> None:
     files = {"vm.yaml": VM, "NOTES.txt": "The machine {{ Release.Name }}-{{ Values.suffix }} is there.\n"}
     chart = lab.chart(files, values=VALUES)
     for step in case["steps"]:
-        args = [chart if word == "CHART" else word for word in shlex.split(step["run"])]
+        args = [word.replace("CHART", chart) if word.startswith("CHART") else word for word in shlex.split(step["run"])]
         result = lab.run(*args, code=step.get("code", 0))
         for stream in ("out", "err"):
             missing = [text for text in step.get(stream, ()) if text not in getattr(result, stream)]

@@ -49,6 +49,8 @@ COMMON: dict[str, tuple[Any, Any]] = {
 }
 SOURCE = ("version", "repo", "devel")
 FORMATS = ("table", "wide", "json", "yaml")
+# What flags are called whose value is a file, a folder or a program.
+FILES = ("FILE", "DIR", "CHART", "CMD")
 
 
 class Session:
@@ -245,10 +247,11 @@ def _check_namespace(name: str) -> None:
 
 
 def _nothing_empty() -> None:
-    """Raises UsageError for an argument that is there and empty: mostly a variable of the shell that was not set."""
+    """Raises UsageError for an argument, or a flag that names a file, that is there and empty: mostly a variable of the
+    shell that was not set."""
     from pvehelm.faces.cli.app import given_arguments
 
-    if "" not in given_arguments.get():
+    if not any(word == "" or word.endswith("=") for word in given_arguments.get()):
         return
     from typer._click.core import ParameterSource
     from typer._click.globals import get_current_context
@@ -258,9 +261,13 @@ def _nothing_empty() -> None:
         value = ctx.params.get(one.name or "")
         empty = value == "" or (isinstance(value, list | tuple) and "" in value)
         given = ctx.get_parameter_source(one.name or "") is ParameterSource.COMMANDLINE
+        if not (empty and given):
+            continue
         # Words that are looked for may be none at all.
-        if one.param_type_name == "argument" and empty and given and one.metavar != "[WORD...]":
+        if one.param_type_name == "argument" and one.metavar != "[WORD...]":
             raise UsageError(f"{one.metavar or one.name}: an argument is empty", hint="a variable that is not set?")
+        if one.param_type_name == "option" and one.metavar in FILES:
+            raise UsageError(f"{one.opts[-1]} {one.metavar} is empty", hint="a variable that is not set?")
 
 
 def _full_tables(session: Session) -> Callable[[], None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -35,7 +36,7 @@ def add(
     fingerprint: Annotated[
         str, typer.Option("--fingerprint", help="SHA-256 of the server's certificate.", metavar="F")
     ] = "",
-    ca_file: Annotated[str, typer.Option("--ca-file", help="The CA that signed it.", metavar="PATH")] = "",
+    ca_file: Annotated[str, typer.Option("--ca-file", help="The CA that signed it.", metavar="FILE")] = "",
     store: Annotated[str, typer.Option("--store", help="Where releases are kept.", metavar="URL")] = "",
     use: Annotated[bool, typer.Option("--use/--no-use", help="Make it the current one.")] = True,
 ) -> None:
@@ -77,6 +78,12 @@ def add(
         from pvehelm.api.tls import normal_fingerprint
 
         normal_fingerprint(fingerprint)
+    if ca_file:
+        from pvehelm.api.tls import TLS
+
+        # The next command may be given anywhere.
+        ca_file = str(Path(ca_file).absolute())
+        TLS(ca_file=ca_file).context()
     first, others, port = config.parse_hosts(host)
     made = config.ContextConfig(
         name=name,

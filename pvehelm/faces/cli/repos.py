@@ -110,7 +110,11 @@ def add(
     """Add a chart repository. A password comes by prompt, stdin or reference, never as an argument."""
     from pvehelm.chart.book import Repository
 
-    if "://" not in url and Path(url).is_dir():
+    if "://" not in url:
+        if not Path(url).is_dir():
+            raise PvehelmError(
+                f"{url} is neither a web address nor a folder", hint="https://HOST/PATH, or a folder's path"
+            )
         url = Path(url).resolve().as_uri()
     password = _password(username, password_ref, password_stdin)
     ca, cert, own = _places(ca_file, cert_file, key_file)
@@ -297,8 +301,11 @@ def _bytes(path: str) -> bytes:
     if not place.is_file():
         hint = "'pvehelm package' makes one of a folder" if place.is_dir() else ""
         raise NotFoundError(f"there is no file {path}", hint=hint)
-    with place.open("rb") as file:
-        return file.read(MAX_TOTAL + 1)
+    try:
+        with place.open("rb") as file:
+            return file.read(MAX_TOTAL + 1)
+    except OSError as error:
+        raise PvehelmError(f"can't read {path}: {error.strerror}") from None
 
 
 @command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,8 +38,9 @@ def generate(
     """Write stubs and models for a version as a package: from DIR import ProxmoxClient."""
     files = actions.sdk_generate(read_source(schema))
     folder = Path(out)
-    if not folder.resolve().name.isidentifier():
-        raise PvehelmError(f"{folder.resolve().name!r} cannot be imported", hint="letters, digits and _ only")
+    name = os.path.basename(os.path.abspath(folder))
+    if not name.isidentifier():
+        raise PvehelmError(f"{name!r} cannot be imported", hint="letters, digits and _ only")
     write(folder, files)
     sys.stdout.write(f"{len(files)} files written to {folder}\n")
 
