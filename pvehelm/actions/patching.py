@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pvehelm.actions import action
-from pvehelm.errors import InvalidError, UsageError
+from pvehelm.errors import InvalidError, LeaseHeldError, Problem, PvehelmError, StoppedError, UsageError
 
 if TYPE_CHECKING:
     from pvehelm.actions.editing import Draft
@@ -19,35 +19,144 @@ if TYPE_CHECKING:
     from pvehelm.release.release import ReleaseKey
 
 
-@dataclass
+@dataclass(frozen=True)
 class Patched:
-    """What became of the objects, or would (``{ref: word}``), and the plans that say what is called."""
+    """What became of the objects, or would (``{ref: word}``), and the plan of all of it."""
 
-    done: dict[str, str] = field(default_factory=dict)
-    plans: list[Plan] = field(default_factory=list)
+    done: Mapping[str, str]
+    plan: Plan
 
 
 @action("write")
 async def patch(
     ctx: Context, changes: Sequence[tuple[Draft, Resource]], options: Options, *, done: str, description: str
 ) -> Patched:
-    """Carry changed manifests out: those of a set as its next revision, others at once. ``done`` is the word for it."""
-    from pvehelm.actions import editing
-    from pvehelm.actions.manifests import apply
+    """Carry changed manifests out: those of a set as its next revision, others at once. ``done`` is the word for it.
 
-    made = Patched()
-    of_sets: dict[ReleaseKey, list[Resource]] = {}
+    All of it is one plan: what stands against any of it is told before anything is begun, and it is asked about once.
+    What fails then stops nothing else; the error says what failed, what was not begun, and what is done.
+    """
+    from pvehelm.actions import editing
+    from pvehelm.actions.question import asked
+    from pvehelm.release.decide import check
+
     editing.require_unmoved(ctx, *(begun for begun, _ in changes))
+    words = {after.ref: "unchanged" if after == begun.resource else done for begun, after in changes}
+    parts = _parts(changes, description)
+    if len(parts) == 1 and not options.dry_run:
+        return Patched(words, await parts[0].carried_out(ctx, options))
+    dry = replace(options, dry_run=True)
+    plan = _joined(ctx, [(part, await part.carried_out(ctx, dry)) for part in parts])
+    if options.dry_run:
+        return Patched(words, plan)
+    check(plan)
+    _require_free(ctx, parts)
+    if ctx.record is not None:
+        ctx.record.planned(plan)
+    failed: list[tuple[_Part, PvehelmError]] = []
+    with asked(ctx, plan, "what this destroys"):
+        for part in parts:
+            try:
+                if ctx.stop is not None and ctx.stop.is_set():
+                    raise StoppedError("interrupted before it was begun")
+                await part.carried_out(ctx, options)
+            except PvehelmError as error:
+                failed.append((part, error))
+    if failed:
+        raise _partly(words, failed, done)
+    return Patched(words, plan)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Changed manifests that are carried out together: those of one set, or one that is in none."""
+
+    changes: Sequence[tuple[Draft, Resource]]
+    description: str
+    key: ReleaseKey | None = None
+
+    @property
+    def refs(self) -> list[str]:
+        return [after.ref for _, after in self.changes]
+
+    async def carried_out(self, ctx: Context, options: Options) -> Plan:
+        """The plan that was carried out, or would be."""
+        from pvehelm.actions import editing
+        from pvehelm.actions.manifests import apply
+
+        if self.key is None:
+            ((begun, after),) = self.changes
+            return await (editing.edited if options.dry_run else editing.edit)(ctx, begun, after, options)
+        members, where = [after for _, after in self.changes], self.key.namespace
+        made = await apply(ctx, self.key.name, members, options, description=self.description, namespace=where)
+        return made.plan
+
+
+def _parts(changes: Sequence[tuple[Draft, Resource]], description: str) -> list[_Part]:
+    of_sets: dict[ReleaseKey, list[tuple[Draft, Resource]]] = {}
+    alone: list[_Part] = []
     for begun, after in changes:
-        made.done[after.ref] = "unchanged" if after == begun.resource else done
         if begun.set and begun.object.owner is not None:
-            of_sets.setdefault(begun.object.owner, []).append(after)
-    for key, members in of_sets.items():
-        result = await apply(ctx, key.name, members, options, description=description, namespace=key.namespace)
-        made.plans.append(result.plan)
-    for begun, after in changes:
-        if not begun.set:
-            made.plans.append(await (editing.edited if options.dry_run else editing.edit)(ctx, begun, after, options))
+            of_sets.setdefault(begun.object.owner, []).append((begun, after))
+        else:
+            alone.append(_Part([(begun, after)], description))
+    return [*(_Part(members, description, key) for key, members in of_sets.items()), *alone]
+
+
+def _joined(ctx: Context, planned: Sequence[tuple[_Part, Plan]]) -> Plan:
+    """One plan of all parts; what stands against one of a set names it."""
+    from pvehelm.release.plan import Plan
+
+    if len(planned) == 1:
+        return planned[0][1]
+
+    def told(of: Callable[[Plan], Sequence[Problem]]) -> tuple[Problem, ...]:
+        return tuple(
+            one._replace(where=f"{one.where} (set {part.key.name})" if part.key else one.where)
+            for part, plan in planned
+            for one in of(plan)
+        )
+
+    return Plan(
+        "patch",
+        f"{sum(len(part.refs) for part, _ in planned)} objects",
+        ctx.namespace,
+        tuple(change for _, plan in planned for change in plan.changes),
+        told(lambda plan: plan.problems),
+        told(lambda plan: plan.refusals),
+        tuple(dict.fromkeys(note for _, plan in planned for note in plan.notes)),
+    )
+
+
+def _require_free(ctx: Context, parts: Sequence[_Part]) -> None:
+    """Raise LeaseHeldError where somebody else works on any of it."""
+    from pvehelm.release.direct import subject
+
+    held: dict[str, Problem] = {}
+    for part in parts:
+        for begun, _ in part.changes:
+            for scope in [part.key.scope] if part.key else subject(ctx, begun.object).scopes:
+                lease = ctx.store.holder(scope)
+                if lease is not None and scope not in held:
+                    held[scope] = Problem(", ".join(part.refs), f"{lease.holder} works on it ({lease.purpose})")
+    if held:
+        raise LeaseHeldError("nothing was changed: some of it is being worked on", held.values())
+
+
+def _partly(words: Mapping[str, str], failed: Sequence[tuple[_Part, PvehelmError]], done: str) -> PvehelmError:
+    """What failed, and what is done all the same."""
+    problems: list[Problem] = []
+    for part, error in failed:
+        problems += [Problem(", ".join(part.refs), str(error), error.hint), *error.problems]
+    broken = {ref for part, _ in failed for ref in part.refs}
+    well = ", ".join(f"{ref} {word}" for ref, word in words.items() if ref not in broken)
+    made = PvehelmError(
+        f"{len(broken)} of {len(words)} objects could not be {done}",
+        problems,
+        hint=f"{well or 'nothing is done'}; the same command again does the rest",
+    )
+    codes = {error.exit_code for _, error in failed}
+    made.exit_code = codes.pop() if len(codes) == 1 else made.exit_code
     return made
 
 

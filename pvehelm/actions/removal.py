@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -111,32 +111,14 @@ async def delete(
 
 
 async def _named(ctx: Context, found: Sequence[Object], purge: bool) -> AbstractContextManager[None]:
-    """Ask about what a selector or ``--all`` has chosen, by name; while it is done, nobody is asked about it again.
-
-    Raises RefusedError.
-    """
+    """The question about what a selector or ``--all`` has chosen, by name."""
+    from pvehelm.actions.question import asked
     from pvehelm.release import objects
     from pvehelm.release.live import Reader
 
     there = await objects.read(found, Reader(await ctx.connect()))
     plan = await _plan(ctx, there, purge)
-    if plan.changes and not ctx.confirm(plan):
-        raise RefusedError(
-            f"deleting {len(plan.changes)} objects was not confirmed",
-            [Problem(change.ref, ", ".join(change.losses) or "without data") for change in plan.changes],
-            hint="--yes confirms",
-        )
-    refs, ask = {change.ref for change in plan.changes}, ctx.confirm
-
-    @contextmanager
-    def confirmed() -> Iterator[None]:
-        ctx.confirm = lambda plan: {change.ref for change in plan.destroys} <= refs or ask(plan)
-        try:
-            yield
-        finally:
-            ctx.confirm = ask
-
-    return confirmed()
+    return asked(ctx, plan, f"deleting {len(plan.changes)} objects", destroys=False)
 
 
 async def _gone_already(ctx: Context, refs: set[str]) -> list[str]:

@@ -158,16 +158,15 @@ async def _carried_out(session: Session, begun: list[Draft], change: Callable[[D
     rows = [{"ref": ref, "result": word} for ref, word in made.done.items()]
 
     def people() -> None:
-        if options.dry_run:
-            for plan in made.plans:
-                output.dry_text(plan)
+        if options.dry_run and rows:
+            output.dry_text(made.plan)
         else:
             sys.stdout.writelines(f"{row['ref']} {row['result']}\n" for row in rows)
         if not rows:
             sys.stderr.write("No objects found.\n")
 
-    data = [plan.as_dict() for plan in made.plans] if options.dry_run else rows
+    data = made.plan.as_dict() if options.dry_run else rows
     output.show(session.output, data, people, names=made.done)
     if not options.dry_run:
         return 0
-    return 1 if any(plan.problems for plan in made.plans) else 3 if any(plan.refusals for plan in made.plans) else 0
+    return 1 if made.plan.problems else 3 if made.plan.refusals else 0
