@@ -14,19 +14,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from pvehelm.chart.chart import Chart
-from pvehelm.chart.convert_expression import Expressions, Uses
+from pvehelm.chart.convert_expression import Expressions
 from pvehelm.chart.convert_known import ANYTHING, Open, Samples, collected
 from pvehelm.chart.convert_template import Template
+from pvehelm.chart.convert_uses import Uses
 from pvehelm.chart.dialects import GOTPL, JINJA2, engines
 from pvehelm.chart.functions.encoding import toYaml
-from pvehelm.chart.gotpl.templates import KNOWN
 from pvehelm.chart.gotpl.parser import ParseError, parse
 from pvehelm.chart.gotpl.syntax import Tree, place
+from pvehelm.chart.gotpl.templates import KNOWN
 from pvehelm.chart.objects import FileSet
 from pvehelm.chart.yaml import load_all
 from pvehelm.errors import InvalidError, Problem
 
-_ROUNDS = 4
+_ROUNDS = 8
 _ACTION = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 
 
@@ -69,6 +70,7 @@ def _of_others(action: str) -> bool:
 
 
 _ADDED = re.compile(r'\bset\s+[$.]\s+"(\w+)"')
+_REMOVED = re.compile(r'\bunset\s+\S+\s+"(\w+)"')
 
 
 class _Work:
@@ -80,6 +82,8 @@ class _Work:
         self.values: dict[str, Samples] = {}
         #: Files of library charts, which see the values of whoever includes them.
         self.libraries: set[str] = set()
+        #: The chart of each file, and its path in there.
+        self.places: dict[str, tuple[str, str]] = {}
         self.done: dict[str, str] = {}
         self.by_hand: list[Problem] = []
         self.notes: list[Problem] = []
@@ -93,6 +97,7 @@ class _Work:
             for path, source in chart.templates.items():
                 self.sources[chart.file(path)] = source
                 self.values[chart.file(path)] = collected(values) or (Open(),)
+                self.places[chart.file(path)] = (chart.path, path)
                 if chart.metadata.type == "library":
                     self.libraries.add(chart.file(path))
         below = []
@@ -127,16 +132,46 @@ class _Work:
         users = collected(one for path, found in self.values.items() if path not in self.libraries for one in found)
         if users:
             self.values.update(dict.fromkeys(self.libraries, users))
-        added = frozenset(name for source in self.sources.values() for name in _ADDED.findall(source))
-        for _ in range(_ROUNDS):
-            self.uses, whole, self.by_hand, self.notes = Uses(added=added), self.uses.whole, [], []
+        own = dict(self.values)
+        added, removed = (
+            frozenset(name for source in self.sources.values() for name in pattern.findall(source))
+            for pattern in (_ADDED, _REMOVED)
+        )
+        self.uses = Uses(added=added, removed=removed)
+        for round_ in range(_ROUNDS):
+            whole, before = self.uses.whole, self.uses.next()
+            for path, seers in self.users().items():
+                self.values[path] = collected((*own[path], *(one for seer in seers for one in own[seer])))
+            self.uses, self.by_hand, self.notes = self.uses.next(), [], []
+            self.uses.prepared = self.prepared()
             for path, source in self.sources.items():
                 exact = any(path.endswith(f"/templates{end}") for end in whole)
                 self.done[path] = self.converted(path, source, self.trees[path], exact=exact)
             seen = {name: collected(found) or ANYTHING for name, found in self.uses.calls.items()}
-            if _same(seen, self.seen) and whole == self.uses.whole:
+            if _same(seen, self.seen) and whole == self.uses.whole and self.uses.next() == before and round_:
                 break
             self.seen = seen
+
+    def users(self) -> dict[str, list[str]]:
+        """The files whose values are seen in those that define what they include."""
+        found: dict[str, set[str]] = {}
+        for name, home in self.uses.homes.items():
+            found.setdefault(home, set()).add(name)
+        return {home: sorted(self.uses.calling(names) & self.places.keys()) for home, names in found.items()}
+
+    def prepared(self) -> dict[str, tuple[str, ...]]:
+        """The files that do not replace the values, after others of their chart that did: Helm begins with the deepest
+        ones, and ends with the first of the alphabet."""
+        shown = {path: place for path, place in self.places.items() if not _silent(path) and path not in self.libraries}
+        order = sorted(shown, key=lambda path: (shown[path][1].count("/"), shown[path][1]), reverse=True)
+        made, before = {}, dict[str, tuple[str, ...]]()
+        for path in order:
+            chart, within = shown[path]
+            if path in self.uses.replacing:
+                before[chart] = (*before.get(chart, ()), within.removeprefix("templates"))
+            elif chart in before:
+                made[path] = before[chart]
+        return made
 
     def read(self) -> None:
         problems = []
@@ -159,9 +194,9 @@ class _Work:
             lambda node, what, hint: told(self.notes, node, what, hint),
             self.uses,
             lambda text: self.literal(path, text),
+            path,
         )
-        silent = path.rpartition("/")[2].startswith("_")
-        return Template(source, dict(trees), expressions, self.seen, dot).converted(silent=silent, **layout)
+        return Template(source, dict(trees), expressions, self.seen, dot).converted(silent=_silent(path), **layout)
 
     def calls_tpl(self) -> bool:
         return any(re.search(r"\btpl\b", source) for source in self.sources.values())
@@ -297,6 +332,11 @@ def _shape(samples: Samples) -> list[Any]:
 
 def _marks(text: str) -> list[str]:
     return re.findall(r"[\"'\\\n]|: |\s#", text)
+
+
+def _silent(path: str) -> bool:
+    """Whether a file holds nothing but definitions."""
+    return path.rpartition("/")[2].startswith("_")
 
 
 def _of_values(path: str) -> bool:

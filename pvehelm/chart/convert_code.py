@@ -6,11 +6,16 @@ import re
 from dataclasses import dataclass, field
 
 from pvehelm.chart import convert_known as known
-from pvehelm.chart.convert_known import ANYTHING, Samples
+from pvehelm.chart.convert_known import ANYTHING, MISSING, Samples
 from pvehelm.chart.functions import FUNCTIONS
 
 #: How strongly an expression holds together; what is weaker than its place asks for stands in parentheses.
 COND, OR, AND, NOT, COMPARE, FILTER, ATOM = range(7)
+
+
+def words(names: str) -> frozenset[str]:
+    return frozenset(names.split())
+
 
 ROOT_NAMES = frozenset(("Values", "Release", "Chart", "Capabilities", "Files", "Template", "Subcharts"))
 #: Words that a variable cannot be called, beside the names of functions.
@@ -23,12 +28,14 @@ _RESERVED = frozenset(_WORDS.split())
 
 @dataclass(frozen=True)
 class Code:
-    """An expression. ``shared``: part of the values, which nothing may change; ``below``: the map and the key it is."""
+    """An expression. ``shared``: part of the values, which nothing may change; ``given``: part of what a named template
+    is called with, which may be the same; ``below``: the map and the key it is."""
 
     text: str
     level: int = ATOM
     samples: Samples = ANYTHING
     shared: bool = False
+    given: bool = False
     below: tuple[Code, str] | None = None
     #: Parts of it may be missing as well, as in ``((.Values.a).b).c``.
     deep: bool = False
@@ -40,7 +47,7 @@ class Code:
     @property
     def absent(self) -> bool:
         """Whether there may be nothing of which a field is asked: it is missing or null somewhere."""
-        return known.nothing(self.samples) or known.lacking(self.samples) is True
+        return any(one is None or one is MISSING for one in self.samples)
 
     @property
     def nested(self) -> bool:

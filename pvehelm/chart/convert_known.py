@@ -1,13 +1,17 @@
 """What is known of a value while templates are converted: its samples, one from each values file.
 
-A sample may be UNKNOWN, MISSING (the key is not there), ROOT (what a template is called with) or a map of which nobody
-knows all keys (``Open``). From samples follows whether a name may be missing and what a loop runs over.
+A sample may be UNKNOWN, MISSING (the key is not there), MAYBE (unknown, and nothing of it needs to be there), ROOT
+(what a template is called with) or a map of which nobody knows all keys (``Open``). From samples follows whether a name
+may be missing and what a loop runs over.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
+
+from pvehelm.chart.functions.common import FunctionError
+from pvehelm.chart.functions.encoding import fromYaml
 
 
 class _Word:
@@ -18,7 +22,7 @@ class _Word:
         return self.name
 
 
-UNKNOWN, MISSING, ROOT = _Word("UNKNOWN"), _Word("MISSING"), _Word("ROOT")
+UNKNOWN, MISSING, MAYBE, ROOT = _Word("UNKNOWN"), _Word("MISSING"), _Word("MAYBE"), _Word("ROOT")
 Samples = tuple[Any, ...]
 ANYTHING: Samples = (UNKNOWN,)
 _MOST = 100
@@ -45,6 +49,8 @@ def below(samples: Samples, key: Any) -> Samples:
     for one in samples:
         if one is UNKNOWN or one is ROOT:
             found.append(UNKNOWN)
+        elif one is MAYBE:
+            found.append(MAYBE)
         elif isinstance(one, dict):
             found.append(one.get(key, UNKNOWN if isinstance(one, Open) else MISSING))
         elif isinstance(one, list) and isinstance(key, int) and 0 <= key < len(one):
@@ -69,7 +75,7 @@ def elements(samples: Samples) -> Samples:
 
 def lacking(samples: Samples) -> bool | None:
     """Whether it is missing somewhere; None where nobody knows."""
-    if any(one is MISSING for one in samples):
+    if any(one is MISSING or one is MAYBE for one in samples):
         return True
     return None if not samples or any(one is UNKNOWN for one in samples) else False
 
@@ -89,6 +95,19 @@ def kind(samples: Samples) -> str:
         if isinstance(one, (int, float)) and not isinstance(one, bool):
             return "number"
     return ""
+
+
+def mixed(samples: Samples) -> bool:
+    """Whether it is now a map and now a list."""
+    return any(isinstance(one, dict) for one in samples) and any(isinstance(one, list) for one in samples)
+
+
+def no_text(text: str) -> bool:
+    """Whether a text that is printed without quotes is something else to YAML: a number, true, a date."""
+    try:
+        return isinstance(fromYaml(text), (bool, int, float))
+    except FunctionError:
+        return False
 
 
 def given(samples: Samples) -> Samples:

@@ -11,6 +11,7 @@ from pvehelm.chart.yaml import Path_, dotted, load_all
 from pvehelm.errors import InvalidError, Problem
 
 _MOST = 50
+_ABSENT = "Helm takes keys with null out of the values of a chart: take it out of values.yaml"
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,8 @@ def _differences(one: Any, other: Any, path: Path_) -> Iterator[tuple[str, str]]
             if key not in other:
                 yield f"{dotted(below)} is {_shown(one[key])} before and missing after", ""
             elif key not in one:
-                yield f"{dotted(below)} is missing before and {_shown(other[key])} after", ""
+                hint = _ABSENT if other[key] is None else ""
+                yield f"{dotted(below)} is missing before and {_shown(other[key])} after", hint
             else:
                 yield from _differences(one[key], other[key], below)
     elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):

@@ -11,7 +11,7 @@ from pvehelm.chart import convert_known as known
 from pvehelm.chart.convert_code import ATOM, FILTER, ROOT_NAMES, ByHand, Code, Scope, string, variable
 from pvehelm.chart.convert_expression import CHANGING, Expressions
 from pvehelm.chart.convert_known import ANYTHING, ROOT, Samples
-from pvehelm.chart.convert_layout import Tag, tags, text, written
+from pvehelm.chart.convert_layout import Tag, in_block, tags, text, written
 from pvehelm.chart.gotpl.syntax import Action, Branch, Call, Name, Pipe, Tree, Variable
 
 _KEY = re.compile(r"\s*(?:- +)*(?:-|[^\s:#{}\[\]\"'][^:{}]*:)[ \t]+")
@@ -26,6 +26,8 @@ class _Block:
     outside: Scope
     #: The scope of the parts of an if, with or range.
     base: Scope
+    #: What a definition stands in.
+    unit: str = ""
 
 
 class Template:
@@ -38,6 +40,7 @@ class Template:
         self, source: str, trees: dict[str, Tree], expressions: Expressions, seen: dict[str, Samples], dot: str = "root"
     ) -> None:
         self.source, self.expressions, self.seen = source, expressions, seen
+        self.path, self.dot = expressions.unit, dot
         self.nodes: dict[int, Any] = {}
         self.cells: set[int] = set()
         #: Variables whose maps are changed.
@@ -46,6 +49,8 @@ class Template:
             if tree.source == source:
                 self._index(tree.root)
                 _Cells(self.cells, self.own).walk(tree.root, {"$": (-1, 0)}, 0)
+        #: Variables that are asked for anywhere.
+        self.read = set(_read([tree.root for tree in trees.values() if tree.source == source]))
         self.blocks: list[_Block] = []
         root = Code(dot, samples=(ROOT,))
         self.scope = Scope(root, root)
@@ -65,7 +70,22 @@ class Template:
             self.expressions.scope = self.scope
             out.append(written(self.source, tag, self.parts(tag)))
             at = tag.end
-        return "".join([*out, text(self.source[at:])])
+        own = self.prelude() if self.dot == "root" and not layout.get("silent") else []
+        return "".join([*own, *out, text(self.source[at:])])
+
+    def prelude(self) -> list[str]:
+        """A file whose values are changed has its own."""
+        uses, unit = self.expressions.uses, self.path
+        if unit in uses.prepared:
+            paths = uses.prepared[unit]
+            return [f"{{% do include(Template.BasePath ~ {string(path)}, root) %}}\n" for path in paths]
+        if unit in uses.replacing:
+            return ['{% do set(root, "Values", deepCopy(Values)) %}\n']
+        return (
+            ['{% set Values = deepCopy(Values) %}{% do set(root, "Values", Values) %}\n']
+            if unit in uses.changing
+            else []
+        )
 
     # Tags
 
@@ -82,6 +102,7 @@ class Template:
         if word == "end":
             block = self.blocks.pop()
             self.scope = block.outside
+            self.expressions.unit = block.unit or self.expressions.unit
             return block.closes
         if word in ("define", "block"):
             return self.defined(tag)
@@ -97,7 +118,9 @@ class Template:
         start = self.source.rfind("\n", 0, tag.start) + 1
         end = self.source.find("\n", tag.end)
         rest = self.source[tag.end : end if end >= 0 else None]
-        return not rest.strip() and not tag.left and _KEY.fullmatch(self.source[start : tag.start]) is not None
+        if rest.strip() or tag.left or _KEY.fullmatch(self.source[start : tag.start]) is None:
+            return False
+        return not in_block(self.source, tag.start)
 
     def action(self, node: Action, tag: Tag) -> list[str]:
         pipe = node.pipe
@@ -107,7 +130,7 @@ class Template:
         changed = self.changed(pipe)
         if changed:
             return [f"do {changed}"]
-        code = self.expressions.value(self.expressions.pipe(pipe))
+        code = self.expressions.value(self.expressions.pipe(pipe), doubtful=True)
         return [f"set {self.assigned(name, code) if pipe.assigns else self.declared(name, code)}"]
 
     def changed(self, pipe: Pipe) -> str:
@@ -115,17 +138,23 @@ class Template:
         first = pipe.commands[-1].args[0]
         if not isinstance(first, Name) or first.name not in ("set", "unset", "merge", "mergeOverwrite", "fail"):
             return ""
-        if pipe.names[0].name.strip("$_"):
+        if pipe.names[0].name.strip("$_") or pipe.names[0].name in self.read:
             return ""
         if len(pipe.commands) == 1 and len(pipe.commands[0].args) > 1 and first.name != "fail":
             target = self.expressions.operand(pipe.commands[0].args[1])
             key = self.expressions.operand(pipe.commands[0].args[2]).samples if len(pipe.commands[0].args) > 2 else ()
             whole = target.text in ("root", "_") and first.name in ("set", "unset")
-            if whole and any(one in ROOT_NAMES for one in key if isinstance(one, str)):
+            if whole and any(one in ROOT_NAMES and one != "Values" for one in key if isinstance(one, str)):
                 hint = "give what is changed a name of its own, and hand that on"
-                why = ByHand(f"{key[0]} themselves are replaced, which Jinja2 charts cannot do", hint)
+                why = ByHand(f"{key[0]} itself is replaced, which Jinja2 charts cannot do", hint)
                 return self.expressions.by_hand(pipe, why).text
-            if not whole and (target.shared or target.text in ("root", "_", "Release", "Chart", "Capabilities")):
+            elif not whole and (target.shared or target.given):
+                # In the next round all who call this have values of their own.
+                self.expressions.uses.changing.add(self.expressions.unit)
+                if target.shared:
+                    what = f"{target.text} is changed: each file has a copy of its own, so others do not see it"
+                    self.expressions.note(pipe, what, "")
+            elif not whole and target.text in ("root", "_", "Release", "Chart", "Capabilities"):
                 hint = f"make a copy with {{% set own = deepCopy({target.text}) %}}, change and use that"
                 why = ByHand(f"{target.text} is changed, which Jinja2 charts cannot do", hint)
                 return self.expressions.by_hand(pipe, why).text
@@ -133,7 +162,7 @@ class Template:
 
     def owned(self, name: Variable, code: Code) -> Code:
         """The value of a variable: a copy where it is part of the values and is changed."""
-        if name.pos not in self.own or not code.shared:
+        if name.pos not in self.own or not code.shared or self.expressions.mine:
             return code
         self.expressions.note(name, f"{name.name} is changed: here it is a copy, and the values stay", "")
         return replace(code, text=f"deepCopy({code.text})", level=ATOM, shared=False, below=None)
@@ -154,7 +183,7 @@ class Template:
         word = variable(name.name[1:], taken)
         shown = f"{word}.value" if name.pos in self.cells else word
         samples = ANYTHING if name.pos in self.cells else code.samples
-        self.scope.variables[name.name] = Code(shown, ATOM, samples, code.shared)
+        self.scope.variables[name.name] = Code(shown, ATOM, samples, code.shared, code.given)
         return word
 
     def _outer(self) -> dict[str, Code]:
@@ -172,8 +201,9 @@ class Template:
         return f"{known_as.text} = {code.text}"
 
     def included(self, node: Call) -> str:
-        data = self.expressions.value(self.expressions.pipe(node.pipe)) if node.pipe else Code("{}")
+        data = self.expressions.value(self.expressions.pipe(node.pipe)) if node.pipe else Code("none", samples=(None,))
         self.expressions.uses.calls.setdefault(node.name, []).extend(data.samples)
+        self.expressions.uses.callers.setdefault(node.name, set()).add(self.expressions.unit)
         return f"= include({string(node.name)}, {data.text})"
 
     def defined(self, tag: Tag) -> list[str]:
@@ -183,7 +213,8 @@ class Template:
         after = []
         if tag.word == "block":
             after = [self.included(self.nodes[tag.tokens[1].pos])]
-        self.blocks.append(_Block(["enddefine", *after], self.scope, self.scope))
+        self.blocks.append(_Block(["enddefine", *after], self.scope, self.scope, self.expressions.unit))
+        self.expressions.uses.homes[name], self.expressions.unit = self.path, name
         data = Code("_", samples=self.seen.get(name, ANYTHING))
         self.scope = Scope(data, data)
         return [f"define {string(name)}"]
@@ -205,17 +236,17 @@ class Template:
         dot = None
         simple = not code.deep and re.fullmatch(r"[A-Za-z_][\w.]*", code.text) is not None
         if pipe.names and (pipe.assigns or not simple or pipe.names[0].pos in (self.cells | self.own)):
-            code = expressions.value(code)
+            code = expressions.value(code, doubtful=True)
             line = self.assigned(pipe.names[0], code) if pipe.assigns else self.declared(pipe.names[0], code)
             sets.append(f"set {line}")
             code = self.scope.variables.get(pipe.names[0].name, code)
         elif pipe.names:
             self.scope.variables[pipe.names[0].name] = code
         elif node.word == "with" and not simple:
-            code = expressions.value(code)
+            code = expressions.value(code, doubtful=True)
             word_ = variable("it", self._taken())
             sets.append(f"set {word_} = {code.text}")
-            code = Code(word_, ATOM, code.samples, code.shared)
+            code = Code(word_, ATOM, code.samples, code.shared, code.given)
         condition = expressions.condition(code)
         block.base = self.scope
         inside = replace(code, samples=known.given(code.samples))
@@ -257,11 +288,13 @@ class Template:
             kind = "map" if two and pipe.names[0].name[1:] not in _INDEXES else "list"
             what = f"{code.text} is taken for a {kind}"
             self.expressions.note(pipe, what, "for key, value in X | dictsort(true) is for maps, loop.index0 for lists")
+        if known.mixed(code.samples) and not two:
+            return self.mixed_loop(node, block, code)
         over = self.over(pipe, code, kind)
         samples = known.elements(code.samples) if kind in ("map", "list") else ANYTHING
         element = self.element(node, code, samples)
         block.closes.append("endfor")
-        element = replace(element, shared=code.shared)
+        element = replace(element, shared=code.shared, given=code.given)
         copied = self.owned(pipe.names[-1], element) if pipe.names else element
         copies = [f"set {element.text} = {copied.text}"] if copied is not element else []
         self.scope = self.scope.inner(replace(element, shared=copied.shared))
@@ -281,6 +314,18 @@ class Template:
             return [f"for {element.text} in {over}", f"set {word} = loop.index0", *copies]
         self.scope.variables[index.name] = Code("loop.index0", samples=(0,))
         return [f"for {element.text} in {over}", *copies]
+
+    def mixed_loop(self, node: Branch, block: _Block, code: Code) -> list[str]:
+        """Over what is a map with some values and a list with others."""
+        block.closes.append("endfor")
+        element = self.element(node, code, known.elements(code.samples))
+        every = variable("all_of", self._taken())
+        self.scope = self.scope.inner(replace(element, shared=code.shared, given=code.given))
+        if node.pipe.names:
+            self.scope.variables[node.pipe.names[-1].name] = self.scope.dot
+        value = self.expressions.value(code).text
+        over = f'(({every} | dictsort(true) | map("last")) if {every} is mapping else ({every} or []))'
+        return [f"set {every} = {value}", f"for {element.text} in {over}"]
 
     def over(self, pipe: Pipe, code: Code, kind: str) -> str:
         """What a loop runs over, nothing where it is missing."""
@@ -344,6 +389,19 @@ def _mentions(node: Any, name: str) -> bool:
     return any(_mentions(getattr(node, slot), name) for slot in slots if slot not in ("pos", "source", "value"))
 
 
+def _read(node: Any) -> Iterator[str]:
+    """The variables that are asked for."""
+    if isinstance(node, Variable):
+        yield node.name
+    elif isinstance(node, (list, tuple)):
+        for one in node:
+            yield from _read(one)
+    else:
+        for slot in getattr(type(node), "__slots__", ()):
+            if slot not in ("pos", "source", "value", "names"):
+                yield from _read(getattr(node, slot))
+
+
 class _Cells:
     """Finds variables that are set anew within a loop that they were made outside of: Jinja2 asks for a namespace.
 
@@ -369,7 +427,7 @@ class _Cells:
         for command in pipe.commands:
             if len(command.args) > 1 and isinstance(command.args[0], Name) and command.args[0].name in CHANGING:
                 target = command.args[1]
-                if isinstance(target, Variable) and not target.fields and target.name in names:
+                if isinstance(target, Variable) and target.name in names:
                     self.own.add(names[target.name][0])
         for name in pipe.names:
             if not pipe.assigns:

@@ -42,7 +42,7 @@ def test_cases(case: dict[str, Any]) -> None:
     }
     made = converted({path: text.encode() for path, text in files.items()})
     if "jinja2" in case:
-        assert made.files["templates/t.yaml"].decode() == HEAD + case["jinja2"]
+        assert made.files["templates/t.yaml"].decode() == case.get("prelude", "") + HEAD + case["jinja2"]
     for path, text in {"values.yaml": case.get("new_values"), **case.get("new_files", {})}.items():
         assert text is None or made.files[path].decode() == text
     for told, wanted in ((made.by_hand, case.get("byHand", [])), (made.notes, case.get("notes", []))):
