@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -31,6 +32,8 @@ MAX_URL = 4096
 #: How often in a row a download may break off without having brought more, and how often in all.
 ATTEMPTS = 3
 MAX_PIECES = 1000
+#: Bytes a second, on the average since an answer began, below which nobody waits for ever.
+SLOWEST = 1024
 _PORTS = {"http": 80, "https": 443}
 _MIB = 1 << 20
 
@@ -134,16 +137,39 @@ def _shown(url: str) -> str:
     return repr(url if len(url) <= 200 else url[:200] + "...")
 
 
+class _Pace:
+    """How quickly an answer comes: a server that sends a byte now and then must not hold anybody for ever."""
+
+    def __init__(self, patience: float) -> None:
+        self.patience = patience
+        self.began = time.monotonic()
+        self.size = 0
+
+    def slow(self, more: int) -> bool:
+        """Whether it is too slow, now that ``more`` bytes have come."""
+        self.size += more
+        passed = time.monotonic() - self.began
+        return passed > self.patience and self.size < passed * SLOWEST
+
+
 class Fetcher:
     """Asks one repository or registry; ``base`` is its address, to whose origin alone ``credentials`` go.
 
     ``tls`` is about the server at ``of``, by default the base's. A ``file://`` base reads files below it, and nothing
-    else does. Raises TransportError without an answer, AuthError,
-    NotFoundError or ApiError for one that is no success, InvalidError for one that breaks the rules.
+    else does. ``timeout`` is how many seconds an answer may stand still, ``patience`` how many it may be slower than
+    ``SLOWEST``. Raises TransportError without an answer, AuthError, NotFoundError or ApiError for one that is no
+    success, InvalidError for one that breaks the rules.
     """
 
     def __init__(
-        self, base: str, credentials: Credentials | None = None, *, tls: Tls = _PLAIN, of: str = "", timeout: float = 30
+        self,
+        base: str,
+        credentials: Credentials | None = None,
+        *,
+        tls: Tls = _PLAIN,
+        of: str = "",
+        timeout: float = 30,
+        patience: float = 120,
     ):
         self.base = base
         self.folder = local_path(base) if base.startswith("file:") else ""
@@ -152,6 +178,7 @@ class Fetcher:
         self.tls = tls
         self.server = origin(of) if of else self.home
         self.timeout = timeout
+        self.patience = patience
         self._clients: dict[bool, httpx.Client] = {}
 
     def client(self, url: str) -> httpx.Client:
@@ -252,8 +279,11 @@ class Fetcher:
                     if partial and status == 200:
                         partial.begin(mark)
                     bound = limit if status in (200, 206) else MAX_SMALL
-                    for piece in response.iter_bytes(1 << 16) if encoded else response.iter_raw():
+                    pace = _Pace(self.patience)
+                    for piece in response.iter_bytes() if encoded else response.iter_raw():
                         got += piece
+                        if pace.slow(len(piece)):
+                            raise _broken(f"it is slower than {SLOWEST} bytes a second", url, len(got))
                         if partial and status in (200, 206):
                             partial.more(piece)
                         if len(got) > bound:
@@ -267,7 +297,9 @@ class Fetcher:
                 vain = 0 if len(got) > before and (resumed or not before) else vain + 1
                 again = isinstance(error, (httpx.RemoteProtocolError, httpx.ReadError)) and vain < ATTEMPTS
                 if not again or attempt == MAX_PIECES - 1:
-                    raise _broken(error, url, len(got)) if got else _no_answer(error, "GET", url) from None
+                    if got:
+                        raise _broken(str(error) or type(error).__name__, url, len(got)) from None
+                    raise _no_answer(error, "GET", url) from None
         raise AssertionError  # pragma: no cover
 
     def _file(self, url: str, limit: int) -> Answer:
@@ -303,8 +335,11 @@ class Fetcher:
                 method, url, content=content or None, headers={**self._headers(url), **(headers or {})}
             ) as response:
                 body = bytearray()
-                for piece in response.iter_bytes(1 << 16):
+                pace = _Pace(self.patience)
+                for piece in response.iter_bytes():
                     body += piece
+                    if pace.slow(len(piece)):
+                        raise httpx.ReadTimeout(f"the answer is slower than {SLOWEST} bytes a second")
                     if len(body) > MAX_SMALL:
                         raise InvalidError(f"{_shown(url)}: the answer is larger than {MAX_SMALL // _MIB} MiB")
                 answer = Answer(response.status_code, _lower(response.headers), bytes(body), url)
@@ -385,8 +420,8 @@ def _checked(answer: Answer, method: str) -> Answer:
     raise ApiError(answer.status, text if "<" not in text else "", method=method, path=answer.url)
 
 
-def _broken(error: Exception, url: str, size: int) -> TransportError:
-    what = f"the download broke off after {size:,} bytes: {str(error) or type(error).__name__}"
+def _broken(why: str, url: str, size: int) -> TransportError:
+    what = f"the download broke off after {size:,} bytes: {why}"
     return TransportError(
         what, sent=False, method="GET", path=url, hint="try again; what is wrong is on the way or there"
     )

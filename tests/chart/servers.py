@@ -8,8 +8,9 @@ import json
 import re
 import ssl
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -67,6 +68,8 @@ class Web:
     careless: bool = False
     #: Until when an answer that is cut stands still before it breaks off.
     until: threading.Event | None = None
+    #: Whether an answer comes byte by byte, with pauses between them, until it is asked for no more.
+    drips: bool = False
     #: Whether those who asked showed a certificate.
     certified: list[bool] = field(default_factory=list)
 
@@ -145,6 +148,14 @@ class _WebHandler(BaseHTTPRequestHandler):
             self.wfile.flush()
             if web.until is not None:
                 web.until.wait(60)
+            self.close_connection = True
+            return
+        if web.drips:
+            self._answer(status, {"Content-Length": str(len(body)), **headers}, b"")
+            with suppress(OSError):
+                for byte in body:
+                    self.wfile.write(bytes([byte]))
+                    time.sleep(0.01)
             self.close_connection = True
             return
         self._answer(status, headers, body)

@@ -121,6 +121,14 @@ def test_it_is_kept_through_errors_and_redirects(web: Web, tmp_path: Path) -> No
     assert not _kept(tmp_path)
 
 
+@pytest.mark.parametrize("encoded", [False, True])
+def test_one_that_drips_is_given_up(web: Web, encoded: bool) -> None:
+    web.drips = True
+    with Fetcher(web.url, patience=0.1) as fetcher, pytest.raises(TransportError, match="slower than 1024 bytes"):
+        fetcher.get(f"{web.url}/a", limit=1 << 21, encoded=encoded)
+    assert len(_ranges(web)) == 1
+
+
 def test_small_ones_and_those_without_a_mark_are_not_kept(web: Web, tmp_path: Path) -> None:
     _broken(web, partial.LEAST // 2)
     assert not _kept(tmp_path)
