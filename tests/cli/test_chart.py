@@ -50,7 +50,7 @@ def test_reports(lab: Lab) -> None:
     assert [len(case) for case in root.iter("testcase")] == [0, 1, 1]
     assert "<c>" in str(next(root.iter("failure")).get("message"))
     assert lab.run("chart", "test", str(place), "--filter", "HOLDS").out.endswith("1 passed, 0 failed\n")
-    assert "there are no tests" in lab.run("chart", "test", str(place), "--suite", "x").out
+    assert "no test is meant by --suite x" in lab.run("chart", "test", str(place), "--suite", "x", code=1).err
 
 
 def test_files_of_a_test_alone(lab: Lab) -> None:

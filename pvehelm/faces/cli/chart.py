@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pvehelm.errors import InvalidError, UsageError
+from pvehelm.errors import InvalidError, PvehelmError, UsageError
 from pvehelm.faces import output
 from pvehelm.faces.cli import options as o
 from pvehelm.faces.cli.command import Session, command
@@ -87,6 +87,9 @@ async def run_suites(
     if broken:
         problems = [problem for error in broken for problem in error.problems]
         raise InvalidError("; ".join(error.message for error in broken), problems, hint=broken[0].hint)
+    if (suite or filter_) and ran and not any(tested.reports for tested in ran.values()):
+        chosen = " ".join([*([f"--suite {suite}"] if suite else []), *(f"--filter {text}" for text in filter_)])
+        raise PvehelmError(f"no test is meant by {chosen}", hint="without it all of them run, and are named")
     _print(ran, how)
     return int(any(tested.failed for tested in ran.values()))
 

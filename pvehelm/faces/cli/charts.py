@@ -335,6 +335,8 @@ def package(
     """Pack charts into archives that are the same everywhere."""
     from pathlib import Path
 
+    if key and not sign:
+        raise UsageError("--key is for --sign: nothing would be signed")
     if sign and not key:
         raise UsageError("--sign needs --key FILE", hint="ssh-keygen -t ed25519 makes a key")
     for path in paths:

@@ -387,4 +387,4 @@ def login(
 def logout(session: Session, host: Host) -> None:
     """Forget the login at a registry."""
     known = actions.registry_logout(host)
-    sys.stdout.write(f"Removed the login at {host}\n" if known else f"There was no login at {host}\n")
+    sys.stdout.write(f"Removed the login at {host}\n" if known else f"There was no login at {output.printable(host)}\n")
