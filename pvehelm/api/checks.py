@@ -106,7 +106,7 @@ class Checks:
     def _by_type(self) -> tuple[set[str] | None, set[str]]:
         """What the chosen type allows (None: everything) and needs."""
         kind = self.kind
-        type_ = str(self.spec.get(kind.table.type_field, ""))
+        type_ = str(self.spec.get("type", ""))
         create = kind.shape(self.place).create
         if create is not None and create.selector:
             variant = create.variants.get(type_)
@@ -118,7 +118,7 @@ class Checks:
         if facts is None:
             return None, set()
         unwatched = set(kind.shape(self.place).params) - known_options(kind.table.type_options)
-        return {*facts["options"], *unwatched, kind.table.type_field}, set(facts["required"])
+        return {*facts["options"], *unwatched, "type"}, set(facts["required"])
 
     def _by_instance(self) -> None:
         """Parameters that the schema itself gives to some types only."""
@@ -147,7 +147,7 @@ class Checks:
             and kind.shape(self.place).param(name)
             and not kind.rule(name).identity
         ):
-            type_ = self.spec.get(kind.table.type_field)
+            type_ = self.spec.get("type")
             self.report(path, f"{name} is not for type {type_}", f"type {type_} takes {', '.join(sorted(allowed))}")
             return False
         wire = kind.wire_name(name)
@@ -171,7 +171,7 @@ class Checks:
     def _completeness(self, needed: set[str]) -> None:
         kind = self.kind
         given = {kind.wire_name(str(name)) for name, value in self.spec.items() if value is not None}
-        type_ = self.spec.get(kind.table.type_field)
+        type_ = self.spec.get("type")
         for name in sorted(kind.required(self.place)):
             if kind.wire_name(name) not in given and name not in self.spec:
                 self.report(("spec",), f"{name} is required")

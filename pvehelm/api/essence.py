@@ -123,7 +123,7 @@ def _secrets(kind: Any, name: str, spec: dict[str, Any]) -> list[str]:
     """Required fields that no server shows, as references; the others are only told."""
     notes, silent = [], []
     table = kind.table
-    options = options_of(table.type_options, str(spec.get(table.type_field))) if table.type_options else None
+    options = options_of(table.type_options, str(spec.get("type"))) if table.type_options else None
     for field_name, one in kind.fields().items():
         if not one.write_only or field_name in spec or "[" in field_name:
             continue

@@ -288,7 +288,7 @@ class SchemaKind(TableKind):
             return "create-only"
         if after is None and not self.can_unset(leaf):
             return f"{name} can't be unset; give it another value, or leave it out to let it be"
-        return "create-only" if name in self.fixed_options(str(live.fields.get(self.table.type_field, ""))) else ""
+        return "create-only" if name in self.fixed_options(str(live.fields.get("type", ""))) else ""
 
     def fixed_options(self, type_: str) -> frozenset[str]:
         """The options that a type (of a storage, ...) fixes when it is created."""

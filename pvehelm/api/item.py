@@ -118,11 +118,8 @@ class Item(SchemaKind):
         return own or ({} if self.table.match else names)
 
     def _item_params(self, operation: Operation, key: Key) -> dict[str, Any]:
-        sent = dict(self.table.get_params)
-        for name in self.id_names:
-            if name not in operation.path_names and name in operation.params:
-                sent[name] = key[name]
-        return sent
+        names = (name for name in self.id_names if name not in operation.path_names and name in operation.params)
+        return {name: key[name] for name in names}
 
     def _memberships(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """The members that a membership field stands for, out of the ``members`` of the item."""

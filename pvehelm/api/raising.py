@@ -52,7 +52,7 @@ def _plain(kind: Any, live: Live) -> dict[str, Any]:
         wire = rule.wire or name
         if rule.identity and live.key.get(wire) not in (None, ""):
             spec[name] = _sid(live.key[wire]) if rule.guest == "sid" else live.key[wire]
-    options = options_of(table.type_options, str(live.fields.get(table.type_field))) if table.type_options else None
+    options = options_of(table.type_options, str(live.fields.get("type"))) if table.type_options else None
     for wire, value in live.fields.items():
         name = kind.table_name(wire)
         derived = options is not None and name not in table.fields and wire not in (*options["options"], "type")

@@ -113,7 +113,6 @@ class Table(_Row):
     name_template: str = ""
     read: str = "list"
     index_params: Mapping[str, Any] = _NOTHING
-    get_params: Mapping[str, Any] = _NOTHING
     delete_params: Mapping[str, Any] = _NOTHING
     # Kinds that it has use for without naming them: theirs come first.
     follows: tuple[str, ...] = ()
@@ -133,7 +132,6 @@ class Table(_Row):
     one_of: tuple[str, ...] = ()
     conflicts: tuple[tuple[str, str], ...] = ()
     type_options: str = ""
-    type_field: str = "type"
     digest: str = ""
     unset: str = ""
     rename: bool = False
@@ -145,7 +143,6 @@ class Table(_Row):
     parent: str = ""
     keep: Mapping[str, str] = _NOTHING
     signed: str = ""
-    note: str = ""
     # Where lists and items differ from what is usual.
     id_column: str = ""
     id_prefix: str = ""

@@ -147,7 +147,7 @@ def _changes(variant: Variant, kind: Kind, name: str) -> bool:
     if not isinstance(kind, SchemaKind):
         return True
     place = kind.place_of(variant.resource(variant.spec)) if kind.scoped else ""
-    fixed = kind.fixed_options(str(variant.spec.get(kind.table.type_field, "")))
+    fixed = kind.fixed_options(str(variant.spec.get("type", "")))
     return (
         name not in fixed and lasts(kind, name) and kind.accepts(name, place) and not kind.is_create_only(name, place)
     )
