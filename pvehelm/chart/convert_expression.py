@@ -243,6 +243,9 @@ class Expressions:
     def called(self, node: Any, name: str, args: list[Any], final: Code | None, *, truth: bool) -> Code:
         deciding = name in ("and", "or", "not")
         given = [self.operand(arg, truth=truth or name == "not") for arg in args] + ([final] if final else [])
+        if deciding and not given:
+            wanted = "1" if name == "not" else "at least 1"
+            return self.failing(node, f"wrong number of args for {name}: want {wanted} got 0")
         if deciding:
             return self.decided(name, given, truth=truth)
         if name in ("include", "tpl"):
@@ -320,8 +323,6 @@ class Expressions:
         return f"{name}({', '.join(texts)})"
 
     def decided(self, name: str, given: list[Code], *, truth: bool) -> Code:
-        if not given:
-            raise ByHand(f"{name} of nothing")
         if name == "not":
             return Code(f"not {self.condition(given[0]).at(NOT)}", NOT)
         parts = [self.condition(one) if truth or one is not given[-1] else self.value(one) for one in given]

@@ -15,6 +15,7 @@ from pvehelm.chart.gotpl.lexer import Token, tokens
 
 _COMMENT_END = re.compile(r"[ \t\r\n]-\}\}|\}\}")
 _LINE_START = re.compile(r"(?:\A|\n)([ \t]*)\Z")
+_ONLY_TAG = re.compile(r"\s*\{\{.*\}\}\s*")
 _OPENER = re.compile(r"(?:^|[\s:-])[|>][+-]?\d?[+-]?[ \t]*(?:#.*)?\Z")
 _TRAILING = re.compile(r"[ \t]+(?=\r?\n)")
 _OPENING = ("if", "with", "range", "define", "block")
@@ -150,7 +151,20 @@ def _matters(source: str, tag: Tag, before: str) -> bool:
     """Whether a line more or less would be seen: in a text of several lines."""
     same = tag.left and before == "\n" + tag.blanks
     same = same or (tag.left and before.rstrip(" \t\r\n") + "\n" + tag.blanks == before)
-    return not same and in_block(source, tag.start)
+    return not same and (in_block(source, tag.start) or in_block(source, _next(source, tag.end)))
+
+
+def _next(source: str, at: int) -> int:
+    """Where the next line begins that has something other than tags, behind its blanks: a tag may stand less deep than the
+    text that it is in."""
+    line = source.find("\n", at)
+    while line >= 0:
+        end = source.find("\n", line + 1)
+        shown = source[line + 1 : end if end >= 0 else None]
+        if shown.strip() and not _ONLY_TAG.fullmatch(shown):
+            return line + 1 + len(shown) - len(shown.lstrip())
+        line = end
+    return at
 
 
 def in_block(source: str, at: int) -> bool:
@@ -159,7 +173,7 @@ def in_block(source: str, at: int) -> bool:
     depth = len(lines[-1]) if not lines[-1].strip() else len(lines[-1]) - len(lines[-1].lstrip())
     depth = max(depth, 1)
     for line in reversed(lines[:-1]):
-        if not line.strip() or re.fullmatch(r"\s*\{\{.*\}\}\s*", line):
+        if not line.strip() or _ONLY_TAG.fullmatch(line):
             continue
         indent = len(line) - len(line.lstrip())
         if indent < depth:
