@@ -51,6 +51,7 @@ COMPILER: Table = {
         "PackageLoader",
         "PrefixLoader",
     ),
+    "jinja2.nodes": ("EvalContext", "Template"),
     "jinja2.parser": ("Parser",),
 }
 
@@ -92,7 +93,9 @@ class _Later(ModuleType):
             # The import system wants to know whether there are modules below this one.
             raise AttributeError(name)
         if waits and name in self.__dict__["_parts"]:
-            return _Part(lambda: getattr(self._module(), name), lambda: self.__name__ in sys.modules)
+            return _Part(
+                lambda: getattr(self._module(), name), lambda: sys.modules.get(self.__name__, self) is not self
+            )
         return getattr(self._module(), name)
 
     def _module(self) -> ModuleType:
@@ -114,6 +117,9 @@ class _Part:
         return self._real()(*args, **options)
 
     def __getattr__(self, name: str) -> Any:
+        if name == "__parameters__" or name.startswith("__typing_"):
+            # Asked of whatever stands in a type; none of those here is generic.
+            raise AttributeError(name)
         return getattr(self._real(), name)
 
     def __mro_entries__(self, bases: tuple[Any, ...]) -> tuple[type, ...]:

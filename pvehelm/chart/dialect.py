@@ -14,17 +14,19 @@ import datetime
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from jinja2 import StrictUndefined, TemplateSyntaxError, Undefined, nodes
+from jinja2 import StrictUndefined, TemplateSyntaxError, Undefined
 from jinja2.exceptions import SecurityError, UndefinedError
-from jinja2.runtime import Macro
+from jinja2.runtime import LoopContext, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from pvehelm.chart.functions.common import MAX_TEXT, FunctionError, Text, kind, text
 from pvehelm.chart.functions.dates import attribute as date_attribute
+from pvehelm.chart.names import Names
 from pvehelm.chart.traced import pack, unpack
 from pvehelm.suggest import suggest
 
 if TYPE_CHECKING:
+    from jinja2 import nodes
     from jinja2.lexer import TokenStream
 
 #: What the blocks of named templates begin with.
@@ -111,6 +113,8 @@ class Dialect(ImmutableSandboxedEnvironment):
 
     intercepted_binops = frozenset(["+", "-", "*", "/", "//", "%", "**"])
 
+    context_class = Names
+
     #: Where maps and lists of the values stand, by identity, for messages.
     paths: dict[int, str]
 
@@ -174,6 +178,8 @@ class Dialect(ImmutableSandboxedEnvironment):
             self.code_generator_class = Generator
             for extension in (Define, "jinja2.ext.do", "jinja2.ext.loopcontrols"):
                 self.add_extension(extension)
+        from jinja2 import nodes
+
         tree = super()._parse(source, name, filename)
         for loop in tree.find_all(nodes.For):
             loop.iter = nodes.Filter(loop.iter, "_items", [], [], None, None, lineno=loop.iter.lineno)
@@ -190,7 +196,8 @@ class Dialect(ImmutableSandboxedEnvironment):
     # What templates may reach
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        return self._reached(obj, attribute)
+        # Nearly always a key of a map.
+        return obj[attribute] if isinstance(obj, dict) and attribute in obj else self._reached(obj, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
         if isinstance(argument, Missing):
@@ -232,6 +239,12 @@ class Dialect(ImmutableSandboxedEnvironment):
                 return getattr(obj, name)
         if obj is None or isinstance(obj, (bool, int, float)) or name.startswith("_"):
             return self.missing(obj, name)
+        if type(obj) is LoopContext:
+            # It has nothing that others must not see but what begins with an underscore.
+            try:
+                return getattr(obj, name)
+            except AttributeError:
+                return super().getattr(obj, name)
         if isinstance(obj, datetime.datetime):
             try:
                 return date_attribute(obj, name)

@@ -11,7 +11,7 @@ from types import CodeType
 from typing import Any
 
 from jinja2 import Environment, Template, TemplateNotFound, TemplateSyntaxError, pass_context
-from jinja2.runtime import Context, new_context
+from jinja2.runtime import Context
 
 from pvehelm.chart.cell import Ask, Limits
 from pvehelm.chart.dialect import Dialect, Missing, UndefinedValue, define_key, define_names
@@ -19,6 +19,7 @@ from pvehelm.chart.functions import FUNCTIONS, FunctionError, Text
 from pvehelm.chart.functions.common import string, text
 from pvehelm.chart.kept import Kept
 from pvehelm.chart.library import Library
+from pvehelm.chart.names import Names
 from pvehelm.chart.neighbour import Neighbour, Told
 from pvehelm.chart.objects import Scope
 from pvehelm.chart.secrets import Tokens
@@ -129,7 +130,7 @@ class Engine:
         return {**root, "root": root, "_": ctx, "ctx": ctx}
 
     def _context(self, template: Template, names: Mapping[str, Any]) -> Context:
-        return new_context(self.env, template.name, template.blocks, globals={**self.env.globals, **names})
+        return Names(self.env, {**names}, template.name, template.blocks, names)
 
     def concat(self, pieces: Iterable[Any]) -> Traced:
         """Pieces as text, within the output limit."""
@@ -150,11 +151,11 @@ class Engine:
             return (template, position, value, SCALAR)
         if kind is int:
             return (template, position, text(value), RAW)
+        if isinstance(value, Text):
+            return (template, position, value, RAW)
         if isinstance(value, Missing):
             self.trouble.undefined(value)
             return (template, position, "", RAW)
-        if isinstance(value, Text):
-            return (template, position, value, RAW)
         if isinstance(value, str):
             return (template, position, str(value), SCALAR)
         if hasattr(value, "_body_stream"):
@@ -317,6 +318,7 @@ class _Environment(Dialect):
         self.engine = engine
         super().__init__(loader=_Loader(engine))
         self.concat = engine.concat  # type: ignore[method-assign]
+        self.emit = engine.emit  # type: ignore[method-assign]
         self._texts: dict[tuple[str, str], Template] = {}
         for scope in engine.scopes:
             for name, value in scope.root.items():
@@ -333,8 +335,9 @@ class _Environment(Dialect):
             for index, item in enumerate(value):
                 self._remember(item, f"{path}[{index}]")
 
-    def emit(self, template: str, position: int, value: Any) -> Any:
-        return self.engine.emit(template, position, value)
+    def make_globals(self, d: MutableMapping[str, Any] | None) -> MutableMapping[str, Any]:
+        # Contexts find them here.
+        return {}
 
     def joined(self, parts: tuple[Any, ...]) -> str:
         return self.engine.joined(parts)

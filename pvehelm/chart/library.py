@@ -14,6 +14,7 @@ from pvehelm.chart.functions import FUNCTIONS, SUBJECT_FIRST, Failed, FunctionEr
 from pvehelm.chart.functions.common import string, text
 from pvehelm.chart.functions.strings import indent
 from pvehelm.chart.kept import RANDOM, Kept
+from pvehelm.chart.names import Made
 from pvehelm.chart.secrets import OF_LISTS, OPAQUE, Tokens
 from pvehelm.chart.traced import RAW, Traced, assemble
 from pvehelm.chart.trouble import Abort, Trouble, wording
@@ -39,6 +40,12 @@ _DROPPED = _words(
 _HARMLESS = _words("defined undefined none string mapping sequence iterable boolean")
 
 
+#: ... that may be called in Jinja2's way.
+_OTHERWISE = _words("default join trim round")
+#: Filters that are another one's name.
+_ALIASES = {"d": "default", "tojson": "toJson", "string": "toString", "float": "float64"}
+
+
 class Library:
     """Puts the functions into an environment. ``own`` are those that need the engine."""
 
@@ -48,46 +55,59 @@ class Library:
         self.env = env
         self.tokens = tokens
         self.trouble = trouble
-        self.own = own
         self.kept = kept
-        self._fill()
-
-    def _fill(self) -> None:
-        env = self.env
-        for name in _DROPPED:
-            env.filters.pop(name, None)
-        native: Callable[..., Any]
-        for name, native in list(env.filters.items()):
-            env.filters[name] = self._guarded(name, native, native=True)
-        for name, native in list(env.tests.items()):  # type: ignore[assignment]
-            if name not in _HARMLESS:
-                env.tests[name] = self._guarded(name, native, native=True, record=False)
-        for name in ("lipsum", "cycler", "joiner", "dict"):
-            env.globals.pop(name, None)
-        library: dict[str, Callable[..., Any]] = {
+        self.functions: dict[str, Any] = {
             **FUNCTIONS,
-            **{name: self.kept.once(name, FUNCTIONS[name]) for name in RANDOM if name in FUNCTIONS},
-            **self.own,
-            "sensitive": self.tokens.sensitive,
+            **own,
+            "sensitive": tokens.sensitive,
             "indent": _indent,
             "nindent": _nindent,
             "trim": _trim,
         }
-        for name, function in library.items():
-            called = self._guarded(name, function)
-            env.globals[name] = called
-            if name not in _NATIVE:
-                env.filters[name] = self._filter(name, called)
-        for alias, name in (("d", "default"), ("tojson", "toJson"), ("string", "toString"), ("float", "float64")):
-            env.filters[alias] = env.filters[name]
-        env.filters["format"] = self._guarded("printf", FUNCTIONS["printf"])
-        env.filters["sensitive"] = self._guarded("sensitive", self.tokens.sensitive)
+        #: What Jinja2 has itself.
+        self.filters: dict[str, Any] = {name: one for name, one in env.filters.items() if name not in _DROPPED}
+        self.tests: dict[str, Any] = dict(env.tests)
+        self.globals: dict[str, Any] = dict(env.globals)
+        for name in ("lipsum", "cycler", "joiner", "dict"):
+            self.globals.pop(name, None)
+        env.filters = Made([*self.filters, *(self.functions.keys() - _NATIVE), *_ALIASES, "format"], self._as_filter)
+        env.tests = Made(self.tests, self._as_test)
+        env.globals = Made([*self.globals, *self.functions], self._as_global)
+
+    def _as_global(self, name: str) -> Any:
+        return self._function(name) if name in self.functions else self.globals[name]
+
+    def _function(self, name: str) -> Callable[..., Any]:
+        function: Callable[..., Any] = self.functions[name]
+        if name in RANDOM:
+            function = self.kept.once(name, function)
+        return self._guarded(name, function)
+
+    def _as_filter(self, name: str) -> Callable[..., Any]:
+        if name == "format":
+            return self._guarded("printf", FUNCTIONS["printf"])
+        name = _ALIASES.get(name, name)
+        if name not in self.functions or name in _NATIVE:
+            return self._guarded(name, self.filters[name], native=True)
+        function = self._function(name)
+        return function if name == "sensitive" else self._filter(name, function)
+
+    def _as_test(self, name: str) -> Callable[..., Any]:
+        native: Callable[..., Any] = self.tests[name]
+        return native if name in _HARMLESS else self._guarded(name, native, native=True, record=False)
 
     def _filter(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """``value | name(args)``: the value is Sprig's last argument, or its subject."""
         subject = SUBJECT_FIRST.get(name)
         with_context = _PassArg.from_obj(function) is _PassArg.context
         lead = 1 if with_context else 0
+        if subject is None and not with_context and name not in _OTHERWISE:
+
+            @functools.wraps(function)
+            def last(value: Any, *rest: Any, **options: Any) -> Any:
+                return function(*rest, value, **options)
+
+            return last
 
         @functools.wraps(function)
         def filtered(*args: Any, **options: Any) -> Any:
