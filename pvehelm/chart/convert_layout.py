@@ -155,8 +155,8 @@ def _matters(source: str, tag: Tag, before: str) -> bool:
 
 
 def _next(source: str, at: int) -> int:
-    """Where the next line begins that has something other than tags, behind its blanks: a tag may stand less deep than the
-    text that it is in."""
+    """Where the next line begins, behind its blanks, that has something other than tags: a tag may stand less deep
+    than the text that it is in."""
     line = source.find("\n", at)
     while line >= 0:
         end = source.find("\n", line + 1)
