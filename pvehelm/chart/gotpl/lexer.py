@@ -1,19 +1,22 @@
 """The lexer: a template's text and the tokens of its actions, as Go's text/template reads them.
 
-One regular expression reads every token inside an action, with the blanks before it: these are no tokens, and that some
-stand before one is all the grammar asks. Fields that follow each other (``.a.b``) are one token.
+One regular expression takes an action apart into texts that are its tokens and the blanks between them (``inside``):
+what such a text is, its first character says. Fields that follow each other (``.a.b``) are one token.
 """
 
 from __future__ import annotations
 
 import re
+from itertools import accumulate
 from typing import NamedTuple
 
 KEYWORDS = frozenset(("block", "break", "continue", "define", "else", "end", "if", "range", "nil", "template", "with"))
+BLANKS = " \t\r\n"
 
 
 class Token(NamedTuple):
-    """``kind`` is text, left, right, error, eof, a keyword, or what ``_TOKEN`` names; ``pos`` is where it begins."""
+    """``kind`` is text, comment, left, right, error, eof, a keyword or what ``kind_of`` says; ``pos`` is where it
+    begins."""
 
     kind: str
     value: str
@@ -28,123 +31,200 @@ _NUMBER = (
     r"|0[oO][0-7_]*(?:\.[0-7_]*)?|0[bB][01_]*(?:\.[01_]*)?|[0-9_]*(?:\.[0-9_]*)?(?:[eE][+-]?[0-9_]*)?)i?)(?!\w)"
 )
 _DIGITS = re.compile(_NUMBER.removesuffix(r"(?!\w)"))
-_TOKEN = re.compile(
-    rf"""[ \t\r\n]*(?:
-     (?P<right>\}}\}}|(?<=[ \t\r\n])-\}}\}})
-    |(?P<field>(?:\.(?![0-9])\w+)+){_END}
-    |(?P<word>(?![0-9])\w+){_END}
-    |(?P<variable>\$\w*){_END}
-    |(?P<string>"(?:[^"\\\n]|\\[^\n])*")
-    |(?P<number>(?=[+\-0-9]|\.[0-9]){_NUMBER}(?P<imaginary>(?<!i)[+-]{_NUMBER})?)
-    |(?P<dot>\.){_END}
-    |(?P<pipe>\|)
-    |(?P<open>\()
-    |(?P<close>\))
-    |(?P<declare>:=)
-    |(?P<assign>=)
-    |(?P<raw>`[^`]*`)
-    |(?P<char>'(?:[^'\\\n]|\\[^\n])*')
-    |(?P<other>[!\#%&*,/;<>?@\[\\\]^{{}}~])
-    |(?P<none>)
-    )""",
-    re.VERBOSE,
-)
-_BLANKS = " \t\r\n"
+_PLAIN_NUMBER = re.compile(_NUMBER)
+_COMPLEX = re.compile(rf"(?=[+\-0-9]|\.[0-9]){_NUMBER}(?<!i)[+-]{_NUMBER}")
+_QUOTED = r""" "(?:[^"\\\n]|\\[^\n])*" | `[^`]*` | '(?:[^'\\\n]|\\[^\n])*' """
+_GOOD = rf"""[ \t\r\n]+
+    |\}}\}}|(?<=[ \t\r\n])-\}}\}}
+    |(?:\.(?![0-9])\w+)+{_END}
+    |(?![0-9])\w+{_END}
+    |\$\w*{_END}
+    |{_QUOTED}
+    |(?=[+\-0-9]|\.[0-9]){_NUMBER}(?:(?<!i)[+-]{_NUMBER}(?<=i)|(?!(?<!i)[+-]{_NUMBER}))
+    |\.{_END}
+    |[|()]
+    |:=
+    |=
+    |[!\#%&*,/;<>?@\[\\\]^{{}}~]"""
+_TOKEN = re.compile(_GOOD, re.VERBOSE)
+#: What begins with no token is taken whole.
+_TOKENS = re.compile(_GOOD + "|(?s:.+)", re.VERBOSE)
+_STRING = re.compile(_QUOTED, re.VERBOSE)
+_KINDS = {
+    "$": "variable",
+    '"': "string",
+    "`": "raw",
+    "'": "char",
+    "(": "open",
+    ")": "close",
+    "|": "pipe",
+    ":": "declare",
+    "=": "assign",
+    ".": "field",
+    "-": "number",
+    "+": "number",
+    "}": "right",
+    **dict.fromkeys("0123456789", "number"),
+    **dict.fromkeys("!#%&*,/;<>?@[\\]^{~", "other"),
+    **dict.fromkeys(BLANKS, "blank"),
+}
 _WORDS = {**{word: word for word in KEYWORDS}, "true": "bool", "false": "bool"}
-#: Kinds that are looked at once more.
-_MORE = frozenset(("right", "open", "close", "number", "none"))
 _TRIM_LEFT = re.compile(r"\{\{-[ \t\r\n]")
-_TRIM_RIGHT = re.compile(r"[ \t\r\n]*")
+_BLANKS = re.compile(r"[ \t\r\n]*")
 _COMMENT_END = re.compile(r"[ \t\r\n]-\}\}|\}\}")
+
+
+def kind_of(text: str) -> str:
+    """What a text of ``inside`` is: bool, char, complex, dot, field, word, number, raw, string, variable, open, close,
+    pipe, declare, assign, right, blank, other, or a keyword."""
+    kind = _KINDS.get(text[0])
+    if kind is None:
+        return _WORDS.get(text, "word")
+    if kind == "field" and (text == "." or text[1] in "0123456789"):
+        return "dot" if text == "." else kind_of(f"0{text}")
+    if kind == "number" and text[0] == "-" and text[-1] == "}":
+        return "right"
+    if kind == "number" and text[-1] == "i" and not _PLAIN_NUMBER.fullmatch(text):
+        return "complex"
+    return "right" if text == "}}" else "other" if kind == "right" else kind
+
+
+class Inside(NamedTuple):
+    """What is inside an action: the texts of its tokens and blanks, where each begins, and where the template goes on.
+
+    The last text is ``}}`` (or ``-}}``); where there is a mistake it is empty, and ``mistake`` says what.
+    """
+
+    texts: list[str]
+    starts: list[int]
+    after: int
+    mistake: str = ""
+
+
+def inside(source: str, at: int) -> Inside:
+    """What is inside the action whose delimiter ends at ``at``."""
+    texts: list[str] = []
+    begin, end = at, source.find("}}", at)
+    while True:
+        stop = end + 2 if end >= 0 else len(source)
+        texts += _TOKENS.findall(source, begin, stop)
+        last = texts[-1] if texts else ""
+        if last == "}}" or last == "-}}":
+            break
+        begin = stop - len(last)
+        string = _STRING.match(source, begin)
+        if end < 0 or string is None:
+            return _mistaken(source, at, texts)
+        # What looked like the end is in a string.
+        texts.pop()
+        end = source.find("}}", string.end())
+    starts = [*accumulate(map(len, texts), initial=at)]
+    if "(" in texts or ")" in texts:
+        at, what = _unbalanced(texts)
+        if what:
+            starts[-2] -= len(last) > 2
+            return Inside([*texts[:at], ""], starts, -1, what)
+    if last == "}}":
+        return Inside(texts, starts, stop)
+    starts[-2] -= 1
+    return Inside(texts, starts, trimmed(source, stop))
+
+
+def trimmed(source: str, at: int) -> int:
+    """Where the blanks from ``at`` on end."""
+    return _BLANKS.match(source, at).end()  # type: ignore[union-attr]
+
+
+def _unbalanced(texts: list[str]) -> tuple[int, str]:
+    """Which text makes the parentheses wrong, and what it is that is wrong."""
+    depth = 0
+    for index, text in enumerate(texts):
+        depth += (text == "(") - (text == ")")
+        if depth < 0:
+            return index, "unexpected right paren"
+    return len(texts) - 1, "unclosed left paren" if depth else ""
+
+
+def _mistaken(source: str, at: int, texts: list[str]) -> Inside:
+    """What is inside an action that has no end, or something in it that is no token."""
+    if texts:
+        begin = at + sum(map(len, texts[:-1]))
+        good = _TOKEN.match(source, begin)
+        if good is None or good.end() - begin < len(texts[-1]):
+            texts.pop()
+    starts = [*accumulate(map(len, texts), initial=at)]
+    wrong, what = _unbalanced(texts)
+    if what == "unexpected right paren":
+        return Inside([*texts[:wrong], ""], starts, -1, what)
+    return Inside([*texts, ""], starts, -1, _mistake(source, starts[-1]))
+
+
+def piece(source: str, at: int) -> tuple[str, int, int]:
+    """The text from ``at`` on, perhaps empty; where the action after it begins, and where its inside (-1: none)."""
+    left = source.find("{{", at)
+    if left < 0:
+        return source[at:], -1, -1
+    if source.startswith("{{- ", left) or _TRIM_LEFT.match(source, left):
+        # As in Go, the blank after the minus is the first thing inside the action.
+        return source[at:left].rstrip(BLANKS), left, left + 3
+    return source[at:left], left, left + 2
+
+
+def comment(source: str, left: int, at: int) -> tuple[int, int, str]:
+    """Of a comment inside an action: where it begins, and where the template goes on, or where there is which mistake.
+
+    It begins at -1 where there is none.
+    """
+    begin = at + 1 if at - left > 2 else at
+    if not source.startswith("/*", begin):
+        return -1, at, ""
+    close = source.find("*/", begin + 2)
+    if close < 0:
+        return begin, begin, "unclosed comment"
+    end = _COMMENT_END.match(source, close + 2)
+    if end is None:
+        return begin, close + 2, "comment ends before closing delimiter"
+    return begin, trimmed(source, end.end()) if len(end[0]) > 2 else end.end(), ""
 
 
 def tokens(source: str, *, comments: bool = False) -> list[Token]:
     """The tokens of ``source``; the last is ``eof``, or ``error`` with the message. ``comments`` keeps comments."""
     found: list[Token] = []
-    at, size = 0, len(source)
+    at = 0
     while True:
-        left = source.find("{{", at)
-        if left < 0:
-            if at < size:
-                found.append(Token("text", source[at:], at, False))
-            found.append(Token("eof", "", size, False))
-            return found
-        trim = source.startswith("{{- ", left) or _TRIM_LEFT.match(source, left)
-        text = source[at:left].rstrip(_BLANKS) if trim else source[at:left]
+        text, left, begin = piece(source, at)
         if text:
             found.append(Token("text", text, at, False))
-        # As in Go, the blank after the minus is the first thing inside the action.
-        inside = left + 3 if trim else left + 2
-        comment = inside + 1 if trim else inside
-        if source.startswith("/*", comment):
-            close = source.find("*/", comment + 2)
-            end = _COMMENT_END.match(source, close + 2) if close >= 0 else None
-            if end is None:
-                what = "unclosed comment" if close < 0 else "comment ends before closing delimiter"
-                found.append(Token("error", what, comment if close < 0 else close + 2, False))
-                return found
+        if left < 0:
+            found.append(Token("eof", "", len(source), False))
+            return found
+        commented, after, mistake = comment(source, left, begin)
+        if mistake:
+            found.append(Token("error", mistake, after, False))
+            return found
+        if commented >= 0:
             if comments:
-                found.append(Token("comment", source[comment : close + 2], comment, False))
-            at = _after(source, end)
+                found.append(
+                    Token("comment", source[commented : source.find("*/", commented + 2) + 2], commented, False)
+                )
+            at = after
             continue
         found.append(Token("left", "{{", left, False))
-        at = _action(source, inside, found)
-        if at < 0:
+        texts, starts, at, mistake = inside(source, begin)
+        spaced = False
+        for value, pos in zip(texts, starts, strict=False):
+            kind = kind_of(value) if value else "error"
+            if kind != "blank":
+                found.append(Token(kind, "}}" if kind == "right" else value or mistake, pos, spaced))
+            spaced = kind == "blank"
+        if mistake:
             return found
-
-
-def _action(source: str, at: int, found: list[Token]) -> int:
-    """Reads the tokens of an action from ``at`` on into ``found``; where the text goes on, or -1 after an error."""
-    new, append, words = tuple.__new__, found.append, _WORDS
-    depth = 0
-    for token in _TOKEN.finditer(source, at):
-        kind, value, end = token.lastgroup, token[token.lastindex or 0], token.end()
-        pos = end - len(value)
-        spaced = pos != token.start()
-        if kind == "word":
-            kind = words.get(value, kind)
-        elif kind not in _MORE:
-            pass
-        elif kind == "right":
-            trims = len(value) > 2
-            if depth:
-                append(Token("error", "unclosed left paren", pos - trims, spaced))
-                return -1
-            append(new(Token, ("right", "}}", pos - trims, spaced)))
-            return _TRIM_RIGHT.match(source, end).end() if trims else end  # type: ignore[union-attr]
-        elif kind == "open":
-            depth += 1
-        elif kind == "close":
-            depth -= 1
-            if depth < 0:
-                append(Token("error", "unexpected right paren", pos, spaced))
-                return -1
-        elif kind == "number":
-            if token["imaginary"]:
-                kind = "complex"
-                if not value.endswith("i"):
-                    append(Token("error", f'bad number syntax: "{value}"', pos, spaced))
-                    return -1
-        else:
-            append(Token("error", _mistake(source, pos), pos, spaced))
-            return -1
-        # Half as long as Token(...), and there are many.
-        append(new(Token, (kind, value, pos, spaced)))
-    return -1
-
-
-def _after(source: str, end: re.Match[str]) -> int:
-    """Where the text goes on after a closing delimiter."""
-    if len(end[0]) == 2:
-        return end.end()
-    blanks = _TRIM_RIGHT.match(source, end.end())
-    return blanks.end() if blanks else end.end()
 
 
 def _mistake(source: str, at: int) -> str:
     """Why no token can be read at ``at``."""
     rest = source[at : at + 200]
-    if not rest.strip(_BLANKS):
+    if not rest.strip(BLANKS):
         return "unclosed action"
     first = rest[0]
     if first == '"':
@@ -155,6 +235,8 @@ def _mistake(source: str, at: int) -> str:
         return "unterminated character constant"
     if first == ":":
         return "expected :="
+    if number := _COMPLEX.match(source, at):
+        return f'bad number syntax: "{number[0]}"'
     if first.isdigit() or (first in "+-." and rest[1:2] and rest[1] in ".0123456789"):
         # The first character that does not belong to it is shown with it.
         number = _DIGITS.match(rest)

@@ -129,8 +129,8 @@ class Action:
 class Body(list[Any]):
     """The nodes between the actions that begin and end a part of a branch, or of a template.
 
-    ``names`` are the variables that they read or assign, ``assigned`` the latter; either may be their own. ``actions``
-    is how many actions they are, and ``leaves`` says whether one of them leaves or goes on with a loop around them.
+    ``names`` are at least the variables that they read or assign, ``assigned`` the latter; either may be their own.
+    ``actions`` is how many actions they are; ``leaves``: one of them leaves or goes on with a loop around them.
     """
 
     __slots__ = ("actions", "assigned", "leaves", "names")

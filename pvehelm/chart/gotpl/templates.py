@@ -13,6 +13,7 @@ from pvehelm.chart.gotpl.compiler import How, Part, compiled, filled, located, p
 from pvehelm.chart.gotpl.expressions import NAMES, Spot
 from pvehelm.chart.gotpl.library import FUNCTIONS, SIGNATURES
 from pvehelm.chart.gotpl.parser import ParseError, parse
+from pvehelm.chart.gotpl.quick import Memory
 from pvehelm.chart.gotpl.syntax import Tree
 from pvehelm.chart.gotpl.values import GoError
 
@@ -120,9 +121,11 @@ class Templates:
         self.known = known
         self.large = large
         self.changed = False
+        #: Trees whose nodes do not all know their places, and those that do, which only errors need; parts of trees.
         self._trees: dict[str, dict[str, Tree]] = {}
-        #: Parts that are not compiled yet.
+        self._exact: dict[str, dict[str, Tree]] = {}
         self._parts: dict[tuple[str, str], dict[int, Part]] = {}
+        self._memory = Memory(known)
         own = {f"f_{name}": function for name, function in functions.items()}
         self.globals: dict[str, Any] = {**_GLOBALS, "__gotpl__": self, **own}
         self.compiled = kept if isinstance(kept, Compiled) else Compiled()
@@ -143,19 +146,23 @@ class Templates:
     def _read(self, file: str) -> dict[str, Kept_]:
         self.changed = True
         try:
-            trees = parse(file, self.sources[file], self.known)
+            trees = self._parsed(file)
         except ParseError as error:
             self.errors[file] = error
             return {}
-        self._trees[file] = trees
         return {name: [tree.empty, {}, {}] for name, tree in trees.items()}
 
-    def tree(self, file: str, name: str) -> Tree:
-        """A tree of a file, or of a text given to tpl (by its own name), read again where that is needed."""
-        text = file.startswith("gotpl#")
+    def _parsed(self, file: str) -> dict[str, Tree]:
+        """The trees of a file, or of a text given to tpl, for compiling them."""
         if file not in self._trees:
-            self._trees[file] = parse("gotpl" if text else file, self.sources[file], self.known)
-        return self._trees[file][name]
+            self._trees[file] = parse(_shown(file), self.sources[file], self.known, memory=self._memory)
+        return self._trees[file]
+
+    def tree(self, file: str, name: str) -> Tree:
+        """A tree of a file, or of a text given to tpl (by its own name), whose nodes know their places."""
+        if file not in self._exact:
+            self._exact[file] = parse(_shown(file), self.sources[file], self.known)
+        return self._exact[file][name]
 
     def prepare(self, name: str) -> runtime.Code | None:
         """The function of a named template."""
@@ -183,9 +190,11 @@ class Templates:
         kept = (self.texts if file.startswith("gotpl#") else self.files)[file][name][1 + places]
         if kept.get(key) is None:
             self.changed = True
-            part = self.part(file, name, key)
-            made = compiled(self.tree(file, name), self._how(), part, texts=places)
-            self._parts.setdefault((file, name), {}).update(made.parts)
+            tree, known = self._parsed(file)[name], self._parts.setdefault((file, name), {})
+            if key not in known and key != _WHOLE:
+                known.update(parts(tree, self._how()))
+            made = compiled(tree, self._how(), known.get(key), texts=places)
+            known.update(made.parts)
             # Where it comes from, for tracebacks.
             code = made.code.replace(co_filename=file, co_name=name, co_qualname=str(key))
             kept[key] = [code, made.texts]
@@ -197,20 +206,11 @@ class Templates:
     def _how(self) -> How:
         return How(PARAMETERS, self.strict, lambda key, body: body.actions >= self.large)
 
-    def part(self, file: str, name: str, key: int) -> Part | None:
-        """A part of a template, None for the whole of it."""
-        if key == _WHOLE:
-            return None
-        known = self._parts.setdefault((file, name), {})
-        if key not in known:
-            known.update(parts(self.tree(file, name), self._how()))
-        return known[key]
-
     def spot(self, code: CodeType, line: int) -> tuple[Tree, Spot]:
         """What a line of the code of a template or a part of it stands for."""
-        file, name = code.co_filename, code.co_name
-        tree = self.tree(file, name)
-        return tree, located(tree, self._how(), self.part(file, name, int(code.co_qualname)), line)
+        tree, key = self.tree(code.co_filename, code.co_name), int(code.co_qualname)
+        part = None if key == _WHOLE else parts(tree, self._how())[key]
+        return tree, located(tree, self._how(), part, line)
 
     @staticmethod
     def is_part(code: CodeType) -> bool:
@@ -224,12 +224,12 @@ class Templates:
         kept = self.texts.get(name)
         if kept is None:
             try:
-                self._trees[name] = parse("gotpl", source, self.known)
+                trees = self._parsed(name)
             except ParseError as error:
                 from pvehelm.chart.gotpl.syntax import quoted
 
                 raise GoError(f"cannot parse template {quoted(source)}: {error}") from error
-            kept = {key: [tree.empty, {}, {}] for key, tree in self._trees[name].items()}
+            kept = {key: [tree.empty, {}, {}] for key, tree in trees.items()}
             self.changed = True
             self.texts[name] = kept
             self.compiled.read[name] = source
@@ -249,6 +249,11 @@ class Templates:
         kept = [name for name in self.texts if name not in read or (len(read[name]) < _LONGEST and own(read[name]))]
         texts = {name: _packed(self.texts[name]) for name in kept[:_TEXTS]}
         return marshal.dumps({"files": {file: _packed(kept) for file, kept in self.files.items()}, "texts": texts})
+
+
+def _shown(file: str) -> str:
+    """What errors call a file, or a text given to tpl."""
+    return "gotpl" if file.startswith("gotpl#") else file
 
 
 def _packed(templates: dict[str, Kept_]) -> dict[str, Kept_]:

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from pvehelm.chart.gotpl.literals import Number, unquote
 from pvehelm.chart.gotpl.parser import ParseError, parse
+from pvehelm.chart.gotpl.quick import Memory
+from pvehelm.chart.gotpl.syntax import Body, Branch, Tree
 from tests.chart.gotpl.templates import cases, published
 from tests.helpers import needs_shared
 
@@ -71,6 +73,36 @@ def test_ours(case: dict[str, Any]) -> None:
 def test_any_text_parses_or_is_refused(source: str) -> None:
     with contextlib.suppress(ParseError):
         parse("t", source, {"a", "b"})
+
+
+def _told(source: str, memory: Memory | None) -> object:
+    """The trees of a source as text, with what is noted of their bodies; or the error."""
+
+    def bodies(nodes: list[Any]) -> list[Any]:
+        of = [part for node in nodes if isinstance(node, Branch) for part in (node.body, node.other or Body())]
+        return [(node.pos, str(node)) for node in nodes if isinstance(node, Branch)] + [
+            (sorted(body.names), sorted(body.assigned), body.actions, body.leaves, bodies(body)) for body in of
+        ]
+
+    def told(tree: Tree) -> object:
+        return str(tree), tree.loose, tree.empty, bodies(tree.root)
+
+    try:
+        return {name: told(tree) for name, tree in parse("t", source, _FUNCTIONS, memory=memory).items()}
+    except ParseError as error:
+        return str(error)
+
+
+_FUNCTIONS = {"print", "printf", "len", "index", "eq", "and", "or", "not", "default", "toYaml", "list", "dict"}
+_WORDS: Any = cases("fuzz")
+_ACTIONS = st.lists(st.sampled_from(_WORDS["pieces"]), max_size=5).map(" ".join)
+_KNOWN = Memory(_FUNCTIONS)
+
+
+@given(st.lists(st.builds("{{{{{}{} }}}}{}".format, st.sampled_from([" ", "- "]), _ACTIONS, st.just("x ")), max_size=6))
+def test_the_quick_way_leads_to_the_same_place(actions: list[str]) -> None:
+    source = "".join([*actions, "{{ end }}" * sum("if" in one or "with" in one for one in actions)])
+    assert _told(source, _KNOWN) == _told(source, None)
 
 
 @given(st.text(max_size=20))
