@@ -186,7 +186,7 @@ class _Lister:
         if strategy == "switch":
             return await self._switches(known)
         if strategy == "verb" and "{storage}" in self.kind.shape(place).index.path:
-            return await self._files(place, known)
+            return await self._files(known)
         rows = await self.kind.listed(self.kind.shape(place).index, known, self.get)
         found = []
         for row in rows:
@@ -252,7 +252,7 @@ class _Lister:
         rows = [row for row in answer.get("standard-repos") or [] if row.get("status") is not None]
         return [Found(self.kind, str(row["handle"]), {**known, "handle": row["handle"]}, row) for row in rows]
 
-    async def _files(self, place: str, known: Mapping[str, Any]) -> list[Found]:
+    async def _files(self, known: Mapping[str, Any]) -> list[Found]:
         """What a storage holds of the contents that the kind is about."""
         rule, facts = self.kind.rule("content"), self.kind.facts("content")
         contents = [str(word) for word in facts.get("enum", ())] if rule.identity else []

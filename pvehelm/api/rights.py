@@ -59,7 +59,7 @@ def _of_step(schema: Schema, kind: str, step: Step, permissions: Permissions, wh
     check = check or operation.permissions.get("check")
     args = {**step.params, **in_path}
     lacking = [_missing(check, args, permissions)] if check else []
-    lacking += [_missing(one, args, permissions) for one in _options_of(table, step, args, permissions)]
+    lacking += [_missing(one, args, permissions) for one in _options_of(table, step, permissions)]
     for missing in dict.fromkeys(filter(None, lacking)):
         yield f"{title}: {who} lacks {missing}", "give it a role with that privilege there, or use other credentials"
 
@@ -80,9 +80,7 @@ def _named(rules: Iterable[str], params: Mapping[str, Any]) -> Iterator[str]:
                 yield name
 
 
-def _options_of(
-    table: Table | None, step: Step, args: Mapping[str, Any], permissions: Permissions
-) -> Iterator[Sequence[Any]]:
+def _options_of(table: Table | None, step: Step, permissions: Permissions) -> Iterator[Sequence[Any]]:
     """The checks that single parameters of a guest ask for: its options, new volumes, bridges."""
     if table is None or not table.options or not re.search(r"/(qemu|lxc)(/[^/]+/config)?\Z", step.path):
         return

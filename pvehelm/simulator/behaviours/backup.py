@@ -126,7 +126,7 @@ def _dump(call: Call, guest: Guest, storage: str, definition: storages.Definitio
     }
     template = call.str("notes-template")
     if template:
-        facts["notes"] = _notes(call, guest, template)
+        facts["notes"] = _notes(guest, template)
     return volumes.put(call.state, call.node, volid, call.now, size=max(sum(sizes) // 4, 1 << 20), **facts)
 
 
@@ -140,7 +140,7 @@ def _volid(call: Call, guest: Guest, storage: str, definition: storages.Definiti
     return f"{storage}:backup/vzdump-{guest.kind}-{guest.vmid}-{stamp}.{kind}{ending}"
 
 
-def _notes(call: Call, guest: Guest, template: str) -> str:
+def _notes(guest: Guest, template: str) -> str:
     known = {"guestname": guest.name, "vmid": guest.vmid, "node": guest.node, "cluster": "simulator"}
     text = re.sub(r"\{\{(\w+)\}\}", lambda hit: known.get(hit[1], hit[0]), template)
     return text.replace("\\n", "\n").replace("\\\\", "\\")

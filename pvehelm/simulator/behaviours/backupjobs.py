@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from typing import Any
 
@@ -181,16 +182,14 @@ def included(call: Call) -> Any:
             children.append({"id": int(vmid), "type": "unknown", "leaf": 1})
             continue
         kind, guest = guests[vmid]
-        volumes = _volumes(vmid, kind, guest["config"])
+        volumes = _volumes(vmid, guest["config"])
         name = guest["config"].get("name" if kind == "qemu" else "hostname") or f"VM {vmid}"
         row: dict[str, Any] = {"id": int(vmid), "type": kind, "name": name}
         children.append({**row, "children": volumes} if volumes else {**row, "leaf": 1})
     return {"children": children}
 
 
-def _volumes(vmid: str, kind: str, config: dict[str, Any]) -> list[dict[str, Any]]:
-    import re
-
+def _volumes(vmid: str, config: dict[str, Any]) -> list[dict[str, Any]]:
     found = []
     for key, value in sorted(config.items()):
         if not re.fullmatch(r"(?:scsi|virtio|sata|ide|mp)\d+|rootfs|efidisk0|tpmstate0", key):

@@ -80,7 +80,7 @@ def tidy(operation: Operation, name: str, text: str) -> str:
     return properties.join(drive, format_of(operation, name))
 
 
-def check_access(call: Call, name: str, drive: Mapping[str, str], vmid: str, default_storage: str = "") -> None:
+def check_access(call: Call, drive: Mapping[str, str], vmid: str, default_storage: str = "") -> None:
     """What is refused before anything is done: storages that are missing, cannot hold disks or are forbidden."""
     file = drive.get("file", "")
     wanted = new_disk(drive)

@@ -258,7 +258,7 @@ def random_mac(call: Call) -> str:
     return ":".join(octets)
 
 
-def shown(guest: Guest, config: Mapping[str, Any]) -> dict[str, Any]:
+def shown(config: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration for a reader: what is secret is masked."""
     return {key: (MASK if key == "cipassword" else value) for key, value in config.items()}
 
@@ -275,7 +275,7 @@ def configuration(call: Call) -> dict[str, Any]:
         config: Mapping[str, Any] = found
     else:
         config = guest.config if call.bool("current") else guest.configured()
-    answer = shown(guest, config)
+    answer = shown(config)
     held = None if name else guest.lock(call.now)
     return {**answer, "digest": guest.digest(call), **({"lock": held} if held else {})}
 

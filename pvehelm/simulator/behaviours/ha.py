@@ -41,7 +41,7 @@ def _remove(state: State, sid: str) -> None:
                 del rules[name]
 
 
-def _shown(call: Call, sid: str, document: dict[str, Any], digest: str) -> dict[str, Any]:
+def _shown(sid: str, document: dict[str, Any], digest: str) -> dict[str, Any]:
     return {"sid": sid, "type": sid.partition(":")[0], **document, "digest": digest}
 
 
@@ -65,7 +65,7 @@ def listed(call: Call) -> Any:
     digest = call.digest_of("ha_resources")
     wanted = call.str("type")
     return [
-        _shown(call, sid, document, digest)
+        _shown(sid, document, digest)
         for sid, document in call.state.collection("ha_resources").items()
         if wanted in ("", sid.partition(":")[0])
     ]
@@ -108,7 +108,7 @@ def _find(call: Call, prefix: str = "") -> tuple[str, dict[str, Any]]:
 @handler("GET", _ITEM)
 def get(call: Call) -> Any:
     sid, document = _find(call)
-    return _shown(call, sid, document, call.digest_of("ha_resources"))
+    return _shown(sid, document, call.digest_of("ha_resources"))
 
 
 @handler("PUT", _ITEM)

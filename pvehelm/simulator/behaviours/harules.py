@@ -16,7 +16,7 @@ _OPTIONS = {
 _REQUIRED = {"node-affinity": ("nodes", "resources"), "resource-affinity": ("affinity", "resources")}
 
 
-def _shown(call: Call, name: str, rule: dict[str, Any], order: int, digest: str) -> dict[str, Any]:
+def _shown(name: str, rule: dict[str, Any], order: int, digest: str) -> dict[str, Any]:
     shown = {"rule": name, **rule, "order": order, "digest": digest}
     shown["resources"] = ",".join(rule["resources"])
     if "nodes" in rule:
@@ -27,7 +27,7 @@ def _shown(call: Call, name: str, rule: dict[str, Any], order: int, digest: str)
 def _all(call: Call) -> list[dict[str, Any]]:
     digest = call.digest_of("ha_rules")
     rules = call.state.collection("ha_rules").items()
-    return [_shown(call, name, rule, i, digest) for i, (name, rule) in enumerate(rules, 1)]
+    return [_shown(name, rule, i, digest) for i, (name, rule) in enumerate(rules, 1)]
 
 
 @handler("GET", "/cluster/ha/rules")

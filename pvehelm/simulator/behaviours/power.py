@@ -35,12 +35,8 @@ def start(call: Call, guest: Guest) -> None:
     if asleep:
         del guest.config["lock"]
     settle(guest, call)
-    _up(call, guest, call.now)
+    guest.doc.update({"status": "running", "started": call.now})
     guest.save()
-
-
-def _up(call: Call, guest: Guest, when: float) -> None:
-    guest.doc.update({"status": "running", "started": when})
 
 
 def start_soon(call: Call, guest: Guest) -> None:

@@ -40,7 +40,7 @@ def create(call: Call) -> str:
     qemuconfig.prepare(call, values)
     for name in sorted(values):
         if drives.is_drive(name):
-            drives.check_access(call, name, drives.parse(operation, name, str(values[name])), vmid, storage)
+            drives.check_access(call, drives.parse(operation, name, str(values[name])), vmid, storage)
     rights.check(call, values, values, vmid, pool)
     rights.check_bridges(call, values)
     guests.refuse_taken(call, vmid, f"unable to create VM {vmid} - ")

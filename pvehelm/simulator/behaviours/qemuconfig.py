@@ -102,7 +102,7 @@ def change(call: Call, background: bool = False) -> str | None:
     rights.check_bridges(call, values)
     for name, text in values.items():
         if drives.is_drive(name):
-            drives.check_access(call, name, drives.parse(operation, name, text), vmid)
+            drives.check_access(call, drives.parse(operation, name, text), vmid)
     guest = guests.load(call, "qemu")
     guest.check_digest(call)
     if not call.bool("skiplock"):
@@ -169,7 +169,7 @@ def apply(
     """Make everything pending, then let take effect what can. Raises Failure."""
     config, waiting = guest.config, guest.pending
     for name in reverted:
-        _drop_pending(call, guest, name)
+        _drop_pending(guest, name)
         guest.deleted.pop(name, None)
     order = drives.boot_devices(guest.configured().get("boot"))
     for name in deleted:
@@ -181,11 +181,11 @@ def apply(
             waiting["boot"] = drives.print_boot(order)
         if name.startswith("unused"):
             guest.check_protection(f"can't remove unused disk '{value}'")
-            _destroy_unused(call, guest, name)
+            _destroy_unused(guest, name)
             continue
         if drives.is_drive(name):
             guest.check_protection(f"can't remove drive '{name}'")
-        _drop_pending(call, guest, name)
+        _drop_pending(guest, name)
         if name in config:
             guest.deleted[name] = int(force)
     try:
@@ -277,13 +277,13 @@ def _check_boot(guest: Guest, values: Mapping[str, Any], deleted: Iterable[str],
             raise Failure(500, f"invalid bootorder: device '{device}' does not exist'")
 
 
-def _drop_pending(call: Call, guest: Guest, name: str) -> None:
+def _drop_pending(guest: Guest, name: str) -> None:
     value = guest.pending.pop(name, None)
     if value is not None and drives.is_drive(name):
         drives.give_up(guest.state, guest.vmid, guest.node, guest.config, str(value))
 
 
-def _destroy_unused(call: Call, guest: Guest, name: str) -> None:
+def _destroy_unused(guest: Guest, name: str) -> None:
     volid = drives.file_of(str(guest.config.pop(name, "")))
     used = any(
         drives.file_of(str(value)) == volid

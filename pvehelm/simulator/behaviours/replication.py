@@ -10,7 +10,7 @@ from pvehelm.simulator.core import MODIFIED, Call, handler
 _ITEM = "/cluster/replication/{id}"
 
 
-def _shown(call: Call, job_id: str, job: dict[str, Any]) -> dict[str, Any]:
+def _shown(job_id: str, job: dict[str, Any]) -> dict[str, Any]:
     vmid, _, number = job_id.partition("-")
     return {"id": job_id, "guest": int(vmid), "jobnum": int(number), **job}
 
@@ -18,7 +18,7 @@ def _shown(call: Call, job_id: str, job: dict[str, Any]) -> dict[str, Any]:
 @handler("GET", "/cluster/replication")
 def listed(call: Call) -> Any:
     return [
-        _shown(call, job_id, job)
+        _shown(job_id, job)
         for job_id, job in call.state.collection("replication").items()
         if call.may(f"/vms/{job_id.partition('-')[0]}", "VM.Audit")
     ]
@@ -48,7 +48,7 @@ def create(call: Call) -> None:
 def get(call: Call) -> Any:
     call.require(f"/vms/{call.str('id').partition('-')[0]}", "VM.Audit")
     job = call.found("replication", call.str("id"), f"no such replication job '{call.str('id')}'")
-    return {**_shown(call, call.str("id"), job), "digest": call.digest_of("replication")}
+    return {**_shown(call.str("id"), job), "digest": call.digest_of("replication")}
 
 
 def _job(call: Call) -> dict[str, Any]:
@@ -102,7 +102,5 @@ def on_node(call: Call) -> Any:
         vmid = job_id.partition("-")[0]
         guest = guests.anywhere(call.state, vmid)
         if guest and guest.node == call.node and call.may(f"/vms/{vmid}", "VM.Audit"):
-            rows.append(
-                {**_shown(call, job_id, job), "vmtype": guest.kind, "fail_count": 0, "last_sync": 0, "duration": 0}
-            )
+            rows.append({**_shown(job_id, job), "vmtype": guest.kind, "fail_count": 0, "last_sync": 0, "duration": 0})
     return rows

@@ -116,7 +116,7 @@ def _state_volume(call: Call, guest: Guest, name: str) -> str:
 @handler("GET", *_CONFIG)
 def config(call: Call) -> dict[str, Any]:
     guest = guests.load(call, call.guest_kind)
-    return guests.shown(guest, _snapshot(guest, call.str("snapname")))
+    return guests.shown(_snapshot(guest, call.str("snapname")))
 
 
 @handler("PUT", *_CONFIG)

@@ -17,7 +17,7 @@ _LISTS = ("content", "nodes")
 # -- definitions ---------------------------------------------------------------------------------------------------
 
 
-def _shown(call: Call, storage: str, found: Mapping[str, Any]) -> dict[str, Any]:
+def _shown(storage: str, found: Mapping[str, Any]) -> dict[str, Any]:
     """A definition as a reader gets it."""
     answer: dict[str, Any] = {**found, "storage": storage, "content": ",".join(sorted(storages.contents(found)))}
     if not answer["content"]:
@@ -38,7 +38,7 @@ def _digest(call: Call) -> str:
 def listed(call: Call) -> list[dict[str, Any]]:
     digest = _digest(call)
     return [
-        {**_shown(call, name, found), "digest": digest}
+        {**_shown(name, found), "digest": digest}
         for name, found in call.state.collection("storage").items()
         if call.str("type", found["type"]) == found["type"]
         and call.may(f"/storage/{name}", "Datastore.Audit", "Datastore.AllocateSpace")
@@ -48,7 +48,7 @@ def listed(call: Call) -> list[dict[str, Any]]:
 @handler("GET", "/storage/{storage}")
 def show(call: Call) -> dict[str, Any]:
     storage = call.str("storage")
-    return {**_shown(call, storage, storages.definition(call.state, storage)), "digest": _digest(call)}
+    return {**_shown(storage, storages.definition(call.state, storage)), "digest": _digest(call)}
 
 
 def _checked(call: Call, type: str, values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -17,7 +17,7 @@ def _user(call: Call, prefix: str = "") -> dict[str, Any]:
     return call.found("users", userid, f"{prefix}no such user ('{userid}')")
 
 
-def _shown(call: Call, userid: str, account: dict[str, Any]) -> dict[str, Any]:
+def _shown(account: dict[str, Any]) -> dict[str, Any]:
     shown = {"enable": account.get("enable", 1), "expire": account.get("expire", 0)}
     shown.update({name: account[name] for name in _TEXTS if account.get(name)})
     # The stored line ends with its last non-empty field, so an empty mail address shows only before others.
@@ -76,7 +76,7 @@ def listed(call: Call) -> Any:
             continue
         if call.has("enabled") and bool(account.get("enable", 1)) != call.bool("enabled"):
             continue
-        row = {"userid": userid, **_shown(call, userid, account)}
+        row = {"userid": userid, **_shown(account)}
         realm = realms.get(userid.rpartition("@")[2])
         if realm:
             row["realm-type"] = realm["type"]
@@ -111,7 +111,7 @@ def get(call: Call) -> Any:
     account = _user(call)
     userid = call.str("userid")
     return {
-        **_shown(call, userid, account),
+        **_shown(account),
         "groups": sorted(account.get("groups", [])),
         "tokens": _tokens(call, userid),
     }
