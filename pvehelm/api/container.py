@@ -123,9 +123,6 @@ class ContainerKind(GuestCalls):
         elif not low.fields["rootfs"].get("size") and not low.fields["rootfs"].get("volume"):
             low.problem(("spec", "rootfs"), "the new rootfs needs a size", "size: 8G")
 
-    def refine(self, wanted: Wanted, fields: Mapping[str, Any]) -> Wanted:
-        return wanted
-
     async def _missing_places(self, wanted: Wanted, get: Get, everything: list[Any], node: str) -> list[Problem]:
         problems = await super()._missing_places(wanted, get, everything, node)
         image = str(wanted.once.get("ostemplate", ""))
@@ -156,12 +153,7 @@ class ContainerKind(GuestCalls):
         return problems
 
     def create(self, wanted: Wanted, context: Mapping[str, Any]) -> list[Step]:
-        vmid: Any = wanted.key.get("vmid") or f"${{vmid:{wanted.ref}}}"
-        described = self._described(
-            wanted.fields.get("description"), context["uid"], wanted.ref, wanted.key.get("vmid")
-        )
-        pool = {"pool": wanted.fields["pool"]} if wanted.fields.get("pool") else {}
-        initial = self._initial(wanted, wanted.fields)
         once = {name: value for name, value in wanted.once.items() if "." not in name and value is not None}
-        params = {"vmid": vmid, "description": described, **pool, **once, **initial}
+        introduced = {"vmid": self._number(wanted), **self._introduced(wanted, context["uid"])}
+        params = {**introduced, **once, **self._initial(wanted)}
         return [Step("POST", f"/nodes/{wanted.key['node']}/lxc", params, self._created(wanted), "create", creates=True)]

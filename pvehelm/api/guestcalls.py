@@ -110,19 +110,21 @@ class GuestCalls(GuestKind):
         later = ("power", "started", "template")
         return tuple(leaf for leaf in leaves(wanted.fields) if leaf not in later)
 
-    def _initial(self, wanted: Wanted, fields: Mapping[str, Any]) -> dict[str, Any]:
+    def _number(self, wanted: Wanted) -> Any:
+        """The VMID of a new guest, or what stands for it."""
+        return wanted.key.get("vmid") or f"${{vmid:{wanted.ref}}}"
+
+    def _introduced(self, wanted: Wanted, uid: str) -> dict[str, Any]:
+        """What every creation says: the description with the mark, the pool."""
+        text = self._described(wanted.fields.get("description"), uid, wanted.ref, wanted.key.get("vmid"))
+        return {"description": text, **({"pool": wanted.fields["pool"]} if wanted.fields.get("pool") else {})}
+
+    def _initial(self, wanted: Wanted) -> dict[str, Any]:
         """Fields of a creation call."""
         params: dict[str, Any] = {}
-        for name, value in fields.items():
-            if value is None or name in (
-                "power",
-                "started",
-                "node",
-                "pool",
-                "template",
-                "description",
-                "cloudInitDrive",
-            ):
+        later = ("power", "started", "node", "pool", "template", "description", "cloudInitDrive")
+        for name, value in wanted.fields.items():
+            if value is None or name in later:
                 continue
             if isinstance(value, Mapping):
                 extra = {

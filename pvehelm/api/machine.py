@@ -227,13 +227,9 @@ class VirtualMachineKind(GuestCalls):
         return {**context, "source": source, "config": self.normal(config)}, problems
 
     def create(self, wanted: Wanted, context: Mapping[str, Any]) -> list[Step]:
-        vmid: Any = wanted.key.get("vmid") or f"${{vmid:{wanted.ref}}}"
-        described = self._described(
-            wanted.fields.get("description"), context["uid"], wanted.ref, wanted.key.get("vmid")
-        )
-        pool = {"pool": wanted.fields["pool"]} if wanted.fields.get("pool") else {}
+        vmid, introduced = self._number(wanted), self._introduced(wanted, context["uid"])
         if "template" not in wanted.once:
-            params = {"vmid": vmid, "description": described, **pool, **self._initial(wanted, wanted.fields)}
+            params = {"vmid": vmid, **introduced, **self._initial(wanted)}
             if wanted.fields.get("cloudInitDrive"):
                 slot = next(s for s in ("ide2", "ide0", "ide3", "ide1", "sata5") if s not in params)
                 params[slot] = f"{self._cloud_init_storage({}, wanted)}:cloudinit"
@@ -246,7 +242,7 @@ class VirtualMachineKind(GuestCalls):
             ref = f"VirtualMachine/{wanted.once['template']}"
             source = {"vmid": placeholder, "node": f"${{node:{ref}}}", "template": 1}
         config = context.get("config", {})
-        params = {"newid": vmid, "name": wanted.name, "description": described, **pool}
+        params = {"newid": vmid, "name": wanted.name, **introduced}
         boot = boot_disk(config) or "scsi0"
         disk = wanted.fields.get(boot)
         storage = disk.get("storage") if isinstance(disk, Mapping) else None
