@@ -58,14 +58,18 @@ class Expressions:
 
     def renew(self) -> None:
         """Keeps what was missed as well, where that is worth it: for the end of a process."""
-        if len(self.missed) < _WORTH or len(self.known) > _MOST or sys.dont_write_bytecode:
+        place = entries.directory(_PLACE)
+        if place is None or len(self.missed) < _WORTH or sys.dont_write_bytecode:
             return
+        if len(self.known) > _MOST:
+            # Mostly of code that is no more.
+            self.known.clear()
         with warnings.catch_warnings():
             # Whoever has compiled it was told.
             warnings.simplefilter("ignore")
             for key in dict.fromkeys(self.missed):
                 self.known[key] = self._worked_out(*key)
-        entries.save(entries.directory(_PLACE), self.name, marshal.dumps(self.known), keep=8)
+        entries.save(place, self.name, marshal.dumps(self.known), keep=8)
 
     def _worked_out(self, _: bool, flags: int, pattern: str | bytes) -> tuple[Any, ...]:
         """What the compiler gives the matcher beside the expression."""
