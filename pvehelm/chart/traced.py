@@ -7,6 +7,7 @@ a block is indented to its column, and a text that is the whole value of a line 
 
 from __future__ import annotations
 
+import functools
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
@@ -52,7 +53,21 @@ def unpack(position: int) -> tuple[int, int]:
 class Traced(Text):
     """Joined pieces: text with the segments it was made of."""
 
-    segments: list[Segment]
+    #: What it was made of: template, position, text, kind. A text may be traced itself.
+    pieces: list[tuple[str, int, str, int]]
+
+    @functools.cached_property
+    def segments(self) -> list[Segment]:
+        """Where what comes from where begins. Most texts are never asked."""
+        found: list[Segment] = []
+        size = 0
+        for template, position, text, kind in self.pieces:
+            if kind == RAW and isinstance(text, Traced):
+                found += [segment._replace(offset=segment.offset + size) for segment in text.segments]
+            else:
+                found.append(Segment(size, template, position, kind))
+            size += len(text)
+        return found
 
     def place(self, offset: int) -> Place | None:
         """Where the character at ``offset`` came from."""
@@ -114,30 +129,26 @@ def assemble(pieces: Iterable[Any], *, scalars: bool = True) -> Traced:
     """The pieces as one text. ``scalars=False`` leaves texts as they are, for output that is no YAML."""
     parts = list(pieces)
     out: list[str] = []
-    segments: list[Segment] = []
-    size = 0
-    # Where nothing could begin a block scalar no line is one's; long lists stay fast.
-    blocks = False
-    for index, (template, position, text, kind) in enumerate(parts):
+    made: list[tuple[str, int, str, int]] = []
+    # Where nothing could begin a block scalar no line is one's; so far it was looked for. Long lists stay fast.
+    blocks, looked = False, 0
+    for index, piece in enumerate(parts):
+        template, position, text, kind = piece
         if kind == SCALAR:
-            if scalars and (misread(text) or flowing(text)) and _is_whole(out, parts, index, blocks):
-                text = quote(text)
-        elif kind == RAW:
-            if isinstance(text, Traced):
-                segments += [segment._replace(offset=segment.offset + size) for segment in text.segments]
-                out.append(text)
-                size += len(text)
-                blocks = blocks or "|" in text or ">" in text
-                continue
-            if isinstance(text, Block):
-                text = _placed(text, _line(out))
+            if scalars and (misread(text) or flowing(text)):
+                blocks = blocks or any("|" in part or ">" in part for part in islice(out, looked, None))
+                looked = len(out)
+                if _is_whole(out, parts, index, blocks):
+                    text = quote(text)
+                    piece = (template, position, text, kind)
+        elif kind == RAW and isinstance(text, Block):
+            text = _placed(text, _line(out))
+            piece = (template, position, text, kind)
         if text:
-            segments.append(Segment(size, template, position, kind))
+            made.append(piece)
             out.append(text)
-            size += len(text)
-            blocks = blocks or "|" in text or ">" in text
     result = Traced("".join(out))
-    result.segments = segments
+    result.pieces = made
     return result
 
 
@@ -245,11 +256,17 @@ _SPECIAL = pattern(r"[\[\]{},&*!|>%@`\"'#]|[-?:](?:\s|\Z)|---|\.\.\.|\s")
 _INSIDE = pattern(r":(?:\s|\Z)|\s#|\s\Z|[\x00-\x1f\x7f\x85\u2028\u2029\ufeff]")
 _QUOTED = pattern(r"\"(?:[^\"\\\n]|\\.)*\"\Z|'(?:[^'\n]|'')*'\Z")
 
+_JOINTS = str.maketrans("-./", "___")
+_WORDS = frozenset(("null", "y", "n", "yes", "no", "on", "off", "true", "false"))
+
 
 def misread(text: str) -> bool:
     """Whether YAML takes ``text``, written plainly, for something else than this text."""
     if not text:
         return True
+    # Most are one word, or several with dashes, dots and strokes between: then only YAML's own words are misread.
+    if text.isascii() and text[0].isalpha() and text.translate(_JOINTS).isidentifier():
+        return text.lower() in _WORDS and bool(_TYPED.match(text))
     if _QUOTED.match(text):
         return False  # quoted by hand
     return bool(_TYPED.match(text) or _SPECIAL.match(text) or _INSIDE.search(text))
