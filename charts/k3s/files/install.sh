@@ -13,6 +13,15 @@ if ! command -v curl >/dev/null; then
     packages update
     packages install curl
 fi
+# A first server that is made anew joins the others, or it would be a cluster by itself beside theirs.
+if [ ! -d /var/lib/rancher/k3s/server/db ]; then
+    for peer in $PEERS; do
+        if curl -ks --max-time 5 "https://$peer:6443/ping" -o /dev/null; then
+            ARGUMENTS=$(printf %s "$ARGUMENTS" | sed "s|--cluster-init|--server=https://$peer:6443|")
+            break
+        fi
+    done
+fi
 curl -fsSL --retry 5 "$INSTALLER" -o /root/install-k3s.sh
 INSTALL_K3S_EXEC="$ARGUMENTS" sh /root/install-k3s.sh
 mkdir -p /etc/rancher

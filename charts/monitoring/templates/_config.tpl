@@ -2,6 +2,9 @@
 {% define "monitoring.prometheus" %}
 global: { scrape_interval: {{ Values.prometheus.interval }}, evaluation_interval: {{ Values.prometheus.interval }} }
 rule_files: [/etc/prometheus/rules.yaml]
+{% if Values.prometheus.alertmanagers %}
+alerting: { alertmanagers: [{ static_configs: [{ targets: {{ Values.prometheus.alertmanagers }} }] }] }
+{% endif %}
 scrape_configs:
   - job_name: prometheus
     static_configs: [{ targets: ["localhost:9090"] }]
