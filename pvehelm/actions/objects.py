@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pvehelm.actions import action
-from pvehelm.errors import UsageError
+from pvehelm.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from pvehelm.chart.manifest import Resource
@@ -83,7 +83,13 @@ def wished(ctx: Context, words: Sequence[str], query: Query) -> list[Wish]:
     if list(words) == [ALL]:
         return everything(ctx, None if query.all_namespaces else ctx.namespace)
     if not query.resources:
-        return objects.wishes(ctx.kinds, words)
+        try:
+            return objects.wishes(ctx.kinds, words)
+        except NotFoundError as error:
+            if ctx.store.find(ctx.key(words[0])) is None:
+                raise
+            hint = f"it is a release: `pvehelm status {words[0]}`, `pvehelm get all {words[0]}`"
+            raise NotFoundError(error.message, hint=f"{hint}, `pvehelm get guests -A -l release={words[0]}`") from None
     found = objects.of_manifests(ctx.kinds, query.resources, ctx.namespace)
     if not found:
         raise UsageError("there are hooks alone in these manifests", hint="they are done and are not there to be seen")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pvehelm.errors import UsageError
+from pvehelm.errors import NotFoundError, UsageError
 from pvehelm.faces.cli import complete
 from pvehelm.faces.cli.command import SOURCE
 
@@ -232,7 +232,10 @@ def load_chart(path: str, session: Session | None = None) -> Chart:
 
         if session is not None:
             session.origin = _origin(os.path.realpath(path), engine)
-        found = load(path)
+        try:
+            found = load(path)
+        except NotFoundError as error:
+            raise NotFoundError(error.message, hint=_chart_meant(path) or error.hint) from None
         if session is not None and session.given.get("dependency_update") and os.path.isdir(path):
             from pvehelm.faces.cli.dependency import completed
 
@@ -249,6 +252,17 @@ def load_chart(path: str, session: Session | None = None) -> Chart:
     if session is not None:
         session.origin = str(origin_of(path, book(), **source)._replace(engine=engine))
     return _with_engine(chart, engine)
+
+
+def _chart_meant(path: str) -> str:
+    """For a chart that is not there and was called by its name alone."""
+    import os
+
+    if "/" in path or path.endswith(".tgz"):
+        return ""
+    if os.path.isfile(os.path.join("charts", path, "Chart.yaml")):
+        return f"did you mean ./charts/{path}?"
+    return f"a chart's folder, its .tgz, or REPO/CHART: `pvehelm search repo {path}`"
 
 
 def _origin(path: str, engine: str) -> str:
