@@ -242,7 +242,7 @@ def _run(repo: git.Repo, address: Address, verb: str, *arguments: str) -> str:
         ) from None
 
 
-def publish(address: Address, message: str, change: Callable[[Path], None]) -> str:
+def publish(address: Address, message: str, change: Callable[[Path], object]) -> str:
     """Let ``change`` work on the files of a branch, commit what it did and push; the commit, empty if it did nothing.
 
     A branch that is not there yet begins without history. Raises as :func:`checkout` does, RefusedError's kin when

@@ -94,27 +94,32 @@ def _parts(source: str) -> Iterator[tuple[str, str]]:
             return
         if opened > at:
             yield "text", source[at:opened]
-        end = _closing(source, opened)
+        end = _closing(source, opened, source)
         yield "expression", source[opened + 1 : end].strip()
         at = end + 1
 
 
-def _closing(source: str, opened: int) -> int:
-    """The brace that closes the one at ``opened``; those in quotes do not count."""
-    quote = ""
-    at = opened + 1
-    while at < len(source):
-        char = source[at]
+def _closing(text: str, at: int, source: str) -> int:
+    """The bracket that closes the one at ``at``: those in quotes do not count, and braces do not nest."""
+    opened = text[at]
+    closed = {"{": "}", "[": "]"}[opened]
+    depth, quote, index = 1, "", at + 1
+    while index < len(text):
+        char = text[index]
         if quote and char == "\\":
-            at += 1
+            index += 1
         elif quote:
             quote = "" if char == quote else quote
         elif char in "'\"":
             quote = char
-        elif char == "}":
-            return at
-        at += 1
-    raise _bad(source, "a { is not closed")
+        elif char == closed:
+            depth -= 1
+            if not depth:
+                return index
+        elif char == opened == "[":
+            depth += 1
+        index += 1
+    raise _bad(source, f"a {opened} is not closed")
 
 
 def _nested(
@@ -186,7 +191,7 @@ def _steps(text: str, source: str) -> list[Step]:
                 return steps
             at = at + 1 if text[at + 1] == "[" else _named(text, at + 1, steps, source)
         elif text[at] == "[":
-            end = _bracket(text, at, source)
+            end = _closing(text, at, source)
             steps.append(_subscript(text[at + 1 : end].strip(), source))
             at = end + 1
         elif text[at] == "*":
@@ -206,27 +211,6 @@ def _named(text: str, at: int, steps: list[Step], source: str) -> int:
         raise _bad(source, f"a name is expected at {text[at:]!r}")
     steps.append(_member(re.sub(r"\\(.)", r"\1", found[0])))
     return found.end()
-
-
-def _bracket(text: str, at: int, source: str) -> int:
-    """The bracket that closes the one at ``at``."""
-    depth, quote, index = 0, "", at
-    while index < len(text):
-        char = text[index]
-        if quote and char == "\\":
-            index += 1
-        elif quote:
-            quote = "" if char == quote else quote
-        elif char in "'\"":
-            quote = char
-        elif char == "[":
-            depth += 1
-        elif char == "]":
-            depth -= 1
-            if not depth:
-                return index
-        index += 1
-    raise _bad(source, "a [ is not closed")
 
 
 def _subscript(text: str, source: str) -> Step:

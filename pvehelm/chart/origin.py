@@ -81,10 +81,10 @@ class Offer(NamedTuple):
     note: str = ""
 
 
-def offered(origin: Origin, *, refresh: bool, book: Book | None = None) -> Offer:
+def offered(origin: Origin, *, refresh: bool) -> Offer:
     """What is there now. Without ``refresh`` nothing but this machine is asked; never raises PvehelmError."""
     try:
-        return _offered(origin, books.load() if book is None else book, refresh)
+        return _offered(origin, books.load(), refresh)
     except NotFoundError as error:
         return Offer(note=error.message)
     except PvehelmError as error:

@@ -100,14 +100,10 @@ def to_branch(archive: Archive, address: git.Address, *, url: str = "", force: b
     commit = git.publish(
         address,
         f"Publish {title}",
-        lambda folder: _quietly(to_folder(archive, folder, url=url, force=force, name=str(address))),
+        lambda folder: to_folder(archive, folder, url=url, force=force, name=str(address)),
     )
     return [f"Pushed: {address}" + (f" ({commit[:12]})" if commit else ", where it was already"),
             f"Digest: sha256:{archive.sha256}"]  # fmt: skip
-
-
-def _quietly(_: object) -> None:
-    return None
 
 
 def to_address(book: Book, archive: Archive, target: str, *, force: bool = False, index: bool = False) -> list[str]:
