@@ -28,19 +28,20 @@ FIELDS = {
     "heartbeat": "a time",
     "webhooks": "a list",
 }
-HOOK = {"url": TEXT, "secret": TEXT, "events": TEXTS, "attempts": "a number", "allowHttp": FLAG}
+HOOK = {"url": TEXT, "secret": TEXT, "events": TEXTS, "attempts": "a number", "allowHttp": FLAG, "caFile": TEXT}
 
 
 @dataclass(frozen=True)
 class Webhook:
     """Where events are told. ``url`` and ``secret`` (of the signature) may be or hold references to secrets;
-    ``allow_http``: plain http may leave this machine."""
+    ``allow_http``: plain http may leave this machine; ``ca_file``: PEM of an authority of one's own."""
 
     url: str
     secret: str = ""
     events: tuple[str, ...] = EVENTS
     attempts: int = 5
     allow_http: bool = False
+    ca_file: str = ""
 
 
 @dataclass(frozen=True)
@@ -147,10 +148,18 @@ def _webhook(reading: Reading, path: tuple[str | int, ...], data: Any) -> Webhoo
             reading.problem((*path, "events", index), f"{event!r} is no event", f"one of {', '.join(EVENTS)}")
     if spec.get("attempts", 1) not in range(1, 21):
         reading.problem((*path, "attempts"), "attempts is a number from 1 to 20")
-    events = tuple(spec.get("events", EVENTS))
+    events, ca_file = tuple(spec.get("events", EVENTS)), spec.get("caFile", "")
+    if ca_file:
+        reading.convert((*path, "caFile"), partial(_trusting, ca_file))
     if not url:
         return None
-    return Webhook(url, spec.get("secret", ""), events, spec.get("attempts", 5), spec.get("allowHttp", False))
+    return Webhook(url, spec.get("secret", ""), events, spec.get("attempts", 5), spec.get("allowHttp", False), ca_file)
+
+
+def _trusting(ca_file: str) -> None:
+    from pvehelm.chart.fetch import Tls
+
+    Tls(ca_file).context(True)
 
 
 def _local(host: str) -> bool:

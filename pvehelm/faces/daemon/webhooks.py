@@ -89,9 +89,7 @@ class Webhooks:
             try:
                 await asyncio.to_thread(self._send, hook, event, delivery, body)
             except PvehelmError as error:
-                # The address may be a secret itself.
-                why = f"status {error.status}" if isinstance(error, ApiError) else type(error).__name__
-                why = str(error) if isinstance(error, PlainError) else why
+                why = _why(error, hook)
                 if not _passing(error):
                     break
             else:
@@ -100,7 +98,7 @@ class Webhooks:
         self.done(hook, event, why)
 
     def _send(self, hook: Webhook, event: str, delivery: str, body: bytes) -> None:
-        from pvehelm.chart.fetch import Fetcher
+        from pvehelm.chart.fetch import Fetcher, Tls
 
         url = self.resolve(hook.url)
         timestamp = str(int(self.clock()))
@@ -114,7 +112,7 @@ class Webhooks:
             headers["X-Pvehelm-Signature"] = signature(self.resolve(hook.secret), timestamp, body)
         if urlsplit(url).scheme == "http" and not hook.allow_http:
             url, headers["Host"] = self._here(url)
-        with Fetcher(url, timeout=10) as fetcher:
+        with Fetcher(url, tls=Tls(hook.ca_file), timeout=10) as fetcher:
             fetcher.send("POST", url, body, headers=headers)
 
     def _here(self, url: str) -> tuple[str, str]:
@@ -128,6 +126,17 @@ class Webhooks:
         place = f"[{found[0]}]" if ":" in found[0] else found[0]
         user, at, named = parts.netloc.rpartition("@")
         return urlunsplit(parts._replace(netloc=f"{user}{at}{place}:{port}")), named
+
+
+def _why(error: PvehelmError, hook: Webhook) -> str:
+    if isinstance(error, ApiError):
+        return f"status {error.status}"
+    if isinstance(error, PlainError):
+        return error.message
+    # The address may be a secret itself, and its host stand in what the system says.
+    if isinstance(error, TransportError) and "secret://" not in hook.url:
+        return error.message.removeprefix(f"{error.method} {error.path}: ")
+    return type(error).__name__
 
 
 def _passing(error: PvehelmError) -> bool:
