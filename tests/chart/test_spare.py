@@ -110,6 +110,16 @@ end.set()
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout == b"0\n"
 
 
+@pytest.mark.parametrize(("start", "frozen"), [("spare.start('jinja2')", True), ("pass", False)])
+def test_the_end_of_a_program_that_starts_one_is_quick(start: str, frozen: bool) -> None:
+    script = (
+        "import atexit, gc\natexit.register(lambda: print(gc.get_freeze_count() > 0))\n"
+        f"from pvehelm.chart import spare\n{start}\n"
+    )
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True).stdout
+    assert said == f"{frozen}\n"
+
+
 #: From the second child on they come from the nursery.
 SECOND = """\
 first = serve("who", mine := object())
