@@ -15,20 +15,21 @@ from typing import TYPE_CHECKING, Any
 
 from pvehelm.api.guests import GuestKind
 from pvehelm.api.kind import Step, get_leaf, placeholders
-from pvehelm.api.task import Task, is_upid
-from pvehelm.errors import ApiError, FencedError, PvehelmError, RefusedError, StoppedError, TaskError, UnseenError
-from pvehelm.release.creation import MOVED, TAKEN, Creation
+from pvehelm.api.task import Task
+from pvehelm.errors import ApiError, FencedError, PvehelmError, RefusedError, StoppedError, TaskError
+from pvehelm.release.calls import Call
+from pvehelm.release.creation import MOVED, Creation
 from pvehelm.release.event import Emit, Event
 from pvehelm.release.identifiers import Identifiers, Numbers
 from pvehelm.release.inventory import GUEST_KINDS, Owned
 from pvehelm.release.lease import Lease
 from pvehelm.release.ledger import Ledger
 from pvehelm.release.live import Reader, knowing
-from pvehelm.release.networklock import HELD, is_locked, retaken, while_free
+from pvehelm.release.networklock import while_free
 from pvehelm.release.plan import Change, Op, Plan
 from pvehelm.release.release import ReleaseKey
 from pvehelm.release.secrets import Secrets
-from pvehelm.release.silence import became, ended, is_made, is_stranger, looking, unclear
+from pvehelm.release.silence import is_stranger, unclear
 from pvehelm.release.slots import Slots
 
 if TYPE_CHECKING:
@@ -292,7 +293,7 @@ class Applier:
             return False
         self.tell("step", change.ref, step.note or f"{step.method} {step.path}")
         try:
-            data = await self._call(change, step, entry, str(intent.get("before", ""))) if step.method else None
+            data = await Call(self, change, step, entry, intent).made() if step.method else None
         except PvehelmError as error:
             if unclear(error):
                 raise  # nobody knows whether it happened: the entry stays open and the next command finds out
@@ -331,6 +332,10 @@ class Applier:
         self.outcome.events.append({"ref": change.ref, "step": step.note, "ok": True})
         return True
 
+    def started(self, entry: int, upid: str) -> None:
+        """What a task is called, for the journal; nothing waits for that to be durable."""
+        self._ledger.write(partial(self.store.set_upid, entry, upid), soon=False)
+
     async def _log(self, error: PvehelmError) -> dict[str, Any] | None:
         """What the task said that failed, for the journal: the server forgets its logs, and cleaning up comes next."""
         if not isinstance(error, TaskError):
@@ -354,63 +359,6 @@ class Applier:
         if ref in self._last:
             await self._last.pop(ref)
             self._unheard.pop(ref, None)
-
-    async def _call(self, change: Change, step: Step, entry: int, before: str = "") -> Any:
-        path = self.keys.fill(step.path)
-        params = self.secrets.resolve(self.keys.fill(dict(step.params)))
-        data: Any = None
-        asked = False
-        for attempt in range(3):
-            try:
-                if data is None:
-                    data = await self.client.request(step.method, path, params=params)
-                if is_upid(data):
-                    self._ledger.write(partial(self.store.set_upid, entry, data), soon=False)
-                    await self._wait(change.ref, data)
-                return data
-            except PvehelmError as error:
-                if "" in step.keep and isinstance(error, ApiError) and is_locked(error):
-                    error.hint = HELD
-                if asked and attempt < 2 and not unclear(error) and isinstance(error, ApiError):
-                    # By the first try, perhaps, whose answer with the lock's token or the secret was lost.
-                    if "" in step.keep and is_locked(error):
-                        data = await retaken(self.client, path, params, before)
-                        continue
-                    if step.creates and step.keep and TAKEN.search(str(error)) and await self._is_made(change, step):
-                        await self.client.delete(path)
-                        continue
-                if not unclear(error) or isinstance(error, UnseenError) or attempt == 2:
-                    raise
-                asked = True
-                self.tell("retry", change.ref, f"{error}: looking whether it happened")
-                data = await self._became(change, step)
-                if data is None and isinstance(error, TaskError):
-                    raise
-                if data is not None and step.creates and step.keep:
-                    # What the answer alone told is lost, and so of no use to anybody.
-                    await self.client.delete(path)
-                    data = None
-                params = {name: value for name, value in params.items() if name != "digest"}
-        return data
-
-    async def _became(self, change: Change, step: Step) -> Any:
-        """What became of a call nobody knows about; None when it did not happen."""
-        if not change.key and change.wanted is None:
-            return None  # it makes changes count: doing that twice is doing it once
-        kind, key = self.kinds(change.kind), self.keys.get(change.ref, change.key)
-        return await became(kind, key, step, change, self.client, self.sleep)
-
-    async def _is_made(self, change: Change, step: Step) -> bool:
-        """Whether an object that is there now is this creation's, by its own proof."""
-        kind = self.kinds(change.kind)
-        with looking():
-            live = await kind.read(self.keys.get(change.ref, change.key), Reader(self.client))
-        return live is not None and is_made(kind, live, change.owned, step)
-
-    async def _wait(self, ref: str, upid: str) -> None:
-        result = await ended(upid, self.client)
-        if result.warnings:
-            self.tell("note", ref, f"task ended with {result.warnings} warnings: {upid}")
 
     # -- ownership ---------------------------------------------------------------------------------------------
 

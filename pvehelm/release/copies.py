@@ -13,10 +13,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from pvehelm.errors import InvalidError, LeaseHeldError, Problem, RefusedError, StoreError
+from pvehelm.release.contents import CONTENTS
 from pvehelm.release.health import is_whole
 from pvehelm.release.lease import shown
 from pvehelm.release.release import ReleaseKey
-from pvehelm.release.store import CONTENTS, Store
+from pvehelm.release.store import Store
 
 FORMAT = 1
 # In the order in which they can be filled; those with a release's number in them; those with a key of their own.

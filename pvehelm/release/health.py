@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from pvehelm.errors import Problem, PvehelmError
+from pvehelm.release.contents import CONTENTS
 from pvehelm.release.release import ReleaseKey, Status
-from pvehelm.release.store import CONTENTS, Store
+from pvehelm.release.store import Store
 
 BACKUP = "restore the store from a backup, or `pvehelm store import` a copy"
 

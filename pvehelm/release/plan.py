@@ -18,7 +18,8 @@ from pvehelm.errors import Problem
 from pvehelm.release.absence import AWAY, vmids, with_absences
 from pvehelm.release.allowed import Allowed
 from pvehelm.release.change import SIGNS, Change, FieldChange, Op, Plan
-from pvehelm.release.compare import Desired, Observed, compare, is_fingerprint, veiled
+from pvehelm.release.compare import Desired, Observed, compare, veiled
+from pvehelm.release.departure import Departure
 from pvehelm.release.graph import INDIRECT, ordered, with_edges, with_needed
 from pvehelm.release.inventory import GUEST_KINDS, Inventory, Owned
 from pvehelm.release.ownership import merged, unmarked, with_names, with_references
@@ -93,7 +94,7 @@ class Planner:
         changes = {one.ref: changes[one.ref] for one in desired}
         for ref, owned in self.inventory.entries.items():
             if ref not in changes:
-                changes[ref] = self._undesired(owned, keep)
+                changes[ref] = self._departing(owned, keep)
         edged = with_absences(with_edges(changes, self.inventory), self.observed, self.kinds)
         sequence, circle = ordered(edged)
         if circle:
@@ -122,6 +123,20 @@ class Planner:
                 self.problems.append(Problem(change.where or change.ref, what, unread[change.ref].hint))
         self.notes += [f"not read, and no part of this: {ref}: {unread[ref]}" for ref in sorted(unread.keys() - refs)]
         return chosen
+
+    def _departing(self, owned: Owned, keep: bool) -> Change:
+        """What becomes of what is owned and no longer desired."""
+        kind, ref = self.kinds(owned.kind), owned.ref
+        live = self.observed.live.get(ref)
+        if kind.always_there and self.lost & vmids(owned.identifier):
+            live = None  # it was about a guest of ours that is gone
+        leaving = Departure(owned, kind, live, keep=keep, undo=self.undo, sure=ref in self.allowed.destroy)
+        if ref in self.observed.unread:
+            return leaving.change(Op.keep, UNREAD)
+        change = leaving.decided()
+        self.problems += leaving.problems
+        self.refusals += leaving.refusals
+        return change
 
     def _is_lost(self, owned: Owned) -> bool:
         if owned.ref in self.observed.unread:
@@ -357,67 +372,6 @@ class Planner:
             pending={leaf: veiled(was, get_leaf(one.wanted.fields, leaf), _of(owned, leaf)) for leaf, was in pending},
             experimental=one.kind.evidence == "schema",
             where=one.where(""),
-        )
-
-    # -- no longer desired -------------------------------------------------------------------------------------
-
-    def _undesired(self, owned: Owned, keep: bool) -> Change:
-        kind = self.kinds(owned.kind)
-        live = self.observed.live.get(owned.ref)
-        if kind.always_there and self.lost & vmids(owned.identifier):
-            live = None  # it was about a guest of ours that is gone
-        needs = (*owned.metadata.get("after", ()), *owned.metadata.get("needs", ()))
-        lifecycle = owned.metadata.get("lifecycle")
-        base: dict[str, Any] = {"ref": owned.ref, "kind": owned.kind, "needs": needs, "key": dict(owned.identifier)}
-        if owned.ref in self.observed.unread:
-            return Change(op=Op.keep, reason=UNREAD, **base)
-        if live is None:
-            return Change(op=Op.forget, reason="gone from the server", **base)
-        base["key"] = dict(live.key)
-        released = self.undo and not owned.created and not kind.always_there
-        if keep or released or (lifecycle == "keep" and not self.undo):
-            reason = "--keep-resources" if keep else "taken over, and let go of" if released else "lifecycle: keep"
-            unmark = kind.mark(live, "", owned.ref)
-            if is_fingerprint(owned.fields.get("description")):
-                unmark = [replace(step, hidden=("description",)) for step in unmark]
-            return Change(op=Op.forget, reason=reason, steps=tuple(unmark), **base)
-        if unmarked(owned, live):
-            return Change(op=Op.forget, reason="it does not carry this release's mark any more", **base)
-        if kind.always_there:
-            now = leaves(live.fields)
-            back = {
-                leaf: owned.found.get(leaf)
-                for leaf in owned.fields
-                if not kind.same(leaf, owned.found.get(leaf), now.get(leaf))
-            }
-            fields = tuple(FieldChange(leaf, now.get(leaf), after, reason="given back") for leaf, after in back.items())
-            steps = tuple(kind.update(live, back, None)) if back else ()
-            return Change(
-                op=Op.delete if steps else Op.forget, reason="no longer desired", fields=fields, steps=steps, **base
-            )
-        losses = tuple(kind.losses(live))
-        guarded = lifecycle == "protect" or not owned.created
-        if guarded and not self.undo and owned.ref not in self.allowed.destroy:
-            why = "lifecycle: protect" if lifecycle == "protect" else "this release did not create it"
-            self.refusals.append(
-                Problem(
-                    owned.ref,
-                    f"it would be destroyed ({why})",
-                    f"--allow-destroy {owned.ref}, or keep it with --keep-resources or lifecycle: keep",
-                )
-            )
-        if live.fields.get("protection"):
-            self.problems.append(
-                Problem(owned.ref, f"{owned.ref} is protected by the server", "switch its protection off first")
-            )
-        effect = Effect.data_loss if losses else Effect.live
-        return Change(
-            op=Op.delete,
-            reason="no longer desired",
-            effect=effect,
-            steps=tuple(kind.delete(live)),
-            losses=losses,
-            **base,
         )
 
 
