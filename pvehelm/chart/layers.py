@@ -21,6 +21,9 @@ class Layer(NamedTuple):
 
     values: Mapping[str, Any]
     place: Callable[[Path_], str]
+    #: Whether the lists of this layer may add to those of the user's layers below; those of charts are added to anyway.
+    adds: bool = False
+    user: bool = True
 
 
 class Said(NamedTuple):
@@ -45,7 +48,7 @@ def layers(
     for flag in flags:
         if flag.kind == "file":
             for document in documents(flag):
-                found.append(Layer(document.data, _in_file(flag.text, document.marks)))
+                found.append(Layer(document.data, _in_file(flag.text, document.marks), adds=True))
         else:
             found.append(_of_flag(flag))
     return found
@@ -65,7 +68,8 @@ def explain(
 ) -> list[Said]:
     """What every layer says about the value at ``path``, lowest first; of a map, the last word about each leaf below.
 
-    What the schema marks ``x-sensitive`` is hidden. Raises NotFoundError where no layer says anything.
+    What the schema marks ``x-sensitive`` is hidden. What an item of a list is to which layers add (``merging``) is
+    said by the words about the list. Raises NotFoundError where no layer says anything.
     """
     steps = steps_of(path)
     if not steps or dotted(steps).replace('"', "") == "":
@@ -74,14 +78,15 @@ def explain(
     user = overlay(recorded or {}, from_flags(flags, rules(chart)))
     tree = enabled(chart, user, allow_missing=True)
     whole = coalesce(chart, user, allow_missing=True)
-    shown = [Layer(redact_all(tree, layer.values), layer.place) for layer in layers(chart, flags, recorded, history)]
+    shown = [layer._replace(values=redact_all(tree, layer.values)) for layer in layers(chart, flags, recorded, history)]
     final = at(whole, steps)
     given = rules(tree)
     if isinstance(final, dict) and final:
         return [said for leaf in leaves(redact_all(tree, whole), steps) for said in _said(shown, leaf, given)[-1:]]
+    above = next((steps[:end] for end in range(1, len(steps) + 1) if joins(given, steps[:end])), ())
+    if above and isinstance(at(whole, above), list) and _has(whole, steps):
+        return _joined(shown, above, given)
     found = _said(shown, steps, given)
-    if isinstance(final, list) and joins(given, steps):
-        return [said._replace(counts=isinstance(said.value, list)) for said in found]
     if not found:
         hint = _meant(whole, steps)
         raise NotFoundError(f"nothing says anything about {path}", hint=hint)
@@ -95,6 +100,23 @@ def _said(shown: Sequence[Layer], steps: Path_, given: Rules) -> list[Said]:
         if part:
             found.append(Said(dotted(part), at(layer.values, part), layer.place(part), False))
     return [said._replace(counts=index == len(found) - 1) for index, said in enumerate(found)]
+
+
+def _joined(shown: Sequence[Layer], steps: Path_, given: Rules) -> list[Said]:
+    """What the layers say about a list that they add to; those that count are added up."""
+    found: list[Said] = []
+    over: Layer | None = None
+    done = False
+    for layer in reversed(shown):
+        if part := _speaks(layer.values, steps, given):
+            value = at(layer.values, part)
+            covered = over is not None and layer.user and not (over.adds and layer.adds)
+            counts = isinstance(value, list) and not done and not covered
+            found.append(Said(dotted(part), value, layer.place(part), counts))
+            if counts:
+                over = layer
+                done = value[:1] == [None]
+    return found[::-1]
 
 
 def _speaks(values: Any, steps: Path_, given: Rules) -> Path_:
@@ -119,11 +141,12 @@ def _of_charts(chart: Chart, prefix: Path_) -> Iterator[Layer]:
     marks = chart.values_marks
     if isinstance(marks, Marks) and chart.values:
         inside = _in_file(chart.file("values.yaml"), marks)
-        yield Layer(_below(prefix, chart.values), lambda path: inside(path[len(prefix) :]))
+        yield Layer(_below(prefix, chart.values), lambda path: inside(path[len(prefix) :]), user=False)
     for need in chart.metadata.dependencies:
         if need.values:
             file = chart.file("Chart.yaml")
-            yield Layer(_below((*prefix, need.key), need.values), _always(f"{file}: values for {need.key}"))
+            values = _below((*prefix, need.key), need.values)
+            yield Layer(values, _always(f"{file}: values for {need.key}"), user=False)
 
 
 def _of_flag(flag: ValueFlag) -> Layer:

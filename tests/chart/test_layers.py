@@ -75,6 +75,27 @@ def test_a_list_takes_the_place_of_lists_below(tmp_path: Path) -> None:
     assert [(value, counts) for _, value, _, counts in explain(chart, "list", given)] == [(["a"], True), (["b"], True)]
 
 
+@pytest.mark.parametrize(
+    ("given", "counts"),
+    [
+        ([("file", "list: [b]"), ("file", "list: [c]")], [True, True, True]),
+        ([("file", "list: [b]"), ("set", "list={c}")], [True, False, True]),
+        ([("file", "list: [b]"), ("file", "list: [null, c]")], [False, False, True]),
+        ([("file", "list: [b]"), ("set", "list=c")], [False, False, True]),
+    ],
+)
+def test_of_a_list_that_is_added_to_every_word_counts(
+    chart: Chart, given: list[tuple[Any, str]], counts: list[bool]
+) -> None:
+    flags = [ValueFlag(kind, "x.yaml" if kind == "file" else text, text) for kind, text in given]
+    found = explain(chart, "list", flags)
+    assert [one.counts for one in found] == counts
+    if counts[0]:
+        assert explain(chart, "list[1]", flags) == found
+        with pytest.raises(NotFoundError):
+            explain(chart, "list[3]", flags)
+
+
 def test_what_is_sensitive_stays_hidden(chart: Chart) -> None:
     assert [value for value, *_ in said(chart, "pw")] == ["<sensitive>", "<sensitive>"]
 
