@@ -50,14 +50,15 @@ def printable(text: str) -> str:
     return "".join(c if c in "\n\t" or c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
-def terminal_width() -> int:
-    """Columns of the terminal, as ``shutil`` finds them, which would load three ways of packing files; 80 where there
-    is none."""
+def terminal_width(stream: TextIO | None = None) -> int:
+    """Columns of the terminal, as ``shutil`` finds them, which would load three ways of packing files; where stdout is
+    a pipe those of ``stream``; 80 where there is none."""
     with suppress(ValueError):
         if (told := int(os.environ.get("COLUMNS", ""))) > 0:
             return told
-    with suppress(AttributeError, ValueError, OSError):
-        return os.get_terminal_size(sys.__stdout__.fileno()).columns or 80  # type: ignore[union-attr]
+    for one in (sys.__stdout__, stream):
+        with suppress(AttributeError, ValueError, OSError):
+            return os.get_terminal_size(one.fileno()).columns or 80  # type: ignore[union-attr]
     return 80
 
 
@@ -111,7 +112,7 @@ def table(
     if least:
         widths = [max(pair) if pair[1] else 0 for pair in zip(widths, least, strict=True)]
     elif stream.isatty() and not (wide or WIDE.get()):
-        room = terminal_width()
+        room = terminal_width(stream)
         if sum(widths) + gap * (len(widths) - 1) > room:
             from pvehelm.faces.fitting import fit, wrapped
 
@@ -433,7 +434,7 @@ class Progress:
         return ""
 
     def _draw(self) -> None:
-        room = terminal_width() - 1
+        room = terminal_width(self.stream) - 1
         rows = list(self.running.items())[-8:]
         for ref, message in rows:
             self.stream.write(paint(f"  {ref}: {printable(message)}"[:room], "cyan", self.on) + "\n")

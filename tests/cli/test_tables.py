@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
 import os
 import re
+import struct
+import sys
+import termios
 
 import pytest
 from hypothesis import given
@@ -87,6 +91,20 @@ def test_how_an_object_is_stays_longest(lab: Lab, width: int, heads: str) -> Non
     lines = shown.getvalue().splitlines()
     assert lines[0].split() == heads.split()
     assert all(len(line) <= width for line in lines)
+
+
+def test_a_terminal_beside_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where stdout is a pipe, what is drawn on stderr has the width of its own terminal."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 33, 0, 0))
+    read, write = os.pipe()
+    with os.fdopen(theirs, "w") as terminal, os.fdopen(write, "w") as pipe:
+        monkeypatch.setattr(sys, "__stdout__", pipe)
+        assert output.terminal_width(terminal) == 33
+        assert output.terminal_width(pipe) == 80
+    os.close(ours)
+    os.close(read)
 
 
 def test_a_size_and_its_unit_stay_together(width: None) -> None:
