@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import shlex
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -14,6 +10,7 @@ import pytest
 
 from tests.docs.examples import blocks
 from tests.helpers import ROOT
+from tests.release.host import Host
 from tests.release.lab import Lab
 
 QUICK_START = ROOT / "docs" / "quick-start.md"
@@ -28,32 +25,15 @@ def release(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def host(lab: Lab, release: str) -> Iterator[None]:
     """A served simulator; two contexts, ``root`` and the quick start's token, which is the current one."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    command = ["simulator", "serve", "--port", address.split(":")[1], "--pve-version", release]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pvehelm", *command, "--state", str(lab.folder / "served.db")],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        cwd=ROOT,
-    )
-    assert process.stdout is not None
+    served = Host(lab, "--pve-version", release, "--state", str(lab.folder / "served.db"))
     try:
-        greeting = process.stdout.readline() + process.stdout.readline()
-        found = re.search(r"[0-9A-F]{2}(:[0-9A-F]{2}){31}", greeting)
-        assert found, greeting
-        server = ("--host", address, "--fingerprint", found[0], "--secret-stdin")
-        lab.run("context", "add", "root", *server, "--user", "root@pam", stdin="proxmox\n")
+        served.context("root")
         secret = [granted for line in pveum() if (granted := give(lab, line))]
         assert len(secret) == 1
-        lab.run("context", "add", "lab", *server, "--token-id", "pvehelm@pve!cli", stdin=secret[0] + "\n")
+        served.add("lab", "--token-id", "pvehelm@pve!cli", secret=secret[0])
         yield
     finally:
-        process.terminate()
-        process.wait(10)
-        process.stdout.close()
+        served.stop()
 
 
 def pveum() -> list[list[str]]:

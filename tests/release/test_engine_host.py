@@ -2,53 +2,14 @@
 
 from __future__ import annotations
 
-import re
-import signal
-import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 
 import pytest
 
-from tests.helpers import ROOT
 from tests.release.charts import SCALED
+from tests.release.host import Host
 from tests.release.lab import Lab
-
-
-class Host:
-    """A simulator served by a process of its own, on the same state as the lab's."""
-
-    def __init__(self, lab: Lab) -> None:
-        self.lab = lab
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.fingerprint = ""
-        self.start()
-
-    def start(self) -> None:
-        command = ["-m", "pvehelm", "simulator", "serve", "--port", str(self.port)]
-        self.process = subprocess.Popen(
-            [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT
-        )
-        assert self.process.stdout is not None
-        self.process.stdout.readline()
-        found = re.search(r"[0-9A-F]{2}(:[0-9A-F]{2}){31}", self.process.stdout.readline())
-        assert found
-        self.fingerprint = found[0]
-
-    def stop(self, number: signal.Signals = signal.SIGKILL) -> None:
-        self.process.send_signal(number)
-        self.process.wait(10)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-
-    def context(self, name: str = "lab", *, fingerprint: str = "", password: str = "proxmox") -> None:
-        print_ = fingerprint or self.fingerprint
-        args = ("--host", f"127.0.0.1:{self.port}", "--user", "root@pam", "--secret-stdin", "--fingerprint", print_)
-        self.lab.run("context", "add", name, *args, stdin=f"{password}\n")
 
 
 @pytest.fixture

@@ -25,9 +25,9 @@ from pvehelm.api.client import Client
 from pvehelm.faces import build
 from pvehelm.release.sqlite import SqliteDatabase
 from pvehelm.simulator import faults
-from pvehelm.simulator.core import Request, Simulator
+from pvehelm.simulator.core import Simulator
 from pvehelm.simulator.state import State
-from pvehelm.simulator.transport import PREFIX
+from pvehelm.simulator.transport import answered, called
 
 WRITING = ("INSERT", "UPDATE", "DELETE", "CREATE", "ALTER")
 
@@ -93,9 +93,8 @@ class Wire(httpx.AsyncBaseTransport):
         self.simulator = Simulator(self.state, clock=clock.time)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        body = await request.aread()
-        path, _, query = request.url.raw_path.decode("ascii").removeprefix(PREFIX).partition("?")
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in request.headers.raw}
+        call = await called(request)
+        path = call.path
         script = self.script
         script.calls.append(Call(request.method, path))
         number = len(script.calls)
@@ -105,22 +104,11 @@ class Wire(httpx.AsyncBaseTransport):
         elif number == script.call:
             faults.add(self.state, "* *", times=1, **script.fault)
         with script.step(f"{request.method} {path}"):
-            outcome = self.simulator.process(Request(request.method, path, query, headers, body))
+            outcome = self.simulator.process(call)
         if outcome.response is not None and b'"data":"UPID:' in outcome.response.body:
             script.calls[number - 1] = Call(request.method, path, task=True)
         await self._wait(outcome.delay, request)
-        if outcome.response is None:
-            raise httpx.RemoteProtocolError("Server disconnected without sending a response.", request=request)
-        if outcome.cut:
-            raise httpx.RemoteProtocolError("peer closed connection without sending complete message body.")
-        answer = outcome.response
-        return httpx.Response(
-            answer.status,
-            headers=answer.headers,
-            content=answer.body,
-            extensions={"reason_phrase": answer.reason.encode("utf-8"), "http_version": b"HTTP/1.1"},
-            request=request,
-        )
+        return answered(outcome, request)
 
     async def _wait(self, delay: float, request: httpx.Request) -> None:
         bound = (request.extensions.get("timeout") or {}).get("read")
