@@ -231,12 +231,16 @@ def push(archive: Archive, target: str, *, url: str = "", force: bool = False, i
 
     have = book()
     scheme = target.partition(":")[0] if "://" in target else ""
+    if scheme == "oci" and (index or url):
+        raise UsageError(
+            "a registry has no index", hint="--index and --url are for folders that a web server hands out"
+        )
     if scheme == "oci":
         return publishing.to_registry(have, archive, target, force=force)
     if scheme in git.SCHEMES:
         return publishing.to_branch(archive, git.parse(target), url=url, force=force)
     if scheme in ("http", "https"):
-        return publishing.to_address(have, archive, target, force=force, index=index)
+        return publishing.to_address(have, archive, target, url=url, force=force, index=index)
     if scheme not in ("", "file"):
         raise UsageError(
             f"{target} is no place to publish", hint="a folder, https://, oci:// or git+https://...@BRANCH"

@@ -106,35 +106,38 @@ def to_branch(archive: Archive, address: git.Address, *, url: str = "", force: b
             f"Digest: sha256:{archive.sha256}"]  # fmt: skip
 
 
-def to_address(book: Book, archive: Archive, target: str, *, force: bool = False, index: bool = False) -> list[str]:
-    """Send a package by HTTP PUT into the folder ``target``; its index is the server's business, unless ``index``."""
+def to_address(
+    book: Book, archive: Archive, target: str, *, url: str = "", force: bool = False, index: bool = False
+) -> list[str]:
+    """Send a package by HTTP PUT into the folder ``target``; its index is the server's business, unless ``index``,
+    which lists it below ``url`` (by default where the index is)."""
     target = target.rstrip("/")
     repository = owner_of(book, target + "/")
-    url = f"{target}/{archive.filename}"
+    place = f"{target}/{archive.filename}"
     with book.fetcher(repository) as fetcher:
         try:
-            there = fetcher.get(url, limit=MAX_ARCHIVE).body
+            there = fetcher.get(place, limit=MAX_ARCHIVE).body
         except NotFoundError:
             there = None
         if there is not None:
-            _may_replace(there, archive, url, force)
+            _may_replace(there, archive, place, force)
         if there != archive.data:
-            fetcher.send("PUT", url, archive.data, headers={"Content-Type": "application/gzip"})
+            fetcher.send("PUT", place, archive.data, headers={"Content-Type": "application/gzip"})
         for suffix, data in archive.sidecars.items():
-            fetcher.send("PUT", url + suffix, data, headers={"Content-Type": _BINARY})
-        told = _send_index(fetcher, target, archive) if index else []
+            fetcher.send("PUT", place + suffix, data, headers={"Content-Type": _BINARY})
+        told = _send_index(fetcher, target, archive, url) if index else []
     if not index and is_new(repository):
         told = [f"Index: nothing is listed at {repository.url} yet; where the server makes none, --index does"]
-    return [f"Pushed: {url}", f"Digest: sha256:{archive.sha256}", *told]
+    return [f"Pushed: {place}", f"Digest: sha256:{archive.sha256}", *told]
 
 
-def _send_index(fetcher: Fetcher, target: str, archive: Archive) -> list[str]:
+def _send_index(fetcher: Fetcher, target: str, archive: Archive, url: str) -> list[str]:
     """Bring the index at ``target`` up to date, and what is made from it, until nobody has changed it meanwhile."""
     place = f"{target}/index.yaml"
     for _ in range(ATTEMPTS):
         there = _found(fetcher, place)
         text = there.body.decode("utf-8", "replace") if there else ""
-        whole, changed = repo.added(text, archive.data, name=archive.filename, file=place)
+        whole, changed = repo.added(text, archive.data, name=archive.filename, url=url, file=place)
         data = repo.to_text(whole, as_json=text.startswith("{")).encode()
         if changed:
             tag = there.headers.get("etag", "") if there else "*"

@@ -103,9 +103,11 @@ def collect(
     return {**made, "generated": str(old["generated"]) if same else time}
 
 
-def added(text: str, data: bytes, *, name: str, file: str, now: datetime | None = None) -> tuple[dict[str, Any], bool]:
-    """The index ``text`` (of ``file``; "" where there is none yet) with the package ``data``, which is beside it as
-    ``name`` and takes the place of what was listed of its version; and whether that changes anything.
+def added(
+    text: str, data: bytes, *, name: str, url: str = "", file: str, now: datetime | None = None
+) -> tuple[dict[str, Any], bool]:
+    """The index ``text`` (of ``file``; "" where there is none yet) with the package ``data``, which is called ``name``,
+    is beside it or at ``url``, and takes the place of what was listed of its version; whether that changes anything.
 
     Raises InvalidError for what is no index, or no package.
     """
@@ -116,7 +118,7 @@ def added(text: str, data: bytes, *, name: str, file: str, now: datetime | None 
     if [str(one.get("digest")).removeprefix("sha256:") for one in same] == [entry["digest"]]:
         return old, False
     time = (now or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    entry |= {"created": time, "urls": [quote(name)]}
+    entry |= {"created": time, "urls": [f"{url.rstrip('/')}/{quote(name)}" if url else quote(name)]}
     entries = sorted([entry, *(one for one in listed if one not in same)], key=_order, reverse=True)
     everything = {**(old.get("entries") or {}), entry["name"]: entries}
     return {"apiVersion": "v1", **old, "entries": everything, "generated": time}, True

@@ -252,10 +252,14 @@ def test_an_index_that_others_change(lab: Lab, web: Web, tmp_path: Path) -> None
     web.refused = ["/sparse/"]
     told = lab.run("push", "web-1.0.0.tgz", web.url, "--index").out
     assert "note: no sparse index" in told
+    (tmp_path / "web-1.1.0.tgz").write_bytes(packed("web", "1.1.0", FILES))
+    lab.run("push", "web-1.1.0.tgz", web.url, "--index", "--url", "https://charts.example.org/")
+    assert b"https://charts.example.org/web-1.1.0.tgz" in web.files["/index.yaml"]
+    assert "has no index" in lab.run("push", "web-1.1.0.tgz", "oci://localhost:1/x", "--index", code=64).err
     lab.run("repo", "add", "lab", web.url)
     rows = lab.run("search", "repo", "lab", "--versions", "-o", "json").json
     assert [(one["name"], one["version"]) for one in rows] == [
-        ("lab/db", "2.1.0"), ("lab/db", "2.0.0"), ("lab/web", "1.0.0")
+        ("lab/db", "2.1.0"), ("lab/db", "2.0.0"), ("lab/web", "1.1.0"), ("lab/web", "1.0.0")
     ]  # fmt: skip
 
 
