@@ -177,12 +177,13 @@ class Engine:
     # Functions that need the engine
 
     def _lookup(self, *what: Any) -> Any:
-        """``lookup(kind, name)``; Helm's four arguments (apiVersion, kind, namespace, name) are taken as well."""
+        """``lookup(kind[, name])``; Helm's four arguments (apiVersion, kind, namespace, name) are taken as well."""
         if len(what) == 4:
             what = (what[1], what[3])
-        if len(what) != 2:
-            raise FunctionError("takes a kind and a name")
-        found = self.ask(["lookup", string(what[0]), string(what[1])])
+        if len(what) not in (1, 2):
+            raise FunctionError("takes a kind, and a name unless all of the kind are meant")
+        kind, name = (*what, "")[:2]
+        found = self.ask(["lookup", string(kind), string(name)])
         return {} if found is None else found
 
     @property

@@ -1,4 +1,7 @@
-"""``lookup(kind, name)`` for templates: this release's own objects, or everything where the user allows it."""
+"""``lookup(kind, name)`` for templates: this release's own objects, or everything where the user allows it.
+
+Without a name it finds all objects of the kind, as Helm's does.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,16 @@ from pvehelm.release.release import ReleaseKey
 
 if TYPE_CHECKING:
     from pvehelm.api.kind import Key, Kind
+    from pvehelm.api.listing import Found
     from pvehelm.release.live import Reader
 
 
 class Lookup:
     """Answers from live: the fields of an object in normal form, ``{}`` when it is not there or not to be seen.
 
-    Each object is read once, so that all templates of a rendering see the same; ``answers`` keeps what they saw,
-    ``KIND/NAME`` -> fields, and is recorded with the revision.
+    Without a name ``{"items": [...]}``, the fields of all objects of the kind that may be seen, each with its ``name``,
+    by their names. Each object is read once, so that all templates of a rendering see the same; ``answers`` keeps what
+    they saw, ``KIND/NAME`` -> fields, and is recorded with the revision.
     """
 
     def __init__(self, ctx: Context, key: ReleaseKey, *, everything: bool) -> None:
@@ -38,27 +43,46 @@ class Lookup:
     async def _ask(self, kind_name: str, name: str) -> Any:
         from pvehelm.release.live import Reader
 
-        ctx = self.ctx
-        kind = ctx.kinds.get(kind_name)
-        owned = ctx.store.inventory(self.key).entries.get(f"{kind.name}/{name}")
-        if owned is None and not self.everything:
-            return {}
-        client = await ctx.dial()
+        kind = self.ctx.kinds.get(kind_name)
+        own = {
+            ref.partition("/")[2]: entry.identifier
+            for ref, entry in self.ctx.store.inventory(self.key).entries.items()
+            if ref.startswith(f"{kind.name}/")
+        }
+        if not self.everything and name not in own and (name or not own):
+            return {} if name else {"items": []}
+        client = await self.ctx.dial()
         try:
             reader = Reader(client)
-            key = owned.identifier if owned is not None else await self._key(kind, name, reader)
-            if key is None:
-                return {}
-            live = await kind.read(key, reader)
-            return dict(live.fields) if live is not None else {}
+            if not name:
+                return {"items": await self._all(kind, own, reader)}
+            key = own[name] if name in own else await self._key(kind, name, reader)
+            return (await _fields(kind, key, reader) or {}) if key is not None else {}
         finally:
             await client.aclose()
 
+    async def _all(self, kind: Kind, own: dict[str, Key], reader: Reader) -> list[dict[str, Any]]:
+        import asyncio
+
+        found = list(own.items())
+        if self.everything:
+            found += [(one.name, one.key) for one in await self._listed(kind, reader) if one.key not in own.values()]
+        read = await asyncio.gather(*(_fields(kind, key, reader) for _, key in found))
+        items = [{"name": name, **fields} for (name, _), fields in zip(found, read, strict=True) if fields is not None]
+        return sorted(items, key=lambda item: str(item["name"]))
+
     async def _key(self, kind: Kind, name: str, reader: Reader) -> Key | None:
         """The key of an object by its name, of the release's namespace first; a guest also by its VMID."""
-        from pvehelm.api.listing import listing
-
-        listed = (await listing(kind, self.ctx.kinds, reader)).found
-        found = [one for one in listed if name and name in (one.name, str(one.key.get("vmid", "")))]
+        found = [one for one in await self._listed(kind, reader) if name in (one.name, str(one.key.get("vmid", "")))]
         found.sort(key=lambda one: one.namespace != self.key.namespace)
         return found[0].key if found else None
+
+    async def _listed(self, kind: Kind, reader: Reader) -> list[Found]:
+        from pvehelm.api.listing import listing
+
+        return (await listing(kind, self.ctx.kinds, reader)).found
+
+
+async def _fields(kind: Kind, key: Key, reader: Reader) -> dict[str, Any] | None:
+    live = await kind.read(key, reader)
+    return dict(live.fields) if live is not None else None

@@ -47,7 +47,12 @@ ENGINE = (
     ("tpl", "text: string, scope: any", "both", "A text rendered as a template."),
     ("required", "message: string, value: any", "both", "A value, or an error if it is nil or empty."),
     ("fail", "message: string", "both", "An error with this message."),
-    ("lookup", "kind, name", "both", "An object of the cluster; Helm's four arguments are taken as well."),
+    (
+        "lookup",
+        "kind, name",
+        "both",
+        "An object of the cluster, or without a name all (`items`); Helm's four arguments are taken as well.",
+    ),
     ("generate", "type: string, name: string, options", "both", "A secret made once per release, as a reference."),
     (
         "sensitive",

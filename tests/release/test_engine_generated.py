@@ -243,6 +243,40 @@ def test_what_was_looked_up_is_recorded(lab: Lab) -> None:
     assert description(lab).startswith("debian-12-template")
 
 
+LOOKS_FOR_ALL = """
+kind: Pool
+metadata: {{ name: all }}
+spec:
+  comment: '{sought}'
+---
+kind: Pool
+metadata: {{ name: other }}
+"""
+
+
+@pytest.mark.parametrize(
+    ("engine", "sought"),
+    [
+        ("jinja2", '{% for one in lookup("Pool")["items"] | default([]) %}{{ one.name }} {% endfor %}'),
+        ("gotpl", '{{ range (lookup "proxmox.io/v1" "Pool" "" "").items }}{{ .name }} {{ end }}'),
+    ],
+)
+def test_all_of_a_kind_are_looked_up(lab: Lab, engine: str, sought: str) -> None:
+    chart = lab.chart(LOOKS_FOR_ALL.format(sought=sought))
+    Path(chart, "Chart.yaml").write_text(f"{{apiVersion: v2, name: app, version: 0.1.0, engine: {engine}}}")
+    lab.run("apply", "-f", "-", "--set-name", "foreign", stdin="kind: Pool\nmetadata: { name: foreign }\n")
+
+    def comment() -> str:
+        return str(lab.state.collection("pools")["all"].get("comment", "")).split(" [")[0].strip()
+
+    lab.run("install", "web", chart)
+    assert comment() == ""
+    lab.run("upgrade", "web", chart)
+    assert comment() == "all other"
+    lab.run("upgrade", "web", chart, "--allow-lookup")
+    assert comment() == "all foreign other"
+
+
 GOTPL = """
 kind: VirtualMachine
 metadata: { name: vm }
