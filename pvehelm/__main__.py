@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from pvehelm.bundle import Bundle
     from pvehelm.expressions import Expressions
 
+_INTERRUPTED = 130
+
 
 def main() -> int:
     # What modules make stays; looking for garbage among it every 700 objects is a tenth of a short command's time.
@@ -32,10 +34,11 @@ def main() -> int:
             from pvehelm.faces.cli.app import main as run
     except KeyboardInterrupt:
         # Ctrl-C while modules are read: nothing has begun.
-        return 130
+        return _INTERRUPTED
     try:
         code = run()
-        _renew(kept)
+        if code != _INTERRUPTED:
+            _renew(kept)
         return code
     finally:
         # What is left goes with the process; nobody needs to find out which of it is garbage.

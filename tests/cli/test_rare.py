@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -103,3 +105,26 @@ def test_the_command_line_of_httpx_comes_when_it_is_called() -> None:
     assert name == "main"
     assert there
     assert what == "module"
+
+
+@pytest.mark.skipif(not hasattr(os, "pread"), reason="there are no bundles here")
+def test_a_command_keeps_what_the_next_one_needs_too(tmp_path: Path) -> None:
+    environ = {**os.environ, "PVEHELM_CACHE": str(tmp_path / "cache")}
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+    def explain(**more: str) -> tuple[int, str, str]:
+        command = [sys.executable, "-m", "pvehelm", "explain", "pool"]
+        done = subprocess.run(command, cwd=ROOT, env={**environ, **more}, capture_output=True, text=True)
+        return done.returncode, done.stdout, done.stderr
+
+    def kept() -> dict[str, int]:
+        files = (tmp_path / "cache").rglob("*.bin")
+        return {file.parent.name: file.stat().st_mtime_ns for file in files}
+
+    first = explain()
+    assert first[0] == 0
+    before = kept()
+    assert {*before} >= {"bundles", "expressions"}
+    assert explain() == first
+    assert kept() == before
+    assert explain(PVEHELM_CACHE="/dev/null/none") == first
