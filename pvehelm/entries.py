@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     # It is what a process begins with: the rest is imported by who needs it.
     from collections.abc import Callable, Iterable
+    from importlib.machinery import ModuleSpec
     from typing import Any
 
 _KEEP = 200
@@ -62,6 +63,17 @@ def name_of(parts: Iterable[bytes], files: Iterable[str] = ()) -> str:
             about = os.stat(file)
             found.update(f"{file}\0{about.st_size} {about.st_mtime_ns}\0".encode())
     return str(found.hexdigest())
+
+
+def spec_of(package: str) -> ModuleSpec | None:
+    """Where the files of a package are, without importing it."""
+    from importlib.machinery import PathFinder
+
+    if (found := PathFinder.find_spec(package)) is not None:
+        return found
+    from importlib.util import find_spec
+
+    return find_spec(package)
 
 
 def opened(place: str | None, name: str) -> int:

@@ -304,13 +304,17 @@ import re
 said = {name: re.sub(" at 0x[0-9a-f]+", "", repr([about(name), {key: repr(value) if isinstance(value, (int, str, tuple))
     else type(value).__name__ for key, value in vars(sys.modules[name]).items() if key not in ("__builtins__",
     "__loader__", "__spec__")}])) for name in names}
+said = {f"{name} {os.stat(sys.modules[name].__file__).st_mtime_ns}": what for name, what in said.items()}
 """
     )
     once = "bundle.keep('test', used.asked, used.path)\nprint(json.dumps(said))"
     plain = home(script + once)
     said, count = home(script + "print(json.dumps([said, sum(map(ours, names))]))")
     assert count > 300
-    assert said == plain
+    # Somebody may be at work on some of them.
+    both = said.keys() & plain.keys()
+    assert len(both) > 300
+    assert [name for name in both if said[name] != plain[name]] == []
 
 
 CHART = {

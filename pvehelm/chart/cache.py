@@ -6,6 +6,7 @@ Compiled code is only ever loaded in the sandbox, and a chart can fill no other 
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Mapping
 
 from pvehelm.chart import dialects
@@ -29,6 +30,4 @@ def key(sources: Mapping[str, str], dialect: str = "jinja2") -> str:
 @functools.cache
 def _compiler(dialect: str) -> bytes:
     """What compiles templates of a dialect, in a digest."""
-    import importlib.util
-
-    return name_of((dialect.encode(), importlib.util.MAGIC_NUMBER), dialects.sources(dialect)).encode()
+    return name_of((dialect.encode(), sys.version.encode()), dialects.sources(dialect)).encode()

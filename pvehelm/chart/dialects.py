@@ -72,9 +72,9 @@ def sources(dialect: str) -> list[str]:
     if dialect == GOTPL:
         # How functions take their arguments goes into the code as well.
         return _files(os.path.join(own, "gotpl"))
-    import importlib.util
+    from pvehelm.entries import spec_of
 
-    found = importlib.util.find_spec("jinja2")
+    found = spec_of("jinja2")
     folders = (found and found.submodule_search_locations) or ()
     named = (os.path.join(own, f"{name}.py") for name in ("dialect", "generator", "traced"))
     return [*named, *(file for folder in folders for file in _files(folder))]

@@ -62,10 +62,8 @@ class Documents:
 
 def _sources() -> list[str]:
     """What reads YAML."""
-    import importlib.util
-
     here = os.path.dirname(__file__)
-    found = importlib.util.find_spec("yaml")
+    found = entries.spec_of("yaml")
     own = (
         "documents.py",
         "yaml.py",

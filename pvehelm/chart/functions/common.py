@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import math
 from typing import Any
@@ -71,9 +70,16 @@ def text(value: Any) -> str:
         return value.decode("utf-8", "replace")
     if isinstance(value, (dict, list)):
         return flow(value)
-    if isinstance(value, datetime.date):
-        return value.isoformat()
+    if _is_date(value):
+        return str(value.isoformat())
     return flow(value)
+
+
+def _is_date(value: Any) -> bool:
+    # What has none of them need not import them.
+    import datetime
+
+    return isinstance(value, datetime.date)
 
 
 def flow(value: Any) -> str:
@@ -99,8 +105,8 @@ def plain(value: Any, depth: int = 0) -> Any:
         return {key if isinstance(key, str) else text(key): plain(item, depth + 1) for key, item in value.items()}
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
-    if not isinstance(value, (list, tuple)) and isinstance(value, datetime.date):
-        return value.isoformat()
+    if not isinstance(value, (list, tuple)) and _is_date(value):
+        return str(value.isoformat())
     try:
         items = iter(value)
     except TypeError:
