@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pvehelm.api.kind import Kind, get_leaf, leaves
 from pvehelm.chart import patches
+from pvehelm.chart.plain import at, scalars
 from pvehelm.errors import Problem, PvehelmError
 from pvehelm.release.secrets import REDACTED, has_secret
 
@@ -161,7 +162,7 @@ def _with(resource: Resource, kind: Kind, leaf: str, path: Path, value: Any) -> 
 
 
 def _writings(spec: Mapping[str, Any], path: Path, native: Path, value: Any) -> Iterator[dict[str, Any]]:
-    before = _at(spec, path)
+    before = at(spec, path)
     for one in [*_alike(before, value), value]:
         yield _put(spec, path, one)
     if value is None:
@@ -180,15 +181,6 @@ def _alike(before: Any, value: Any) -> list[Any]:
     except ValueError:
         pass
     return []
-
-
-def _at(spec: Any, path: Path) -> Any:
-    for part in path:
-        try:
-            spec = spec[part]
-        except (KeyError, IndexError, TypeError):
-            return None
-    return spec
 
 
 def _put(spec: Mapping[str, Any], path: Path, value: Any, *, drop: bool = False) -> dict[str, Any]:
@@ -231,15 +223,15 @@ async def _traced(
 
     def arrived(row: Mapping[str, Any]) -> bool:
         ref, path = row["ref"], tuple(row.get("path", ()))[1:]
-        return ref not in wanted or not path or bool(_at(rendered[ref].spec, path) == _at(wanted[ref].spec, path))
+        return ref not in wanted or not path or bool(at(rendered[ref].spec, path) == at(wanted[ref].spec, path))
 
     for row in rows:
         if arrived(row):
             continue
         path = tuple(row["path"])[1:]
-        old, new = _at(rendered[row["ref"]].spec, path), _at(wanted[row["ref"]].spec, path)
+        old, new = at(rendered[row["ref"]].spec, path), at(wanted[row["ref"]].spec, path)
         for place in list(_places(current.values, old, str(path[-1])))[:TRIES]:
-            tried = _put(values, place, _like(_at(current.values, place), new))
+            tried = _put(values, place, _like(at(current.values, place), new))
             try:
                 made = {r.ref: r for r in (await _render(ctx, key, current, chart, tried)).resources}
             except PvehelmError:
@@ -279,22 +271,13 @@ def _towards(before: Mapping[str, Resource], made: Mapping[str, Resource], wante
     for ref, resource in made.items():
         if ref not in wanted:
             continue
-        one, two, three = (leaves_of(source[ref].spec) for source in (before, made, wanted))
+        one, two, three = (dict(scalars(source[ref].spec)) for source in (before, made, wanted))
         changed = [path for path in {**one, **two} if one.get(path) != two.get(path)]
         if any(str(two.get(path)) != str(three.get(path)) for path in changed):
             return False
         if resource.metadata != before[ref].metadata:
             return False
     return True
-
-
-def leaves_of(value: Any, path: Path = ()) -> dict[Path, Any]:
-    """Every plain value of a spec by its path."""
-    if isinstance(value, Mapping):
-        return {k: v for name, inner in value.items() for k, v in leaves_of(inner, (*path, name)).items()}
-    if isinstance(value, list):
-        return {k: v for index, inner in enumerate(value) for k, v in leaves_of(inner, (*path, index)).items()}
-    return {path: value}
 
 
 async def _render(ctx: Context, key: ReleaseKey, current: Revision, chart: Chart, values: Mapping[str, Any]) -> Desire:

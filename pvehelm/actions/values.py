@@ -38,8 +38,9 @@ def explain_values(chart: Chart, path: str, flags: Sequence[ValueFlag] = ()) -> 
 def explain_recorded(ctx: Context, name: str, path: str, revision: int = 0) -> list[Said]:
     """Say which revision a release's value was given in, or that it is the chart's."""
     from pvehelm.actions.looking import revision_of
-    from pvehelm.chart.expression import at, steps_of
+    from pvehelm.chart.expression import steps_of
     from pvehelm.chart.layers import Said, leaves
+    from pvehelm.chart.plain import at
     from pvehelm.chart.yaml import dotted
 
     key = ctx.key(name)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
 from pvehelm.chart.pattern import pattern
+from pvehelm.chart.plain import at
 from pvehelm.chart.yaml import Path_
 from pvehelm.errors import InvalidError
 
@@ -204,18 +205,6 @@ def steps_of(path: str) -> tuple[str | int, ...]:
         int(step[2]) if step[2] is not None else next(name for name in (step[1], step[3], step[4]) if name is not None)
         for step in _STEP.finditer(path)
     )
-
-
-def at(values: Any, steps: tuple[str | int, ...]) -> Any:
-    """What stands at a path; null where nothing does."""
-    for step in steps:
-        if isinstance(values, dict):
-            values = values.get(str(step))
-        elif isinstance(values, list) and isinstance(step, int) and step < len(values):
-            values = values[step]
-        else:
-            return None
-    return values
 
 
 def is_paths(condition: str) -> bool:

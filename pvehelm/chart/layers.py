@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 from pvehelm.chart import strvals
 from pvehelm.chart.chart import Chart
-from pvehelm.chart.expression import at, steps_of
+from pvehelm.chart.expression import steps_of
 from pvehelm.chart.merging import Rules, joins, rules
+from pvehelm.chart.plain import at
 from pvehelm.chart.schema import redact_all
 from pvehelm.chart.values import ValueFlag, coalesce, documents, enabled, for_chart, from_flags, overlay
 from pvehelm.chart.yaml import Path_, dotted

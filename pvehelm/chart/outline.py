@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pvehelm.chart.metadata import NAME
+from pvehelm.chart.plain import scalars
 from pvehelm.chart.yaml import dump
 from pvehelm.errors import UsageError
 
@@ -140,20 +141,9 @@ def _stem(name: str) -> str:
 
 def _likeness(one: Manifest, other: Manifest) -> float:
     """How much of what two manifests say is the same, from 0 to 1."""
-    left, right = (dict(_leaves({k: v for k, v in m["spec"].items() if k not in OWN})) for m in (one, other))
+    left, right = (dict(scalars({k: v for k, v in m["spec"].items() if k not in OWN})) for m in (one, other))
     keys = left.keys() | right.keys()
     return sum(left.get(key, _MISSING) == right.get(key, _MISSING) for key in keys) / len(keys) if keys else 1.0
-
-
-def _leaves(value: Any, path: Path = ()) -> Iterable[tuple[Path, Any]]:
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _leaves(inner, (*path, key))
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            yield from _leaves(inner, (*path, index))
-    else:
-        yield path, value
 
 
 def _named_groups(groups: Sequence[list[Manifest]]) -> dict[str, list[Manifest]]:

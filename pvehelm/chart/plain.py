@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 
@@ -20,3 +20,27 @@ def copied(value: Any) -> Any:
 
 
 _SCALARS = frozenset((str, int, float, bool, type(None)))
+
+
+def at(value: Any, path: tuple[str | int, ...]) -> Any:
+    """What stands at a path; null where nothing does."""
+    for step in path:
+        if isinstance(value, Mapping):
+            value = value.get(str(step))
+        elif isinstance(value, list) and isinstance(step, int) and step < len(value):
+            value = value[step]
+        else:
+            return None
+    return value
+
+
+def scalars(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """Everything in a value that is neither map nor list, each with its path."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from scalars(inner, (*path, key))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from scalars(inner, (*path, index))
+    else:
+        yield path, value

@@ -8,6 +8,7 @@ from typing import Any
 
 from pvehelm.chart.chart import Chart
 from pvehelm.chart.pattern import pattern
+from pvehelm.chart.plain import at
 from pvehelm.chart.yaml import Path_, dotted
 from pvehelm.errors import InvalidError, Problem
 from pvehelm.suggest import did_you_mean
@@ -91,7 +92,7 @@ class _Check:
                 if not own or part[: len(prefix)] != prefix or own not in chart.values_marks:
                     continue
                 # A default's place is only meant while the value still is the default.
-                if _at(chart.values, own) == _at(self.values, part):
+                if at(chart.values, own) == at(self.values, part):
                     mark = chart.values_marks[own]
                     return f"{chart.file('values.yaml')}:{mark.line}:{mark.column}"
         return ""
@@ -176,7 +177,7 @@ def tangled(schema: Any) -> bool:
 def _tell(error: Any, schema: Mapping[str, Any], values: Any, hidden: set[Path_]) -> Iterator[tuple[Path_, str, str]]:
     """What a validation error says, as (path, what, hint); nothing of what cannot be known of a secret reference."""
     path: Path_ = tuple(error.instance_path)
-    value = _at(values, path)
+    value = at(values, path)
     rule = str(error.kind.name)
     if rule in _OF_TEXT and isinstance(value, str) and _HOLDS_REFERENCE.search(value):
         return
@@ -310,13 +311,4 @@ def _hide(value: Any, hidden: set[Path_], path: Path_) -> Any:
         return {key: _hide(item, hidden, (*path, key)) for key, item in value.items()}
     if isinstance(value, list):
         return [_hide(item, hidden, (*path, index)) for index, item in enumerate(value)]
-    return value
-
-
-def _at(value: Any, path: Path_) -> Any:
-    for step in path:
-        try:
-            value = value[step]
-        except (KeyError, IndexError, TypeError):
-            return None
     return value

@@ -7,9 +7,9 @@ from typing import Any
 
 from pvehelm.chart.chart import Chart
 from pvehelm.chart.dependencies import coalesce
-from pvehelm.chart.expression import at, is_paths, texts
+from pvehelm.chart.expression import is_paths, texts
 from pvehelm.chart.pattern import pattern
-from pvehelm.chart.plain import copied
+from pvehelm.chart.plain import at, copied
 from pvehelm.chart.yaml import Path_, dotted
 from pvehelm.errors import Problem
 from pvehelm.suggest import suggest

@@ -9,6 +9,7 @@ from typing import Any
 from pvehelm.api.kind import Kind, Wanted, leaves
 from pvehelm.api.kinds import Kinds
 from pvehelm.chart.manifest import Resource
+from pvehelm.chart.plain import at
 from pvehelm.chart.rules import Finding, Rule
 from pvehelm.chart.rules import finding as _finding
 from pvehelm.errors import PvehelmError
@@ -125,7 +126,7 @@ class _Rules:
         secret += [f"once.{name}" for name in wanted.once if name in fields and fields[name].write_only]
         for leaf in secret:
             path = wanted.origins.get(leaf) or ("spec", *leaf.removeprefix("once.").split("."))
-            value = _at(resource.spec, path[1:])
+            value = at(resource.spec, path[1:])
             if isinstance(value, str) and value and not has_secret(value) and self.fixed(resource, path, value):
                 hint = "a value that is a reference (secret://env/NAME), or generate(...)"
                 yield finding("pve-plain-secret", resource, path, f"{path[-1]} is a plain secret", hint)
@@ -210,14 +211,3 @@ class _Rules:
     def _fixed(self, noun: str, resource: Resource, path: Sequence[str | int], value: Any) -> Finding:
         hint = f"make it a value, with {value} for its default"
         return finding(f"pve-fixed-{noun}", resource, path, f"the {noun} {value} is written in the template", hint)
-
-
-def _at(data: Any, path: Sequence[str | int]) -> Any:
-    for step in path:
-        if isinstance(data, Mapping):
-            data = data.get(step)
-        elif isinstance(data, list) and isinstance(step, int) and step < len(data):
-            data = data[step]
-        else:
-            return None
-    return data

@@ -18,6 +18,7 @@ from typing import Any
 from pvehelm.api.kind import Kind, Wanted, leaves
 from pvehelm.api.kinds import Kinds
 from pvehelm.chart.manifest import Resource
+from pvehelm.chart.plain import at, scalars
 from pvehelm.errors import InvalidError, Problem, PvehelmError
 from pvehelm.release.secrets import FILTERS, REDACTED, SECRET, Secrets, has_secret, malformed, references
 
@@ -36,7 +37,7 @@ def seal(
     wrong = [
         Problem(str(resource.where(path)), f"{resource.ref}: {value!r} is no reference of a secret", _REFERENCE)
         for resource in resources
-        for path, value in _leaves(dict(resource.spec), ("spec",))
+        for path, value in scalars(dict(resource.spec), ("spec",))
         if isinstance(value, str) and malformed(value)
     ]
     if wrong:
@@ -67,7 +68,7 @@ def seal_values(
     out = copy.deepcopy(values)
     sealed: dict[str, str] = {}
     for start in paths:
-        for path, value in _leaves(_at(values, start), start):
+        for path, value in scalars(at(values, start), start):
             if value is None or value == "" or has_secret(value) or (texts_only and not isinstance(value, str)):
                 continue
             text = value if isinstance(value, str) else json.dumps(value)
@@ -85,7 +86,7 @@ def unknown(resources: Sequence[Resource], before: str, secrets: Secrets) -> lis
     seen = {"", *references(before.splitlines())}
     found = []
     for resource in resources:
-        for path, value in _leaves(dict(resource.spec), ("spec",)):
+        for path, value in scalars(dict(resource.spec), ("spec",)):
             for reference in references(value) if isinstance(value, str) else ():
                 # The release's own may be written by this very operation.
                 if reference in seen or reference.startswith("release/"):
@@ -175,26 +176,6 @@ def _secrets(kind: Kind, wanted: Wanted) -> Iterator[tuple[str, Any]]:
 def name_of(digest: str) -> str:
     """The name that a text is sealed under, by its keyed digest."""
     return f"sealed-{re.sub('[^0-9a-f]', '', digest)[-16:]}"
-
-
-def _leaves(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _leaves(inner, (*path, key))
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            yield from _leaves(inner, (*path, index))
-    else:
-        yield path, value
-
-
-def _at(value: Any, path: Path) -> Any:
-    for part in path:
-        try:
-            value = value[part]
-        except (KeyError, IndexError, TypeError):
-            return None
-    return value
 
 
 def _put(spec: Any, path: Path, value: str) -> None:
