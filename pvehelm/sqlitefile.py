@@ -53,6 +53,10 @@ def _opened(address: str, wait: float) -> sqlite3.Connection:
 
 def belonging(path: str) -> str:
     """``, which belongs to NAME`` where a file or the folder around it is somebody else's, else nothing."""
+    try:
+        import pwd
+    except ImportError:
+        return ""  # where files belong to nobody that a number names
     for place in (path, os.path.dirname(path) or "."):
         try:
             owner = os.stat(place).st_uid
@@ -61,10 +65,7 @@ def belonging(path: str) -> str:
         if owner == os.geteuid():
             return ""
         try:
-            import pwd
-
-            name = pwd.getpwuid(owner).pw_name
-        except (ImportError, KeyError):
-            name = f"user {owner}"
-        return f", which belongs to {name}"
+            return f", which belongs to {pwd.getpwuid(owner).pw_name}"
+        except KeyError:
+            return f", which belongs to user {owner}"
     return ""
