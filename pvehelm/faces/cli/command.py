@@ -51,6 +51,8 @@ SOURCE = ("version", "repo", "devel")
 FORMATS = ("table", "wide", "json", "yaml")
 # What flags are called whose value is a file, a folder or a program.
 FILES = ("FILE", "DIR", "CHART", "CMD")
+# How long whole numbers may be.
+DIGITS = 9
 
 
 class Session:
@@ -210,7 +212,7 @@ class Command:
             given=shared,
         )
         _check_format(session.output, "named" in self.common)
-        _nothing_empty()
+        _check_values()
         full = _full_tables(session)
         try:
             result = self.function(session, **given)
@@ -246,12 +248,13 @@ def _check_namespace(name: str) -> None:
         raise UsageError(f"-n {name!r} is no name of a namespace", hint=hint)
 
 
-def _nothing_empty() -> None:
-    """Raises UsageError for an argument, or a flag that names a file, that is there and empty: mostly a variable of the
-    shell that was not set."""
+def _check_values() -> None:
+    """Raises UsageError for a number that no database holds, and for an argument, or a flag that names a file, that is
+    there and empty: mostly a variable of the shell that was not set."""
     from pvehelm.faces.cli.app import given_arguments
 
-    if not any(word == "" or word.endswith("=") for word in given_arguments.get()):
+    words = given_arguments.get()
+    if not any(word == "" or word.endswith("=") or (word[DIGITS:] and word[-DIGITS:].isdigit()) for word in words):
         return
     from typer._click.core import ParameterSource
     from typer._click.globals import get_current_context
@@ -259,6 +262,9 @@ def _nothing_empty() -> None:
     ctx = get_current_context()
     for one in ctx.command.params:
         value = ctx.params.get(one.name or "")
+        if isinstance(value, int) and abs(value) >= 10**DIGITS:
+            name = one.opts[-1] if one.param_type_name == "option" else one.metavar
+            raise UsageError(f"{name} {value}: a number has at most {DIGITS} digits")
         empty = value == "" or (isinstance(value, list | tuple) and "" in value)
         given = ctx.get_parameter_source(one.name or "") is ParameterSource.COMMANDLINE
         if not (empty and given):

@@ -164,7 +164,8 @@ async def _made(session: Session, guest: actions.Guest) -> int:
 def _name(words: list[str], name: str) -> str:
     given = [*words, *([name] if name else [])]
     if len(given) != 1:
-        raise UsageError("a guest needs one name", hint="pvehelm create vm --name web --template debian-12-template")
+        hint = "pvehelm create vm --name web --template debian-12-template; create ct --name db --image VOLUME"
+        raise UsageError("a guest needs one name", hint=hint)
     return given[0]
 
 

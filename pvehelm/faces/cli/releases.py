@@ -13,7 +13,7 @@ from pvehelm.errors import PvehelmError, UsageError
 from pvehelm.faces import output
 from pvehelm.faces.cli import complete
 from pvehelm.faces.cli import options as o
-from pvehelm.faces.cli.command import SOURCE, Session, command
+from pvehelm.faces.cli.command import DIGITS, SOURCE, Session, command
 from pvehelm.faces.cli.naming import GenerateName, NameTemplate, named
 
 if TYPE_CHECKING:
@@ -293,7 +293,7 @@ async def diff(
 
 
 def _diff_revisions(session: Session, names: list[str], detailed: bool) -> int:
-    if not (names[1].isdecimal() and names[2].isdecimal()):
+    if not all(number.isdecimal() and len(number) <= DIGITS for number in names[1:]):
         raise UsageError("diff RELEASE REV REV takes two revision numbers")
     text = actions.diff_revisions(session.context, names[0], int(names[1]), int(names[2]))
     if session.output != "table":
