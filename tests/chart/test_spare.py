@@ -315,6 +315,57 @@ print(json.dumps(serve("who", mine) == worker.pid))
 """)
 
 
+#: What Jinja2 needs more of itself for: contexts within contexts, macros, imports, texts that are compiled.
+RARE = {
+    "Chart.yaml": "apiVersion: v2\nname: web\nversion: 1.0.0\nengine: jinja2\n",
+    "values.yaml": "text: '{{ Release.Name }}!'\n",
+    "templates/_h.tpl": """
+{% macro label(x, y=2) %}l-{{ x }}-{{ y }}-{{ Values.none | default("none") }}{% endmacro %}
+{% define "n" %}name: {{ Release.Name }}-{{ ctx.z }}{% enddefine %}
+""",
+    "templates/a.yaml": """
+{% import "_h.tpl" as h %}
+{% from "_h.tpl" import label with context %}
+{% for i in range(1, 3) %}
+- {{ include("n", {"z": i}) }}
+  a: {{ h.label(i) }} {{ label(i, 5) }} {{ loop.depth0 }}{{ loop.length }}{{ loop.cycle("a", "b") }}
+{% endfor %}
+{% macro m(x) %}[{{ caller(x) }}]{% endmacro %}
+b: {% call(q) m(3) %}{{ q }}{% endcall %} {{ tpl(Values.text) }}
+c: {{ [3, 1] | join(",") }} {{ "a b" | replace(" ", "-") }} {{ [{"a": 1}] | map(attribute="a") | sum }}
+d: {{ 2.5 | round }} {{ label is defined }} {{ nothing is defined }} {{ 5 is number }} {{ dict("a", 1) | items | list }}
+""",
+}
+
+
+def test_its_jinja2_is_jinja2(tmp_path: Path) -> None:
+    write(tmp_path / "web", dict(RARE))
+    script = f"""
+from pathlib import Path
+from pvehelm.chart.chart import load
+from pvehelm.chart.dependencies import coalesce
+from pvehelm.chart.render import Capabilities, ReleaseInfo, texts
+def made(sandbox):
+    chart = load(Path({str(tmp_path / "web")!r}))
+    return dict(texts(chart, coalesce(chart, {{}}), ReleaseInfo("rel", "ns"), Capabilities(), sandbox=sandbox).files)
+print(json.dumps([made(True), made(False)]))
+"""
+    for _ in range(2):  # compiled there, and before
+        early, here = process(script, PVEHELM_CACHE=str(tmp_path / "cache"), PYTHONDONTWRITEBYTECODE="")
+        assert early == here
+    assert early == {
+        "web/templates/a.yaml": """
+- name: rel-1
+  a: l-1-2-none l-1-5-none 02a
+- name: rel-2
+  a: l-2-2-none l-2-5-none 02b
+b: [3] rel!
+c: 3,1 a-b 1
+d: 3 true false true [["a", 1]]
+"""
+    }
+
+
 CHART = {
     "Chart.yaml": "apiVersion: v2\nname: web\nversion: 1.0.0\n",
     "values.yaml": "name: web\n",
