@@ -62,11 +62,22 @@ def first_field(value: Any, name: str, *args: Any) -> Any:
         except GoError as error:
             raise ExecError(str(error)) from None
         if callable(found):
-            return found(*args)
+            try:
+                return found(*args)
+            except TypeError as error:
+                if error.__traceback__ and error.__traceback__.tb_next:
+                    raise  # by the method itself
+                raise ExecError(_wrong_number(found, name, len(args))) from None
         if args:
             raise ExecError(f"{name} is not a method but has arguments")
         return found
     raise NoField(name, type_of(value), value)
+
+
+def _wrong_number(method: Any, name: str, got: int) -> str:
+    function = getattr(method, "__func__", None)
+    wanted = function.__code__.co_argcount - 1 if function else method.__code__.co_argcount
+    return f"wrong number of args for {name}: want {wanted} got {got}"
 
 
 def reach(value: Any, *names: str) -> Any:
