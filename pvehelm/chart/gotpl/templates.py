@@ -20,7 +20,7 @@ from pvehelm.chart.gotpl.values import GoError
 #: Texts of ``tpl`` that are kept with the compiled code of a chart: how many, and how long each may be.
 _TEXTS, _LONGEST = 2000, 20_000
 #: Bodies of so many actions are compiled when they are reached.
-_LARGE = 4
+LARGE = 4
 
 PARAMETERS = {name: signature.parameters for name, signature in SIGNATURES.items()}
 #: ``generate`` and ``sensitive`` are pvehelm's own.
@@ -114,7 +114,7 @@ class Templates:
         functions: Mapping[str, Callable[..., Any]] = _NO_FUNCTIONS,
         kept: bytes | Compiled = b"",
         known: frozenset[str] = KNOWN,
-        large: int = _LARGE,
+        large: int = LARGE,
     ) -> None:
         self.sources: dict[str, str] = dict(sources)
         self.strict = strict

@@ -13,7 +13,7 @@ from pvehelm.chart.gotpl import values
 from pvehelm.chart.gotpl.engine import Engine, execution_order
 from pvehelm.chart.gotpl.library import BUILTINS, FUNCTIONS
 from pvehelm.chart.gotpl.runtime import Run, deep
-from pvehelm.chart.gotpl.templates import KNOWN, Templates
+from pvehelm.chart.gotpl.templates import KNOWN, LARGE, Templates
 from pvehelm.chart.gotpl.trouble import Trouble
 from pvehelm.chart.gotpl.values import GoError, Int64
 from tests.helpers import SHARED
@@ -49,11 +49,13 @@ def go_data(value: Any, whole: Callable[[int], Any] = float) -> Any:
     return whole(value) if -(1 << 63) <= value < 1 << 63 else float(value)
 
 
-def rendered(template: str, data: Any, *, strict: bool = False, plain_go: bool = False, lint: bool = False) -> str:
+def rendered(
+    template: str, data: Any, *, strict: bool = False, plain_go: bool = False, lint: bool = False, large: int = LARGE
+) -> str:
     """What one template prints (``<no value>`` and all). ``plain_go`` has text/template's own functions and those of
-    its tests. Raises Failed."""
+    its tests; ``large`` is that of ``Templates``. Raises Failed."""
     functions = {**FUNCTIONS, **BUILTINS, **_OF_GO_TESTS} if plain_go else FUNCTIONS
-    return _printed({"t": template}, {"t": data}, functions, strict=strict, lint=lint)["t"]
+    return _printed({"t": template}, {"t": data}, functions, strict=strict, lint=lint, large=large)["t"]
 
 
 def rendered_set(
@@ -65,11 +67,21 @@ def rendered_set(
 
 
 def _printed(
-    sources: Mapping[str, str], data: Mapping[str, Any], functions: Mapping[str, Any], *, strict: bool, lint: bool
+    sources: Mapping[str, str],
+    data: Mapping[str, Any],
+    functions: Mapping[str, Any],
+    *,
+    strict: bool,
+    lint: bool,
+    large: int = LARGE,
 ) -> dict[str, str]:
     order = execution_order(list(sources))
     templates = Templates(
-        {name: sources[name] for name in order}, strict=strict, functions=functions, known=KNOWN | set(functions)
+        {name: sources[name] for name in order},
+        strict=strict,
+        functions=functions,
+        known=KNOWN | set(functions),
+        large=large,
     )
     trouble = Trouble(templates, [])
     for error in templates.errors.values():
