@@ -125,9 +125,10 @@ def _from_vault(reference: str, mount: str, path: str, environ: Mapping[str, str
         raise _absent(reference, "vault") from None
     address = environ.get("VAULT_ADDR", "")
     token = environ.get("VAULT_TOKEN", "") or _vault_token(environ)
-    if not address or not token:
-        lacking = "VAULT_ADDR" if not address else "VAULT_TOKEN"
-        raise PvehelmError(f"{reference}: {lacking} is not set", hint="vault login writes ~/.vault-token")
+    if not address:
+        raise PvehelmError(f"{reference}: VAULT_ADDR is not set", hint="for example https://vault.example.com:8200")
+    if not token:
+        raise PvehelmError(f"{reference}: VAULT_TOKEN is not set", hint="vault login writes ~/.vault-token")
     with requests.Session() as session:
         client = hvac.Client(
             url=address,
