@@ -113,6 +113,14 @@ def test_a_directory_open_to_others_is_not_used(home: Path, tmp_path: Path) -> N
     assert not list(home.iterdir())
 
 
+def test_an_entry_that_others_could_have_written_is_none(home: Path) -> None:
+    cache.save(str(home), "one", b"x")
+    (home / "one.bin").chmod(0o620)
+    assert cache.load(str(home), "one") == b""
+    (home / "one.bin").chmod(0o604)
+    assert cache.load(str(home), "one") == b"x"
+
+
 def test_old_entries_go(home: Path) -> None:
     for number in range(210):
         path = home / f"{number}.bin"
