@@ -5,6 +5,7 @@ It is given names and nothing else, takes nothing from the process that needed t
 
 from __future__ import annotations
 
+import contextlib
 import marshal
 import os
 from collections.abc import Iterable
@@ -57,8 +58,10 @@ class _Binder:
             above, _, own = name.rpartition(".")
             package = self.spec(above) if above else None
             path = package.submodule_search_locations if package else None if above else self.path
-            searched = own.isidentifier() and path is not None
-            self._specs[name] = PathFinder.find_spec(name, path) if searched else None
+            self._specs[name] = None
+            if own.isidentifier() and path is not None:
+                with contextlib.suppress(ImportError, OSError, ValueError):
+                    self._specs[name] = PathFinder.find_spec(name, path)
         return self._specs[name]
 
     def part(self, name: str) -> tuple[tuple[str, str, int, int], bytes] | None:

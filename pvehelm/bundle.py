@@ -67,6 +67,8 @@ class Bundle:
         ours: set[str] = set()
         taken: set[str] = set()
         for entry in self.path:
+            if not isinstance(entry, str):
+                continue
             place = entry or self.here
             if place in places:
                 ours.update(name for name in names.keys() - taken if names[name] == place)
@@ -207,7 +209,8 @@ def roots(path: list[str]) -> list[str]:
     Others, such as that of a script, differ from one use of a program to the next.
     """
     later = path[path.index(_STANDARD) :] if _STANDARD in path else []
-    return [os.path.dirname(os.path.dirname(__file__)), *later]
+    # As Python does, which searches no other objects.
+    return [os.path.dirname(os.path.dirname(__file__)), *(entry for entry in later if isinstance(entry, str))]
 
 
 def name_of(purpose: str, path: list[str]) -> str:
@@ -228,5 +231,5 @@ def _here() -> str:
 
 
 _PLACE = "bundles"
-_STANDARD = os.path.dirname(os.__file__)
+_STANDARD = os.path.dirname(getattr(os, "__file__", os.sep))
 _used: Bundle | None = None

@@ -7,6 +7,7 @@ import os
 import struct
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -184,6 +185,23 @@ def test_a_path_that_changes_counts(kept: Home) -> None:
     (kept.front / "other").mkdir()
     (kept.front / "other" / "pack.py").write_text("VALUE = 5")
     assert kept("os.chdir('other'); import pack; print(pack.VALUE)", begin=begin) == 5
+
+
+def test_what_else_may_stand_in_a_path(kept: Home) -> None:
+    archive = kept.front / "all.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("pack.py", "VALUE = 6")
+    for before, value in (
+        (f"sys.path.insert(0, {str(archive)!r})", 6),
+        ("sys.path.insert(0, __import__('pathlib').Path())", 1),
+    ):
+        begin = BEGIN.replace("from pvehelm", f"{before.replace('{', '{{').replace('}', '}}')}\nfrom pvehelm", 1)
+        assert kept("import pack; bundle.keep('test', ['pack'], used.path); print(pack.VALUE)", begin=begin) == value
+        # What it is made of is the same whatever stands before.
+        assert kept("import pack; print(pack.VALUE)") == 1
+    # An entry added behind makes another one.
+    begin = BEGIN.replace("from pvehelm", "sys.path.append(b'/x')\nfrom pvehelm", 1)
+    assert kept("import pack; bundle.keep('test', ['pack'], used.path); print(pack.VALUE)", begin=begin) == 1
 
 
 DAMAGE = """
