@@ -10,6 +10,8 @@ import re
 from itertools import accumulate
 from typing import NamedTuple
 
+from pvehelm.chart.pattern import pattern
+
 KEYWORDS = frozenset(("block", "break", "continue", "define", "else", "end", "if", "range", "nil", "template", "with"))
 BLANKS = " \t\r\n"
 
@@ -30,9 +32,9 @@ _NUMBER = (
     r"(?>[+-]?(?:0[xX][0-9a-fA-F_]*(?:\.[0-9a-fA-F_]*)?(?:[pP][+-]?[0-9_]*)?"
     r"|0[oO][0-7_]*(?:\.[0-7_]*)?|0[bB][01_]*(?:\.[01_]*)?|[0-9_]*(?:\.[0-9_]*)?(?:[eE][+-]?[0-9_]*)?)i?)(?!\w)"
 )
-_DIGITS = re.compile(_NUMBER.removesuffix(r"(?!\w)"))
-_PLAIN_NUMBER = re.compile(_NUMBER)
-_COMPLEX = re.compile(rf"(?=[+\-0-9]|\.[0-9]){_NUMBER}(?<!i)[+-]{_NUMBER}")
+_DIGITS = pattern(_NUMBER.removesuffix(r"(?!\w)"))
+_PLAIN_NUMBER = pattern(_NUMBER)
+_COMPLEX = pattern(rf"(?=[+\-0-9]|\.[0-9]){_NUMBER}(?<!i)[+-]{_NUMBER}")
 _QUOTED = r""" "(?:[^"\\\n]|\\[^\n])*" | `[^`]*` | '(?:[^'\\\n]|\\[^\n])*' """
 _GOOD = rf"""[ \t\r\n]+
     |\}}\}}|(?<=[ \t\r\n])-\}}\}}
@@ -46,10 +48,10 @@ _GOOD = rf"""[ \t\r\n]+
     |:=
     |=
     |[!\#%&*,/;<>?@\[\\\]^{{}}~]"""
-_TOKEN = re.compile(_GOOD, re.VERBOSE)
+_TOKEN = pattern(_GOOD, re.VERBOSE)
 #: What begins with no token is taken whole.
-_TOKENS = re.compile(_GOOD + "|(?s:.+)", re.VERBOSE)
-_STRING = re.compile(_QUOTED, re.VERBOSE)
+_TOKENS = pattern(_GOOD + "|(?s:.+)", re.VERBOSE)
+_STRING = pattern(_QUOTED, re.VERBOSE)
 _KINDS = {
     "$": "variable",
     '"': "string",

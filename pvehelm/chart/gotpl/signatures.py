@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pvehelm.chart.gotpl.values import GoError, NilList, NilMap, Strings, type_of
 
@@ -27,8 +26,7 @@ class ArgumentError(GoError):
         self.index, self.expected = index, expected
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Signature(NamedTuple):
     """Go parameter types in order (``any`` for interface {}); the last repeats if ``variadic``."""
 
     parameters: tuple[str, ...]

@@ -5,110 +5,141 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 from pvehelm.chart.gotpl.printing import sprintf
 
 
-@dataclass(slots=True)
-class Text:
-    pos: int
-    text: str
+class Node:
+    """A node of a tree; two are the same if all that is in them is."""
+
+    __slots__: tuple[str, ...] = ()
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        if self.__class__ is not other.__class__:
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+
+
+class Text(Node):
+    __slots__ = ("pos", "text")
+
+    def __init__(self, pos: int, text: str) -> None:
+        self.pos = pos
+        self.text = text
 
     def __str__(self) -> str:
         return quoted(self.text)
 
 
-@dataclass(slots=True)
-class Dot:
-    pos: int
+class Dot(Node):
+    __slots__ = ("pos",)
+
+    def __init__(self, pos: int) -> None:
+        self.pos = pos
 
     def __str__(self) -> str:
         return "."
 
 
-@dataclass(slots=True)
-class Nil:
-    pos: int
+class Nil(Node):
+    __slots__ = ("pos",)
+
+    def __init__(self, pos: int) -> None:
+        self.pos = pos
 
     def __str__(self) -> str:
         return "nil"
 
 
-@dataclass(slots=True)
-class Constant:
+class Constant(Node):
     """A bool, number or string; ``value`` is None for a whole number that is too large for int."""
 
-    pos: int
-    source: str
-    value: Any
+    __slots__ = ("pos", "source", "value")
+
+    def __init__(self, pos: int, source: str, value: Any) -> None:
+        self.pos = pos
+        self.source = source
+        self.value = value
 
     def __str__(self) -> str:
         return self.source
 
 
-@dataclass(slots=True)
-class Name:
+class Name(Node):
     """A function's name."""
 
-    pos: int
-    name: str
+    __slots__ = ("name", "pos")
+
+    def __init__(self, pos: int, name: str) -> None:
+        self.pos = pos
+        self.name = name
 
     def __str__(self) -> str:
         return self.name
 
 
-@dataclass(slots=True)
-class Variable:
+class Variable(Node):
     """``$x.a.b``: the name with its dollar, and the fields."""
 
-    pos: int
-    name: str
-    fields: list[str]
+    __slots__ = ("fields", "name", "pos")
+
+    def __init__(self, pos: int, name: str, fields: list[str]) -> None:
+        self.pos = pos
+        self.name = name
+        self.fields = fields
 
     def __str__(self) -> str:
         return ".".join([self.name, *self.fields])
 
 
-@dataclass(slots=True)
-class Field:
+class Field(Node):
     """``.a.b``."""
 
-    pos: int
-    fields: list[str]
+    __slots__ = ("fields", "pos")
+
+    def __init__(self, pos: int, fields: list[str]) -> None:
+        self.pos = pos
+        self.fields = fields
 
     def __str__(self) -> str:
         return "".join("." + name for name in self.fields)
 
 
-@dataclass(slots=True)
-class Chain:
+class Chain(Node):
     """``(pipe).a.b``."""
 
-    pos: int
-    node: Any
-    fields: list[str]
+    __slots__ = ("fields", "node", "pos")
+
+    def __init__(self, pos: int, node: Any, fields: list[str]) -> None:
+        self.pos = pos
+        self.node = node
+        self.fields = fields
 
     def __str__(self) -> str:
         return _argument(self.node) + "".join("." + name for name in self.fields)
 
 
-@dataclass(slots=True)
-class Command:
-    pos: int
-    args: list[Any]
+class Command(Node):
+    __slots__ = ("args", "pos")
+
+    def __init__(self, pos: int, args: list[Any]) -> None:
+        self.pos = pos
+        self.args = args
 
     def __str__(self) -> str:
         return " ".join(map(_argument, self.args))
 
 
-@dataclass(slots=True)
-class Pipe:
-    pos: int
-    names: list[Variable]
-    assigns: bool
-    commands: list[Command]
+class Pipe(Node):
+    __slots__ = ("assigns", "commands", "names", "pos")
+
+    def __init__(self, pos: int, names: list[Variable], assigns: bool, commands: list[Command]) -> None:
+        self.pos = pos
+        self.names = names
+        self.assigns = assigns
+        self.commands = commands
 
     def __str__(self) -> str:
         shown = " | ".join(map(str, self.commands))
@@ -117,10 +148,12 @@ class Pipe:
         return ", ".join(map(str, self.names)) + (" = " if self.assigns else " := ") + shown
 
 
-@dataclass(slots=True)
-class Action:
-    pos: int
-    pipe: Pipe
+class Action(Node):
+    __slots__ = ("pipe", "pos")
+
+    def __init__(self, pos: int, pipe: Pipe) -> None:
+        self.pos = pos
+        self.pipe = pipe
 
     def __str__(self) -> str:
         return "{{" + str(self.pipe) + "}}"
@@ -142,15 +175,17 @@ class Body(list[Any]):
         self.leaves = False
 
 
-@dataclass(slots=True)
-class Branch:
+class Branch(Node):
     """``if``, ``with`` or ``range`` (``word``); ``other`` is the else part, None without one."""
 
-    pos: int
-    word: str
-    pipe: Pipe
-    body: Body
-    other: Body | None
+    __slots__ = ("body", "other", "pipe", "pos", "word")
+
+    def __init__(self, pos: int, word: str, pipe: Pipe, body: Body, other: Body | None) -> None:
+        self.pos = pos
+        self.word = word
+        self.pipe = pipe
+        self.body = body
+        self.other = other
 
     def __str__(self) -> str:
         text = "{{" + f"{self.word} {self.pipe}" + "}}" + "".join(map(str, self.body))
@@ -159,41 +194,47 @@ class Branch:
         return text + "{{end}}"
 
 
-@dataclass(slots=True)
-class Jump:
+class Jump(Node):
     """``break`` or ``continue``."""
 
-    pos: int
-    word: str
+    __slots__ = ("pos", "word")
+
+    def __init__(self, pos: int, word: str) -> None:
+        self.pos = pos
+        self.word = word
 
     def __str__(self) -> str:
         return "{{" + self.word + "}}"
 
 
-@dataclass(slots=True)
-class Call:
+class Call(Node):
     """``{{ template "name" pipe }}``."""
 
-    pos: int
-    name: str
-    pipe: Pipe | None
+    __slots__ = ("name", "pipe", "pos")
+
+    def __init__(self, pos: int, name: str, pipe: Pipe | None) -> None:
+        self.pos = pos
+        self.name = name
+        self.pipe = pipe
 
     def __str__(self) -> str:
         return "{{template " + quoted(self.name) + (f" {self.pipe}" if self.pipe else "") + "}}"
 
 
-@dataclass(slots=True)
-class Tree:
+class Tree(Node):
     """A named template. ``file`` is where it stands and ``source`` the whole text of that.
 
     ``loose``: there are variables that are declared within an expression, which perhaps is never come to.
     """
 
-    name: str
-    file: str
-    source: str = field(repr=False)
-    root: list[Any]
-    loose: bool = False
+    __slots__ = ("file", "loose", "name", "root", "source")
+
+    def __init__(self, name: str, file: str, source: str, root: list[Any], loose: bool = False) -> None:
+        self.name = name
+        self.file = file
+        self.source = source
+        self.root = root
+        self.loose = loose
 
     @property
     def empty(self) -> bool:
