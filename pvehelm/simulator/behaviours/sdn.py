@@ -168,16 +168,6 @@ def pending_rows(call: Call, section: Section) -> list[dict[str, Any]]:
     return _pending(section, documents(call, section), _running(call, section))
 
 
-def _listed(call: Call, section: Section, path: str) -> list[dict[str, Any]]:
-    wanted = call.str("type")
-    return [
-        row
-        for row in rows(call, section)
-        if wanted in ("", row["type"])
-        and call.may(f"{path}/{row[section.key]}", "SDN.Audit", "SDN.Use", "SDN.Allocate")
-    ]
-
-
 def one(call: Call, section: Section) -> dict[str, Any]:
     """One object as answered; 500 when it does not exist."""
     id = call.str(section.key)
@@ -192,16 +182,6 @@ def one(call: Call, section: Section) -> dict[str, Any]:
 
 
 # -- zones, controllers, IPAM, DNS -----------------------------------------------------------------------------
-
-
-@handler("GET", "/cluster/sdn/zones")
-def zones(call: Call) -> Any:
-    return _listed(call, ZONES, "/sdn/zones")
-
-
-@handler("GET", "/cluster/sdn/zones/{zone}")
-def zone(call: Call) -> Any:
-    return one(call, ZONES)
 
 
 def _check_zone(call: Call, document: Mapping[str, Any], prefix: str) -> None:
@@ -228,20 +208,75 @@ def _check_evpn(call: Call, document: Mapping[str, Any], prefix: str) -> None:
             call.fail(f"{prefix}vrf-vxlan {document['vrf-vxlan']} is already declared in {other}")
 
 
-@handler("POST", "/cluster/sdn/zones")
-def create_zone(call: Call) -> None:
-    document = ZONES.new(call, call.str("zone"), call.str("type"))
-    if document["type"] == "evpn" and not document.get("mac"):
+def _check_controller(call: Call, document: Mapping[str, Any], prefix: str) -> None:
+    if document["type"] == "evpn" and bool(document.get("peers")) == bool(document.get("fabric")):
+        call.fail(f"{prefix}must have exactly one of peers / fabric defined")
+
+
+def _check_plugin(call: Call, document: Mapping[str, Any], prefix: str) -> None:
+    """The service is asked once; the recorded machine reached none."""
+    if document.get("url") and "network" in call.state.collection("nodes")[call.node].get("lacks", ()):
+        call.fail(f"{prefix}can't connect to {document['type']} api: {document['url']}")
+
+
+_SECTIONS = {"zones": ZONES, "controllers": CONTROLLERS, "ipams": IPAMS, "dns": DNS}
+_CHECKS = {"zones": _check_zone, "controllers": _check_controller, "ipams": _check_plugin, "dns": _check_plugin}
+_LISTS = [f"/cluster/sdn/{part}" for part in _SECTIONS]
+_ITEMS = [f"/cluster/sdn/{part}/{{{section.key}}}" for part, section in _SECTIONS.items()]
+
+
+def _meant(call: Call) -> tuple[str, Section, str]:
+    """The part of the configuration that a call is about, its section, and the id that the call names."""
+    part = call.operation.path.split("/")[3]
+    section = _SECTIONS[part]
+    return part, section, call.str(section.key)
+
+
+def _built_in(section: Section, id: str) -> bool:
+    return section is IPAMS and id == "pve"
+
+
+@handler("GET", *_LISTS)
+def listed(call: Call) -> Any:
+    part, section, _ = _meant(call)
+    wanted = call.str("type")
+    found = [
+        row
+        for row in rows(call, section)
+        if wanted in ("", row["type"])
+        and call.may(f"/sdn/{part}/{row[section.key]}", "SDN.Audit", "SDN.Use", "SDN.Allocate")
+    ]
+    if section is IPAMS and not any(row["ipam"] == "pve" for row in found):
+        found.insert(0, {"ipam": "pve", "type": "pve", "digest": section.digest(call)})
+    return found
+
+
+@handler("GET", *_ITEMS)
+def get(call: Call) -> Any:
+    _, section, id = _meant(call)
+    if _built_in(section, id):
+        return {"ipam": "pve", "type": "pve", "digest": section.digest(call)}
+    return one(call, section)
+
+
+@handler("POST", *_LISTS)
+def create(call: Call) -> None:
+    part, section, id = _meant(call)
+    if _built_in(section, id):
+        call.fail(section.create + section.text(section.exists, id))
+    document = section.new(call, id, call.str("type"))
+    if section is ZONES and document["type"] == "evpn" and not document.get("mac"):
         document["mac"] = "BC:24:11:" + ":".join(f"{random.randrange(256):02X}" for _ in range(3))
-    _check_zone(call, document, ZONES.create)
-    ZONES.save(call, call.str("zone"), document)
+    _CHECKS[part](call, document, section.create)
+    section.save(call, id, document)
 
 
-@handler("PUT", "/cluster/sdn/zones/{zone}")
-def update_zone(call: Call) -> None:
-    document = ZONES.changed(call, call.str("zone"))
-    _check_zone(call, document, ZONES.update)
-    ZONES.save(call, call.str("zone"), document)
+@handler("PUT", *_ITEMS)
+def update(call: Call) -> None:
+    part, section, id = _meant(call)
+    document = section.changed(call, id)
+    _CHECKS[part](call, document, section.update)
+    section.save(call, id, document)
 
 
 def remove(call: Call, section: Section) -> None:
@@ -251,111 +286,15 @@ def remove(call: Call, section: Section) -> None:
     del call.state.collection(section.collection)[call.str(section.key)]
 
 
-@handler("DELETE", "/cluster/sdn/zones/{zone}")
-def delete_zone(call: Call) -> None:
-    name = call.str("zone")
-    for vnet, document in documents(call, VNETS).items():
-        if document["zone"] == name:
-            call.fail(f"{ZONES.delete}zone {name} is used by vnet {vnet}")
-    remove(call, ZONES)
-
-
-@handler("GET", "/cluster/sdn/controllers")
-def controllers(call: Call) -> Any:
-    return _listed(call, CONTROLLERS, "/sdn/controllers")
-
-
-@handler("GET", "/cluster/sdn/controllers/{controller}")
-def controller(call: Call) -> Any:
-    return one(call, CONTROLLERS)
-
-
-@handler("POST", "/cluster/sdn/controllers")
-def create_controller(call: Call) -> None:
-    document = CONTROLLERS.new(call, call.str("controller"), call.str("type"))
-    _check_controller(call, document, CONTROLLERS.create)
-    CONTROLLERS.save(call, call.str("controller"), document)
-
-
-def _check_controller(call: Call, document: Mapping[str, Any], prefix: str) -> None:
-    if document["type"] == "evpn" and bool(document.get("peers")) == bool(document.get("fabric")):
-        call.fail(f"{prefix}must have exactly one of peers / fabric defined")
-
-
-@handler("PUT", "/cluster/sdn/controllers/{controller}")
-def update_controller(call: Call) -> None:
-    document = CONTROLLERS.changed(call, call.str("controller"))
-    _check_controller(call, document, CONTROLLERS.update)
-    CONTROLLERS.save(call, call.str("controller"), document)
-
-
-@handler("DELETE", "/cluster/sdn/controllers/{controller}")
-def delete_controller(call: Call) -> None:
-    name = call.str("controller")
-    for used_by, document in documents(call, ZONES).items():
-        if document.get("controller") == name:
-            call.fail(f"{CONTROLLERS.delete}controller {name} is used by {used_by}")
-    remove(call, CONTROLLERS)
-
-
-_PLUGINS = {"ipams": IPAMS, "dns": DNS}
-
-
-def _plugin(call: Call) -> Section:
-    return _PLUGINS[call.operation.path.split("/")[3]]
-
-
-@handler("GET", "/cluster/sdn/ipams", "/cluster/sdn/dns")
-def plugins(call: Call) -> Any:
-    section = _plugin(call)
-    rows = _listed(call, section, "/sdn/" + call.operation.path.split("/")[3])
-    if section is IPAMS and not any(row["ipam"] == "pve" for row in rows):
-        rows.insert(0, {"ipam": "pve", "type": "pve", "digest": section.digest(call)})
-    return rows
-
-
-@handler("GET", "/cluster/sdn/ipams/{ipam}", "/cluster/sdn/dns/{dns}")
-def plugin(call: Call) -> Any:
-    section = _plugin(call)
-    if section is IPAMS and call.str("ipam") == "pve":
-        return {"ipam": "pve", "type": "pve", "digest": section.digest(call)}
-    return one(call, section)
-
-
-@handler("POST", "/cluster/sdn/ipams", "/cluster/sdn/dns")
-def create_plugin(call: Call) -> None:
-    section = _plugin(call)
-    id = call.str(section.key)
-    if section is IPAMS and id == "pve":
-        call.fail(section.create + section.text(section.exists, id))
-    document = section.new(call, id, call.str("type"))
-    _check_plugin(call, document, section.create)
-    section.save(call, id, document)
-
-
-def _check_plugin(call: Call, document: Mapping[str, Any], prefix: str) -> None:
-    """The service is asked once; the recorded machine reached none."""
-    if document.get("url") and "network" in call.state.collection("nodes")[call.node].get("lacks", ()):
-        call.fail(f"{prefix}can't connect to {document['type']} api: {document['url']}")
-
-
-@handler("PUT", "/cluster/sdn/ipams/{ipam}", "/cluster/sdn/dns/{dns}")
-def update_plugin(call: Call) -> None:
-    section = _plugin(call)
-    document = section.changed(call, call.str(section.key))
-    _check_plugin(call, document, section.update)
-    section.save(call, call.str(section.key), document)
-
-
-@handler("DELETE", "/cluster/sdn/ipams/{ipam}", "/cluster/sdn/dns/{dns}")
-def delete_plugin(call: Call) -> None:
-    section = _plugin(call)
-    id = call.str(section.key)
-    if section is IPAMS and id == "pve":  # built in: comes back at once
+@handler("DELETE", *_ITEMS)
+def delete(call: Call) -> None:
+    _, section, id = _meant(call)
+    if _built_in(section, id):  # comes back at once
         return
-    for used_by, document in documents(call, ZONES).items():
-        if id in (document.get("ipam"), document.get("dns")) and document.get(section.key) == id:
-            call.fail(f"{section.delete}{section.key} {id} is used by {used_by}")
+    users, noun = (VNETS, "vnet ") if section is ZONES else (ZONES, "")
+    for used_by, document in documents(call, users).items():
+        if document.get(section.key) == id:
+            call.fail(f"{section.delete}{section.key} {id} is used by {noun}{used_by}")
     remove(call, section)
 
 
