@@ -9,7 +9,6 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pvehelm.bundle import Bundle
-    from pvehelm.expressions import Expressions
 
 _INTERRUPTED = 130
 
@@ -25,9 +24,6 @@ def main() -> int:
         from pvehelm import bundle
 
         modules = bundle.use("command")
-        from pvehelm import expressions
-
-        kept = (modules, expressions.use())
         from pvehelm.faces.cli import rare
 
         with rare.later():
@@ -37,19 +33,17 @@ def main() -> int:
         return _INTERRUPTED
     try:
         code = run()
-        if code != _INTERRUPTED:
-            _renew(kept)
+        if modules is not None and code != _INTERRUPTED:
+            _renew(modules)
         return code
     finally:
         # What is left goes with the process; nobody needs to find out which of it is garbage.
         gc.freeze()
 
 
-def _renew(kept: tuple[Bundle | None, Expressions | None]) -> None:
+def _renew(modules: Bundle) -> None:
     try:
-        for one in kept:
-            if one is not None:
-                one.renew()
+        modules.renew()
     except KeyboardInterrupt:
         # The command is done; the next one can do this as well.
         return
