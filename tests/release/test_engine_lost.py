@@ -26,7 +26,9 @@ def test_what_hangs_on_a_removed_guest_comes_back_with_it(lab: Lab) -> None:
     assert set(lab.state.collection("backup_jobs")["web-nightly"]["vmid"].split(",")) == set(lab.guests())
 
 
-def test_rules_of_a_stranger_are_left_alone(lab: Lab) -> None:
+def _taken(lab: Lab) -> tuple[str, int, str]:
+    """A release whose machine somebody removed, and gave its number and rules to another: the chart, the number, where
+    the rules are."""
     chart = lab.chart(MIXED)
     lab.run("install", "web", chart)
     vmid = lab.vmid("web", "VirtualMachine/web-vm")
@@ -34,6 +36,11 @@ def test_rules_of_a_stranger_are_left_alone(lab: Lab) -> None:
     make_guest(lab, "stranger", vmid)
     path = f"/nodes/pve-node1/qemu/{vmid}/firewall/rules"
     lab.api.ok("POST", path, type="in", action="DROP", comment="theirs", enable=1)
+    return chart, vmid, path
+
+
+def test_rules_of_a_stranger_are_left_alone(lab: Lab) -> None:
+    chart, vmid, path = _taken(lab)
     lab.run("upgrade", "web", chart)
     assert [rule["comment"] for rule in lab.api.ok("GET", path)] == ["theirs"]
     assert lab.vmid("web", "VirtualMachine/web-vm") != vmid
@@ -44,13 +51,7 @@ def test_rules_of_a_stranger_are_left_alone(lab: Lab) -> None:
 
 
 def test_uninstall_after_everything_was_removed_by_hand(lab: Lab) -> None:
-    chart = lab.chart(MIXED)
-    lab.run("install", "web", chart)
-    vmid = lab.vmid("web", "VirtualMachine/web-vm")
-    lab.remove(vmid)
-    make_guest(lab, "stranger", vmid)
-    path = f"/nodes/pve-node1/qemu/{vmid}/firewall/rules"
-    lab.api.ok("POST", path, type="in", action="DROP", comment="theirs", enable=1)
+    _, vmid, path = _taken(lab)
     lab.remove(lab.vmid("web", "Container/web-ct"))
     lab.run("uninstall", "web", "--yes")
     assert [rule["comment"] for rule in lab.api.ok("GET", path)] == ["theirs"]
