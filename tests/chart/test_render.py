@@ -97,7 +97,6 @@ def test_problems(case: dict[str, Any], tmp_path: Path) -> None:
     check_problems(caught.value, case["problems"])
 
 
-LOOP = "{%% for i in range(Values.n) %%}\n---\n%s{%% endfor %%}"
 VM = "apiVersion: proxmox.io/v1\nkind: VirtualMachine\nmetadata: {name: %s}\nspec: {memory: %s}\n"
 
 
