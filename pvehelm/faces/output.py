@@ -50,6 +50,12 @@ def printable(text: str) -> str:
     return "".join(c if c in "\n\t" or c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
+def emit_file(text: str, stream: TextIO | None = None) -> None:
+    """A file of a chart, as it is; to a terminal without what would drive it."""
+    stream = stream or sys.stdout
+    stream.write(printable(text.replace("\r\n", "\n")) if stream.isatty() else text)
+
+
 def terminal_width(stream: TextIO | None = None) -> int:
     """Columns of the terminal, as ``shutil`` finds them, which would load three ways of packing files; where stdout is
     a pipe those of ``stream``; 80 where there is none."""

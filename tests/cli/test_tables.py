@@ -157,3 +157,13 @@ def test_one_style_of_times(lab: Lab) -> None:
         assert re.search(r" \d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ\s", lab.run(*words).out), words
     for words in (["list"], ["history", "web"]):
         assert "T" in lab.run(*words, "-o", "json").json[0]["updated"]
+
+
+@pytest.mark.parametrize(
+    ("stream", "shown"),
+    [(Terminal(), "a\\x1b[31m b\nc"), (io.StringIO(), "a\x1b[31m b\r\nc")],
+    ids=["terminal", "pipe"],
+)
+def test_a_charts_file_does_not_drive_the_terminal(stream: io.StringIO, shown: str) -> None:
+    output.emit_file("a\x1b[31m b\r\nc", stream)
+    assert stream.getvalue() == shown

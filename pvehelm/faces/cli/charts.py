@@ -373,7 +373,7 @@ def _show(what: str, help_: str) -> None:
     @app.command(what, help=help_)
     @command(*SOURCE)
     def show(session: Session, path: o.ChartPath) -> None:
-        sys.stdout.write(actions.show(o.load_chart(path, session), what))
+        output.emit_file(actions.show(o.load_chart(path, session), what))
 
 
 for _what, _help in (
@@ -395,4 +395,4 @@ def show_values(
     ] = "",
 ) -> None:
     text = actions.show(o.load_chart(path, session), "values", jsonpath=jsonpath)
-    sys.stdout.write(text if not jsonpath or text.endswith("\n") else text + "\n")
+    output.emit_file(text if not jsonpath or text.endswith("\n") else text + "\n")
