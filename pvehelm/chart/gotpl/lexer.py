@@ -50,8 +50,8 @@ _GOOD = rf"""[ \t\r\n]+
     |[!\#%&*,/;<>?@\[\\\]^{{}}~]"""
 _TOKEN = pattern(_GOOD, re.VERBOSE)
 #: What begins with no token is taken whole.
-_TOKENS = pattern(_GOOD + "|(?s:.+)", re.VERBOSE)
-_STRING = pattern(_QUOTED, re.VERBOSE)
+_TOKENS = re.compile(_GOOD + "|(?s:.+)", re.VERBOSE)
+_STRING = re.compile(_QUOTED, re.VERBOSE)
 _KINDS = {
     "$": "variable",
     '"': "string",
