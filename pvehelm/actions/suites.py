@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -93,7 +94,7 @@ async def run(
         place = snapshots.place(path)
         text = sources.get(place, b"").decode("utf-8", "replace")
         shots = snapshots.Snapshots(text, file=chart.file(place), update=choice.update)
-        bench = Bench(chart, choice.pve_version)
+        bench = Bench(chart, choice.pve_version, helms=_of_helm(chart, sources))
         for suite in found:
             for case in suite.cases:
                 if choice.takes(suite, case):
@@ -111,13 +112,14 @@ def read(chart: Chart, sources: Mapping[str, bytes], choice: Choice) -> dict[str
     """The suites of a chart by file. Raises InvalidError with the problems of all files."""
     from pvehelm.chart import suites
 
+    lenient = _of_helm(chart, sources)
     found: dict[str, list[Suite]] = {}
     problems: list[Problem] = []
     for path in suites.files(list(sources), choice.pattern or suites.FILES):
         shown = chart.file(path)
         try:
             text = sources[path].decode("utf-8-sig")
-            found[path] = suites.read(text, path=path, shown=shown, sources=sources)
+            found[path] = suites.read(text, path=path, shown=shown, sources=sources, lenient=lenient)
         except UnicodeDecodeError:
             problems.append(Problem(shown, "the file is not UTF-8 text"))
         except InvalidError as error:
@@ -131,6 +133,17 @@ def read(chart: Chart, sources: Mapping[str, bytes], choice: Choice) -> dict[str
     return found
 
 
+def _of_helm(chart: Chart, sources: Mapping[str, bytes]) -> bool:
+    """Whether a chart is one of Helm's, which names no engine: its suites are helm-unittest's."""
+    from pvehelm.chart.dialects import GOTPL
+    from pvehelm.chart.yaml import load_all
+
+    if chart.metadata.engine != GOTPL:
+        return False
+    found = load_all(sources.get("Chart.yaml", b"").decode("utf-8-sig", "replace"), lines=False)
+    return not (found and isinstance(found[0].data, dict) and found[0].data.get("engine"))
+
+
 async def _case(
     bench: Bench, suite: Suite, case: Case, shots: Any, stage: Stage | None, previous: Previous | None
 ) -> Report:
@@ -141,6 +154,8 @@ async def _case(
 
     if case.skip is not None:
         return report("Skipped", case.skip)
+    if case.problems:
+        return report("Failed", *map(str, case.problems))
 
     def snapshot(number: int, text: str) -> str:
         return str(shots.compare(case.title, number, text))
@@ -165,11 +180,16 @@ async def _case(
 
 
 class Bench:
-    """A chart and what it was rendered to, by what it was rendered with."""
+    """A chart and what it was rendered to, by what it was rendered with.
 
-    def __init__(self, chart: Chart, version: str = "") -> None:
+    ``helms``: the chart is Helm's own, and its suites were written for helm-unittest, whose release is RELEASE-NAME.
+    """
+
+    def __init__(self, chart: Chart, version: str = "", *, helms: bool = False) -> None:
         self.chart = chart
         self.version = version
+        self.helms = helms
+        self.names = ("RELEASE-NAME", "NAMESPACE") if helms else ("release-name", "default")
         self._made: dict[str, Any] = {}
 
     def chart_of(self, case: Case) -> Chart:
@@ -208,7 +228,8 @@ class Bench:
             dict(case.files),
             case.objects,
         )
-        key = repr((*parts, sorted({name for one in case.asserts for name in one.pick.templates})))
+        wanted = {*case.templates, *(name for one in case.asserts for name in one.pick.templates)}
+        key = repr((*parts, sorted(wanted)))
         if key not in self._made:
             self._made[key] = self._view(case)
         made: View = self._made[key]
@@ -223,13 +244,13 @@ class Bench:
         chart = self.chart_of(case)
         templates = tuple(_templates(chart))
         try:
-            made = self._rendered(chart, case)
+            made = self._least(chart, case)
             require_valid(Kinds.load(Schema.load(self._version(case))), made.resources)
         except InvalidError as error:
-            narrow = self._narrowed(chart, case, error)
-            if narrow is None:
+            found = self._without_broken(chart, case, error)
+            if found is None:
                 return View(templates=templates, errors=explained(error))
-            made = narrow
+            made = found
         except PvehelmError as error:
             return View(templates=templates, errors=explained(error))
 
@@ -245,7 +266,19 @@ class Bench:
     def _version(self, case: Case) -> str:
         return str(case.capabilities.get("pveVersion", self.version))
 
-    def _narrowed(self, chart: Chart, case: Case, error: InvalidError) -> Rendered | None:
+    def _least(self, chart: Chart, case: Case) -> Rendered:
+        """The chart of a case; of Helm's charts only the templates it looks at, unless those need others."""
+        wanted = {*case.templates, *(pattern for one in case.asserts for pattern in one.pick.templates)}
+        if not self.helms or not wanted or not all(one.pick.templates for one in case.asserts):
+            return self._rendered(chart, case)
+        try:
+            return self._rendered(_narrowed(chart, wanted, ""), case)
+        except InvalidError:
+            with contextlib.suppress(InvalidError):
+                return self._rendered(chart, case)
+            raise
+
+    def _without_broken(self, chart: Chart, case: Case, error: InvalidError) -> Rendered | None:
         """The chart without the templates that fail, where a case looks at none of those."""
         wanted = [pattern for one in case.asserts for pattern in one.pick.templates]
         if not wanted or not all(one.pick.templates for one in case.asserts):
@@ -274,16 +307,16 @@ class Bench:
         release, given = case.release, case.capabilities
         upgrade = bool(release.get("upgrade", False))
         info = ReleaseInfo(
-            release.get("name", "release-name"),
-            release.get("namespace", "default"),
+            release.get("name", self.names[0]),
+            release.get("namespace", self.names[1]),
             release.get("revision", 2 if upgrade else 1),
             not upgrade,
             upgrade,
         )
         version = self._version(case)
         schema = Schema.load(version)
-        major, minor = given.get("majorVersion"), given.get("minorVersion")
-        kube = str(given.get("kubeVersion") or (f"{major}.{minor or 0}" if major is not None else ""))
+        major, minor = given.get("majorVersion"), str(given.get("minorVersion") or 0).rstrip("+")
+        kube = str(given.get("kubeVersion") or (f"{major}.{minor}" if major is not None else ""))
         there = {f"{one['kind']}/{one['metadata']['name']}": one.get("spec") or {} for one in case.objects}
         return rendered(
             shown_values(prepare(chart, case.values)),
@@ -297,6 +330,19 @@ class Bench:
         )
 
 
+def _narrowed(chart: Chart, wanted: Collection[str], prefix: str) -> Chart:
+    """The chart with the templates that are wanted, and those that only define something."""
+    from pvehelm.chart.views import matches
+
+    def kept(name: str) -> bool:
+        defining = name.rpartition("/")[2].startswith("_") or not name.endswith((".yaml", ".yml", ".txt"))
+        return defining or any(matches(f"{prefix}{name}", pattern) for pattern in wanted)
+
+    below = tuple(_narrowed(sub, wanted, f"{prefix}charts/{sub.name}/") for sub in chart.dependencies)
+    templates = {name: text for name, text in chart.templates.items() if kept(name)}
+    return chart._replace(templates=templates, dependencies=below)
+
+
 def _templates(chart: Chart, prefix: str = "") -> Iterator[str]:
     yield from (f"{prefix}{name}" for name in chart.templates)
     for sub in chart.dependencies:
@@ -304,6 +350,8 @@ def _templates(chart: Chart, prefix: str = "") -> Iterator[str]:
 
 
 def _shown(chart: Chart, made: Rendered) -> View:
+    from pvehelm.chart.dialects import GOTPL
+    from pvehelm.chart.stream import cut
     from pvehelm.chart.views import Shown, View
     from pvehelm.chart.yaml import load_all
 
@@ -312,7 +360,10 @@ def _shown(chart: Chart, made: Rendered) -> View:
     for path, text in sorted(made.files.items()):
         name = path.removeprefix(f"{chart.name}/")
         texts[name] = text
-        found = [one.data for one in load_all(text, file=path, lines=False) if one.data not in (None, {})]
+        # Where Helm sees a line of dashes YAML may see none: `---apiVersion: v1`.
+        parts = cut(text) if chart.metadata.engine == GOTPL else [text]
+        read = (one.data for part in parts for one in load_all(part, file=path, lines=False))
+        found = [data for data in read if data not in (None, {})]
         documents += [Shown(name, index, data) for index, data in enumerate(found)]
     texts["templates/NOTES.txt"] = made.notes
     return View(tuple(documents), texts)

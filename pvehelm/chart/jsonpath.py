@@ -309,6 +309,10 @@ def _operand(text: str, source: str) -> Callable[[Any], Values]:
         return lambda row: [literal]
     if text[:1] in ("@", "$", "."):
         return path(text)
+    if re.fullmatch(r"/.+/", text):
+        # A pattern, as other JSONPaths write what is behind =~.
+        pattern = text[1:-1].replace("\\/", "/")
+        return lambda row: [pattern]
     try:
         literal = json.loads(text)
     except ValueError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -36,6 +36,7 @@ _SHARED: dict[str, tuple[type, ...]] = {
     "chart": (dict,),
     "files": (dict,),
     "objects": (list,),
+    "kubernetesProvider": (dict,),
     "install": (dict, bool),
     "skip": (dict, bool, str),
 }
@@ -98,7 +99,7 @@ class Life:
 @dataclass(frozen=True)
 class Case:
     """One test: the chart with these values must come to what ``asserts`` says. ``where`` is its place in the file;
-    ``files`` are what the chart has besides, by path."""
+    ``files`` are what the chart has besides, by path; ``templates`` are patterns of what it looks at, none for all."""
 
     title: str
     where: str
@@ -109,9 +110,12 @@ class Case:
     chart: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     objects: tuple[Mapping[str, Any], ...] = ()
+    templates: tuple[str, ...] = ()
     life: Life | None = None
     # Why it is not run; None where it is.
     skip: str | None = None
+    # Why it cannot be run.
+    problems: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -126,14 +130,15 @@ def files(paths: Sequence[str], pattern: str = FILES) -> list[str]:
     return sorted(path for path in paths if fnmatchcase(path, pattern) and "/__snapshot__/" not in path)
 
 
-def read(text: str, *, path: str, shown: str, sources: Mapping[str, bytes]) -> list[Suite]:
+def read(text: str, *, path: str, shown: str, sources: Mapping[str, bytes], lenient: bool = False) -> list[Suite]:
     """The suites of a file, one each document. ``path`` is its path in the chart, ``shown`` stands for it in messages;
-    ``sources`` are the chart's files, for values files. Raises InvalidError with all problems."""
+    ``sources`` are the chart's files, for values files. Raises InvalidError with all problems; with ``lenient`` those
+    of a case are the case's own, so that others run."""
     problems: list[Problem] = []
     suites = []
     for document in load_all(text, file=shown):
         if document.data is not None:
-            suites.append(_Reader(document, path, shown, sources, problems).suite())
+            suites.append(_Reader(document, path, shown, sources, problems).suite(lenient=lenient))
     if problems:
         raise InvalidError(f"{shown}: not a valid test suite", problems)
     return suites
@@ -178,7 +183,7 @@ class _Reader:
 
     # -- suites and cases --------------------------------------------------------------------------------------
 
-    def suite(self) -> Suite:
+    def suite(self, *, lenient: bool) -> Suite:
         data = self.checked(self.document.data, (), _SUITE, "a suite")
         title = data.get("suite") or posixpath.basename(self.path)
         shared = {key: data[key] for key in _SHARED if key in data}
@@ -190,22 +195,21 @@ class _Reader:
                 cases += self.cases({"it": "lives"}, (), shared)
         for index, item in enumerate(data.get("tests", ())):
             path: Path_ = ("tests", index)
-            cases += self.cases(self.checked(item, path, _CASE, "a test"), path, shared)
-        titles: dict[str, int] = {}
-        for case in cases:
-            titles[case.title] = titles.get(case.title, 0) + 1
-        for title_, count in titles.items():
-            if count > 1:
-                self.bad(
-                    (), f"{count} tests are called {title_!r}", "titles name snapshots and reports: make them differ"
-                )
-        return Suite(title, self.path, tuple(cases))
+            known = len(self.problems)
+            found = self.cases(self.checked(item, path, _CASE, "a test"), path, shared)
+            for case in list(found):
+                cases.append(replace(case, problems=tuple(self.problems[known:])) if lenient else case)
+            if lenient:
+                del self.problems[known:]
+        return Suite(title, self.path, tuple(_numbered(cases)))
 
     def cases(self, data: dict[str, Any], path: Path_, shared: Mapping[str, Any]) -> Iterator[Case]:
         """The case of an entry; with ``install: {ci: true}`` one for each of the chart's ci/ files."""
         title = data.get("it") or f"test {path[-1] if path else 1}"
-        picked = shared if not any(key in data for key in _PICKS) else {}
-        picks = {**{k: picked[k] for k in _PICKS if k in picked}, **{k: data[k] for k in _PICKS if k in data}}
+        picks: dict[str, Any] = {}
+        for keys in (_PICKS[:2], _PICKS[2:]):
+            origin = data if any(key in data for key in keys) else shared
+            picks |= {key: origin[key] for key in keys if key in origin}
         pick = self.pick(picks, path if any(key in data for key in _PICKS) else ())
         flags = (
             *(self.flags(shared, ()) if path else ()),
@@ -225,7 +229,8 @@ class _Reader:
             "capabilities": self.part("capabilities", _CAPABILITIES, data, path, shared),
             "chart": self.part("chart", _CHART, data, path, shared),
             "files": {**self.texts(shared, ()), **(self.texts(data, path) if path else {})},
-            "objects": tuple(self.manifests(data.get("objects", shared.get("objects", ())), path)),
+            "templates": tuple(dict.fromkeys((*self.pick(shared, ()).templates, *pick.templates))),
+            "objects": tuple(self.manifests((*self.objects(shared), *self.objects(data if path else {})), path)),
             "life": life,
             "skip": _reason(skip),
         }
@@ -267,6 +272,11 @@ class _Reader:
                 found[name] = text
         return found
 
+    def objects(self, data: Mapping[str, Any]) -> Sequence[Any]:
+        """What lookup finds; helm-unittest has it in its kubernetesProvider."""
+        provided = data.get("kubernetesProvider", {}).get("objects") or ()
+        return (*data.get("objects", ()), *(provided if isinstance(provided, list) else ()))
+
     def manifests(self, items: Sequence[Any], path: Path_) -> Iterator[Mapping[str, Any]]:
         for item in items:
             name = (item.get("metadata") or {}).get("name") if isinstance(item, dict) else None
@@ -289,12 +299,14 @@ class _Reader:
         for key, value in (data.get("set") or {}).items():
             flag = ValueFlag("set-json", f"{key}={json.dumps(value)}")
             try:
-                from_flags([flag])
+                found = from_flags([flag])
             except PvehelmError:
                 hint = "a.b, list[0].c, and a backslash before a dot that belongs to a name"
                 self.bad((*path, "set", key), f"{key!r} is no path of a value", hint)
             else:
-                yield flag
+                # A map is laid over what the suite says, and takes nothing away.
+                merged = isinstance(value, dict) and value and "[" not in key
+                yield ValueFlag("file", f"set {key}", json.dumps(found)) if merged else flag
 
     def file(self, name: str) -> bytes | None:
         near = posixpath.normpath(posixpath.join(posixpath.dirname(self.path), name))
@@ -376,6 +388,14 @@ class _Reader:
             tuple(self.manifests(given.get("before", ()), (*path, "before"))),
         )
         return life, given.get("ci", False)
+
+
+def _numbered(cases: Sequence[Case]) -> Iterator[Case]:
+    """Titles name snapshots and reports: the second of a name says so."""
+    seen: dict[str, int] = {}
+    for case in cases:
+        count = seen[case.title] = seen.get(case.title, 0) + 1
+        yield replace(case, title=f"{case.title} ({count})") if count > 1 else case
 
 
 def _texts(given: str | Sequence[Any]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from contextlib import suppress
 from typing import Any
@@ -10,8 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pvehelm.actions.suites import run
 from pvehelm.chart import suites
 from pvehelm.chart.asserts import RULES
+from pvehelm.chart.chart import from_files
+from pvehelm.chart.dialects import with_engine
 from pvehelm.chart.snapshots import Snapshots, place
 from pvehelm.chart.views import Shown, View, same, within
 from pvehelm.errors import InvalidError
@@ -143,3 +147,95 @@ def test_any_arguments_are_taken_or_refused(name: str, value: Any) -> None:
         return
     for assertion in suite.cases[0].asserts:
         assertion.failures(View((Shown("a", 0, {"a": [1]}),)))
+
+
+HELM = {
+    "Chart.yaml": "apiVersion: v2\nname: web\nversion: 1.0.0\n",
+    "values.yaml": "a: {b: 1, c: {d: 2}}\n",
+    "templates/_x.tpl": '{{ define "x" }}{{ required "needs a name" .Values.name }}{{ end }}',
+    "templates/cm.yaml": """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: "{{ .Release.Name }}-web", namespace: "{{ .Release.Namespace }}"}
+data: {b: {{ .Values.a.b }}, d: {{ .Values.a.c.d }}, e: {{ .Values.a.c.e | default "none" }}}
+list: [{host: /usr}, {host: usr}]
+---
+{{- if .Values.second -}}
+apiVersion: v1
+kind: Second
+{{- end }}
+""",
+    "templates/hash.yaml": """
+apiVersion: v1
+kind: Hash
+of: {{ include (print $.Template.BasePath "/cm.yaml") . | sha256sum | len }}
+""",
+    "templates/broken.yaml": 'apiVersion: v1\nkind: Broken\nname: {{ include "x" . }}\n',
+    "tests/__snapshot__/web_test.yaml.snap": """
+is as it was:
+  1: |
+    apiVersion: v1
+    data:
+        b: 1
+        d: 2
+        e: none
+    kind: ConfigMap
+    list:
+        - host: /usr
+        - host: usr
+    metadata:
+        name: RELEASE-NAME-web
+        namespace: NAMESPACE
+""",
+    "tests/web_test.yaml": r"""
+suite: what helm-unittest runs
+templates: [cm.yaml]
+set: {a: {b: 5, c: {e: 1}}}
+kubernetesProvider:
+  scheme: {v1/Pod: {gvr: {version: v1, resource: pods}, namespaced: true}}
+  objects: [{kind: Pod, apiVersion: v1, metadata: {name: p}}]
+tests:
+  - it: lays a test's values over the suite's, and looks at its templates still
+    documentIndex: 0
+    set: {a: {c: {d: 7}}}
+    asserts: [{isSubset: {path: data, content: {b: 5, d: 7, e: 1}}}]
+  - it: is called as it expects
+    asserts:
+      - equal: {path: metadata.name, value: RELEASE-NAME-web}
+      - equal: {path: "list[?(@.host =~ /^\\/.*/)].host", value: /usr}
+  - it: is called as it expects
+    set: {second: true}
+    documentSelector: {path: kind, value: Second}
+    asserts: [{isKind: {of: Second}}]
+  - it: says what is wrong with a test of its own
+    asserts: [{notContains: {path: list, pattern: x}}]
+  - it: includes what it does not look at
+    templates: [hash.yaml]
+    capabilities: {majorVersion: 1, minorVersion: "24+"}
+    asserts: [{equal: {path: of, value: 64}}]
+  - it: fails where it looks
+    template: broken.yaml
+    asserts: [{failedTemplate: {errorMessage: needs a name}}]
+---
+templates: [cm.yaml]
+tests:
+  - it: is as it was
+    documentIndex: 0
+    asserts: [{matchSnapshot: {}}]
+""",
+}
+
+
+def test_suites_of_helms_charts_run_as_they_are() -> None:
+    files = {path: text.encode() for path, text in HELM.items()}
+    chart = with_engine(from_files(files, name="web"), "gotpl")
+    tested = asyncio.run(run(chart, files))
+    failed = {report.test: report.messages for report in tested.reports if report.phase != "Succeeded"}
+    assert list(failed) == ["says what is wrong with a test of its own"]
+    assert any("notContains has no 'pattern'" in message for message in failed.popitem()[1])
+    assert [report.test for report in tested.reports][1:3] == ["is called as it expects", "is called as it expects (2)"]
+    # A chart that says what it is written in is one of ours, with names that Proxmox VE takes.
+    files["Chart.yaml"] += b"engine: gotpl\n"
+    ours = b"tests: [{it: a, set: {name: x}, asserts: [{matchRegexRaw: {pattern: name-web}}], template: cm.yaml}]"
+    files["tests/web_test.yaml"] = ours
+    assert not asyncio.run(run(from_files(files, name="web"), files)).failed
