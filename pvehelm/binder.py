@@ -64,8 +64,8 @@ class _Binder:
                     self._specs[name] = PathFinder.find_spec(name, path)
         return self._specs[name]
 
-    def part(self, name: str) -> tuple[tuple[str, str, int, int], bytes] | None:
-        """Where a module was searched, its file with time and size, and its code; None for what has no such place."""
+    def part(self, name: str) -> tuple[tuple[str, str, bundle.Look], bytes] | None:
+        """Where a module was searched, its file with its look, and its code; None for what has no such place."""
         spec = self.spec(name)
         if spec is None or spec.origin is None or not os.path.isabs(spec.origin):
             return None
@@ -75,7 +75,7 @@ class _Binder:
         if (above.submodule_search_locations != [place]) if above else place not in self.roots:
             return None
         try:
-            about = os.stat(spec.origin)
+            seen = bundle.look(spec.origin)
             if type(spec.loader) is SourceFileLoader:
                 body = marshal.dumps(spec.loader.get_code(name))
             elif type(spec.loader) is ExtensionFileLoader and spec.submodule_search_locations is None:
@@ -85,4 +85,4 @@ class _Binder:
         except (OSError, ValueError, SyntaxError, ImportError, EOFError, RecursionError):
             # It will be an error for whoever imports it.
             return None
-        return (place, spec.origin, about.st_mtime_ns, about.st_size), body
+        return (place, spec.origin, seen), body

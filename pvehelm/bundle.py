@@ -34,9 +34,11 @@ if TYPE_CHECKING:
     from types import CodeType, ModuleType
     from typing import TypeAlias
 
-    #: The directory that Python searched and the file that it found there, with its time and size; where the bundle has
-    #: its code, as offset, size and seal, which is empty for an extension module. None: it cannot be in a bundle.
-    Part: TypeAlias = tuple[str, str, int, int, int, int, bytes] | None
+    #: What a file looked like: its size, the time of its content, and that of any change.
+    Look: TypeAlias = tuple[int, int, int]
+    #: The directory that Python searched and the file that it found there, with its look; where the bundle has its
+    #: code, as offset, size and seal, which is empty for an extension module. None: it cannot be in a bundle.
+    Part: TypeAlias = tuple[str, str, Look, int, int, bytes] | None
 
 #: What a bundle begins with: the size of its index and the index's seal.
 HEAD = 16
@@ -92,23 +94,20 @@ class Bundle:
         try:
             part = self.parts[name]
         except KeyError:
-            self.asked.append(name)
-            return None
+            return self._lacks(name)
         if part is None:
             return None
-        place, file, time, size, at, length, seal = part
+        place, file, seen, at, length, seal = part
         if path is None:
             if sys.path != self.path or (self.here and self.here != _here()):
                 return None
         elif len(path) != 1 or path[0] != place:
             return None
         try:
-            about = os.stat(file)
+            if look(file) != seen:
+                return self._lacks(name)
         except OSError:
-            about = None
-        if about is None or about.st_mtime_ns != time or about.st_size != size:
-            self.asked.append(name)
-            return None
+            return self._lacks(name)
         if not seal:
             return spec_from_file_location(name, file, loader=ExtensionFileLoader(name, file))
         loader = _Loader(name, file)
@@ -117,6 +116,11 @@ class Bundle:
         return spec_from_file_location(
             name, file, loader=loader, submodule_search_locations=[folder] if folder != place else None
         )
+
+    def _lacks(self, name: str) -> None:
+        """From now on it is Python's: what is tried again and again, as what is not installed, counts once."""
+        self.asked.append(name)
+        self.parts[name] = None
 
     def _code(self, at: int, length: int, seal: bytes) -> CodeType | None:
         try:
@@ -168,11 +172,25 @@ def use(purpose: str) -> Bundle | None:
 def keep(purpose: str, names: Iterable[str], path: list[str]) -> None:
     """Makes the bundle for ``purpose`` anew, with these modules as well, for processes that begin with this path."""
     wanted = list(dict.fromkeys(names))
-    if wanted and not sys.dont_write_bytecode and (place := entries.directory(_PLACE)):
+    if not wanted or sys.dont_write_bytecode:
+        return
+    place = entries.directory(_PLACE)
+    if place is None or not os.access(place, os.W_OK):
+        return
+    try:
         from pvehelm import binder
 
-        # Each is some MiB, and hardly anybody has more than two Pythons.
-        entries.save(place, name_of(purpose, path), binder.bound(purpose, wanted, path), keep=8)
+        made = binder.bound(purpose, wanted, path)
+    except Exception:
+        return  # what was installed when this process began may have been replaced: the next one makes it
+    # Each is some MiB, and hardly anybody has more than two Pythons.
+    entries.save(place, name_of(purpose, path), made, keep=8)
+
+
+def look(file: str) -> Look:
+    """Raises OSError. Where all files of an image have one time, that of a change tells its releases apart."""
+    about = os.stat(file)
+    return about.st_size, about.st_mtime_ns, about.st_ctime_ns
 
 
 def opened(purpose: str, path: list[str]) -> tuple[dict[str, Part], int, int] | None:
@@ -200,7 +218,7 @@ def opened(purpose: str, path: list[str]) -> tuple[dict[str, Part], int, int] | 
 
 def key(purpose: str, path: list[str]) -> str:
     """All that has to be the same where a bundle is used."""
-    return "\0".join((purpose, sys.version, str(MAGIC_NUMBER), str(sys.flags.optimize), *roots(path)))
+    return "\0".join((_LAYOUT, purpose, sys.version, str(MAGIC_NUMBER), str(sys.flags.optimize), *roots(path)))
 
 
 def roots(path: list[str]) -> list[str]:
@@ -231,5 +249,7 @@ def _here() -> str:
 
 
 _PLACE = "bundles"
+#: Another one when ``Part`` or what is around it changes: files that older releases made are there for long.
+_LAYOUT = "2"
 _STANDARD = os.path.dirname(getattr(os, "__file__", os.sep))
 _used: Bundle | None = None

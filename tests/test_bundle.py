@@ -148,6 +148,16 @@ def _other_size(home: Home) -> None:
     os.utime(path, ns=(before, before))
 
 
+def _same_time_and_size(home: Home) -> None:
+    """As in images, where all files have one time: a newer release of one is not newer."""
+    path = home.lib / "pack/inner.py"
+    before = path.stat().st_mtime_ns
+    for code in (home.lib / "pack/__pycache__").glob("inner.*"):
+        code.unlink()
+    path.write_text(FILES["pack/inner.py"].replace("1", "7"))
+    os.utime(path, ns=(before, before))
+
+
 def _in_front(home: Home) -> None:
     (home.front / "pack.py").write_text("VALUE = 3")
 
@@ -163,7 +173,14 @@ def _data_in_front(home: Home) -> None:
 
 @pytest.mark.parametrize(
     ("change", "value"),
-    [(_changed, 7), (_other_size, 1000), (_in_front, 3), (_in_front_as_a_package, 4), (_data_in_front, 1)],
+    [
+        (_changed, 7),
+        (_other_size, 1000),
+        (_same_time_and_size, 7),
+        (_in_front, 3),
+        (_in_front_as_a_package, 4),
+        (_data_in_front, 1),
+    ],
 )
 def test_what_has_changed_is_as_it_is_now(kept: Home, change: Callable[[Home], None], value: int) -> None:
     change(kept)
@@ -281,6 +298,18 @@ def test_it_grows_by_what_was_missed_and_is_then_left_alone(home: Home) -> None:
     for number in range(12):
         home(f"bundle.keep('p{number}', ['alone'], used.path); print(1)")
     assert len(home.files) == 8
+
+
+def test_what_is_tried_again_and_again_is_missed_once(kept: Home) -> None:
+    tries = "for _ in range(9):\n    try:\n        import gone\n    except ImportError:\n        pass\n"
+    assert kept(f"{tries}print(json.dumps([used.asked, used.missed]))") == [["gone"], []]
+
+
+def test_a_binder_of_another_release_makes_none(home: Home) -> None:
+    """A process that runs for weeks ends after its packages were replaced."""
+    other = "import types; sys.modules['pvehelm.binder'] = types.ModuleType('pvehelm.binder')\n"
+    home(f"{other}bundle.keep('test', ['alone'], used.path); print(1)")
+    assert not home.files
 
 
 def test_an_older_one_of_another_python_or_path_is_another(kept: Home) -> None:
