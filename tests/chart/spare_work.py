@@ -34,6 +34,9 @@ class Work:
             found.append(descriptor)
         return {"environment": dict(os.environ), "descriptors": found}
 
+    def hungry(self) -> int:
+        return len(bytearray(1 << 30))
+
     def busy(self) -> None:
         while True:
             pass
