@@ -260,7 +260,11 @@ class Expressions:
                 # Helm takes keys with null out of the values.
                 return Code(f"{self.value(given[0]).at(ATOM)}.get({given[1].text}) is not none", COMPARE)
         if name in ("eq", "ne", "toString") and given:
+            empty_ = given[0].lacking is True or known.nothing(given[0].samples)
             given[0] = self.value(given[0], doubtful=not given[0].deep)
+            if name == "toString" and empty_:
+                text = given[0].at(COMPARE)
+                return Code(f'toString({given[0].text}) if {text} is not none else "<nil>"', COND)
         if name in ("eq", "ne") and _texts(given[1:]) and given[0].nested:
             # Nothing is no text either.
             given[0] = Code(f'{given[0].at(FILTER)} | default("")', FILTER)
@@ -304,10 +308,15 @@ class Expressions:
 
     def plain(self, name: str, args: list[Any], given: list[Code], final: Code | None) -> Code:
         if name in _OF_MAPS:
-            # Of nothing Helm's makes an empty map.
-            given = [replace(one, text=f"({one.text} or {{}})", level=ATOM) if _parsed(one) else one for one in given]
+            given = [self.parsed(one) for one in given]
         text = self.written(name, args, given, piped=final is not None)
         return Code(text, self.level(name, given, final), result_of(name))
+
+    def parsed(self, code: Code) -> Code:
+        """The data of a text: of nothing Helm makes an empty map."""
+        if re.search(r"\bfrom(Yaml|Json)(\([^()]*\))?$", code.text) is None:
+            return code
+        return replace(code, text=f"({code.text} or {{}})", level=ATOM)
 
     def level(self, name: str, given: list[Code], final: Code | None) -> int:
         return FILTER if final is not None and self.as_filter(name, given) else ATOM
@@ -396,10 +405,6 @@ class Expressions:
         body = ", ".join(f"{key.text}: {self.templated(item).text}" for key, item in pairs)
         sample = {str(key.samples[0]): one_of(item) for key, item in pairs}
         return Code("{" + body + "}", samples=(sample,))
-
-
-def _parsed(code: Code) -> bool:
-    return re.search(r"\bfrom(Yaml|Json)(\([^()]*\))?$", code.text) is not None
 
 
 def kind_is(code: Code, kind: str) -> bool:

@@ -130,7 +130,7 @@ class Template:
         changed = self.changed(pipe)
         if changed:
             return [f"do {changed}"]
-        code = self.expressions.value(self.expressions.pipe(pipe), doubtful=True)
+        code = self.expressions.parsed(self.expressions.value(self.expressions.pipe(pipe), doubtful=True))
         return [f"set {self.assigned(name, code) if pipe.assigns else self.declared(name, code)}"]
 
     def changed(self, pipe: Pipe) -> str:
