@@ -91,10 +91,9 @@ class Bundle:
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """As the import system asks (``importlib.abc.MetaPathFinder``)."""
-        try:
-            part = self.parts[name]
-        except KeyError:
-            return self._lacks(name)
+        if name not in self.parts:
+            self._lack(name)
+        part = self.parts[name]
         if part is None:
             return None
         place, file, seen, at, length, seal = part
@@ -104,10 +103,12 @@ class Bundle:
         elif len(path) != 1 or path[0] != place:
             return None
         try:
-            if look(file) != seen:
-                return self._lacks(name)
+            same = look(file) == seen
         except OSError:
-            return self._lacks(name)
+            same = False
+        if not same:
+            self._lack(name)
+            return None
         if not seal:
             return spec_from_file_location(name, file, loader=ExtensionFileLoader(name, file))
         loader = _Loader(name, file)
@@ -117,7 +118,7 @@ class Bundle:
             name, file, loader=loader, submodule_search_locations=[folder] if folder != place else None
         )
 
-    def _lacks(self, name: str) -> None:
+    def _lack(self, name: str) -> None:
         """From now on it is Python's: what is tried again and again, as what is not installed, counts once."""
         self.asked.append(name)
         self.parts[name] = None
