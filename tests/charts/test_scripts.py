@@ -20,7 +20,11 @@ PROGRAMS = ("apt-get", "cloud-init", "curl", "docker", "systemctl", "mount", "mo
 STUB = """#!/bin/sh
 echo "${0##*/} $*" >> "$LOG"
 env | grep '^TOKEN=\\|^K3S_\\|^INSTALL_K3S_' | sort >> "$LOG.environment"
-case "${0##*/} $*" in *" down") exit "${DOWN:-0}" ;; *"/ping -o "*) exit "${PING:-7}" ;; curl*) echo 'env | grep ^INSTALL_K3S_EXEC= >> "$LOG.environment"' > "${*##* -o }" ;; esac
+case "${0##*/} $*" in
+    *" down") exit "${DOWN:-0}" ;;
+    *"/ping -o "*) exit "${PING:-7}" ;;
+    curl*) echo 'env | grep ^INSTALL_K3S_EXEC= >> "$LOG.environment"' > "${*##* -o }" ;;
+esac
 """
 
 
@@ -145,4 +149,5 @@ def test_a_first_server_that_is_made_anew(machine: Machine) -> None:
     anew = Machine(machine.root.parent / "anew")
     calls = anew.run("k3s", values, PING="0")
     assert [line.split()[4] for line in calls if "/ping" in line] == ["https://10.0.40.11:6443/ping"]
-    assert [line.split()[1] for line in anew.environment if "_EXEC=" in line][0] == "--server=https://10.0.40.11:6443"
+    joins = next(line.split()[1] for line in anew.environment if "_EXEC=" in line)
+    assert joins == "--server=https://10.0.40.11:6443"
