@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 @contextmanager
 def asked(ctx: Context, plan: Plan, what: str, *, destroys: bool = True) -> Iterator[None]:
-    """Ask about a plan, if it ``destroys`` or whatever it does; inside, nobody is asked about the same again.
+    """Ask about a plan, if it ``destroys`` or whatever it does; inside, nobody is asked about the same again, but about
+    whatever else turns out to be lost.
 
     Raises RefusedError, which says that ``what`` was not confirmed.
     """
@@ -23,8 +24,12 @@ def asked(ctx: Context, plan: Plan, what: str, *, destroys: bool = True) -> Iter
     if told and not ctx.confirm(plan):
         problems = [Problem(change.ref, ", ".join(change.losses) or "without data") for change in told]
         raise RefusedError(f"{what} was not confirmed", problems, hint="--yes confirms")
-    refs, ask = {change.ref for change in plan.changes}, ctx.confirm
-    ctx.confirm = lambda plan: {change.ref for change in plan.destroys} <= refs or ask(plan)
+    agreed, ask = {change.ref: {*change.losses} for change in told}, ctx.confirm
+
+    def confirm(plan: Plan) -> bool:
+        return all(one.ref in agreed and agreed[one.ref].issuperset(one.losses) for one in plan.destroys) or ask(plan)
+
+    ctx.confirm = confirm
     try:
         yield
     finally:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
+from pvehelm.actions.question import asked
+from pvehelm.release.change import Change, Op, Plan
+from pvehelm.release.context import Context
 from tests.release.lab import Lab
 
 GUEST = "kind: VirtualMachine\nmetadata: {{ name: {0}, labels: {{ app: shop }} }}\nspec: {1}\n"
@@ -82,3 +86,39 @@ def test_what_fails_stops_nothing_else(three: Lab) -> None:
     assert "VirtualMachine/web unchanged" in again.out
     assert set(memory(three).values()) == {768}
     three.sound("web", "db", strangers=[300])
+
+
+@pytest.mark.parametrize(
+    ("agreed", "then", "again"),
+    [
+        ((), ("scsi1",), True),
+        (("scsi0", "scsi1"), ("scsi1",), False),
+        (("scsi0",), ("scsi0", "scsi1"), True),
+        (("scsi0",), (), False),
+    ],
+)
+def test_what_nobody_was_asked_about_is_asked(agreed: tuple[str, ...], then: tuple[str, ...], again: bool) -> None:
+    """What a part would do may have changed since all of them were planned."""
+    told: list[Any] = []
+
+    def plan(losses: tuple[str, ...]) -> Plan:
+        change = Change(ref="VirtualMachine/web", kind="VirtualMachine", op=Op.update, reason="", losses=losses)
+        return Plan("patch", "web", "", (change,), (), (), ())
+
+    def yes(plan: Plan) -> bool:
+        told.append(plan)
+        return True
+
+    ctx = Context(
+        name="test",
+        namespace="",
+        open_store=lambda: NotImplemented,
+        dial=lambda: NotImplemented,
+        identify=str,
+        confirm=yes,
+    )
+    with asked(ctx, plan(agreed), "what this destroys"):
+        told.clear()
+        assert ctx.confirm(plan(then))
+    assert ctx.confirm is yes
+    assert bool(told) is again
