@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -73,10 +74,25 @@ def _absent(chart: Chart, need: Dependency) -> Problem:
 
 
 def _find(chart: Chart, need: Dependency) -> Chart | None:
-    for sub in chart.dependencies:
-        if sub.metadata.name == need.name and compatible(need, sub):
-            return sub
-    return None
+    found = [sub for sub in chart.dependencies if sub.metadata.name == need.name and compatible(need, sub)]
+    if len(found) > 1 and chart.metadata.engine != "gotpl":
+        # Helm takes the first; what was chosen for this one is in the lock.
+        version = _locked(chart, need)
+        found.sort(key=lambda sub: sub.version != version)
+    return found[0] if found else None
+
+
+def _locked(chart: Chart, need: Dependency) -> str:
+    from pvehelm.chart.yaml import load
+
+    text = chart.raw.get("Chart.lock", b"").decode("utf-8", "replace")
+    with contextlib.suppress(InvalidError):
+        lock = load(text) if text else {}
+        entries = lock.get("dependencies") if isinstance(lock, dict) else None
+        for entry in entries if isinstance(entries, list) else ():
+            if isinstance(entry, dict) and (entry.get("name"), entry.get("repository")) == (need.name, need.repository):
+                return str(entry.get("version"))
+    return ""
 
 
 def compatible(need: Dependency, sub: Chart) -> bool:

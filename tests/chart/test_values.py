@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pvehelm.chart.chart import Chart, load
+from pvehelm.chart.chart import Chart, from_files, load
 from pvehelm.chart.values import (
     ValueFlag,
     coalesce,
@@ -153,6 +153,31 @@ def test_flags_count_in_the_order_given() -> None:
     assert found[("b", "d")] == "--set b.d"
     assert found[("key",)] == "--set-file key"
     assert found[("list", 1)] == "--set list[1]"
+
+
+def test_of_several_versions_the_lock_says_which() -> None:
+    needs = "".join(
+        f"- {{name: lib, version: ^1, repository: 'git+https://h/{ref}', alias: {ref}}}\n" for ref in ("one", "two")
+    )
+    lock = "".join(
+        f"- {{name: lib, version: {version}, repository: 'git+https://h/{ref}'}}\n"
+        for ref, version in (("one", "1.2.0"), ("two", "1.3.0"))
+    )
+    files = {
+        "Chart.yaml": f"apiVersion: v2\nname: app\nversion: 1.0.0\nengine: jinja2\ndependencies:\n{needs}",
+        "Chart.lock": f"dependencies:\n{lock}digest: sha256:0\n",
+        "charts/a/Chart.yaml": "apiVersion: v2\nname: lib\nversion: 1.2.0\n",
+        "charts/b/Chart.yaml": "apiVersion: v2\nname: lib\nversion: 1.3.0\n",
+    }
+
+    def found(**other: str) -> dict[str, str]:
+        chart = from_files({path: text.encode() for path, text in {**files, **other}.items()}, name="app")
+        return {sub.name: sub.version for sub in enabled(chart, {}).dependencies}
+
+    assert found() == {"one": "1.2.0", "two": "1.3.0"}
+    # Without one, and with one that cannot be read, the first that will do.
+    assert found(**{"Chart.lock": "dependencies: [1, {name: lib}]"}) == {"one": "1.2.0", "two": "1.2.0"}
+    assert found(**{"Chart.lock": "{"}) == {"one": "1.2.0", "two": "1.2.0"}
 
 
 def test_what_an_alias_shares_is_changed_in_one_place(tmp_path: Path) -> None:
