@@ -23,7 +23,7 @@ from pvehelm.chart.names import Names
 from pvehelm.chart.neighbour import Neighbour, Told
 from pvehelm.chart.objects import Scope
 from pvehelm.chart.secrets import Tokens
-from pvehelm.chart.traced import RAW, SCALAR, Place, Traced, assemble
+from pvehelm.chart.traced import RAW, SCALAR, VALUE, Place, Traced, assemble
 from pvehelm.chart.trouble import Abort, Trouble
 from pvehelm.suggest import suggest
 
@@ -144,11 +144,11 @@ class Engine:
 
     # What generated code calls
 
-    def emit(self, template: str, position: int, value: Any) -> Any:
-        """The piece that an expression prints."""
+    def emit(self, template: str, position: int, value: Any, given: bool = False) -> Any:
+        """The piece that an expression prints; ``given`` where that is nothing but a place in the values."""
         kind = type(value)
         if kind is str:
-            return (template, position, value, SCALAR)
+            return (template, position, value, VALUE if given else SCALAR)
         if kind is int:
             return (template, position, text(value), RAW)
         if isinstance(value, Text):

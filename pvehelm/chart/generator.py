@@ -52,7 +52,7 @@ class Generator(CodeGenerator):
             else:
                 self.write(f"environment.emit({self.name!r}, {place.lineno}, ")
                 self.visit(child, frame)
-                self.write(")")
+                self.write(", True)" if _is_given(child) else ")")
             if frame.buffer is not None:
                 self.write(",")
         if frame.buffer is not None:
@@ -114,6 +114,14 @@ class Generator(CodeGenerator):
         else:
             self.visit(node.arg, frame)
         self.write(")")
+
+
+def _is_given(node: nodes.Node) -> bool:
+    """Whether an expression is a place in the values, as it stands there."""
+    below = False
+    while isinstance(node, nodes.Getattr | nodes.Getitem):
+        node, below = node.node, True
+    return below and isinstance(node, nodes.Name) and node.name == "Values"
 
 
 def leftmost(node: nodes.Node) -> int:

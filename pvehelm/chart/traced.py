@@ -19,14 +19,15 @@ from pvehelm.chart.functions.common import Block, Text
 from pvehelm.chart.functions.strings import quote
 from pvehelm.chart.pattern import pattern
 
-DATA, RAW, SCALAR = 0, 1, 2
+DATA, RAW, SCALAR, VALUE = 0, 1, 2, 3
 
 #: Where a template has something: its name, the line and the column, both from 1.
 Place = tuple[str, int, int]
 
 
 class Piece(NamedTuple):
-    """A part of the output: DATA is the template's own text, RAW and SCALAR (a string) come from an expression."""
+    """A part of the output: DATA is the template's own text; RAW, SCALAR (a string) and VALUE (one of the user's) come
+    from an expression."""
 
     template: str
     position: int
@@ -134,8 +135,8 @@ def assemble(pieces: Iterable[Any], *, scalars: bool = True) -> Traced:
     blocks, looked = False, 0
     for index, piece in enumerate(parts):
         template, position, text, kind = piece
-        if kind == SCALAR:
-            if scalars and (misread(text) or flowing(text)):
+        if kind >= SCALAR:
+            if scalars and (misread(text, kind == VALUE) or flowing(text)):
                 blocks = blocks or any("|" in part or ">" in part for part in islice(out, looked, None))
                 looked = len(out)
                 if _is_whole(out, parts, index, blocks):
@@ -173,14 +174,14 @@ def _is_whole(out: list[str], parts: list[Any], index: int, blocks: bool) -> boo
 
     ``blocks``: what is there may have block scalars.
     """
-    line, text = _line(out), parts[index][2]
+    line, text, given = _line(out), parts[index][2], parts[index][3] == VALUE
     rest = next((parts[at][2] for at in range(index + 1, len(parts)) if parts[at][2]), "")
     if above := begun(islice(_lines_back(out), 1, None)):
         whole = is_item(above + line, text, rest)
     elif _BEGIN.match(line) and KEY_END.match(rest):
-        whole = misread(text)
+        whole = misread(text, given)
     elif _KEY.match(line):
-        whole = misread(text) and _ends(parts, index + 1)
+        whole = misread(text, given) and _ends(parts, index + 1)
     else:
         whole = is_item(line, text, rest)
     return whole and not (blocks and _in_block_scalar(out, line))
@@ -190,7 +191,7 @@ def _ends(parts: list[Any], start: int) -> bool:
     """Whether nothing follows on the line but a comment."""
     for at in range(start, len(parts)):
         _, _, text, kind = parts[at]
-        if kind == SCALAR and text:
+        if kind >= SCALAR and text:
             return False
         if not _REST.match(text):
             return False
@@ -260,13 +261,16 @@ _JOINTS = str.maketrans("-./", "___")
 _WORDS = frozenset(("null", "y", "n", "yes", "no", "on", "off", "true", "false"))
 
 
-def misread(text: str) -> bool:
-    """Whether YAML takes ``text``, written plainly, for something else than this text."""
+def misread(text: str, given: bool = False) -> bool:
+    """Whether YAML takes ``text``, written plainly, for something else than this text.
+
+    Quotes around it are the template's, which wants them there, unless it is ``given`` by the user.
+    """
     if not text:
         return True
     # Most are one word, or several with dashes, dots and strokes between: then only YAML's own words are misread.
     if text.isascii() and text[0].isalpha() and text.translate(_JOINTS).isidentifier():
         return text.lower() in _WORDS and bool(_TYPED.match(text))
     if _QUOTED.match(text):
-        return False  # quoted by hand
+        return given
     return bool(_TYPED.match(text) or _SPECIAL.match(text) or _INSIDE.search(text))

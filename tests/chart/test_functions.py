@@ -88,7 +88,7 @@ def test_quoted_texts_are_read_as_they_were(value: str) -> None:
 
 @given(st.text(alphabet=st.characters(codec="ascii") | st.sampled_from("ä€\u2028\x85"), max_size=12))
 def test_texts_that_need_no_quotes_are_read_as_they_are(value: str) -> None:
-    if misread(value) or value[:1] in "'\"":
+    if misread(value, given=True):
         return
     assert yaml.safe_load(f"k: {value}\n") == {"k": value}
 
