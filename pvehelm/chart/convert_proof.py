@@ -10,7 +10,6 @@ from typing import Any
 from pvehelm.chart.yaml import Path_, dotted, load_all
 from pvehelm.errors import InvalidError, Problem
 
-_MOST = 50
 _ABSENT = "Helm takes keys with null out of the values of a chart: take it out of values.yaml"
 
 
@@ -62,7 +61,7 @@ def compare(values: str, before: Mapping[str, str], after: Mapping[str, str], no
             found += [Problem(where, *told) for told in _differences(mine, its, ())]
     if notes[0].split() != notes[1].split():
         found.append(Problem("NOTES.txt", f"{_first(*notes)}"))
-    return Proof(values, count, tuple(found[:_MOST]))
+    return Proof(values, count, tuple(found))
 
 
 def failed(values: str, before: InvalidError | None, after: InvalidError | None) -> Proof:
@@ -78,7 +77,7 @@ def failed(values: str, before: InvalidError | None, after: InvalidError | None)
         if error is not None:
             found += [problem._replace(what=f"{when}: {problem.what}") for problem in _problems(error)]
             break
-    return Proof(values, 0, tuple(found[:_MOST]))
+    return Proof(values, 0, tuple(found))
 
 
 def _problems(error: InvalidError) -> tuple[Problem, ...]:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from pvehelm.actions.conversion import Converted
     from pvehelm.chart.convert_proof import Proof
 
+#: So many differences with one values file are printed.
+_MOST = 50
+
 
 @command("output", *SOURCE, "engine")
 def convert(
@@ -89,7 +92,9 @@ def _table(made: Converted, folder: str) -> None:
     rows = [[proof.values, str(proof.documents), _outcome(proof)] for proof in made.proofs]
     output.table(rows, ("VALUES", "DOCUMENTS", "RESULT"))
     for proof in made.proofs:
-        told(proof.values, "red", proof.differences)
+        told(proof.values, "red", proof.differences[:_MOST])
+        if (left := len(proof.differences) - _MOST) > 0:
+            sys.stdout.write(f"... and {left} more with {proof.values} (-o json has them all)\n")
     count = len(made.templates)
     where = f" in {folder}" if folder else ", nothing written"
     sys.stdout.write(f"{count} {'template' if count == 1 else 'templates'} converted{where}; ")
