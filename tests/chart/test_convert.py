@@ -162,3 +162,8 @@ def test_comparing() -> None:
         "d: 1 documents before, 0 after",
     ]
     assert proof.documents == 3
+
+
+def test_every_difference_is_told() -> None:
+    before, after = ("".join(f"k{n}: {word}\n" for n in range(120)) for word in ("a", "b"))
+    assert len(compare("v", {"f.yaml": before}, {"f.yaml": after}, ("", "")).differences) == 120
