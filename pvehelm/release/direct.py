@@ -173,6 +173,8 @@ async def carry_out(
             ctx.applying = ""
     if report.failed:
         raise _failure(verb, subjects, report)
+    # In the order that was asked for, not in that of their ends.
+    report.done = {one.ref: report.done[one.ref] for one in subjects if one.ref in report.done} | report.done
     return report
 
 
