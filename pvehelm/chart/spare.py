@@ -56,7 +56,7 @@ def start(*dialects: str) -> None:
     """
     if _mine.waiting or _mine.needed:
         return
-    if not hasattr(os, "fork") or sys.platform == "win32" or len(sys._current_frames()) > 1:
+    if not hasattr(os, "fork") or sys.platform == "win32" or _has_threads():
         return
     from pvehelm.chart.child import forked
 
@@ -106,7 +106,13 @@ def take(work: Work, limits: Limits, ready: Ready) -> Worker | None:
     return worker
 
 
+def _has_threads() -> bool:
+    return len(sys._current_frames()) > 1
+
+
 def _child(ready: bytes) -> Child | None:
+    from pvehelm.chart.cell import loads
+
     with _mine.lock:
         first, _mine.needed = not _mine.needed, True
         if _mine.waiting:
@@ -117,6 +123,9 @@ def _child(ready: bytes) -> Child | None:
             if _mine.nursery is None:
                 from pvehelm.chart.nursery import Nursery
 
+                if _has_threads():
+                    # A module that another one imports while this forks would stay locked for ever in the child.
+                    loads(ready)(False)
                 _mine.nursery = Nursery(_nursed, ready)
             return _mine.nursery.take(ready)
         except OSError:
