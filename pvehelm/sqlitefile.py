@@ -32,8 +32,10 @@ def read_only(path: str, *, wait: float) -> sqlite3.Connection:
     try:
         connection.execute("SELECT 1 FROM sqlite_master").fetchone()
         return connection
-    except sqlite3.OperationalError:
+    except sqlite3.OperationalError as error:
         connection.close()
+        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+            raise
         if os.path.exists(f"{path}-wal") and os.path.getsize(f"{path}-wal"):
             raise  # the newest part is in there, and may not be read
     # Nobody has it open: all of it is in the file.
@@ -63,7 +65,7 @@ def belonging(path: str) -> str:
         except OSError:
             continue
         if owner == os.geteuid():
-            return ""
+            continue
         try:
             return f", which belongs to {pwd.getpwuid(owner).pw_name}"
         except KeyError:

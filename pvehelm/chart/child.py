@@ -85,7 +85,7 @@ def fork() -> int:
     import warnings
 
     with warnings.catch_warnings():
-        # The child touches only what is already imported and no lock of another thread.
+        # Where other threads run, what the child needs is imported before it is made: it waits for no lock of theirs.
         warnings.simplefilter("ignore", DeprecationWarning)
         return os.fork()
 

@@ -32,7 +32,7 @@ MAX_URL = 4096
 #: How often in a row a download may break off without having brought more, and how often in all.
 ATTEMPTS = 3
 MAX_PIECES = 1000
-#: Bytes a second, on the average since an answer began, below which nobody waits for ever.
+#: Bytes a second below which nobody waits for ever.
 SLOWEST = 1024
 _PORTS = {"http": 80, "https": 443}
 _MIB = 1 << 20
@@ -146,10 +146,14 @@ class _Pace:
         self.size = 0
 
     def slow(self, more: int) -> bool:
-        """Whether it is too slow, now that ``more`` bytes have come."""
+        """Whether it is too slow, now that ``more`` bytes have come: each ``patience`` counts by itself."""
         self.size += more
         passed = time.monotonic() - self.began
-        return passed > self.patience and self.size < passed * SLOWEST
+        if passed <= self.patience:
+            return False
+        enough = self.size >= passed * SLOWEST
+        self.began, self.size = self.began + passed, 0
+        return not enough
 
 
 class Fetcher:
@@ -262,6 +266,7 @@ class Fetcher:
         mark = partial.mark if partial else ""
         left = bool(got)
         vain = 0
+        pace = _Pace(self.patience)
         for attempt in range(MAX_PIECES):
             before = len(got)
             resumed = {"Range": f"bytes={before}-", "If-Range": mark} if got and mark else {}
@@ -279,7 +284,6 @@ class Fetcher:
                     if partial and status == 200:
                         partial.begin(mark)
                     bound = limit if status in (200, 206) else MAX_SMALL
-                    pace = _Pace(self.patience)
                     for piece in response.iter_bytes() if encoded else response.iter_raw():
                         got += piece
                         if pace.slow(len(piece)):

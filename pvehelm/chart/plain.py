@@ -26,8 +26,9 @@ def at(value: Any, path: tuple[str | int, ...]) -> Any:
     """What stands at a path; null where nothing does."""
     for step in path:
         if isinstance(value, Mapping):
-            value = value.get(str(step))
-        elif isinstance(value, list) and isinstance(step, int) and step < len(value):
+            # Only who calls from Python has other keys than texts.
+            value = value[step] if step in value else value.get(str(step))
+        elif isinstance(value, list) and isinstance(step, int) and -len(value) <= step < len(value):
             value = value[step]
         else:
             return None

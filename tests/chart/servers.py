@@ -70,6 +70,8 @@ class Web:
     until: threading.Event | None = None
     #: Whether an answer comes byte by byte, with pauses between them, until it is asked for no more.
     drips: bool = False
+    #: How many bytes of it come at once before that.
+    first: int = 0
     #: Whether those who asked showed a certificate.
     certified: list[bool] = field(default_factory=list)
 
@@ -153,7 +155,8 @@ class _WebHandler(BaseHTTPRequestHandler):
         if web.drips:
             self._answer(status, {"Content-Length": str(len(body)), **headers}, b"")
             with suppress(OSError):
-                for byte in body:
+                self.wfile.write(body[: web.first])
+                for byte in body[web.first :]:
                     self.wfile.write(bytes([byte]))
                     time.sleep(0.01)
             self.close_connection = True

@@ -121,9 +121,9 @@ def test_it_is_kept_through_errors_and_redirects(web: Web, tmp_path: Path) -> No
     assert not _kept(tmp_path)
 
 
-@pytest.mark.parametrize("encoded", [False, True])
-def test_one_that_drips_is_given_up(web: Web, encoded: bool) -> None:
-    web.drips = True
+@pytest.mark.parametrize(("encoded", "first"), [(False, 0), (True, 0), (False, 500_000)])
+def test_one_that_drips_is_given_up(web: Web, encoded: bool, first: int) -> None:
+    web.drips, web.first = True, first
     with Fetcher(web.url, patience=0.1) as fetcher, pytest.raises(TransportError, match="slower than 1024 bytes"):
         fetcher.get(f"{web.url}/a", limit=1 << 21, encoded=encoded)
     assert len(_ranges(web)) == 1
