@@ -9,6 +9,9 @@ from pvehelm.chart.gotpl.signatures import function
 from pvehelm.chart.gotpl.values import GoError, GoObject, Uint64
 from pvehelm.chart.versions import Version, parse, satisfies
 
+#: Bytes of a version and of a constraint, and alternatives of a constraint, beyond which Helm reads none.
+_VERSION, _CONSTRAINT, _GROUPS = 256, 512, 32
+
 
 class Semver(GoObject):
     """*semver.Version: the numbers as uint64, the rest as texts."""
@@ -143,6 +146,8 @@ def _version(value: Any) -> Version:
 
 
 def _parsed(value: str) -> Version:
+    if _size(value) > _VERSION:
+        raise GoError(f"version string is too long (max {_VERSION} bytes)")
     plain = value == value.strip()
     try:
         if plain:
@@ -171,12 +176,23 @@ def semver(value: str) -> Semver:
 @function("semverCompare", "string, string", "bool")
 def semverCompare(constraint: str, version: str) -> bool:
     """Whether a version meets a constraint such as ``>=1.22.0-0`` or ``^1.2 || ~2.0``."""
-    for part in constraint.split("||"):
+    if _size(constraint) > _CONSTRAINT:
+        raise GoError(f"constraint string is too long (max {_CONSTRAINT} bytes)")
+    parts = constraint.split("||")
+    if len(parts) > _GROUPS:
+        raise GoError(f"too many constraint groups (max {_GROUPS})")
+    for part in parts:
+        if any(len(word) > _VERSION for word in re.findall(r"[0-9A-Za-z.+-]+", part)):
+            raise GoError("constraint parser error")
         if not _is_constraint(part):
             if _is_constraint(re.sub(r"[0-9]+", "1", part)):
                 raise GoError("constraint parser error")
             raise GoError(f"improper constraint: {_quoted(part)}")
     return satisfies(constraint, _parsed(version))
+
+
+def _size(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))
 
 
 def _is_constraint(text: str) -> bool:
