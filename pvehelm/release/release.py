@@ -118,6 +118,11 @@ class Revision(NamedTuple):
     pvehelm_version: str = ""
     complete: bool = True
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether whoever worked on it was killed or stopped, and nobody has gone on since."""
+        return self.status is Status.failed and self.description == "interrupted"
+
     def to_json(self) -> dict[str, Any]:
         return {**self._asdict(), "status": str(self.status)}
 

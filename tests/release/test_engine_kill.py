@@ -166,3 +166,12 @@ def test_killed_between_plan_and_first_step(lab: Lab) -> None:
     lab.run("recover", "web")
     lab.settled("web", chart=chart)
     lab.sound("web")
+
+
+def test_which_releases_were_interrupted_is_told(lab: Lab) -> None:
+    assert lab.killed("begin", "after", 1, "install", "web", lab.chart(SCALED))
+    told = "release web: was interrupted: `pvehelm recover web` goes on with it\n"
+    assert lab.run("recover").out == told
+    assert lab.run("recover", "-n", "other").out == told.replace("recover web", "recover web -n default")
+    lab.run("recover", "web")
+    assert lab.run("recover").out == "nothing was interrupted\n"

@@ -193,10 +193,17 @@ def uninstalled(session: Session, name: str) -> None:
 async def _recover_objects(session: Session) -> int:
     """What verbs on objects have left, finished; the exit code says whether somebody works on some of it, or whether
     nobody can tell what came of some of it."""
-    from pvehelm.actions import guests
+    from pvehelm.actions import guests, looking
 
-    found = await guests.recover(session.context)
+    ctx = session.context
+    found = await guests.recover(ctx)
     rows = [{"object": one.ref, "result": one.told(), "held": bool(one.held)} for one in found]
+    for release in looking.list_(ctx, all_namespaces=True, limit=0):
+        if release.current.interrupted and not release.working:
+            name, namespace = release.key.name, release.key.namespace
+            where = f" -n {namespace}" if namespace != ctx.namespace else ""
+            told = f"was interrupted: `pvehelm recover {name}{where}` goes on with it"
+            rows.append({"object": f"release {name}", "result": told, "held": False})
 
     def people() -> None:
         for row in rows:
@@ -214,7 +221,7 @@ async def recover(
     name: Annotated[
         str,
         typer.Argument(
-            help="The release; left out: what verbs on objects (start, clone, delete...) have left.",
+            help="The release; left out: what verbs on objects (start, clone...) have left, and which releases.",
             metavar="[RELEASE]",
             autocompletion=complete.releases,
         ),
